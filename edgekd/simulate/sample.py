@@ -1,0 +1,30 @@
+"""One simulated image, and where simulated images come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ImageSource", "SimulatedImage"]
+
+
+@dataclass(frozen=True)
+class SimulatedImage:
+    """A rendered picture with what the renderer knows about it."""
+
+    rgb: NDArray[np.uint8]  # [H, W, 3]
+    ids: NDArray[np.uint16]  # [H, W]; 0 is the room itself (walls, floor, ceiling, openings), 1 and up are objects
+    depth: NDArray[np.float32] | None = None  # [H, W], metres along the optical axis; only kept where a test needs it
+
+
+class ImageSource(Protocol):
+    """Simulated images by number; the same number gives the same image."""
+
+    digest: str  # of everything that decides the images
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> SimulatedImage: ...

@@ -1,0 +1,1 @@
+"""Runtimes that artefacts are built for. See README.md."""

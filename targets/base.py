@@ -1,0 +1,122 @@
+"""The contract of a target: what it can do here, how it builds an artefact, how a built artefact runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.images import CalibrationSet
+from calibration.progress import Progress
+from targets.input import InputSpec
+
+__all__ = ["PRECISIONS", "Artefact", "BuildOptions", "Precision", "Runner", "RunnerOptions", "Status", "Target"]
+
+Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a target can do on this machine. `missing` and `fix` say why not, and the command that mends it."""
+
+    can_build: bool
+    can_run: bool
+    version: str | None = None
+    devices: tuple[str, ...] = ()
+    precisions: tuple[Precision, ...] = ()
+    missing: str | None = None
+    fix: str | None = None
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How to build. `device` None means the target's own default device."""
+
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class RunnerOptions:
+    """How to run. Threads are stated, never left to a guess: they are printed beside every latency."""
+
+    threads: int = 1
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A built model for one target and precision: a folder with the model's files and artefact.json."""
+
+    folder: Path
+    target: str
+    precision: Precision
+    input: InputSpec
+    model: str  # the model file's name inside `folder`
+    files: Mapping[str, str]  # every model file's name to its sha256
+    student: str  # sha256 of the fp32 ONNX it was built from
+    calibration: str | None  # digest of the calibration set, for int8
+    versions: Mapping[str, str]  # the runtime and the tools that built it
+    device: str | None
+    can_run_here: bool = True  # False: the model file is to be built on the device
+    drift: Mapping[str, float] = field(default_factory=dict)  # against the fp32 student, when it was built
+
+    @property
+    def name(self) -> str:
+        """`<target>-<precision>`."""
+        return f"{self.target}-{self.precision}"
+
+    def to_json(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class Runner(Protocol):
+    """An opened artefact; a context manager that frees what it holds."""
+
+    artefact: Artefact
+    settings: Mapping[str, str]  # what the runtime was told: threads, pinning, provider
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Depth in metres, float32 [N, H, W], of pictures uint8 [N, H, W, 3] at the network's resolution."""
+        ...
+
+    def __enter__(self) -> Runner: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Target(Protocol):
+    """A runtime that artefacts are built for."""
+
+    name: str
+
+    def status(self) -> Status:
+        """Version, devices and precisions, or what is missing and the command that mends it. Never raises."""
+        ...
+
+    def build(
+        self,
+        onnx: Path,
+        precision: Precision,
+        calibration: CalibrationSet | None,
+        options: BuildOptions,
+        progress: Progress,
+        *,
+        into: Path,
+    ) -> Artefact:
+        """Build the fp32 model `onnx` for this target and write the artefact folder `into`, whole or not at all.
+
+        Raises MissingRuntimeError, ModelError, ArtefactError or FileError.
+        """
+        ...
+
+    def open(self, artefact: Artefact, options: RunnerOptions) -> Runner:
+        """Open an artefact. Raises ArtefactError with the command that rebuilds it when it does not fit."""
+        ...

@@ -1,0 +1,113 @@
+"""What a network wants to be fed: its resolution, its normalisation, and how a camera's picture is framed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import ModelError
+
+__all__ = ["Framing", "InputSpec"]
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How any picture becomes `height` x `width`: optional resize to a height, centre crop, resize.
+
+    With `crop` None the largest centred rectangle of the network's own aspect is taken, so nothing is distorted.
+    """
+
+    height: int
+    width: int
+    resize_height: int | None = None
+    crop: tuple[int, int] | None = None  # (height, width) after resize_height
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise ModelError(
+                f"A network input of {self.height}x{self.width} has no pixels", fix="Give a positive height and width"
+            )
+        if self.crop is not None and self.resize_height is None:
+            raise ModelError("A framing with a crop needs resize_height", fix="Give both or neither")
+
+    def box(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """The rectangle (left, top, right, bottom), in the picture's own pixels, that the network will see."""
+        if self.crop is None or self.resize_height is None:
+            scale = min(height / self.height, width / self.width)
+            crop_height, crop_width = self.height * scale, self.width * scale
+        else:
+            scale = height / self.resize_height
+            crop_height = min(self.crop[0] * scale, float(height))
+            crop_width = min(self.crop[1] * scale, float(width))
+        left, top = (width - crop_width) / 2, (height - crop_height) / 2
+        return left, top, left + crop_width, top + crop_height
+
+    def image(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Frame a picture uint8 [H, W, 3] with an anti-aliased bilinear resize; returns uint8 [height, width, 3]."""
+        from PIL import Image
+
+        picture = Image.fromarray(rgb)
+        box = self.box(rgb.shape[0], rgb.shape[1])
+        return np.asarray(picture.resize((self.width, self.height), Image.Resampling.BILINEAR, box=box))
+
+    def nearest(self, plane: NDArray[Any]) -> NDArray[Any]:
+        """Frame ids or depth [H, W] of any type by nearest neighbour; no value is ever blended with its neighbour."""
+        left, top, right, bottom = self.box(plane.shape[0], plane.shape[1])
+        rows = np.floor(top + (np.arange(self.height) + 0.5) * (bottom - top) / self.height).astype(np.intp)
+        columns = np.floor(left + (np.arange(self.width) + 0.5) * (right - left) / self.width).astype(np.intp)
+        return plane[rows.clip(0, plane.shape[0] - 1)[:, None], columns.clip(0, plane.shape[1] - 1)[None, :]]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """A network's input: framing and normalisation, (pixel / 255 - mean) / std per RGB channel."""
+
+    framing: Framing
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ModelError(
+                f"A normalisation of mean {self.mean} and std {self.std} cannot be applied to RGB",
+                fix="Give three means and three positive deviations",
+            )
+
+    @property
+    def height(self) -> int:
+        return self.framing.height
+
+    @property
+    def width(self) -> int:
+        return self.framing.width
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> InputSpec:
+        """The inverse of `to_json`. Raises ModelError when a field is missing or of the wrong kind."""
+        try:
+            framing = value["framing"]
+            crop = framing["crop"]
+            return cls(
+                framing=Framing(
+                    height=int(framing["height"]),
+                    width=int(framing["width"]),
+                    resize_height=None if framing["resize_height"] is None else int(framing["resize_height"]),
+                    crop=None if crop is None else (int(crop[0]), int(crop[1])),
+                ),
+                mean=_triple(value["mean"]),
+                std=_triple(value["std"]),
+            )
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ModelError(f"An input description cannot be read ({error!r})", fix="Export the model anew") from error
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    first, second, third = (float(value) for value in values)
+    return first, second, third
