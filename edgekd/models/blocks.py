@@ -1,0 +1,123 @@
+"""Building blocks the students and the built-in teacher share.
+
+All are convolution, BatchNorm and ReLU: they fold and quantise the same way in every runtime.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["BasicBlock", "ConvBN", "InvertedResidual", "LogDepthHead", "Merge", "Separable", "halved", "initialise"]
+
+TYPICAL_DEPTH = 2.5
+"""Metres; where an untrained head starts, so that the first steps do not go into finding the scale of a room."""
+
+
+class ConvBN(nn.Sequential):
+    """Convolution without bias, BatchNorm, and ReLU unless `relu` is False."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1, groups: int = 1, relu: bool = True
+    ) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        if relu:
+            self.append(nn.ReLU(inplace=True))
+
+
+class Separable(nn.Sequential):
+    """Depthwise then pointwise convolution, each with BatchNorm and ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1) -> None:
+        super().__init__(
+            ConvBN(inputs, inputs, kernel, stride=stride, groups=inputs),
+            ConvBN(inputs, outputs, 1),
+        )
+
+
+class InvertedResidual(nn.Module):
+    """MobileNetV2's block: widen, depthwise, narrow without ReLU; residual where the shape allows."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int, expand: int) -> None:
+        super().__init__()
+        wide = inputs * expand
+        self.residual = stride == 1 and inputs == outputs
+        self.body = nn.Sequential(
+            ConvBN(inputs, wide, 1),
+            ConvBN(wide, wide, 3, stride=stride, groups=wide),
+            ConvBN(wide, outputs, 1, relu=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        return x + y if self.residual else y
+
+
+class BasicBlock(nn.Module):
+    """ResNet's block of two 3x3 convolutions; a projected shortcut where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(ConvBN(inputs, outputs, 3, stride=stride), ConvBN(outputs, outputs, 3, relu=False))
+        same = stride == 1 and inputs == outputs
+        self.shortcut: nn.Module = nn.Identity() if same else ConvBN(inputs, outputs, 1, stride=stride, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.shortcut(x) + self.body(x), inplace=True)
+
+
+class Merge(nn.Module):
+    """One step of a decoder: the deep features, narrowed and enlarged to `size`, plus the narrowed skip."""
+
+    def __init__(self, deep: int, skip: int, outputs: int, size: tuple[int, int], refine: nn.Module) -> None:
+        super().__init__()
+        self.narrow = ConvBN(deep, outputs, 1)
+        self.skip = ConvBN(skip, outputs, 1, relu=False)
+        self.enlarge = nn.Upsample(size=size, mode="nearest")
+        self.refine = refine
+
+    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+        y: Tensor = self.refine(F.relu(self.enlarge(self.narrow(deep)) + self.skip(skip)))
+        return y
+
+
+class LogDepthHead(nn.Module):
+    """Log depth by one convolution, enlarged bilinearly to `size` and raised to metres, 0.01-100 m.
+
+    Log depth spreads a quantiser's steps evenly over relative error; the head itself is meant to stay in float.
+    """
+
+    def __init__(self, inputs: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.log_depth = nn.Conv2d(inputs, 1, 3, padding=1)
+        self.enlarge = nn.Upsample(size=size, mode="bilinear", align_corners=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.exp(torch.clamp(self.enlarge(self.log_depth(x)), math.log(0.01), math.log(100.0)))
+
+
+def halved(size: tuple[int, int], times: int = 1) -> tuple[int, int]:
+    """The size after `times` convolutions of stride 2 with padding kernel // 2."""
+    height, width = size
+    for _ in range(times):
+        height, width = (height + 1) // 2, (width + 1) // 2
+    return height, width
+
+
+def initialise(module: nn.Module) -> None:
+    """He-normal convolutions, unit BatchNorm, and heads that give `TYPICAL_DEPTH` with little contrast."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    for layer in module.modules():
+        if isinstance(layer, LogDepthHead):
+            nn.init.normal_(layer.log_depth.weight, std=0.01)
+            bias = layer.log_depth.bias
+            assert bias is not None
+            nn.init.constant_(bias, math.log(TYPICAL_DEPTH))

@@ -1,0 +1,141 @@
+"""Whether a file is a model at all, and whether a teacher can serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from calibration.errors import FileError, ModelError
+from edgekd.models.teacher import Teacher
+
+__all__ = ["batch_norm_layers", "check_teacher", "probes", "refuse_other_files", "require_batch_norm"]
+
+_OTHER_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d)
+
+
+def refuse_other_files(path: Path) -> None:
+    """Raises FileError when `path` is missing, empty, a git-lfs pointer or an HTML page instead of a model."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise FileError(f"Cannot read {path}: {error.strerror}", fix="Check the path and its permissions") from error
+    if not head:
+        raise FileError(f"{path} is empty", fix="Copy or download the file again")
+    if head.startswith(b"version https://git-lfs"):
+        raise FileError(f"{path} is a git-lfs pointer, not the model", fix="Run git lfs pull in its repository")
+    text = head.lstrip().lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
+        raise FileError(f"{path} is a web page, not a model", fix="Download the file itself, not the page about it")
+
+
+def batch_norm_layers(module: nn.Module) -> dict[str, nn.BatchNorm2d]:
+    """The BatchNorm layers that hold statistics, by name, in the order of the module's definition."""
+    return {
+        name: layer
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and layer.running_var is not None
+    }
+
+
+def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
+    """The teacher's BatchNorm layers. Raises ModelError when there are none, or when they were never trained."""
+    layers = batch_norm_layers(teacher.module)
+    if not layers:
+        raise ModelError(
+            f"The teacher {teacher.name} stores no statistics: {_why_no_batch_norm(teacher.module)}",
+            fix="Distil with mixing alone (--no-transformation), or quantise the teacher itself with edgekd calibrate",
+        )
+    if all(_untouched(layer) for layer in layers.values()):
+        raise ModelError(
+            f"All {len(layers)} BatchNorm layers of the teacher {teacher.name} are as they were made (mean 0, variance 1)",
+            fix="Load trained weights, or distil with --no-transformation",
+        )
+    return layers
+
+
+@torch.no_grad()
+def check_teacher(teacher: Teacher) -> tuple[str, ...]:
+    """Run the teacher on two pictures and look at its weights; returns remarks that do not stop it from serving.
+
+    Raises ModelError when weights or depth are not finite, when it does not take RGB at its stated resolution, when it
+    gives something other than one depth map a picture, or when its depth does not depend on the picture.
+    """
+    name, network = teacher.name, teacher.module
+    for key, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ModelError(f"The weights {key} of {name} hold NaN or infinity", fix="Save or copy the model again")
+    height, width = teacher.input.height, teacher.input.width
+    pictures = probes(teacher)
+    try:
+        depth = network(pictures)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise ModelError(
+            f"The teacher {name} does not take pictures of [N, 3, {height}, {width}] ({_first_line(error)})",
+            fix="Check its input: three channels, and the resolution it was made for",
+        ) from error
+    if not isinstance(depth, Tensor) or depth.shape != (len(pictures), 1, height, width):
+        got = list(depth.shape) if isinstance(depth, Tensor) else type(depth).__name__
+        raise ModelError(
+            f"The teacher {name} gives {got} where depth of [{len(pictures)}, 1, {height}, {width}] is needed",
+            fix="Use a model with one depth map as its output",
+        )
+    if not torch.isfinite(depth).all():
+        raise ModelError(f"The teacher {name} gives NaN or infinite depth", fix="Save or copy the model again")
+    if float(depth.max() - depth.min()) <= 1e-6 * float(depth.abs().max()) or torch.equal(depth[0], depth[1]):
+        raise ModelError(f"The depth that {name} gives does not depend on the picture", fix="Load trained weights")
+    negative = float((depth < 0).float().mean())
+    if negative > 0.5:
+        raise ModelError(
+            f"The teacher {name} gives negative depth on {negative:.0%} of the pixels",
+            fix="Use a model that gives metres, not log depth or inverse depth",
+        )
+    return tuple(_remarks(teacher, depth, negative))
+
+
+def probes(teacher: Teacher) -> Tensor:
+    """Two normalised pictures [2, 3, H, W], smooth with some grain: no network should be at a loss with them."""
+    height, width = teacher.input.height, teacher.input.width
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(2, 3, 6, 8, generator=generator)
+    smooth = nn.functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
+    grain = 0.05 * torch.randn(2, 3, height, width, generator=generator)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (teacher.input.mean, teacher.input.std))
+    return ((smooth + grain).clamp(0, 1) - mean) / std
+
+
+def _remarks(teacher: Teacher, depth: Tensor, negative: float) -> list[str]:
+    remarks = []
+    if not batch_norm_layers(teacher.module):
+        remarks.append(f"{teacher.name} stores no statistics: {_why_no_batch_norm(teacher.module)}")
+    if negative:
+        remarks.append(f"{teacher.name} gave negative depth on {negative:.1%} of the pixels of two test pictures")
+    middle = float(depth.median())
+    if middle > 500:
+        remarks.append(f"{teacher.name} gave a median depth of {middle:.0f}: perhaps millimetres; metres are expected")
+    return remarks
+
+
+def _why_no_batch_norm(module: nn.Module) -> str:
+    layers = list(module.modules())
+    other = sorted({type(layer).__name__ for layer in layers if isinstance(layer, _OTHER_NORMS)})
+    if other:
+        return f"it normalises with {' and '.join(other)}, which keeps none"
+    if any(isinstance(layer, nn.BatchNorm2d) for layer in layers):
+        return "its BatchNorm layers were made without running statistics"
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+    if convolutions and sum(layer.bias is not None for layer in convolutions) > len(convolutions) / 2:
+        return "its convolutions have biases and no BatchNorm follows: they were folded when it was exported"
+    return "it has no BatchNorm layer"
+
+
+def _untouched(layer: nn.BatchNorm2d) -> bool:
+    assert layer.running_mean is not None and layer.running_var is not None
+    return bool((layer.running_mean == 0).all() and (layer.running_var == 1).all())
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

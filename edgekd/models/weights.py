@@ -1,0 +1,112 @@
+"""Weights files: safetensors with the architecture's name and the input beside the tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from calibration.errors import FileError, ModelError
+from calibration.files import replacing, sha256_file
+from edgekd.models.checks import refuse_other_files
+from targets.input import InputSpec
+
+__all__ = ["WeightsFile", "fill", "load_weights", "save_weights", "weights_digest"]
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a weights file holds. `architecture` and `input` are None in files that edgekd did not write."""
+
+    tensors: dict[str, Tensor]
+    architecture: str | None
+    input: InputSpec | None
+    digest: str  # sha256 of the file
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Hex SHA-256 over the names, types, shapes and bytes of every parameter and buffer."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_weights(path: Path, module: nn.Module, *, architecture: str, input: InputSpec) -> str:  # noqa: A002
+    """Write the module's state as safetensors, whole or not at all; returns the file's sha256.
+
+    Raises FileError or DiskFullError.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+    metadata = {
+        "edgekd.architecture": architecture,
+        "edgekd.input": json.dumps(input.to_json()),
+        "edgekd.weights": weights_digest(module),
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+    return sha256_file(path)
+
+
+def load_weights(path: Path) -> WeightsFile:
+    """Read a safetensors file. Raises FileError when it is missing or is not one."""
+    from safetensors import SafetensorError, safe_open
+
+    refuse_other_files(path)
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise FileError(
+            f"{path} is not a whole safetensors file ({error})", fix="Copy or save the file again"
+        ) from error
+    described = metadata.get("edgekd.input")
+    return WeightsFile(
+        tensors=tensors,
+        architecture=metadata.get("edgekd.architecture"),
+        input=None if described is None else _read_input(described, path),
+        digest=sha256_file(path),
+    )
+
+
+def fill(module: nn.Module, tensors: dict[str, Tensor], source: str, *, architecture: str) -> None:
+    """Copy `tensors` into `module`. Raises ModelError naming what is missing, unexpected or of another shape."""
+    wanted = module.state_dict()
+    missing = [name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in tensors if name not in wanted]
+    shapes = [
+        f"{name} {list(tensors[name].shape)} instead of {list(wanted[name].shape)}"
+        for name in wanted
+        if name in tensors and tensors[name].shape != wanted[name].shape
+    ]
+    complaints = [
+        f"{what} {_some(names)}"
+        for what, names in (("misses", missing), ("has unexpected", unexpected), ("has shapes", shapes))
+        if names
+    ]
+    if complaints:
+        raise ModelError(
+            f"{source} does not fit the architecture {architecture}: it {' and '.join(complaints)}",
+            fix="Name the architecture that the weights were saved from",
+        )
+    module.load_state_dict(tensors, strict=False)
+
+
+def _read_input(text: str, path: Path) -> InputSpec:
+    try:
+        return InputSpec.from_json(json.loads(text))
+    except ValueError as error:
+        raise FileError(f"The metadata of {path} cannot be read ({error})", fix="Save the weights again") from error
+
+
+def _some(names: list[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
