@@ -1,0 +1,78 @@
+"""Things to keep things in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgekd.simulate.palette import Palette
+from edgekd.simulate.shapes import Part, box
+
+__all__ = ["bookcase", "chest_of_drawers", "nightstand", "sideboard", "wardrobe"]
+
+
+def bookcase(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    width, depth, height, frame = (
+        rng.uniform(0.6, 1.2),
+        rng.uniform(0.26, 0.36),
+        rng.uniform(1.0, 2.1),
+        palette.lacquer(),
+    )
+    boards = max(2, round(height / 0.36))
+    parts = [box(0.02, depth, height, frame, x=s * (width / 2 - 0.01)) for s in (-1, 1)]
+    parts += [
+        box(width, 0.01, height, frame, y=-depth / 2 + 0.005),
+        box(width, depth, 0.02, frame, z=height - 0.02, holds="top"),
+    ]
+    gap = (height - 0.06) / boards
+    for number in range(boards):
+        parts.append(
+            box(width - 0.04, depth - 0.02, 0.02, frame, z=0.04 + number * gap, holds="books", room=gap - 0.04)
+        )
+    return parts
+
+
+def _fronts(
+    rng: np.random.Generator, palette: Palette, width: float, depth: float, height: float, rows: int, columns: int
+) -> list[Part]:
+    front, knob = palette.lacquer(), palette.metal()
+    w, h, parts = width / columns, height / rows, []
+    for row in range(rows):
+        for column in range(columns):
+            x, z = (column - (columns - 1) / 2) * w, row * h
+            parts.append(box(w - 0.012, 0.018, h - 0.012, front, x=x, y=depth / 2 + 0.009, z=z + 0.006))
+            parts.append(box(min(0.12, w / 3), 0.02, 0.012, knob, x=x, y=depth / 2 + 0.028, z=z + h * 0.7))
+    return parts
+
+
+def _case(
+    rng: np.random.Generator, palette: Palette, size: tuple[float, float, float], rows: int, columns: int, holds: str
+) -> list[Part]:
+    width, depth, height = size
+    feet = 0.06
+    body = box(width, depth, height - feet, palette.lacquer(), z=feet, holds=holds)
+    base = box(width - 0.06, depth - 0.06, feet, palette.dark())
+    fronts = _fronts(rng, palette, width - 0.02, depth, height - feet - 0.03, rows, columns)
+    from edgekd.simulate.shapes import moved
+
+    return [body, base, *(moved(part, z=feet + 0.01) for part in fronts)]
+
+
+def chest_of_drawers(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    size = rng.uniform(0.7, 1.2), rng.uniform(0.42, 0.5), rng.uniform(0.7, 1.15)
+    return _case(rng, palette, size, int(rng.integers(3, 6)), int(rng.integers(1, 3)), "top")
+
+
+def nightstand(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    size = rng.uniform(0.4, 0.5), rng.uniform(0.36, 0.44), rng.uniform(0.42, 0.6)
+    return _case(rng, palette, size, int(rng.integers(1, 4)), 1, "bedside")
+
+
+def sideboard(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    size = rng.uniform(1.2, 2.0), rng.uniform(0.38, 0.48), rng.uniform(0.5, 0.85)
+    return _case(rng, palette, size, int(rng.integers(1, 3)), int(rng.integers(2, 5)), "media")
+
+
+def wardrobe(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    doors = int(rng.integers(2, 4))
+    size = doors * rng.uniform(0.45, 0.6), rng.uniform(0.55, 0.62), rng.uniform(1.9, 2.2)
+    return _case(rng, palette, size, 1, doors, "top")

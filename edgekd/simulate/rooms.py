@@ -1,0 +1,76 @@
+"""Simulated pictures by number: the same settings, seed and index always give the same bytes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from calibration.errors import DataError, UnknownNameError
+from edgekd.simulate.camera import choose_camera
+from edgekd.simulate.layout import build_room
+from edgekd.simulate.lens import develop
+from edgekd.simulate.looks import LOOKS
+from edgekd.simulate.sample import SimulatedImage
+from edgekd.simulate.scene import Scene
+from edgekd.simulate.shade import cast, shade
+
+__all__ = ["RENDERER", "RoomSettings", "render"]
+
+RENDERER = 1  # raised whenever a seed gives other pictures than before
+
+
+@dataclass(frozen=True)
+class RoomSettings:
+    """What is rendered. Raises DataError or UnknownNameError for values that cannot be meant."""
+
+    height: int = 240
+    width: int = 320
+    look: str = "simulated"
+    views_per_room: int = 4
+
+    def __post_init__(self) -> None:
+        if self.look not in LOOKS:
+            raise UnknownNameError("look", self.look, LOOKS)
+        if not (16 <= self.height <= 2048 and 16 <= self.width <= 2048):
+            raise DataError(
+                f"Pictures of {self.height}x{self.width} cannot be rendered", fix="Give 16 to 2048 pixels a side"
+            )
+        if self.views_per_room < 1:
+            raise DataError(f"views_per_room is {self.views_per_room}", fix="Give at least 1")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def render(settings: RoomSettings, seed: int, index: int) -> SimulatedImage:
+    """Picture `index` of the endless row that `seed` stands for, with ids and depth.
+
+    Pictures index // views_per_room alike show the same room, which is built once for them.
+    """
+    if seed < 0 or index < 0:
+        raise DataError(f"Picture {index} of seed {seed} does not exist", fix="Give a seed and an index of 0 or more")
+    room, view = divmod(index, settings.views_per_room)
+    look = LOOKS[settings.look]
+    scene = _scene(settings.look, seed, room)
+    rng = _generator(seed, room, view + 1)
+    camera = choose_camera(scene, rng, settings.height, settings.width, float(rng.uniform(*look.lens.distortion)))
+    hits = cast(scene, camera)
+    radiance = shade(scene, camera, hits, ambient=float(rng.uniform(*look.ambient)))
+    shape = settings.height, settings.width
+    return SimulatedImage(
+        rgb=develop(radiance, look.lens, rng),
+        ids=scene.objects[hits.triangle].reshape(shape),
+        depth=hits.depth.reshape(shape),
+    )
+
+
+@lru_cache(maxsize=1)
+def _scene(look: str, seed: int, room: int) -> Scene:
+    return build_room(LOOKS[look], _generator(seed, room, 0))
+
+
+def _generator(seed: int, room: int, stream: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, room, stream))))

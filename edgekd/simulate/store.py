@@ -1,0 +1,140 @@
+"""Sets of simulated images on disk: a folder of shards and manifest.json, the same bytes for any number of workers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from calibration.errors import DataError, FileError
+from calibration.files import read_json, sha256_bytes, sha256_file, write_json
+from calibration.progress import Progress
+from edgekd.simulate.rooms import RENDERER, RoomSettings
+from edgekd.simulate.sample import SimulatedImage
+from edgekd.simulate.shards import Entry, index_shard, read_image
+from edgekd.simulate.workers import make_shards
+
+__all__ = ["SimulatedSet", "write_set"]
+
+_MANIFEST = "manifest.json"
+_PICTURES = 32  # a shard: small, so that an interruption loses little
+
+
+@dataclass(frozen=True)
+class SimulatedSet:
+    """A complete set, opened. An ImageSource; it can be sent to another process."""
+
+    folder: Path
+    digest: str
+    request: Mapping[str, Any]  # settings, seed, count, keep_depth, renderer
+    entries: tuple[tuple[str, Entry], ...]  # shard name and place of each picture
+
+    @classmethod
+    def open(cls, folder: Path) -> SimulatedSet:
+        """Open a set and check every shard against its digest. Raises FileError naming the file that does not fit."""
+        folder = Path(folder)
+        manifest = _read_manifest(folder)
+        remake = "Run the same simulation into this folder again; it makes what is missing"
+        names = _shard_names(manifest["request"])
+        if set(names) != set(manifest["shards"]):
+            made, wanted = len(manifest["shards"]), len(names)
+            raise FileError(f"The set {folder} is unfinished: {made} of {wanted} shards", fix=remake)
+        entries: list[tuple[str, Entry]] = []
+        for name in names:
+            path = folder / name
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise FileError(f"Cannot read {path}: {error.strerror}", fix=remake) from error
+            if sha256_bytes(data) != manifest["shards"][name]:
+                raise FileError(f"{path} was truncated or altered since it was made", fix=remake)
+            found = index_shard(data, path)
+            entries += [(name, found[number]) for number in sorted(found)]
+        digest = sha256_bytes(json.dumps([manifest["request"], manifest["shards"]], sort_keys=True).encode())
+        return cls(folder, digest, manifest["request"], tuple(entries))
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> SimulatedImage:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"Picture {index} of a set of {len(self)}")
+        name, entry = self.entries[index]
+        return read_image(self.folder / name, entry)
+
+
+def write_set(
+    folder: Path, settings: RoomSettings, *, seed: int, count: int, workers: int, keep_depth: bool, progress: Progress
+) -> SimulatedSet:
+    """Render pictures 0 to count - 1 of `seed` into `folder`; what an interrupted run finished is kept.
+
+    Raises DataError for a count or a folder that cannot be meant, FileError or DiskFullError from writing.
+    """
+    folder = Path(folder)
+    if count < 1 or workers < 1:
+        raise DataError(f"A set of {count} pictures by {workers} workers cannot be made", fix="Give at least 1 of each")
+    request = {
+        "renderer": RENDERER,
+        "settings": settings.to_json(),
+        "seed": seed,
+        "count": count,
+        "keep_depth": keep_depth,
+    }
+    shards = _finished(folder, request)
+    wanted = _shard_names(request)
+    missing = {name: numbers for name, numbers in wanted.items() if name not in shards}
+    with progress.task("Simulating rooms", total=count) as advance:
+        advance(count - sum(len(numbers) for numbers in missing.values()))
+        for name, digest in make_shards(folder, settings, seed, missing, workers=workers, keep_depth=keep_depth):
+            shards[name] = digest
+            _write_manifest(folder, request, {key: shards[key] for key in wanted if key in shards})
+            advance(len(missing[name]))
+    return SimulatedSet.open(folder)
+
+
+def _shard_names(request: Mapping[str, Any]) -> dict[str, range]:
+    """Each shard's file name and the pictures it holds; the views of one room are never parted."""
+    views = int(request["settings"]["views_per_room"])
+    size, count = views * math.ceil(_PICTURES / views), int(request["count"])
+    return {f"{n:05d}.tar": range(start, min(start + size, count)) for n, start in enumerate(range(0, count, size))}
+
+
+def _finished(folder: Path, request: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of the shards that are there and whole. Starts the manifest in an empty folder."""
+    if not (folder / _MANIFEST).exists():
+        if folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise DataError(f"{folder} holds other files and no set of simulated images", fix="Choose an empty folder")
+        _write_manifest(folder, request, {})
+        return {}
+    manifest = _read_manifest(folder)
+    if manifest["request"] != request:
+        changed = ", ".join(sorted(key for key in request if manifest["request"].get(key) != request[key]))
+        raise DataError(
+            f"{folder} holds a set with other settings ({changed})", fix="Choose another folder, or delete this one"
+        )
+    for stale in folder.glob(".*.part"):
+        stale.unlink(missing_ok=True)
+    shards: dict[str, str] = manifest["shards"]
+    return {n: d for n, d in shards.items() if (folder / n).is_file() and sha256_file(folder / n) == d}
+
+
+def _write_manifest(folder: Path, request: Mapping[str, Any], shards: Mapping[str, str]) -> None:
+    from importlib.metadata import version
+
+    write_json(folder / _MANIFEST, {"edgekd": version("edgekd"), "request": dict(request), "shards": dict(shards)})
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / _MANIFEST
+    manifest = read_json(path)
+    try:
+        _shard_names(manifest["request"])
+        dict(manifest["shards"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise FileError(
+            f"{path} does not describe a set of simulated images ({error!r})", fix="Simulate the set anew"
+        ) from error
+    return dict(manifest)

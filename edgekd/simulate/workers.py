@@ -1,0 +1,65 @@
+"""Renders shards in processes of their own, so that a set takes a core's time each."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from calibration.errors import DataError
+from calibration.files import sha256_file
+from edgekd.simulate.rooms import RoomSettings, render
+from edgekd.simulate.sample import SimulatedImage
+from edgekd.simulate.shards import write_shard
+
+__all__ = ["make_shards"]
+
+
+def make_shards(
+    folder: Path, settings: RoomSettings, seed: int, shards: Mapping[str, range], *, workers: int, keep_depth: bool
+) -> Iterator[tuple[str, str]]:
+    """Yield the name and digest of each shard as it is done, in any order; their bytes do not depend on `workers`."""
+    if workers == 1 or len(shards) < 2:
+        for name, numbers in shards.items():
+            yield name, _make(folder / name, settings, seed, numbers, keep_depth)
+        return
+    context = get_context("spawn")
+    stop = context.Event()
+    pool = ProcessPoolExecutor(min(workers, len(shards)), context, initializer=_begin, initargs=(stop,))
+    try:
+        jobs = {pool.submit(_make, folder / name, settings, seed, n, keep_depth): name for name, n in shards.items()}
+        for job in as_completed(jobs):
+            yield jobs[job], job.result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            "A worker that renders rooms died: out of memory, or started from a script without a __main__ guard",
+            fix="Run the same command with one worker; finished shards are kept",
+        ) from error
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_stop: Any = None
+
+
+def _begin(stop: Any) -> None:
+    """Ctrl-C reaches the whole process group: only the parent answers it, and tells the workers to stop."""
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _make(path: Path, settings: RoomSettings, seed: int, numbers: range, keep_depth: bool) -> str:
+    def images() -> Iterator[tuple[int, SimulatedImage]]:
+        for number in numbers:
+            if _stop is not None and _stop.is_set():
+                raise InterruptedError("stopped")
+            yield number, render(settings, seed, number)
+
+    write_shard(path, images(), keep_depth=keep_depth)
+    return sha256_file(path)
