@@ -1,0 +1,1 @@
+"""Data-free distillation: mixing, transformation, statistics matching, the loop. See README.md."""

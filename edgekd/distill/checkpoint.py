@@ -1,0 +1,56 @@
+"""The state of a distillation between two steps: written whole, read without pickles being executed."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from calibration.errors import RunError
+from calibration.files import sha256_bytes, write_bytes
+
+__all__ = ["Checkpoint"]
+
+
+class Checkpoint:
+    """`folder`/state.pt and the key of what it belongs to (settings, teacher, images, student)."""
+
+    def __init__(self, folder: Path, key: Mapping[str, Any]) -> None:
+        self.path = folder / "state.pt"
+        self._key = sha256_bytes(json.dumps(key, sort_keys=True).encode())
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        """Save the state after `step` steps. `state` holds tensors, numbers, strings, lists and dicts only."""
+        buffer = io.BytesIO()
+        torch.save({"key": self._key, "step": step, "state": dict(state)}, buffer)
+        write_bytes(self.path, buffer.getvalue())
+
+    def load(self) -> tuple[int, dict[str, Any]] | None:
+        """The last saved step and state, or None when there is none.
+
+        Raises RunError when it is damaged or was made with other settings, teacher, student or images.
+        """
+        if not self.path.exists():
+            return None
+        anew = f"Delete {self.path.parent} to start the distillation anew"
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            key, step, state = saved["key"], int(saved["step"]), dict(saved["state"])
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+            raise RunError(f"The checkpoint {self.path} cannot be read", fix=anew) from error
+        if key != self._key:
+            raise RunError(
+                f"The checkpoint {self.path} is of another teacher, student, image set or settings",
+                fix=f"Repeat the command it was made with, give another --out, or {anew[0].lower()}{anew[1:]}",
+            )
+        return step, state
+
+    def remove(self) -> None:
+        """Delete the checkpoint: the run is complete."""
+        shutil.rmtree(self.path.parent, ignore_errors=True)

@@ -1,0 +1,161 @@
+"""The distillation loop: one step of the transformation and one of the student, logged, saved and resumable."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import torch
+from torch import nn
+
+from calibration.errors import FileError, ModelError
+from calibration.files import write_bytes
+from calibration.progress import Progress
+from edgekd.distill.batches import Batches, FramedImages
+from edgekd.distill.checkpoint import Checkpoint
+from edgekd.distill.interrupt import deferred_interrupt
+from edgekd.distill.preview import Previews
+from edgekd.distill.settings import DistillSettings
+from edgekd.distill.steps import Fitting, StudentFit, TransformFit
+from edgekd.distill.transform import TransformNet
+from edgekd.models.teacher import Teacher
+from edgekd.simulate.sample import ImageSource
+
+__all__ = ["Distilled", "distill", "fit_transform"]
+
+_SAVE_EVERY_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What a distillation made. `metrics` are those of the last step."""
+
+    student: nn.Module
+    transform: TransformNet | None
+    batches: Batches
+    metrics: Mapping[str, float]
+
+
+def distill(
+    teacher: Teacher,
+    student: nn.Module,
+    images: ImageSource,
+    settings: DistillSettings,
+    folder: Path,
+    progress: Progress,
+    *,
+    device: torch.device,
+    student_name: str,
+) -> Distilled:
+    """Train `student` (in place) to give the teacher's depth on adapted simulated images.
+
+    Writes metrics.jsonl, previews/ and checkpoint/ into `folder`; with a checkpoint there, goes on from it. The caller
+    removes the checkpoint once what it wants kept is saved. Raises ModelError when the teacher has no statistics and a
+    transformation is asked for, or when a loss is no longer a number; KeyboardInterrupt after Ctrl-C, once saved.
+    """
+    batches = Batches(FramedImages(images, teacher.input.framing), settings)
+    transform = None if settings.transform is None else TransformFit(teacher, settings, device)
+    fitting = Fitting(teacher, transform, StudentFit(student, teacher.input, settings, device), settings, device)
+    checkpoint = Checkpoint(
+        folder / "checkpoint",
+        {
+            "settings": settings.to_json(),
+            "teacher": teacher.digest,
+            "images": images.digest,
+            "student": student_name,
+        },
+    )
+    metrics = _run(fitting, batches, settings, folder, checkpoint, progress, "Distilling")
+    return Distilled(student, None if transform is None else transform.net, batches, metrics)
+
+
+def fit_transform(
+    teacher: Teacher,
+    images: ImageSource,
+    settings: DistillSettings,
+    folder: Path,
+    progress: Progress,
+    *,
+    device: torch.device,
+) -> tuple[TransformNet, Batches]:
+    """Fit the transformation alone, with no student: for calibrating the teacher itself. Resumable as `distill` is."""
+    if settings.transform is None:
+        raise ModelError("Fitting the transformation was asked for with the transformation off", fix="Switch it on")
+    batches = Batches(FramedImages(images, teacher.input.framing), settings)
+    transform = TransformFit(teacher, settings, device)
+    fitting = Fitting(teacher, transform, None, settings, device)
+    key = {"settings": settings.to_json(), "teacher": teacher.digest, "images": images.digest}
+    _run(fitting, batches, settings, folder, Checkpoint(folder / "checkpoint", key), progress, "Fitting")
+    return transform.net, batches
+
+
+def _run(
+    fitting: Fitting,
+    batches: Batches,
+    settings: DistillSettings,
+    folder: Path,
+    checkpoint: Checkpoint,
+    progress: Progress,
+    label: str,
+) -> dict[str, float]:
+    total = fitting.warm_up + settings.steps
+    start = 0
+    if (saved := checkpoint.load()) is not None:
+        start, state = saved
+        fitting.load_state_dict(state)
+        progress.note(f"Going on from step {start} of {total}")
+    previews = Previews(folder / "previews", batches, fitting)
+    metrics: dict[str, float] = {}
+    saved_at = time.monotonic()
+    with (
+        _open_log(folder / "metrics.jsonl", start) as log,
+        deferred_interrupt() as interrupted,
+        progress.task(label, total) as advance,
+    ):
+        advance(start)
+        for batch in batches.stream(start, total):
+            begun = time.perf_counter()
+            metrics = fitting.step(batch)
+            done = batch.step + 1
+            if not all(math.isfinite(value) for value in metrics.values()):
+                raise ModelError(
+                    f"The loss is no longer a number at step {batch.step} (batch {batch.step} of seed {settings.seed});"
+                    f" the last good checkpoint is {checkpoint.path}",
+                    fix="Use a lower --learning-rate with another --out, or check the teacher",
+                )
+            seconds = time.perf_counter() - begun
+            log.write(json.dumps({"step": batch.step, **metrics, "seconds": round(seconds, 4)}) + "\n")
+            advance(1)
+            if done % settings.preview_every == 0 or done == total:
+                previews.write(done)
+            late = time.monotonic() - saved_at > _SAVE_EVERY_SECONDS
+            if late or interrupted() or done == total:
+                log.flush()
+                checkpoint.save(done, fitting.state_dict())
+                saved_at = time.monotonic()
+            if interrupted() and done < total:
+                raise KeyboardInterrupt
+    fitting.finish()
+    return metrics
+
+
+def _open_log(path: Path, start: int) -> TextIO:
+    """metrics.jsonl with the lines of the steps before `start` kept: those after the checkpoint are run again."""
+    lines: list[bytes] = []
+    if start and path.exists():
+        for line in path.read_bytes().splitlines(keepends=True):
+            try:
+                if int(json.loads(line)["step"]) < start:
+                    lines.append(line)
+            except (ValueError, KeyError, TypeError):
+                continue  # the half line of a killed process
+    write_bytes(path, b"".join(lines))
+    try:
+        return open(path, "a", encoding="utf-8")
+    except OSError as error:
+        raise FileError(f"Cannot write {path}: {error.strerror}", fix="Choose a folder that can be written") from error

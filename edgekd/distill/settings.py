@@ -1,0 +1,88 @@
+"""What a distillation is asked to do. Every part can be switched off alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from calibration.errors import UsageError
+
+__all__ = ["DistillSettings", "MixingSettings", "TransformSettings"]
+
+
+@dataclass(frozen=True)
+class MixingSettings:
+    """Objects of one simulated image pasted into another by their instance ids."""
+
+    probability: float = 0.5  # share of images that are mixed
+    max_objects: int = 3  # pasted objects per mixed image, 1 to this many
+    min_area: float = 0.004  # share of the picture that an object must cover to be cut out
+    max_area: float = 0.25
+
+    def __post_init__(self) -> None:
+        _require(0 < self.probability <= 1, f"a mixing probability of {self.probability}", "Give one in (0, 1]")
+        _require(self.max_objects >= 1, f"max_objects of {self.max_objects}", "Give at least 1")
+        _require(0 <= self.min_area < self.max_area <= 1, "the mixing areas", "Give 0 <= min_area < max_area <= 1")
+
+
+@dataclass(frozen=True)
+class TransformSettings:
+    """The transformation network and what holds it."""
+
+    learning_rate: float = 5e-3
+    warm_up: int = 40  # steps of the transformation alone before the student starts
+    keep_weight: float = 1.0  # how strongly transformed pictures are held near the simulated ones
+    momentum: float = 0.9  # of the running estimate of the statistics, so that small batches serve
+
+    def __post_init__(self) -> None:
+        _require(self.learning_rate > 0, f"a transform learning rate of {self.learning_rate}", "Give a positive one")
+        _require(self.warm_up >= 0, f"a warm-up of {self.warm_up} steps", "Give 0 or more")
+        _require(self.keep_weight >= 0, f"a keep weight of {self.keep_weight}", "Give 0 or more")
+        _require(0 <= self.momentum < 1, f"a statistics momentum of {self.momentum}", "Give one in [0, 1)")
+
+
+@dataclass(frozen=True)
+class DistillSettings:
+    """One distillation. `mixing` None and `transform` None is plain distillation on simulated images."""
+
+    steps: int = 2000
+    batch: int = 16
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    seed: int = 0
+    mixing: MixingSettings | None = field(default_factory=MixingSettings)
+    transform: TransformSettings | None = field(default_factory=TransformSettings)
+    set_aside: int = 128  # simulated images never trained on: they become the calibration set
+    preview_every: int = 200
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, f"{self.steps} steps", "Give at least 1")
+        _require(self.batch >= 2, f"a batch of {self.batch}", "Give at least 2: BatchNorm needs them")
+        _require(self.learning_rate > 0, f"a learning rate of {self.learning_rate}", "Give a positive one")
+        _require(self.weight_decay >= 0, f"a weight decay of {self.weight_decay}", "Give 0 or more")
+        _require(self.seed >= 0, f"a seed of {self.seed}", "Give 0 or more")
+        _require(self.set_aside >= 8, f"setting {self.set_aside} images aside", "Set at least 8 aside for calibration")
+        _require(self.preview_every >= 1, f"a preview every {self.preview_every} steps", "Give at least 1")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DistillSettings:
+        """The inverse of `to_json`. Raises UsageError when the fields are not those of this version."""
+        try:
+            parts = dict(value)
+            mixing, transform = parts.pop("mixing"), parts.pop("transform")
+            return cls(
+                **parts,
+                mixing=None if mixing is None else MixingSettings(**mixing),
+                transform=None if transform is None else TransformSettings(**transform),
+            )
+        except (KeyError, TypeError) as error:
+            raise UsageError(f"Distillation settings cannot be read ({error})", fix="Start a new run") from error
+
+
+def _require(good: bool, what: str, fix: str) -> None:
+    if not good:
+        raise UsageError(f"Distillation cannot use {what}", fix=fix)

@@ -1,0 +1,226 @@
+"""One step of a distillation: the transformation's update, the teacher's depth, the student's update."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from edgekd.distill.batches import Batch
+from edgekd.distill.device import autocast
+from edgekd.distill.losses import distillation_loss
+from edgekd.distill.settings import DistillSettings, TransformSettings
+from edgekd.distill.statistics import RunningMoments, observe, statistics_distance
+from edgekd.distill.transform import TransformNet
+from edgekd.models.teacher import Teacher
+from targets.input import InputSpec
+
+__all__ = ["Fitting", "Normalise", "StudentFit", "TransformFit", "student_rate", "to_tensor"]
+
+_AVERAGE_DECAY = 0.99
+
+
+def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in [0, 1], planes contiguous.
+
+    Three channels last in memory would make every operation that broadcasts over pixels ten times slower on a CPU.
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True)
+    return pixels.permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+class Normalise(nn.Module):
+    """(x - mean) / std per channel, as the network's InputSpec says, channels last in memory for the network."""
+
+    offset: Tensor
+    scale: Tensor
+
+    def __init__(self, spec: InputSpec) -> None:
+        super().__init__()
+        std = torch.tensor(spec.std).view(1, 3, 1, 1)
+        self.register_buffer("scale", 1 / std)
+        self.register_buffer("offset", -torch.tensor(spec.mean).view(1, 3, 1, 1) / std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.offset, x, self.scale).contiguous(memory_format=torch.channels_last)
+
+
+class TransformFit:
+    """The transformation network, the observed teacher that judges it, and its optimiser."""
+
+    def __init__(self, teacher: Teacher, settings: DistillSettings, device: torch.device) -> None:
+        assert settings.transform is not None
+        self.settings: TransformSettings = settings.transform
+        self._seed = settings.seed
+        self._device = device
+        self._normalise = Normalise(teacher.input).to(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.net = TransformNet().to(device)
+        module = teacher.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._observed, self._stored = observe(module)
+        self._running = RunningMoments(self.settings.momentum)
+        self._optimiser = torch.optim.Adam(self.net.parameters(), lr=self.settings.learning_rate, betas=(0.9, 0.99))
+
+    def step(self, simulated: Tensor, step: int, rate: float) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """Update the transformation; return the transformed pictures and the teacher's depth on them, both detached."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate * rate
+        transformed, change = self.net(simulated, self.generator(step))
+        with autocast(self._device):
+            depth, seen = self._observed(self._normalise(transformed))
+        distances = statistics_distance(self._running.update(seen), self._stored)
+        loss = distances.mean() + self.settings.keep_weight * change
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimiser.step()
+        metrics = {"statistics": float(distances.detach().mean()), "change": float(change.detach())}
+        return transformed.detach(), depth.detach().float(), metrics
+
+    def generator(self, step: int) -> torch.Generator:
+        """The source of the noise of one step: a function of the seed and the step alone."""
+        return torch.Generator(self._device).manual_seed(self._seed * 1_000_003 + step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "net": self.net.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "running": self._running.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.net.load_state_dict(state["net"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._running.load_state_dict(state["running"])
+
+
+class StudentFit:
+    """The student, its running average (which is what is kept), and its optimiser."""
+
+    def __init__(self, student: nn.Module, spec: InputSpec, settings: DistillSettings, device: torch.device) -> None:
+        self.student = student.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.average = AveragedModel(
+            self.student, multi_avg_fn=get_ema_multi_avg_fn(_AVERAGE_DECAY), use_buffers=True
+        ).eval()
+        self._settings = settings
+        self._device = device
+        self._normalise = Normalise(spec).to(device)
+        weights = [p for p in self.student.parameters() if p.ndim > 1]
+        others = [p for p in self.student.parameters() if p.ndim <= 1]
+        self._optimiser = torch.optim.AdamW(
+            [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+        )
+
+    def step(self, pictures: Tensor, depth: Tensor, rate: float) -> dict[str, float]:
+        """Update the student towards the teacher's `depth` on `pictures`."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._settings.learning_rate * rate
+        with autocast(self._device):
+            predicted = self.student(self._normalise(pictures))
+        loss = distillation_loss(predicted.float(), depth)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
+        self._optimiser.step()
+        self.average.update_parameters(self.student)
+        return {"loss": float(loss.detach())}
+
+    @torch.no_grad()
+    def predict(self, pictures: Tensor) -> Tensor:
+        """Depth by the running average, [N, 1, H, W]."""
+        predicted: Tensor = self.average(self._normalise(pictures))
+        return predicted.float()
+
+    def finish(self) -> None:
+        """Put the running average into the student itself, in eval mode."""
+        self.student.load_state_dict(self.average.module.state_dict())
+        self.student.eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "student": self.student.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.student.load_state_dict(state["student"])
+        self.average.load_state_dict(state["average"])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+
+class Fitting:
+    """The parts that a step moves, whichever of them are switched on."""
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        transform: TransformFit | None,
+        student: StudentFit | None,
+        settings: DistillSettings,
+        device: torch.device,
+    ) -> None:
+        self.transform = transform
+        self.student = student
+        self.device = device
+        self._settings = settings
+        self._normalise = Normalise(teacher.input).to(device)
+        self._teacher = teacher.module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        warm = settings.transform.warm_up if settings.transform is not None and student is not None else 0
+        self.warm_up = warm
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """Run one step and return what is to be logged."""
+        pictures = to_tensor(batch.mixed, self.device)
+        metrics: dict[str, float] = {}
+        position = (batch.step - self.warm_up) / self._settings.steps
+        if self.transform is not None:
+            pictures, depth, metrics = self.transform.step(pictures, batch.step, 1.0 - 0.9 * max(0.0, position))
+        else:
+            depth = self.teach(pictures)
+        if self.student is not None and batch.step >= self.warm_up:
+            metrics |= self.student.step(pictures, depth, student_rate(position, self._settings.steps))
+        return metrics
+
+    @torch.no_grad()
+    def teach(self, pictures: Tensor) -> Tensor:
+        """The teacher's depth in metres, [N, 1, H, W]."""
+        with autocast(self.device):
+            depth: Tensor = self._teacher(self._normalise(pictures))
+        return depth.float()
+
+    @torch.no_grad()
+    def adapt(self, pictures: Tensor, seed: int) -> Tensor:
+        """The transformed pictures, or the same ones without a transformation."""
+        if self.transform is None:
+            return pictures
+        transformed: Tensor = self.transform.net(pictures, self.transform.generator(seed))[0]
+        return transformed
+
+    def finish(self) -> None:
+        if self.student is not None:
+            self.student.finish()
+
+    def state_dict(self) -> dict[str, Any]:
+        parts = {"transform": self.transform, "student": self.student}
+        return {name: part.state_dict() for name, part in parts.items() if part is not None}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.transform is not None:
+            self.transform.load_state_dict(state["transform"])
+        if self.student is not None:
+            self.student.load_state_dict(state["student"])
+
+
+def student_rate(position: float, steps: int) -> float:
+    """Share of the full learning rate: a short linear rise, then a cosine to 1 %."""
+    rise = min(0.1, 50 / steps)
+    if position < rise:
+        return (position * steps + 1) / (rise * steps)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (position - rise) / (1 - rise)))

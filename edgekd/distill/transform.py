@@ -1,0 +1,86 @@
+"""The transformation network: makes simulated pictures look, to the teacher's statistics, like its own.
+
+It is small on purpose. A camera's colours, tone, sharpness and noise are a few numbers each; only slow local changes
+(light, haze, vignetting) are left to convolutions, at a quarter of the resolution. So it costs a few per cent of a step
+and cannot paint structure that the simulated scene does not have.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["TransformNet"]
+
+_CONDITIONS = 6  # mean and deviation of each channel
+_GLOBALS = 9 + 3 + 3 + 3  # colour matrix, offset, two tone coefficients per channel
+_LOCAL_LIMIT = 0.15  # of the value range: the most that the local part may add or take away
+_POOL = 4
+
+
+class TransformNet(nn.Module):
+    """RGB [N, 3, H, W] in [0, 1] to RGB of the same shape and range. Starts as the identity."""
+
+    def __init__(self, channels: int = 12, hidden: int = 24) -> None:
+        super().__init__()
+        # One full-resolution convolution holds sharpness, blur and the mixing of colours.
+        self.lens = nn.Conv2d(3, 3, 3, padding=1, padding_mode="replicate", bias=False)
+        nn.init.dirac_(self.lens.weight)
+        residual = nn.Conv2d(channels, 3, 1)
+        self.local = nn.Sequential(
+            nn.Conv2d(3, channels, 3, padding=1, padding_mode="replicate"),
+            nn.LeakyReLU(0.1),
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="replicate"),
+            nn.LeakyReLU(0.1),
+            residual,
+        )
+        self.globals = nn.Parameter(torch.zeros(_GLOBALS))
+        correction = nn.Linear(hidden, _GLOBALS)
+        self.condition = nn.Sequential(nn.Linear(_CONDITIONS, hidden), nn.Hardtanh(), correction)
+        self.noise = nn.Parameter(torch.full((3,), -5.0))  # ln of the deviation
+        for last in (*correction.parameters(), *residual.parameters()):
+            nn.init.zeros_(last)
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """The transformed picture and its mean squared local change, which a loss may hold small.
+
+        `generator` decides the noise; None gives the picture without noise.
+        """
+        pooled = F.avg_pool2d(x, _POOL, ceil_mode=True)
+        local = torch.tanh(self.local(pooled)) * _LOCAL_LIMIT
+        y = self.lens(x) + F.interpolate(local, size=x.shape[-2:], mode="bilinear", align_corners=False)
+
+        conditions = torch.cat([pooled.mean((2, 3)) - 0.5, pooled.flatten(2).std(2) - 0.2], dim=1)
+        matrix, offset, bend, twist = (self.globals + self.condition(conditions)).split([9, 3, 3, 3], dim=1)
+        colour = matrix.view(-1, 3, 3) + torch.eye(3, device=x.device, dtype=x.dtype)
+        y = torch.baddbmm(offset.unsqueeze(2), colour, y.flatten(2)).view_as(x)
+        # A cubic tone curve through (0, 0) and (1, 1): y + y (1 - y) (bend + twist (1 - 2 y)).
+        bend, twist = bend[:, :, None, None], twist[:, :, None, None]
+        y = torch.addcmul(y, y - y * y, torch.addcmul(bend + twist, twist, y, value=-2))
+
+        if generator is not None:
+            noise = torch.randn(y.shape, generator=generator, device=y.device, dtype=y.dtype)
+            y = torch.addcmul(y, noise, self.noise.clamp(-7, -2).exp().view(1, 3, 1, 1))
+        return _clip(y), local.square().mean()
+
+
+class _Clip(torch.autograd.Function):
+    """Clip to [0, 1] but let a tenth of the gradient through, or saturated pixels could never come back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.where((x < 0) | (x > 1), 0.1 * gradients[0], gradients[0])
+
+
+def _clip(x: Tensor) -> Tensor:
+    clipped: Tensor = _Clip.apply(x)
+    return clipped

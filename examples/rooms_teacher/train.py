@@ -1,0 +1,134 @@
+"""Train the built-in teacher `rooms` on simulated rooms of the photographed look, and print the figures it reached.
+
+    python examples/rooms_teacher/train.py --out rooms.safetensors --work rooms-teacher
+
+The photographed look stands in for a camera's private pictures. The teacher sees their true depth here and nowhere
+else: distillation has only its weights. Rendering and training go on where they stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from calibration.files import sha256_file, write_json
+from edgekd.distill.allocator import keep_freed_memory
+from edgekd.distill.settings import DistillSettings
+from edgekd.distill.steps import StudentFit, student_rate, to_tensor
+from edgekd.evaluate.metrics import score
+from edgekd.models.rooms import ROOMS_INPUT, RoomsNet
+from edgekd.models.weights import save_weights
+from edgekd.simulate.rooms import RoomSettings
+from edgekd.simulate.store import SimulatedSet, write_set
+from targets.input import Framing
+
+TRAIN_SEED, HELD_OUT_SEED = 101, 202
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the weights to write (.safetensors)")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the rendered sets and the checkpoint")
+    parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--held-out", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    keep_freed_memory()
+
+    look = RoomSettings(look="photographed")
+    training = _rendered(arguments.work / "training", look, TRAIN_SEED, arguments.images, arguments.workers)
+    held_out = _rendered(arguments.work / "held-out", look, HELD_OUT_SEED, arguments.held_out, arguments.workers)
+
+    torch.manual_seed(0)
+    settings = DistillSettings(
+        steps=arguments.steps, batch=arguments.batch, learning_rate=arguments.learning_rate, mixing=None, transform=None
+    )
+    fit = StudentFit(RoomsNet(ROOMS_INPUT), ROOMS_INPUT, settings, torch.device("cpu"))
+    pictures, depths = _framed(training)
+    checkpoint = arguments.work / "checkpoint.pt"
+    start = 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        start = saved["step"]
+        fit.load_state_dict(saved["state"])
+        print(f"going on from step {start}", flush=True)
+    begun, losses = time.monotonic(), []
+    for step in range(start, settings.steps):
+        batch, truth = _batch(pictures, depths, step, settings.batch)
+        metrics = fit.step(batch, truth, student_rate(step / settings.steps, settings.steps))
+        losses.append(metrics["loss"])
+        if (step + 1) % 50 == 0:
+            left = (time.monotonic() - begun) / (step + 1 - start) * (settings.steps - step - 1)
+            print(f"step {step + 1} loss {np.mean(losses[-50:]):.4f} left {left / 60:.1f} min", flush=True)
+        if (step + 1) % 250 == 0:
+            torch.save({"step": step + 1, "state": fit.state_dict()}, checkpoint)
+    fit.finish()
+
+    save_weights(arguments.out, fit.student, architecture="rooms", input=ROOMS_INPUT)
+    figures = {
+        "seen in training": _figures(fit, training, 200),
+        "held out": _figures(fit, held_out, len(held_out)),
+        "images": len(training),
+        "steps": settings.steps,
+        "batch": settings.batch,
+        "training set": training.digest,
+        "held-out set": held_out.digest,
+        "weights": sha256_file(arguments.out),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+    }
+    write_json(arguments.out.with_suffix(".json"), figures)
+    print(json.dumps(figures, indent=2))
+
+
+def _rendered(folder: Path, settings: RoomSettings, seed: int, count: int, workers: int) -> SimulatedSet:
+    from edgekd.cli.console import Console
+
+    return write_set(folder, settings, seed=seed, count=count, workers=workers, keep_depth=True, progress=Console())
+
+
+def _framed(images: SimulatedSet) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+    framing: Framing = ROOMS_INPUT.framing
+    pictures = np.empty((len(images), framing.height, framing.width, 3), np.uint8)
+    depths = np.empty((len(images), framing.height, framing.width), np.float16)
+    for index in range(len(images)):
+        sample = images[index]
+        assert sample.depth is not None
+        pictures[index] = framing.image(sample.rgb)
+        depths[index] = framing.nearest(sample.depth)
+    return pictures, depths
+
+
+def _batch(
+    pictures: NDArray[np.uint8], depths: NDArray[np.float16], step: int, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng([7, step])
+    chosen = rng.integers(len(pictures), size=size)
+    flip = rng.random(size) < 0.5
+    rgb = np.where(flip[:, None, None, None], pictures[chosen][:, :, ::-1], pictures[chosen])
+    depth = np.where(flip[:, None, None], depths[chosen][:, :, ::-1], depths[chosen]).astype(np.float32)
+    return to_tensor(rgb, torch.device("cpu")), torch.from_numpy(depth)[:, None].clamp_min(0.1)
+
+
+def _figures(fit: StudentFit, images: SimulatedSet, count: int) -> dict[str, float]:
+    rows = []
+    for index in range(count):
+        sample = images[index]
+        assert sample.depth is not None
+        picture = ROOMS_INPUT.framing.image(sample.rgb)[None]
+        predicted = fit.predict(to_tensor(picture, torch.device("cpu")))[0, 0].numpy()
+        rows.append(score(predicted, ROOMS_INPUT.framing.nearest(sample.depth)))
+    return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in ("absrel", "rmse", "delta1")}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""A small teacher and simulated pictures that are quick to make: coloured boxes before a shaded wall."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgekd.models.teacher import Teacher
+from edgekd.simulate.sample import SimulatedImage
+from targets.input import Framing, InputSpec
+
+HEIGHT, WIDTH = 32, 48
+
+
+class Boxes:
+    """An ImageSource of `count` pictures with three boxes each."""
+
+    digest = "boxes"
+
+    def __init__(self, count: int = 40) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> SimulatedImage:
+        rng = np.random.default_rng(index)
+        rgb = np.full((HEIGHT, WIDTH, 3), rng.integers(60, 200, 3), np.uint8)
+        rgb = (rgb * np.linspace(0.6, 1, HEIGHT)[:, None, None]).astype(np.uint8)
+        ids = np.zeros((HEIGHT, WIDTH), np.uint16)
+        for number in range(1, 4):
+            top, left = rng.integers(0, HEIGHT - 10), rng.integers(0, WIDTH - 10)
+            box = np.s_[top : top + 8, left : left + 9]
+            rgb[box] = rng.integers(0, 255, 3)
+            ids[box] = number
+        return SimulatedImage(rgb, ids)
+
+
+class SmallNet(nn.Module):
+    """Two BatchNorm layers and a positive depth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1), nn.BatchNorm2d(8), nn.ReLU())
+        self.head = nn.Conv2d(8, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        depth = (self.head(self.second(self.first(x))) + 0.5).clamp(-4, 4).exp()
+        return nn.functional.interpolate(depth, scale_factor=2.0)
+
+
+@pytest.fixture
+def boxes() -> Boxes:
+    return Boxes()
+
+
+@pytest.fixture
+def small_net() -> type[SmallNet]:
+    return SmallNet
+
+
+@pytest.fixture
+def teacher() -> Teacher:
+    """A teacher whose statistics are those of darker, redder pictures than `Boxes` gives."""
+    torch.manual_seed(1)
+    module = SmallNet().train()
+    source = Boxes()
+    pictures = torch.stack([torch.from_numpy(source[i].rgb).permute(2, 0, 1).float() / 255 for i in range(40)])
+    tint = torch.tensor([0.9, 0.5, 0.35]).view(1, 3, 1, 1)
+    with torch.no_grad():
+        for _ in range(60):
+            module(pictures * tint)
+    module.eval().requires_grad_(False)
+    return Teacher("small", module, InputSpec(Framing(HEIGHT, WIDTH)), digest="small", source="made for a test")

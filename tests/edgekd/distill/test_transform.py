@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import torch
+
+from edgekd.distill.settings import DistillSettings, TransformSettings
+from edgekd.distill.steps import TransformFit, to_tensor
+from edgekd.distill.transform import TransformNet
+from edgekd.models.teacher import Teacher
+
+
+def test_it_starts_as_the_identity() -> None:
+    x = torch.rand(2, 3, 30, 41)
+    y, change = TransformNet()(x)
+    torch.testing.assert_close(y, x, rtol=0, atol=1e-6)
+    assert change.item() == 0
+
+
+def test_its_output_stays_in_range_and_saturated_pixels_can_come_back() -> None:
+    net = TransformNet()
+    with torch.no_grad():
+        net.globals[9:12] = 2.0  # an offset far beyond white
+    y, _ = net(torch.rand(2, 3, 16, 16))
+    assert y.max() <= 1 and y.min() >= 0
+    y.sum().backward()
+    assert net.globals.grad is not None and net.globals.grad[9:12].abs().min() > 0
+
+
+def test_noise_is_decided_by_its_generator() -> None:
+    net, x = TransformNet(), torch.rand(1, 3, 16, 16)
+    first, again, other = (net(x, torch.Generator().manual_seed(seed))[0] for seed in (4, 4, 5))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_fitting_brings_the_teachers_statistics_nearer(teacher: Teacher, boxes) -> None:
+    settings = DistillSettings(
+        steps=150, batch=8, set_aside=8, transform=TransformSettings(learning_rate=0.02, momentum=0.5)
+    )
+    fit = TransformFit(teacher, settings, torch.device("cpu"))
+    import numpy as np
+
+    x = to_tensor(np.stack([boxes[i].rgb for i in range(32)]), torch.device("cpu"))
+    distances = [fit.step(x, step, 1.0)[2]["statistics"] for step in range(150)]
+    assert distances[-1] < 0.25 * distances[0]
+    # The stored statistics are those of a red tint: the transformation found it.
+    transformed = fit.net(x)[0].mean((0, 2, 3))
+    assert transformed[0] > transformed[2] * 1.5
