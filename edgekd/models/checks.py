@@ -50,7 +50,7 @@ def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
         )
     if all(_untouched(layer) for layer in layers.values()):
         raise ModelError(
-            f"All {len(layers)} BatchNorm layers of the teacher {teacher.name} are as they were made (mean 0, variance 1)",
+            f"All {len(layers)} BatchNorm layers of the teacher {teacher.name} hold no statistics (mean 0, variance 1)",
             fix="Load trained weights, or distil with --no-transformation",
         )
     return layers

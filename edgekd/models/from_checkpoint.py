@@ -1,0 +1,114 @@
+"""A teacher from a weights file and the name of its architecture. Nothing pickled is ever run."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from calibration.errors import FileError, ModelError, UnknownNameError, UsageError
+from calibration.files import sha256_file
+from calibration.progress import Progress
+from edgekd.models.checks import refuse_other_files
+from edgekd.models.freeze import freeze, stated_input
+from edgekd.models.from_factory import call_factory, input_of
+from edgekd.models.rooms import RoomsNet
+from edgekd.models.students import STUDENTS
+from edgekd.models.teacher import Teacher
+from edgekd.models.weights import WeightsFile, fill, load_weights
+from targets.input import InputSpec
+
+__all__ = ["ARCHITECTURES", "checkpoint_teacher"]
+
+ARCHITECTURES = {**STUDENTS, "rooms": RoomsNet}
+
+_NESTED = ("state_dict", "model", "model_state_dict")
+
+
+def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress) -> Teacher:
+    """Build the architecture and fill it from `path` (.pt, .pth or .safetensors).
+
+    `architecture` is a name of `ARCHITECTURES` or package.module:factory; files that edgekd wrote know their own. The
+    input is that of <file>.input.json, of the file's metadata, or of the module.
+
+    Raises UsageError, FileError or ModelError.
+    """
+    held = load_weights(path) if path.suffix.lower() == ".safetensors" else _load_pickled(path)
+    architecture = architecture or held.architecture
+    if architecture is None:
+        raise UsageError(
+            f"{path} holds weights only; the architecture they belong to is not stated",
+            fix=f"Add --architecture: one of {', '.join(ARCHITECTURES)}, or package.module:factory",
+        )
+    module, described = _build(architecture, stated_input(path) or held.input, path, progress)
+    fill(module, _unwrapped(held.tensors), str(path), architecture=architecture)
+    teacher, remarks = freeze(
+        path.stem,
+        module,
+        described,
+        digest=held.digest,
+        source=f"the weights {path} of the architecture {architecture}",
+    )
+    for remark in remarks:
+        progress.note(remark)
+    return teacher
+
+
+def _build(
+    architecture: str, described: InputSpec | None, path: Path, progress: Progress
+) -> tuple[nn.Module, InputSpec]:
+    missing = ModelError(
+        f"Nothing says what {architecture} is fed",
+        fix=f"Describe its input in {path.name}.input.json (models/README.md)",
+    )
+    if ":" not in architecture:
+        if architecture not in ARCHITECTURES:
+            raise UnknownNameError("architecture", architecture, ARCHITECTURES)
+        if described is None:
+            raise missing
+        return ARCHITECTURES[architecture](described), described
+    made = call_factory(architecture, progress)
+    module = made.module if isinstance(made, Teacher) else made
+    described = described or (made.input if isinstance(made, Teacher) else input_of(made))
+    if described is None:
+        raise missing
+    return module, described
+
+
+def _load_pickled(path: Path) -> WeightsFile:
+    refuse_other_files(path)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(name.endswith("constants.pkl") for name in archive.namelist()):
+                raise ModelError(f"{path} is a TorchScript program, not weights", fix="Export it to ONNX and give that")
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path} holds more than tensors, which is not loaded because it could run code",
+            fix="Save model.state_dict() alone, or as safetensors",
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise FileError(f"{path} is truncated or no torch file", fix="Copy or save it again") from error
+    for key in _NESTED:
+        if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
+            held = held[key]
+    tensors = (
+        {str(name): value for name, value in held.items() if isinstance(value, Tensor)}
+        if isinstance(held, Mapping)
+        else {}
+    )
+    if not tensors:
+        raise ModelError(f"{path} holds no state_dict", fix="Save model.state_dict()")
+    return WeightsFile(tensors=tensors, architecture=None, input=None, digest=sha256_file(path))
+
+
+def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without the prefix that DataParallel puts before every name."""
+    if tensors and all(name.startswith("module.") for name in tensors):
+        return {name.removeprefix("module."): value for name, value in tensors.items()}
+    return tensors

@@ -1,0 +1,44 @@
+"""A teacher from an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from calibration.files import sha256_file
+from calibration.progress import Progress
+from edgekd.models.freeze import freeze, stated_input
+from edgekd.models.onnx_import import import_onnx
+from edgekd.models.teacher import Teacher
+from targets.input import Framing, InputSpec
+
+__all__ = ["onnx_teacher"]
+
+
+def onnx_teacher(
+    path: Path,
+    name: str,
+    progress: Progress,
+    *,
+    input: InputSpec | None = None,  # noqa: A002 - the field's own name
+    source: str | None = None,
+) -> Teacher:
+    """Import a network. Its input is `input`, else <file>.input.json, else the graph's size without normalisation.
+
+    Raises FileError or ModelError.
+    """
+    stated = input or stated_input(path)
+    network = import_onnx(path, size=None if stated is None else (stated.height, stated.width))
+    if stated is None:
+        stated = InputSpec(Framing(network.height, network.width))
+        progress.note(
+            f"{path.name} does not say how its pictures are normalised: RGB from 0 to 1 at {network.height}x"
+            f"{network.width} is assumed; {path.name}.input.json beside it would state otherwise"
+        )
+    for remark in network.remarks:
+        progress.note(f"{path.name}: {remark}")
+    teacher, remarks = freeze(
+        name, network.module, stated, digest=sha256_file(path), source=source or f"the ONNX network {path}"
+    )
+    for remark in remarks:
+        progress.note(remark)
+    return teacher

@@ -1,0 +1,5 @@
+"""ONNX networks as torch modules whose BatchNorm layers can be hooked and which autograd runs through."""
+
+from edgekd.models.onnx_import.build import ImportedNetwork, import_onnx
+
+__all__ = ["ImportedNetwork", "import_onnx"]

@@ -1,0 +1,88 @@
+"""Activations and other functions of one tensor, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgekd.models.onnx_import.op import Builder, Function, Op
+
+__all__ = ["cast", "clip", "elementwise", "elu", "gelu", "hard_sigmoid", "leaky_relu", "prelu", "softmax"]
+
+
+def elementwise(function: Callable[..., Tensor]) -> Builder:
+    """The builder of an operation without settings."""
+    return lambda op: Function(function)
+
+
+def clip(op: Op) -> nn.Module:
+    low, high = _bound(op, 1, "min", -np.inf), _bound(op, 2, "max", np.inf)
+    if (low, high) == (0.0, 6.0):
+        return nn.ReLU6()
+    if low == 0.0 and high > 1e38:
+        return nn.ReLU()
+    return Function(torch.clamp, min=low, max=high)
+
+
+def leaky_relu(op: Op) -> nn.Module:
+    return nn.LeakyReLU(float(op.attributes.get("alpha", 0.01)))
+
+
+def prelu(op: Op) -> nn.Module:
+    slope = op.weights(1)
+    if slope.numel() not in (1, op.data.shape[1]):
+        raise op.refusal(f"has slopes of shape {list(slope.shape)}")
+    layer = nn.PReLU(slope.numel())
+    with torch.no_grad():
+        layer.weight.copy_(slope.reshape(-1))
+    return layer
+
+
+def elu(op: Op) -> nn.Module:
+    return nn.ELU(float(op.attributes.get("alpha", 1.0)))
+
+
+def gelu(op: Op) -> nn.Module:
+    return nn.GELU(approximate=op.attributes.get("approximate", "none"))
+
+
+def hard_sigmoid(op: Op) -> nn.Module:
+    alpha, beta = float(op.attributes.get("alpha", 0.2)), float(op.attributes.get("beta", 0.5))
+    return Function(_hard_sigmoid, alpha=alpha, beta=beta)
+
+
+def softmax(op: Op) -> nn.Module:
+    if op.opset >= 13:
+        return nn.Softmax(dim=int(op.attributes.get("axis", -1)))
+    axis = int(op.attributes.get("axis", 1)) % len(op.data.shape)
+    return Function(_flat_softmax, axis=axis)
+
+
+def cast(op: Op) -> nn.Module:
+    kind = int(op.attributes["to"])
+    if kind not in _FLOATS:
+        raise op.refusal("turns pictures into something other than floats")
+    return Function(torch.Tensor.to, dtype=torch.float32)
+
+
+_FLOATS = (1, 10, 11)  # float, float16, double of TensorProto.DataType: all are computed in float32 here
+
+
+def _bound(op: Op, position: int, attribute: str, default: float) -> float:
+    if attribute in op.attributes:
+        return float(op.attributes[attribute])
+    value = op.constant(position)
+    return default if value is None else float(value.reshape(-1)[0])
+
+
+def _hard_sigmoid(x: Tensor, alpha: float, beta: float) -> Tensor:
+    return torch.clamp(alpha * x + beta, 0.0, 1.0)
+
+
+def _flat_softmax(x: Tensor, axis: int) -> Tensor:
+    """Before opset 13, softmax runs over all the axes from `axis` on."""
+    return F.softmax(x.flatten(axis), dim=-1).reshape(x.shape)

@@ -1,0 +1,61 @@
+"""Arithmetic between tensors, or between a tensor and a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.models.onnx_import.op import Builder, Op
+
+__all__ = ["combine", "gemm"]
+
+
+class _Fold(nn.Module):
+    """Combines its operands from left to right; those known in advance are buffers in their places."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], constants: dict[int, Tensor], count: int) -> None:
+        super().__init__()
+        self.function, self.count = function, count
+        for position, value in constants.items():
+            self.register_buffer(f"operand_{position}", value)
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        live = iter(tensors)
+        operands: list[Tensor] = []
+        for position in range(self.count):
+            known = getattr(self, f"operand_{position}", None)
+            operands.append(next(live) if known is None else known)
+        return reduce(self.function, operands)
+
+    def extra_repr(self) -> str:
+        return self.function.__name__
+
+
+def combine(function: Callable[[Tensor, Tensor], Tensor]) -> Builder:
+    """The builder of an operation on two or more operands that broadcast."""
+
+    def build(op: Op) -> nn.Module:
+        constants = {
+            position: op.weights(position)
+            for position, operand in enumerate(op.operands)
+            if operand is not None and operand.constant is not None
+        }
+        return _Fold(function, constants, len(op.operands))
+
+    return build
+
+
+def gemm(op: Op) -> nn.Module:
+    weight = op.weights(1)
+    if op.attributes.get("transA", 0):
+        raise op.refusal("transposes the picture's features")
+    matrix = weight if op.attributes.get("transB", 0) else weight.T
+    layer = nn.Linear(matrix.shape[1], matrix.shape[0], bias=True)
+    bias = torch.zeros(()) if op.constant(2) is None else op.weights(2)
+    with torch.no_grad():
+        layer.weight.copy_(float(op.attributes.get("alpha", 1.0)) * matrix)
+        layer.bias.copy_(float(op.attributes.get("beta", 1.0)) * bias.reshape(-1))
+    return layer

@@ -1,0 +1,210 @@
+"""From an ONNX graph to a torch.fx.GraphModule: one named submodule a node, constants folded."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+from torch import Tensor, fx, nn
+
+from calibration.errors import ModelError
+from edgekd.models.onnx_import.file import opset_of, read_onnx
+from edgekd.models.onnx_import.op import Op, Operand
+from edgekd.models.onnx_import.table import ALIASES, BUILDERS, FOLDABLE
+
+__all__ = ["ImportedNetwork", "import_onnx"]
+
+_MOST_PIXELS = 1 << 24
+
+
+@dataclass(frozen=True)
+class ImportedNetwork:
+    """A network read from ONNX, for batches of any size, and the resolution it was imported for."""
+
+    module: fx.GraphModule
+    height: int
+    width: int
+    remarks: tuple[str, ...]
+
+
+def import_onnx(path: Path, *, size: tuple[int, int] | None = None) -> ImportedNetwork:
+    """Import a network of one float32 input [N, 3, H, W]; `size` is needed when the graph leaves H and W open.
+
+    The result is in eval mode and frozen; gradients flow to its input. Raises FileError when the file cannot be read,
+    ModelError when the graph cannot be imported: the message names the node.
+    """
+    model = read_onnx(path)
+    picture, height, width = _picture(model, path, size)
+    assembly = _Assembly(model, picture, height, width)
+    with torch.no_grad():
+        for index, node in enumerate(model.graph.node):
+            assembly.add(node, index)
+    output = model.graph.output[0].name
+    module = assembly.finish(output)
+    others = [value.name for value in model.graph.output[1:]]
+    remarks = (f"took the first output, {output}, and left {', '.join(others)}",) if others else ()
+    return ImportedNetwork(module, height, width, remarks)
+
+
+class _Assembly:
+    """The graph while it grows. Every value is a constant or a tensor computed from one picture."""
+
+    def __init__(self, model: onnx.ModelProto, picture: str, height: int, width: int) -> None:
+        self.opset = opset_of(model)
+        self.graph, self.root = fx.Graph(), nn.Module()
+        self.constants: dict[str, NDArray[Any]] = {tensor.name: _array(tensor) for tensor in model.graph.initializer}
+        self.nodes: dict[str, fx.Node] = {picture: self.graph.placeholder("image")}
+        self.tensors: dict[str, Tensor] = {
+            picture: torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+        }
+        self.uses = Counter(name for node in model.graph.node for name in node.input)
+
+    def add(self, node: onnx.NodeProto, index: int) -> None:
+        op = self._op(node, index)
+        live = [name for name in node.input if name in self.tensors]
+        if op.kind in ALIASES:
+            self._alias(node.input[0], node.output[0])
+        elif op.kind == "Shape" and live:
+            shape = np.array(self.tensors[live[0]].shape, dtype=np.int64)
+            self.constants[node.output[0]] = shape[op.attributes.get("start", 0) : op.attributes.get("end")]
+        elif not live:
+            self._fold(node, op)
+        else:
+            self._call(node, op, live)
+        for name in set(live):
+            self.uses[name] -= sum(name == used for used in node.input)
+            if not self.uses[name]:
+                del self.tensors[name]
+
+    def finish(self, output: str) -> fx.GraphModule:
+        if output not in self.nodes:
+            raise ModelError(f"The ONNX output {output} does not depend on the picture", fix="Export the network again")
+        self.graph.output(self.nodes[output])
+        module = fx.GraphModule(self.root, self.graph, class_name="ImportedNetwork")
+        module.graph.eliminate_dead_code()
+        module.delete_all_unused_submodules()
+        module.recompile()
+        return module.eval().requires_grad_(False)
+
+    def _op(self, node: onnx.NodeProto, index: int) -> Op:
+        label = node.name or f"{node.op_type}_{index}"
+        operands: list[Operand | None] = []
+        for name in node.input:
+            if name in self.tensors:
+                operands.append(Operand(tuple(self.tensors[name].shape)))
+            elif name in self.constants:
+                operands.append(Operand(self.constants[name].shape, self.constants[name]))
+            else:
+                operands.append(None)
+        attributes = {
+            item.name: _plain(onnx.helper.get_attribute_value(item))
+            for item in node.attribute
+            if not item.ref_attr_name
+        }
+        op = Op(node.op_type, label, self.opset, tuple(operands), len(node.output), attributes)
+        for name, operand in zip(node.input, operands, strict=True):
+            if name and operand is None:
+                raise op.refusal(f"reads {name}, which nothing before it gives")
+        if node.domain not in ("", "ai.onnx") or op.kind not in BUILDERS.keys() | FOLDABLE | ALIASES:
+            raise op.refusal("is an operation that cannot be imported")
+        return op
+
+    def _alias(self, source: str, name: str) -> None:
+        if source in self.tensors:
+            self.nodes[name], self.tensors[name] = self.nodes[source], self.tensors[source]
+        else:
+            self.constants[name] = self.constants[source]
+
+    def _fold(self, node: onnx.NodeProto, op: Op) -> None:
+        if op.kind not in FOLDABLE:
+            raise op.refusal("works on constants alone")
+        if op.kind in ("ConstantOfShape", "Expand"):
+            op.bounded(tuple(int(item) for item in self.constants[node.input[-1]]))
+        try:
+            feeds = {name: self.constants[name] for name in node.input if name}
+            values = ReferenceEvaluator(_single(node, self.opset)).run(None, feeds)
+        except Exception as error:  # the reference evaluator raises whatever numpy does
+            raise op.refusal(f"cannot be computed ({error})") from error
+        self.constants.update({name: np.asarray(value) for name, value in zip(node.output, values, strict=False)})
+
+    def _call(self, node: onnx.NodeProto, op: Op, live: list[str]) -> None:
+        if op.kind not in BUILDERS:
+            raise op.refusal("is known on constants alone, and here it depends on the picture")
+        module = BUILDERS[op.kind](op).eval()
+        target = self._unused_name(op.name)
+        try:
+            result = module(*(self.tensors[name] for name in live))
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise op.refusal(f"cannot be run ({str(error).splitlines()[0]})") from error
+        self.root.add_module(target, module)
+        called = self.graph.call_module(target, tuple(self.nodes[name] for name in live))
+        if isinstance(result, Tensor):
+            self.nodes[node.output[0]], self.tensors[node.output[0]] = called, result
+            return
+        for position, (name, part) in enumerate(zip(node.output, result, strict=True)):
+            self.nodes[name] = self.graph.call_function(operator.getitem, (called, position))
+            self.tensors[name] = part
+
+    def _unused_name(self, label: str) -> str:
+        name = re.sub(r"\W+", "_", label).strip("_").lower() or "node"
+        name = f"node_{name}" if name[0].isdigit() else name
+        taken, number = name, 2
+        while hasattr(self.root, taken):
+            taken, number = f"{name}_{number}", number + 1
+        return taken
+
+
+def _picture(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None) -> tuple[str, int, int]:
+    """Name, height and width of the one input. Raises ModelError when it is not RGB pictures of a known size."""
+    given = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in given]
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs) or "none"
+        raise ModelError(f"{path} has the inputs {names}; one picture is needed", fix="Export it with one input")
+    kind = inputs[0].type.tensor_type
+    dims = [int(dim.dim_value) if dim.HasField("dim_value") else None for dim in kind.shape.dim]
+    if kind.elem_type != onnx.TensorProto.FLOAT:
+        name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+        raise ModelError(f"{path} takes {name} pictures; float32 is needed", fix="Export it in float32")
+    if len(dims) != 4 or dims[1] not in (3, None) or (dims[1] is None and size is None):
+        shape = [dim if dim is not None else "?" for dim in dims]
+        raise ModelError(f"{path} takes {shape}; pictures [N, 3, H, W] are needed", fix="Export it for RGB pictures")
+    height, width = (dims[2], dims[3]) if size is None else size
+    if height is None or width is None:
+        raise ModelError(
+            f"{path} leaves its height and width open", fix=f"State them in {path.name}.input.json (models/README.md)"
+        )
+    if dims[2] not in (height, None) or dims[3] not in (width, None):
+        raise ModelError(f"{path} takes {dims[2]}x{dims[3]} pictures, not {height}x{width}", fix="State its own size")
+    if not 0 < height * width <= _MOST_PIXELS:
+        raise ModelError(f"{path} declares pictures of {height}x{width}", fix="Export it for a size that can be run")
+    return inputs[0].name, height, width
+
+
+def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
+    try:
+        return np.asarray(onnx.numpy_helper.to_array(tensor))
+    except (ValueError, TypeError, MemoryError) as error:
+        raise ModelError(
+            f"The ONNX weights {tensor.name} are not the {list(tensor.dims)} that they declare", fix="Export it again"
+        ) from error
+
+
+def _single(node: onnx.NodeProto, opset: int) -> onnx.ModelProto:
+    values = [onnx.helper.make_empty_tensor_value_info(name) for name in node.input if name]
+    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output]
+    graph = onnx.helper.make_graph([node], "constant", values, outputs)
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+
+
+def _plain(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

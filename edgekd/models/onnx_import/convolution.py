@@ -1,0 +1,116 @@
+"""Conv, ConvTranspose and BatchNormalization."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.models.onnx_import.op import Op
+
+__all__ = ["batch_norm", "conv", "conv_transpose", "spatial_pads"]
+
+Pads = tuple[tuple[int, int], tuple[int, int]]
+"""(before, after) of the height, then of the width."""
+
+
+def conv(op: Op) -> nn.Module:
+    weight, bias = op.weights(1), op.constant(2)
+    if weight.ndim != 4 or len(op.data.shape) != 4:
+        raise op.refusal(f"convolves weights {list(weight.shape)}; only two-dimensional ones can be imported")
+    kernel = (int(weight.shape[2]), int(weight.shape[3]))
+    strides, dilations = _pair(op, "strides"), _pair(op, "dilations")
+    pads = spatial_pads(op, kernel, strides, dilations)
+    groups = int(op.attributes.get("group", 1))
+    even = all(before == after for before, after in pads)
+    layer = nn.Conv2d(
+        weight.shape[1] * groups,
+        weight.shape[0],
+        kernel,
+        stride=strides,
+        padding=(pads[0][0], pads[1][0]) if even else 0,
+        dilation=dilations,
+        groups=groups,
+        bias=bias is not None,
+    )
+    _set(layer, weight, None if bias is None else op.weights(2))
+    return layer if even else nn.Sequential(nn.ZeroPad2d((*pads[1], *pads[0])), layer)
+
+
+def conv_transpose(op: Op) -> nn.Module:
+    weight, bias = op.weights(1), op.constant(2)
+    if weight.ndim != 4 or op.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise op.refusal("is transposed with an automatic padding or not two-dimensional")
+    if op.attributes.get("output_shape"):
+        raise op.refusal("states its output_shape instead of its pads")
+    pads = _stated_pads(op)
+    groups = int(op.attributes.get("group", 1))
+    smaller = (min(pads[0]), min(pads[1]))
+    layer = nn.ConvTranspose2d(
+        weight.shape[0],
+        weight.shape[1] * groups,
+        (int(weight.shape[2]), int(weight.shape[3])),
+        stride=_pair(op, "strides"),
+        padding=smaller,
+        output_padding=_pair(op, "output_padding", default=0),
+        dilation=_pair(op, "dilations"),
+        groups=groups,
+        bias=bias is not None,
+    )
+    _set(layer, weight, None if bias is None else op.weights(2))
+    surplus = [least - pad for least, axis in zip(smaller[::-1], pads[::-1], strict=True) for pad in axis]
+    return nn.Sequential(layer, nn.ZeroPad2d(tuple(surplus))) if any(surplus) else layer  # type: ignore[arg-type]
+
+
+def batch_norm(op: Op) -> nn.Module:
+    """BatchNorm2d in eval mode with the stored statistics: what L_BN is measured against."""
+    if op.attributes.get("training_mode", 0):
+        raise op.refusal("was exported in training mode: it normalises by the batch, not by stored statistics")
+    scale, bias, mean, variance = (op.weights(position) for position in (1, 2, 3, 4))
+    kind = {4: nn.BatchNorm2d, 5: nn.BatchNorm3d}.get(len(op.data.shape), nn.BatchNorm1d)
+    layer = kind(
+        len(scale),
+        eps=float(op.attributes.get("epsilon", 1e-5)),
+        momentum=1 - float(op.attributes.get("momentum", 0.9)),
+    )
+    assert layer.running_mean is not None and layer.running_var is not None
+    with torch.no_grad():
+        layer.weight.copy_(scale)
+        layer.bias.copy_(bias)
+        layer.running_mean.copy_(mean)
+        layer.running_var.copy_(variance)
+    return layer
+
+
+def spatial_pads(op: Op, kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int]) -> Pads:
+    """The pads of a convolution or pooling, those of auto_pad worked out for the input's size."""
+    auto = op.attributes.get("auto_pad", "NOTSET")
+    if auto == "NOTSET":
+        return _stated_pads(op)
+    if auto == "VALID":
+        return ((0, 0), (0, 0))
+    if auto not in ("SAME_UPPER", "SAME_LOWER"):
+        raise op.refusal(f"has the unknown padding {auto}")
+    axes = []
+    for axis, size in enumerate(op.data.shape[2:]):
+        reach = (kernel[axis] - 1) * dilations[axis] + 1
+        total = max(0, (-(-size // strides[axis]) - 1) * strides[axis] + reach - size)
+        less, more = total // 2, total - total // 2
+        axes.append((less, more) if auto == "SAME_UPPER" else (more, less))
+    return (axes[0], axes[1])
+
+
+def _stated_pads(op: Op) -> Pads:
+    top, left, bottom, right = op.attributes.get("pads", (0, 0, 0, 0))
+    return ((int(top), int(bottom)), (int(left), int(right)))
+
+
+def _pair(op: Op, name: str, default: int = 1) -> tuple[int, int]:
+    first, second = op.attributes.get(name, (default, default))
+    return int(first), int(second)
+
+
+def _set(layer: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, bias: Tensor | None) -> None:
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        if bias is not None and layer.bias is not None:
+            layer.bias.copy_(bias)

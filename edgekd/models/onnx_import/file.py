@@ -1,0 +1,78 @@
+"""Reading an ONNX file that somebody else made, without trusting what it declares."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import TensorProto
+
+from calibration.errors import FileError, ModelError
+from edgekd.models.checks import refuse_other_files
+
+__all__ = ["opset_of", "read_onnx"]
+
+_OPSETS = range(7, 26)
+
+
+def read_onnx(path: Path) -> onnx.ModelProto:
+    """Read and check a model with its weights.
+
+    Raises FileError when it is missing, truncated or no ONNX at all, ModelError when it is not valid or when its
+    weights are said to lie outside its own folder.
+    """
+    path = Path(path)
+    refuse_other_files(path)
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, UnicodeDecodeError, OSError) as error:
+        raise FileError(f"{path} is truncated or no ONNX model", fix="Copy or export the file again") from error
+    if not model.graph.node:
+        raise FileError(f"{path} holds no ONNX graph", fix="Copy or export the file again")
+    _load_external(model, path)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ModelError(f"{path} is not a valid ONNX model ({reason})", fix="Export it again") from error
+    if opset_of(model) not in _OPSETS:
+        raise ModelError(
+            f"{path} has opset {opset_of(model)}; {_OPSETS.start} to {_OPSETS.stop - 1} can be read",
+            fix="Convert it with onnx.version_converter",
+        )
+    return model
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of the standard operators."""
+    return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+
+
+def _load_external(model: onnx.ModelProto, path: Path) -> None:
+    """Load weights kept in other files, each of which must lie in the model's folder and be as long as declared."""
+    folder = path.parent.resolve()
+    external = [tensor for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
+    for tensor in external:
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        file = (folder / location).resolve()
+        if not location or not file.is_relative_to(folder):
+            raise ModelError(
+                f"{path} keeps the weights {tensor.name} at {location!r}, outside its own folder",
+                fix="Save it with onnx.save(model, path), all weights in one file",
+            )
+        try:
+            offset, declared = int(entries.get("offset", 0)), int(entries.get("length", -1))
+            size = file.stat().st_size
+        except (OSError, ValueError) as error:
+            raise FileError(f"The weights file {file} of {path} cannot be read", fix="Copy it beside it") from error
+        needed = math.prod(tensor.dims) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        if offset < 0 or needed < 0 or declared not in (-1, needed) or offset + needed > size:
+            raise FileError(
+                f"{file} is too short for the weights {tensor.name} {list(tensor.dims)} of {path}",
+                fix="Copy or export both files again",
+            )
+    if external:
+        onnx.load_external_data_for_model(model, str(folder))

