@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from calibration.errors import FileError, ModelError
+from edgekd.models.pictures import Normalise, probe_pictures
 from edgekd.models.teacher import Teacher
 
-__all__ = ["batch_norm_layers", "check_teacher", "probes", "refuse_other_files", "require_batch_norm"]
+__all__ = ["batch_norm_layers", "check_teacher", "refuse_other_files", "require_batch_norm"]
 
 _OTHER_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d)
 
@@ -68,7 +69,7 @@ def check_teacher(teacher: Teacher) -> tuple[str, ...]:
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ModelError(f"The weights {key} of {name} hold NaN or infinity", fix="Save or copy the model again")
     height, width = teacher.input.height, teacher.input.width
-    pictures = probes(teacher)
+    pictures = Normalise(teacher.input)(torch.from_numpy(probe_pictures(height, width, 2)))
     try:
         depth = network(pictures)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
@@ -93,17 +94,6 @@ def check_teacher(teacher: Teacher) -> tuple[str, ...]:
             fix="Use a model that gives metres, not log depth or inverse depth",
         )
     return tuple(_remarks(teacher, depth, negative))
-
-
-def probes(teacher: Teacher) -> Tensor:
-    """Two normalised pictures [2, 3, H, W], smooth with some grain: no network should be at a loss with them."""
-    height, width = teacher.input.height, teacher.input.width
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand(2, 3, 6, 8, generator=generator)
-    smooth = nn.functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
-    grain = 0.05 * torch.randn(2, 3, height, width, generator=generator)
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (teacher.input.mean, teacher.input.std))
-    return ((smooth + grain).clamp(0, 1) - mean) / std
 
 
 def _remarks(teacher: Teacher, depth: Tensor, negative: float) -> list[str]:

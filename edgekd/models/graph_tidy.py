@@ -1,0 +1,63 @@
+"""Makes an exported ONNX graph plain: stated scales, no leftovers, no traces of the machine it was made on."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+__all__ = ["tidy"]
+
+
+def tidy(model: onnx.ModelProto) -> None:
+    """Resizes get constant scales where these are exact, dead nodes go, shapes are stored, file paths are dropped."""
+    _strip(model)
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
+    }
+    for node in model.graph.node:
+        if node.op_type == "Resize" and len(node.input) == 4:
+            _state_scales(model, node, shapes.get(node.input[0], []), shapes.get(node.output[0], []))
+    _remove_dead(model)
+    model.graph.ClearField("value_info")
+    model.CopyFrom(onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True))
+    model.producer_name, model.producer_version, model.doc_string = "edgekd", "", ""
+
+
+def _state_scales(model: onnx.ModelProto, node: onnx.NodeProto, before: list[int], after: list[int]) -> None:
+    """Sizes worked out from shapes at run time become constant scales: simpler for parsers and quantisers."""
+    if len(before) != 4 or len(after) != 4 or not all(before[2:]) or not all(after[2:]):
+        return
+    scales = np.array([1, 1, after[2] / before[2], after[3] / before[3]], dtype=np.float32)
+    if any(old * float(scale) != new for old, new, scale in zip(before[2:], after[2:], scales[2:], strict=True)):
+        return  # a rounded scale can pick another pixel, or lose the last one
+    name = f"{node.output[0]}_scales"
+    model.graph.initializer.append(numpy_helper.from_array(scales, name))
+    roi = node.input[1]
+    del node.input[1:]
+    node.input.extend([roi, name])
+
+
+def _remove_dead(model: onnx.ModelProto) -> None:
+    """Nodes and weights that no output needs."""
+    needed = {value.name for value in model.graph.output}
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
+    weights = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(weights)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """The exporter stores stack traces, with paths, on everything."""
+    graph = model.graph
+    for entry in [model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]:
+        entry.ClearField("metadata_props")
+        entry.ClearField("doc_string")

@@ -1,0 +1,171 @@
+"""From a torch network to the fp32 ONNX model that every target is built from.
+
+The graph takes `image`, uint8 RGB [batch, H, W, 3], and gives `depth`, float32 [batch, H, W] in metres: casting, layout
+and normalisation are inside. BatchNorm is folded into the convolutions.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from calibration.errors import MissingRuntimeError, ModelError
+from calibration.files import replacing
+from edgekd.models.graph_tidy import tidy
+from edgekd.models.pictures import Normalise, probe_pictures
+from targets.input import InputSpec
+
+__all__ = ["OPSET", "Parity", "export_onnx"]
+
+OPSET = 17
+"""The newest that the parsers of TensorRT 8.5 and 8.6 (JetPack 5) read."""
+
+_EXPORTED_OPSET = 18  # the oldest that torch's exporter writes
+_TOLERANCE = 1e-3  # of the depth, or of _NEAR where that is nearer
+_NEAR = 0.1  # metres
+_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the ONNX model's depth is from torch's, over `images` test pictures."""
+
+    max_abs_metres: float
+    max_relative: float  # of the depth; depth under 0.1 m counts as 0.1 m
+    images: int
+    runtime: str  # what ran the ONNX model
+
+
+def export_onnx(
+    module: nn.Module,
+    input: InputSpec,  # noqa: A002 - the field's own name
+    path: Path,
+    *,
+    metadata: Mapping[str, str],
+) -> Parity:
+    """Write `module` (normalised [N, 3, H, W] to metres [N, 1, H, W]) as ONNX, whole or not at all.
+
+    `metadata` and, under edgekd.input and edgekd.parity, the input and the parity are stored in the model. Raises
+    ModelError when it cannot be exported or gives other depth than torch, MissingRuntimeError without onnxscript,
+    FileError or DiskFullError.
+    """
+    deployed = _Deployed(copy.deepcopy(module).cpu(), input).eval()
+    pictures = probe_pictures(input.height, input.width, _IMAGES)
+    model = _exported(deployed, torch.from_numpy(pictures[:2]))
+    tidy(model)
+    _check(model)
+    with torch.no_grad():
+        expected = deployed(torch.from_numpy(pictures)).numpy()
+    parity = _compare(model, pictures, expected)
+    if not parity.max_relative <= _TOLERANCE:
+        raise ModelError(
+            f"The exported ONNX model differs from the network by {parity.max_relative:.2%} of the depth",
+            fix="Report the network's operations; until then train a student from the table",
+        )
+    stored = {
+        **metadata,
+        "edgekd.input": json.dumps(input.to_json()),
+        "edgekd.parity": json.dumps({"max_abs_metres": parity.max_abs_metres, "max_relative": parity.max_relative}),
+    }
+    onnx.helper.set_model_props(model, stored)
+    with replacing(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+    return parity
+
+
+class _Deployed(nn.Module):
+    """The network between pictures as a camera gives them and depth as a user wants it."""
+
+    def __init__(self, network: nn.Module, input: InputSpec) -> None:  # noqa: A002 - the field's own name
+        super().__init__()
+        self.normalise, self.network = Normalise(input), network
+
+    def forward(self, image: Tensor) -> Tensor:
+        depth: Tensor = self.network(self.normalise(image))
+        return depth.squeeze(1)
+
+
+def _exported(deployed: nn.Module, example: Tensor) -> onnx.ModelProto:
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                deployed,
+                (example,),
+                dynamo=True,
+                opset_version=_EXPORTED_OPSET,
+                input_names=["image"],
+                output_names=["depth"],
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=1024)},),
+                verbose=False,
+            )
+        assert program is not None
+        return onnx.version_converter.convert_version(program.model_proto, OPSET)
+    except ModuleNotFoundError as error:
+        raise MissingRuntimeError(
+            f"{error.name} is needed to write ONNX", fix="pip install 'edgekd[distill]'"
+        ) from error
+    except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
+        reason = str(error).strip().splitlines()
+        raise ModelError(
+            f"The network cannot be exported to ONNX ({reason[0] if reason else type(error).__name__})",
+            fix="Build it from operations that ONNX has, with a batch of any size",
+        ) from error
+
+
+def _check(model: onnx.ModelProto) -> None:
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ModelError(f"The exported ONNX model is not valid ({reason})", fix="Report the network") from error
+
+
+def _compare(model: onnx.ModelProto, pictures: NDArray[np.uint8], expected: NDArray[np.float32]) -> Parity:
+    runtime, depth = _run(model, pictures)
+    apart = np.abs(depth.astype(np.float64) - expected)
+    relative = apart / np.maximum(np.abs(expected), _NEAR)
+    return Parity(float(apart.max()), float(relative.max()), len(pictures), runtime)
+
+
+def _run(model: onnx.ModelProto, pictures: NDArray[np.uint8]) -> tuple[str, NDArray[np.float32]]:
+    """Depth [N, H, W] of the ONNX model, each picture on its own, so that the batch is tried at two sizes."""
+    try:
+        import onnxruntime
+    except ImportError:
+        evaluator = onnx.reference.ReferenceEvaluator(model)
+        parts = [evaluator.run(None, {"image": picture[None]})[0] for picture in pictures]
+        return "onnx reference", np.concatenate(parts)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    parts = [session.run(None, {"image": picture[None]})[0] for picture in pictures]
+    return f"onnxruntime {onnxruntime.__version__}", np.concatenate(parts)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's advice is for its developers: keep it off the user's screen."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
