@@ -1,0 +1,365 @@
+"""Every operation of the importer against onnxruntime, on batches that the graph was not written for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from onnx import helper
+from onnx_graphs import conv_norm, network, save
+
+from calibration.errors import FileError, ModelError
+from edgekd.models.onnx_import import import_onnx
+
+DRAW = np.random.default_rng(7)
+
+
+def _weights(*shape: int) -> np.ndarray:
+    return DRAW.normal(size=shape).astype(np.float32)
+
+
+def _ints(*values: int) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+def _floats(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float32)
+
+
+def _agree(model: Any, folder: Path, *, size: tuple[int, int] = (12, 16), atol: float = 1e-5) -> torch.nn.Module:
+    """The import gives for two pictures together what onnxruntime gives for each alone."""
+    path = save(model, folder / "net.onnx")
+    pictures = np.random.default_rng(3).uniform(0.01, 1, (2, 3, *size)).astype(np.float32)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    expected = np.concatenate([session.run(None, {"x": picture[None]})[0] for picture in pictures])
+    module = import_onnx(path).module
+    got = module(torch.from_numpy(pictures))
+    assert tuple(got.shape) == expected.shape
+    np.testing.assert_allclose(got.numpy(), expected, atol=atol, rtol=1e-4)
+    return module
+
+
+ONE_NODE = {
+    "conv": ("Conv", {"w": _weights(4, 3, 3, 3), "b": _weights(4)}, {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
+    "conv depthwise": ("Conv", {"w": _weights(6, 1, 3, 3)}, {"group": 3}),
+    "conv dilated": ("Conv", {"w": _weights(2, 3, 3, 3)}, {"dilations": [2, 1], "pads": [2, 1, 2, 1]}),
+    "conv uneven pads": ("Conv", {"w": _weights(2, 3, 3, 2)}, {"pads": [0, 1, 2, 0], "strides": [2, 1]}),
+    "conv same upper": ("Conv", {"w": _weights(2, 3, 4, 3)}, {"auto_pad": "SAME_UPPER", "strides": [2, 3]}),
+    "conv same lower": ("Conv", {"w": _weights(2, 3, 4, 3)}, {"auto_pad": "SAME_LOWER", "strides": [2, 3]}),
+    "conv valid": ("Conv", {"w": _weights(2, 3, 4, 3)}, {"auto_pad": "VALID"}),
+    "transposed": (
+        "ConvTranspose",
+        {"w": _weights(3, 2, 4, 4), "b": _weights(2)},
+        {"pads": [1] * 4, "strides": [2, 2]},
+    ),
+    "transposed uneven": (
+        "ConvTranspose",
+        {"w": _weights(3, 1, 3, 3)},
+        {"pads": [0, 0, 1, 1], "strides": [2, 2], "output_padding": [1, 0], "group": 3},
+    ),
+    "relu": ("Relu", {}, {}),
+    "leaky": ("LeakyRelu", {}, {"alpha": 0.3}),
+    "prelu": ("PRelu", {"w": _weights(3, 1, 1)}, {}),
+    "elu": ("Elu", {}, {"alpha": 0.7}),
+    "sigmoid": ("Sigmoid", {}, {}),
+    "hard sigmoid": ("HardSigmoid", {}, {"alpha": 0.3, "beta": 0.4}),
+    "hard swish": ("HardSwish", {}, {}),
+    "softplus": ("Softplus", {}, {}),
+    "tanh": ("Tanh", {}, {}),
+    "erf": ("Erf", {}, {}),
+    "neg": ("Neg", {}, {}),
+    "abs": ("Abs", {}, {}),
+    "exp": ("Exp", {}, {}),
+    "log": ("Log", {}, {}),
+    "sqrt": ("Sqrt", {}, {}),
+    "reciprocal": ("Reciprocal", {}, {}),
+    "clip 0 6": ("Clip", {"low": _floats(0).reshape(()), "high": _floats(6).reshape(())}, {}),
+    "clip": ("Clip", {"low": _floats(0.2).reshape(()), "high": _floats(0.6).reshape(())}, {}),
+    "add": ("Add", {"c": _weights(3, 1, 1)}, {}),
+    "sub": ("Sub", {"c": _weights(1, 3, 1, 16)}, {}),
+    "mul": ("Mul", {"c": _floats(2.5)}, {}),
+    "div": ("Div", {"c": _weights(3, 12, 16)}, {}),
+    "pow": ("Pow", {"c": _floats(2.0)}, {}),
+    "max": ("Max", {"c": _floats(0.4), "d": _weights(3, 1, 1)}, {}),
+    "min": ("Min", {"c": _floats(0.4)}, {}),
+    "sum": ("Sum", {"c": _weights(3, 1, 1), "d": _floats(1.0)}, {}),
+    "max pool": ("MaxPool", {}, {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 1, 0]}),
+    "max pool uneven": ("MaxPool", {}, {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 1, 1]}),
+    "max pool ceil": ("MaxPool", {}, {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
+    "max pool same": ("MaxPool", {}, {"kernel_shape": [3, 3], "strides": [2, 2], "auto_pad": "SAME_UPPER"}),
+    "average pool": ("AveragePool", {}, {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}),
+    "average pool counting": (
+        "AveragePool",
+        {},
+        {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 1, 1, 0], "count_include_pad": 1},
+    ),
+    "average pool uneven": ("AveragePool", {}, {"kernel_shape": [3, 3], "strides": [3, 2], "pads": [0, 1, 1, 0]}),
+    "global average": ("GlobalAveragePool", {}, {}),
+    "global max": ("GlobalMaxPool", {}, {}),
+    "reduce mean": ("ReduceMean", {}, {"axes": [1], "keepdims": 1}),
+    "reduce mean pixels": ("ReduceMean", {}, {"axes": [-1, -2], "keepdims": 0}),
+    "reduce sum": ("ReduceSum", {"axes": _ints(2)}, {"keepdims": 1}),
+    "softmax": ("Softmax", {}, {"axis": 1}),
+    "flatten": ("Flatten", {}, {}),
+    "transpose": ("Transpose", {}, {"perm": [0, 2, 3, 1]}),
+    "matmul": ("MatMul", {"w": _weights(16, 5)}, {}),
+    "unsqueeze": ("Unsqueeze", {"axes": _ints(1, -1)}, {}),
+    "slice": ("Slice", {"s": _ints(1, 2), "e": _ints(-1, 2**62), "a": _ints(2, 3), "t": _ints(1, 3)}, {}),
+    "gather": ("Gather", {"i": _ints(2, 0, -1)}, {"axis": 1}),
+    "gather one": ("Gather", {"i": np.array(1)}, {"axis": 1}),
+    "pad": ("Pad", {"p": _ints(0, 1, 2, 0, 0, 0, 1, 3), "v": _floats(0.5).reshape(())}, {}),
+    "pad reflect": ("Pad", {"p": _ints(0, 0, 2, 0, 0, 0, 1, 3)}, {"mode": "reflect"}),
+    "pad edge": ("Pad", {"p": _ints(0, 0, 2, 1, 0, 0, 0, 3)}, {"mode": "edge"}),
+    "pad crop": ("Pad", {"p": _ints(0, 0, -2, 1, 0, 0, 0, -3)}, {}),
+}
+
+
+@pytest.mark.parametrize("case", ONE_NODE)
+def test_an_operation_gives_what_onnxruntime_gives(case: str, tmp_path: Path) -> None:
+    kind, constants, attributes = ONE_NODE[case]
+    _agree(network([helper.make_node(kind, ["x", *constants], ["y"], **attributes)], constants), tmp_path)
+
+
+OLD = {
+    "clip 6": ("Clip", 7, {"min": 0.1, "max": 0.5}),
+    "pad 7": ("Pad", 7, {"pads": [0, 0, 1, 0, 0, 0, 2, 3], "value": 0.25}),
+    "slice 7": ("Slice", 7, {"axes": [2, 3], "starts": [1, -5], "ends": [9, 100]}),
+    "unsqueeze 7": ("Unsqueeze", 7, {"axes": [1]}),
+    "softmax 7": ("Softmax", 7, {"axis": 2}),
+    "upsample nearest 7": ("Upsample", 7, {"mode": "nearest", "scales": [1.0, 1.0, 2.0, 3.0]}),
+    "upsample linear 7": ("Upsample", 7, {"mode": "linear", "scales": [1.0, 1.0, 2.0, 2.0]}),
+}
+
+
+@pytest.mark.parametrize("case", OLD)
+def test_old_opsets_keep_their_settings_in_attributes(case: str, tmp_path: Path) -> None:
+    kind, opset, attributes = OLD[case]
+    model = network([helper.make_node(kind, ["x"], ["y"], **attributes)], {}, opset=opset)
+    model.ir_version = 4
+    _agree(model, tmp_path)
+
+
+@pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"])
+@pytest.mark.parametrize("nearest", ["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"])
+@pytest.mark.parametrize("size", [(24, 32), (6, 8), (17, 29)])
+def test_nearest_picks_the_pixels_onnxruntime_picks(
+    coordinates: str, nearest: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    node = helper.make_node(
+        "Resize", ["x", "", "", "sizes"], ["y"], mode="nearest",
+        coordinate_transformation_mode=coordinates, nearest_mode=nearest,
+    )  # fmt: skip
+    _agree(network([node], {"sizes": _ints(1, 3, *size)}, batch=1), tmp_path)
+
+
+@pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"])
+@pytest.mark.parametrize("size", [(24, 32), (6, 8), (17, 29)])
+def test_linear_blends_as_onnxruntime_does(coordinates: str, size: tuple[int, int], tmp_path: Path) -> None:
+    node = helper.make_node(
+        "Resize", ["x", "", "", "sizes"], ["y"], mode="linear", coordinate_transformation_mode=coordinates
+    )
+    _agree(network([node], {"sizes": _ints(1, 3, *size)}, batch=1), tmp_path)
+
+
+@pytest.mark.parametrize("scales", [(2.0, 2.0), (1.3, 0.7), (0.5, 3.0)])
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_scales_round_the_size_down(mode: str, scales: tuple[float, float], tmp_path: Path) -> None:
+    node = helper.make_node(
+        "Resize",
+        ["x", "", "scales"],
+        ["y"],
+        mode=mode,
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    _agree(network([node], {"scales": _floats(1, 1, *scales)}), tmp_path)
+
+
+def test_opset_10_resize(tmp_path: Path) -> None:
+    node = helper.make_node("Resize", ["x", "scales"], ["y"], mode="linear")
+    _agree(network([node], {"scales": _floats(1, 1, 2, 2)}, opset=10), tmp_path)
+
+
+def test_batch_norm_is_a_layer_with_the_stored_statistics(tmp_path: Path) -> None:
+    model = conv_norm()
+    module = _agree(model, tmp_path)
+    norm = module.get_submodule("norm")
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    stored = {tensor.name: np.frombuffer(tensor.raw_data, np.float32) for tensor in model.graph.initializer}
+    np.testing.assert_array_equal(norm.running_mean, stored["mean"])
+    np.testing.assert_array_equal(norm.running_var, stored["var"])
+    assert not norm.training
+
+
+def test_gradients_reach_the_picture_and_no_parameter(tmp_path: Path) -> None:
+    module = import_onnx(save(conv_norm(), tmp_path / "net.onnx")).module
+    picture = torch.rand(2, 3, 12, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
+    module(picture).mean().backward()
+    assert picture.grad is not None and float(picture.grad.abs().max()) > 0
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_shape_arithmetic_is_folded_and_a_batch_of_one_is_lifted(tmp_path: Path) -> None:
+    """What exporters write for x.view(1, 3, -1) and for interpolate(size=2 * x.shape[2:])."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Slice", ["shape", "two", "four", "zero"], ["size"]),
+        helper.make_node("Mul", ["size", "twice"], ["bigger"]),
+        helper.make_node("Slice", ["shape", "zero", "two", "zero"], ["first"]),
+        helper.make_node("Concat", ["first", "bigger"], ["sizes"], axis=0),
+        helper.make_node("Resize", ["x", "", "", "sizes"], ["big"], mode="nearest", nearest_mode="floor",
+                         coordinate_transformation_mode="asymmetric"),
+        helper.make_node("Reshape", ["big", "flat"], ["rows"]),
+        helper.make_node("Softmax", ["rows"], ["soft"], axis=-1),
+        helper.make_node("Reshape", ["soft", "back"], ["y"]),
+    ]  # fmt: skip
+    constants = {
+        "zero": _ints(0), "two": _ints(2), "four": _ints(4), "twice": _ints(2, 2),
+        "flat": _ints(1, 3, -1), "back": _ints(1, 3, 24, 32),
+    }  # fmt: skip
+    _agree(network(nodes, constants, batch=1), tmp_path)
+
+
+def test_two_tensors_meet(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Split", ["x", "sizes"], ["a", "b"], axis=1),
+        helper.make_node("Concat", ["b", "a", "c"], ["joined"], axis=1),
+        helper.make_node("DepthToSpace", ["joined"], ["big"], blocksize=2),
+        helper.make_node("Dropout", ["big"], ["kept"]),
+        helper.make_node("Identity", ["kept"], ["same"]),
+        helper.make_node("GlobalAveragePool", ["same"], ["pooled"]),
+        helper.make_node("Sub", ["one", "pooled"], ["gate"]),
+        helper.make_node("Mul", ["same", "gate"], ["gated"]),
+        helper.make_node("Squeeze", ["gated", "axis"], ["y"]),
+    ]
+    constants = {"sizes": _ints(1, 2), "c": _weights(1, 1, 12, 16), "one": _floats(1), "axis": _ints(1)}
+    _agree(network(nodes, constants, batch=1), tmp_path)
+
+
+def test_gemm(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "w", "b"], ["y"], transB=1, alpha=0.5, beta=2.0),
+    ]
+    _agree(network(nodes, {"w": _weights(5, 3), "b": _weights(5)}), tmp_path)
+
+
+def test_an_open_size_must_be_stated(tmp_path: Path) -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    path = save(network([node], {}, size=("H", "W")), tmp_path / "open.onnx")
+    with pytest.raises(ModelError, match=r"leaves its height and width open.*open\.onnx\.input\.json"):
+        import_onnx(path)
+    network_at = import_onnx(path, size=(8, 10))
+    assert (network_at.height, network_at.width) == (8, 10)
+
+
+REFUSED = {
+    "unknown operation": (
+        [helper.make_node("LSTM", ["x", "w", "w"], ["y"], name="memory", hidden_size=1)], {"w": _weights(1, 4, 1)},
+        r"memory \(LSTM\) is an operation that cannot be imported",
+    ),
+    "mixed pictures": (
+        [helper.make_node("Reshape", ["x", "s"], ["y"], name="mix")], {"s": _ints(3, -1)}, r"mix .*mixes the pictures",
+    ),
+    "giant constant": (
+        [helper.make_node("ConstantOfShape", ["s"], ["c"]), helper.make_node("Add", ["x", "c"], ["y"])],
+        {"s": _ints(10**6, 10**6)}, r"declares a result of shape \[1000000, 1000000\]",
+    ),
+    "giant resize": (
+        [helper.make_node("Resize", ["x", "", "s"], ["y"])], {"s": _floats(1, 1, 1e5, 1e5)}, r"declares a result of shape",
+    ),
+    "weights from the picture": (
+        [helper.make_node("Conv", ["x", "x"], ["y"], name="self")], {}, r"self \(Conv\) has an input 1 that depends",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_imported_names_the_node(case: str, tmp_path: Path) -> None:
+    nodes, constants, message = REFUSED[case]
+    with pytest.raises(ModelError, match=message):
+        import_onnx(save(network(nodes, constants), tmp_path / "net.onnx"))
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, (12, 16)), (4, (12, 16)), (3, (10**6, 10**6))])
+def test_inputs_that_are_no_pictures_are_refused(channels: int, size: tuple[int, int], tmp_path: Path) -> None:
+    model = network([helper.make_node("Relu", ["x"], ["y"])], {}, channels=channels, size=size)
+    with pytest.raises(ModelError, match="takes|declares pictures"):
+        import_onnx(save(model, tmp_path / "net.onnx"))
+
+
+NO_MODELS = {
+    "empty": (b"", "is empty"),
+    "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5775869\n", "git lfs pull"),
+    "page": (b"\n<!DOCTYPE html><html><body>Not found</body></html>", "is a web page"),
+    "garbage": (bytes(range(256)) * 40, "truncated or no ONNX"),
+    "text": (b"hello", "no ONNX"),
+}
+
+
+@pytest.mark.parametrize("case", NO_MODELS)
+def test_files_that_are_no_models(case: str, tmp_path: Path) -> None:
+    content, message = NO_MODELS[case]
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=message):
+        import_onnx(path)
+
+
+def test_a_truncated_file(tmp_path: Path) -> None:
+    path = save(conv_norm(), tmp_path / "net.onnx")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises((FileError, ModelError), match="truncated|not a valid"):
+        import_onnx(path)
+
+
+def test_declared_sizes_are_not_believed(tmp_path: Path) -> None:
+    model = conv_norm()
+    model.graph.initializer[0].dims[0] = 10**9
+    with pytest.raises((FileError, ModelError)):
+        import_onnx(save(model, tmp_path / "net.onnx"))
+
+
+def _external(folder: Path, location: str, *, length: int | None = None) -> Path:
+    model = conv_norm()
+    weights = model.graph.initializer[0]
+    (folder / "inside").mkdir()
+    (folder / "inside" / "net.bin").write_bytes(weights.raw_data[:length])
+    (folder / "outside.bin").write_bytes(weights.raw_data)
+    weights.ClearField("raw_data")
+    weights.data_location = weights.EXTERNAL
+    entry = weights.external_data.add()
+    entry.key, entry.value = "location", location
+    path = folder / "inside" / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_weights_beside_the_model_are_read(tmp_path: Path) -> None:
+    module = import_onnx(_external(tmp_path, "net.bin")).module
+    whole = import_onnx(save(conv_norm(), tmp_path / "whole.onnx")).module
+    picture = torch.rand(1, 3, 12, 16)
+    torch.testing.assert_close(module(picture), whole(picture), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("location", ["../outside.bin", "/etc/passwd", ""])
+def test_weights_outside_the_folder_are_not_read(location: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="outside its own folder"):
+        import_onnx(_external(tmp_path, location))
+
+
+def test_a_link_does_not_lead_outside(tmp_path: Path) -> None:
+    path = _external(tmp_path, "link.bin")
+    (path.parent / "link.bin").symlink_to(tmp_path / "outside.bin")
+    with pytest.raises(ModelError, match="outside its own folder"):
+        import_onnx(path)
+
+
+def test_external_weights_that_are_too_short(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="too short for the weights w"):
+        import_onnx(_external(tmp_path, "net.bin", length=10))
