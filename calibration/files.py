@@ -46,7 +46,9 @@ def _explaining(path: Path) -> Iterator[None]:
                 fix="Free some space and run the same command again",
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
-            raise FileError(f"Cannot write {path}: {error.strerror}", fix="Choose a folder that can be written") from error
+            raise FileError(
+                f"Cannot write {path}: {error.strerror}", fix="Choose a folder that can be written"
+            ) from error
         raise
 
 

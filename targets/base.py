@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, get_args
@@ -62,17 +62,28 @@ class Artefact:
     student: str  # sha256 of the fp32 ONNX it was built from
     calibration: str | None  # digest of the calibration set, for int8
     versions: Mapping[str, str]  # the runtime and the tools that built it
-    device: str | None
-    can_run_here: bool = True  # False: the model file is to be built on the device
+    device: str | None  # what it was built for; None: any that the runtime has
+    can_run_here: bool = True  # False: not on the machine that built it
+    device_command: str | None = None  # the command that finishes or runs the model on the device
+    settings: Mapping[str, str] = field(default_factory=dict)  # what was decided on the way: encoding, float layers
     drift: Mapping[str, float] = field(default_factory=dict)  # against the fp32 student, when it was built
+    drift_on: str | None = None  # which pictures drift was measured on
 
     @property
     def name(self) -> str:
         """`<target>-<precision>`."""
         return f"{self.target}-{self.precision}"
 
+    @property
+    def path(self) -> Path:
+        """The model file."""
+        return self.folder / self.model
+
     def to_json(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """Everything but the folder, which is wherever it was copied to."""
+        fields = asdict(self)
+        del fields["folder"]
+        return fields
 
 
 class Runner(Protocol):

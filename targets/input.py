@@ -59,7 +59,9 @@ class Framing:
         left, top, right, bottom = self.box(plane.shape[0], plane.shape[1])
         rows = np.floor(top + (np.arange(self.height) + 0.5) * (bottom - top) / self.height).astype(np.intp)
         columns = np.floor(left + (np.arange(self.width) + 0.5) * (right - left) / self.width).astype(np.intp)
-        return plane[rows.clip(0, plane.shape[0] - 1)[:, None], columns.clip(0, plane.shape[1] - 1)[None, :]]
+        rows, columns = rows.clip(0, plane.shape[0] - 1), columns.clip(0, plane.shape[1] - 1)
+        framed: NDArray[Any] = plane[rows[:, None], columns[None, :]]
+        return framed
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,100 @@
+"""The artefact folder: artefact.json beside the model's files, written whole, verified when it is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from calibration.errors import ArtefactError, FileError
+from calibration.files import read_json, sha256_file, write_json
+from targets.base import PRECISIONS, Artefact, Precision
+from targets.input import InputSpec
+
+__all__ = ["FORMAT", "NAME", "digest_files", "misfit", "open_artefact", "rebuild_command", "write_artefact"]
+
+FORMAT = 1
+"""Version of artefact.json; a reader refuses any other."""
+
+NAME = "artefact.json"
+
+_ANY = "edgekd export --force"
+
+
+def rebuild_command(target: str, precision: str) -> str:
+    """What builds the artefact anew."""
+    return f"edgekd export --target {target} --precision {precision} --force"
+
+
+def misfit(artefact: Artefact, reason: str) -> ArtefactError:
+    """The error for an artefact that does not fit, whose fix is the command that rebuilds it."""
+    command = rebuild_command(artefact.target, artefact.precision)
+    return ArtefactError(f"{artefact.folder}: {reason}", fix=f"Build it anew: {command}")
+
+
+def digest_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file in an artefact folder but artefact.json, by its path inside."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != NAME)
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
+
+
+def write_artefact(artefact: Artefact) -> None:
+    """Write artefact.json into the artefact's folder."""
+    write_json(artefact.folder / NAME, {"format": FORMAT, **artefact.to_json()})
+
+
+def open_artefact(folder: Path) -> Artefact:
+    """Read and verify an artefact.
+
+    Raises ArtefactError with the command that rebuilds it when artefact.json is missing, of another format or
+    incomplete, or when a file is missing or altered. Whether it fits this machine is for its target's `open` to say.
+    """
+    folder = Path(folder)
+    if not (folder / NAME).is_file():
+        raise ArtefactError(f"{folder} is no artefact: {NAME} is missing", fix="Build one: edgekd export")
+    try:
+        value = read_json(folder / NAME)
+    except FileError as error:
+        raise ArtefactError(error.message, fix=f"Build it anew: {_ANY}") from error
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        found = value.get("format") if isinstance(value, dict) else None
+        raise ArtefactError(
+            f"{folder / NAME} has format {found}, this version of edgekd reads {FORMAT}", fix=f"Build it anew: {_ANY}"
+        )
+    try:
+        artefact = _from_json(folder, value)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtefactError(f"{folder / NAME} lacks a field ({error!r})", fix=f"Build it anew: {_ANY}") from error
+    for name, digest in artefact.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise misfit(artefact, f"{name} is missing")
+        if sha256_file(path) != digest:
+            raise misfit(artefact, f"{name} was altered or truncated since it was built")
+    return artefact
+
+
+def _from_json(folder: Path, value: dict[str, Any]) -> Artefact:
+    precision = value["precision"]
+    if precision not in PRECISIONS or value["model"] not in value["files"]:
+        raise ValueError(f"precision {precision!r}, model {value['model']!r}")
+    return Artefact(
+        folder=folder,
+        target=str(value["target"]),
+        precision=cast(Precision, precision),
+        input=InputSpec.from_json(value["input"]),
+        model=str(value["model"]),
+        files={str(name): str(digest) for name, digest in value["files"].items()},
+        student=str(value["student"]),
+        calibration=_text(value["calibration"]),
+        versions={str(name): str(version) for name, version in value["versions"].items()},
+        device=_text(value["device"]),
+        can_run_here=bool(value["can_run_here"]),
+        device_command=_text(value["device_command"]),
+        settings={str(name): str(setting) for name, setting in value["settings"].items()},
+        drift={str(name): float(number) for name, number in value["drift"].items()},
+        drift_on=_text(value["drift_on"]),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,119 @@
+"""What every build has in common: checking before anything is written, and a folder that is whole or not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.coverage import measure_coverage
+from calibration.errors import UsageError
+from calibration.files import replacing_folder
+from calibration.images import CalibrationSet
+from calibration.progress import Progress
+from targets.artefact import digest_files, write_artefact
+from targets.base import PRECISIONS, Artefact, Precision, Runner
+from targets.drift import check_depth, measure_drift
+from targets.graph import DepthGraph, read_graph
+from targets.trial import trial_pictures
+
+__all__ = ["Built", "Job", "package", "prepare"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A checked order to build: nothing that can be known beforehand is wrong with it."""
+
+    target: str
+    graph: DepthGraph
+    precision: Precision
+    calibration: CalibrationSet | None
+    images: NDArray[np.uint8]  # to calibrate on; empty where there is no set
+    drift_images: NDArray[np.uint8]
+    drift_on: str
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a target wrote into the artefact folder."""
+
+    model: str
+    versions: Mapping[str, str]
+    device: str | None = None
+    can_run_here: bool = True
+    device_command: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def prepare(
+    target: str,
+    onnx: Path,
+    precision: Precision,
+    supported: tuple[Precision, ...],
+    calibration: CalibrationSet | None,
+    progress: Progress,
+) -> Job:
+    """Check the model and the calibration set. Raises UsageError, FileError, ModelError or DataError."""
+    if precision not in supported:
+        kind = "is not a precision" if precision not in PRECISIONS else f"is not built for {target}"
+        raise UsageError(f"{precision!r} {kind}", fix=f"Choose one of: {', '.join(supported)}")
+    graph = read_graph(onnx)
+    height, width = graph.input.height, graph.input.width
+    if calibration is None:
+        if precision == "int8":
+            raise UsageError(
+                f"{target} int8 needs calibration pictures and there are none",
+                fix="Make them: `edgekd calibrate`, or take another --precision",
+            )
+        trial = trial_pictures(height, width)
+        return Job(target, graph, precision, None, trial[:0], trial, "two trial pictures")
+    calibration.require_size(height, width)
+    images, held_out = calibration.split()
+    if precision == "int8":
+        for remark in measure_coverage(calibration.images).remarks():
+            progress.note(remark)
+    kind = "calibration pictures, held out" if len(held_out) < calibration.count else "the calibration pictures"
+    return Job(target, graph, precision, calibration, images, np.asarray(held_out), f"{len(held_out)} {kind}")
+
+
+def package(
+    job: Job,
+    into: Path,
+    *,
+    write: Callable[[Path], Built],
+    reference: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    runner: Callable[[Artefact], Runner],
+) -> Artefact:
+    """Build into a folder beside `into`, measure drift where the model runs here, and move the folder into place.
+
+    `reference` gives the fp32 model's depth; a model whose depth is not finite or zero everywhere is refused with
+    ModelError before anything is built.
+    """
+    expected = reference(job.drift_images)
+    check_depth(expected, str(job.graph.path))
+    with replacing_folder(into) as folder:
+        built = write(folder)
+        artefact = Artefact(
+            folder=folder,
+            target=job.target,
+            precision=job.precision,
+            input=job.graph.input,
+            model=built.model,
+            files=digest_files(folder),
+            student=job.graph.sha256,
+            calibration=job.calibration.digest if job.calibration is not None and job.precision == "int8" else None,
+            versions=built.versions,
+            device=built.device,
+            can_run_here=built.can_run_here,
+            device_command=built.device_command,
+            settings=built.settings,
+        )
+        if built.can_run_here:
+            with runner(artefact) as opened:
+                drift = measure_drift(opened.infer(job.drift_images), expected)
+            artefact = replace(artefact, drift=drift.to_json(), drift_on=job.drift_on)
+        write_artefact(artefact)
+    return replace(artefact, folder=Path(into))

@@ -1,0 +1,23 @@
+"""What a runner accepts, checked in one place so that every runtime refuses with the same words."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import DataError
+from targets.input import InputSpec
+
+__all__ = ["require_images"]
+
+
+def require_images(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """`images`, contiguous. Raises DataError unless they are uint8 [N, height, width, 3] with N of 1 or more."""
+    wanted = (spec.height, spec.width, 3)
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != wanted or not len(images):
+        found = f"{images.dtype} {list(images.shape)}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise DataError(
+            f"The model takes uint8 [N, {spec.height}, {spec.width}, 3] with N of 1 or more, not {found}",
+            fix="Frame the pictures with InputSpec.framing.image and stack them",
+        )
+    return np.ascontiguousarray(images)

@@ -1,0 +1,205 @@
+"""The fp32 ONNX model that every target builds from: reading and checking it, and what its nodes are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from calibration.errors import FileError, ModelError
+from calibration.files import replacing, sha256_bytes
+from calibration.images import CalibrationSet
+from targets.input import InputSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = [
+    "INPUT_KEY",
+    "LAYERS",
+    "DepthGraph",
+    "body",
+    "copy_model",
+    "drop_unused",
+    "mark",
+    "name_nodes",
+    "read_graph",
+    "write_model",
+]
+
+INPUT_KEY = "edgekd.input"
+"""The metadata key that holds the InputSpec as JSON."""
+
+LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""The operators that have weights."""
+
+OPSETS = range(13, 24)
+"""13 brought Q/DQ per channel; TensorRT 8.5 reads up to 17, so that is what `edgekd` exports."""
+
+_EXPORT = "Export it anew with edgekd.models.to_onnx.export_onnx"
+
+
+@dataclass(frozen=True)
+class DepthGraph:
+    """A checked model: `image` uint8 [N, H, W, 3] in, `depth` float32 [N, H, W] in metres out."""
+
+    path: Path
+    sha256: str
+    input: InputSpec
+    model: onnx.ModelProto
+
+
+def read_graph(path: Path) -> DepthGraph:
+    """Read and check an fp32 model. Raises FileError or ModelError naming what does not fit."""
+    import onnx
+
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise FileError(f"Cannot read {path}: {error.strerror}", fix="Check the path and its permissions") from error
+    try:
+        model = onnx.load_model_from_string(data)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf and the checker have several unrelated types, all meaning the same here
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path} is not a valid ONNX model ({reason})", fix=_EXPORT) from error
+    return DepthGraph(Path(path), sha256_bytes(data), _check(model, path), model)
+
+
+def write_model(path: Path, model: onnx.ModelProto) -> None:
+    """Write a model in one file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+
+
+def mark(model: onnx.ModelProto, *, student: str, calibration: CalibrationSet | None) -> None:
+    """State in the metadata which fp32 model and which calibration set a model was made from."""
+    from onnx import helper
+
+    made_from = {"edgekd.student": student}
+    if calibration is not None:
+        made_from["edgekd.calibration"] = calibration.digest
+    helper.set_model_props(model, {**_metadata(model), **made_from})
+
+
+def copy_model(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that can be changed."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+def drop_unused(model: onnx.ModelProto) -> None:
+    """Remove nodes and constants that nothing reads, and operator sets that no node is of."""
+    needed = {output.name for output in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    constants = [constant for constant in model.graph.initializer if constant.name in needed]
+    opsets = [entry for entry in model.opset_import if entry.domain in {node.domain for node in kept}]
+    for field, values in (
+        (model.graph.node, kept[::-1]),
+        (model.graph.initializer, constants),
+        (model.opset_import, opsets),
+    ):
+        del field[:]
+        field.extend(values)
+
+
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Give every node a name of its own; exporters may leave them out."""
+    seen = {node.name for node in model.graph.node}
+    taken: set[str] = set()
+    for index, node in enumerate(model.graph.node):
+        if not node.name or node.name in taken:
+            node.name = next(
+                name for name in (f"{node.op_type}_{index}", f"{node.op_type}_{index}_edgekd") if name not in seen
+            )
+        taken.add(node.name)
+
+
+def body(model: onnx.ModelProto, kinds: frozenset[str]) -> list[onnx.NodeProto]:
+    """The nodes of the given op types that lie between the pre-processing and the output layer, both left out.
+
+    The pre-processing is everything before the first convolution. The output layer is every convolution that reaches
+    the output through no other one, and all that follows it: rounding it to 8 bits costs 0.6 % of depth on its own.
+    """
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    behind_layer: set[str] = set()  # tensors with a layer upstream
+    for node in model.graph.node:
+        if node.op_type in LAYERS or any(name in behind_layer for name in node.input):
+            behind_layer.update(node.output)
+    head: set[str] = set()  # names of nodes from the output layer on
+    waiting = [made_by[output.name] for output in model.graph.output if output.name in made_by]
+    while waiting:
+        node = waiting.pop()
+        if node.name in head:
+            continue
+        head.add(node.name)
+        if node.op_type not in LAYERS:
+            waiting.extend(made_by[name] for name in node.input if name in made_by)
+    return [
+        node
+        for node in model.graph.node
+        if node.op_type in kinds and node.name not in head and any(name in behind_layer for name in node.output)
+    ]
+
+
+def _metadata(model: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def _check(model: onnx.ModelProto, path: Path) -> InputSpec:
+    from onnx import TensorProto
+
+    if INPUT_KEY not in _metadata(model):
+        raise ModelError(f"{path} has no {INPUT_KEY} in its metadata: its input is not described", fix=_EXPORT)
+    try:
+        spec = InputSpec.from_json(json.loads(_metadata(model)[INPUT_KEY]))
+    except ValueError as error:
+        raise ModelError(f"{path}: {INPUT_KEY} in its metadata is not JSON ({error})", fix=_EXPORT) from error
+    opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    used = {node.domain or "ai.onnx" for node in model.graph.node}
+    if used != {"ai.onnx"}:
+        raise ModelError(f"{path} uses operators outside the standard ({', '.join(sorted(used))})", fix=_EXPORT)
+    if opsets.get("ai.onnx") not in OPSETS:
+        raise ModelError(
+            f"{path} has opset {opsets.get('ai.onnx')}; this needs {OPSETS.start} to {OPSETS.stop - 1}", fix=_EXPORT
+        )
+    constants = {constant.name for constant in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    _check_tensor(path, "input", inputs, "image", TensorProto.UINT8, (None, spec.height, spec.width, 3))
+    depth_shape = (None, spec.height, spec.width)
+    _check_tensor(path, "output", list(model.graph.output), "depth", TensorProto.FLOAT, depth_shape)
+    return spec
+
+
+def _check_tensor(
+    path: Path, role: str, values: list[Any], name: str, kind: int, shape: tuple[int | None, ...]
+) -> None:
+    from onnx import helper
+
+    if [value.name for value in values] != [name]:
+        raise ModelError(f"{path} must have one {role} named {name!r}, not {[v.name for v in values]}", fix=_EXPORT)
+    tensor = values[0].type.tensor_type
+    found = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
+    fits = len(found) == len(shape) and all(
+        # An exporter may leave the sizes of the output open; those of the input must be stated.
+        want is None or have == want or (have is None and role == "output")
+        for have, want in zip(found, shape, strict=False)
+    )
+    if tensor.elem_type != kind or not fits:
+        raise ModelError(
+            f"{path}: {role} {name!r} is {helper.tensor_dtype_to_np_dtype(tensor.elem_type)} {_sizes(found)}, "
+            f"not {helper.tensor_dtype_to_np_dtype(kind)} {_sizes(shape)}",
+            fix=_EXPORT,
+        )
+
+
+def _sizes(shape: tuple[int | None, ...]) -> str:
+    return "[" + ", ".join("N" if size is None else str(size) for size in shape) + "]"

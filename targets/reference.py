@@ -1,0 +1,97 @@
+"""Running an ONNX model in float on the CPU, through ONNX Runtime: the yardstick, and the eyes of calibration."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import MissingRuntimeError, ModelError
+from targets.graph import copy_model, drop_unused, name_nodes
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["exposing", "fold", "import_onnxruntime", "infer_model", "open_session", "stream_tensors"]
+
+_BATCH = 4
+
+
+def import_onnxruntime() -> ModuleType:
+    """The onnxruntime module. Raises MissingRuntimeError."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"ONNX Runtime is not installed ({error})", fix='Install it: pip install "edgekd[onnxruntime]"'
+        ) from error
+    onnxruntime.set_default_logger_severity(3)
+    return onnxruntime  # type: ignore[no-any-return]
+
+
+def open_session(model: onnx.ModelProto, options: Any = None) -> Any:
+    """A CPU session on a model in memory. Raises ModelError when ONNX Runtime cannot take it."""
+    onnxruntime = import_onnxruntime()
+    if options is None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base class
+        raise ModelError(
+            f"ONNX Runtime cannot load the model ({_first_line(error)})", fix="Export the model anew"
+        ) from error
+
+
+def infer_model(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Depth float32 [N, H, W] in metres of pictures uint8 [N, H, W, 3]."""
+    return np.concatenate([depth for (depth,) in stream_tensors(model, images, ["depth"])])
+
+
+def stream_tensors(
+    model: onnx.ModelProto, images: NDArray[np.uint8], names: Sequence[str], batch: int = _BATCH
+) -> Iterator[list[NDArray[np.float32]]]:
+    """The named tensors, batch by batch, so that memory does not grow with the number of pictures."""
+    session = open_session(exposing(model, names))
+    for start in range(0, len(images), batch):
+        feed = {"image": np.ascontiguousarray(images[start : start + batch])}
+        yield session.run(list(names), feed)
+
+
+def exposing(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """A copy of the model with the named float tensors among its outputs."""
+    from onnx import TensorProto, helper
+
+    copy = copy_model(model)
+    known = {output.name for output in copy.graph.output}
+    copy.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in known
+    )
+    return copy
+
+
+def fold(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with BatchNorm folded into convolutions and constants computed; standard operators only."""
+    import onnx
+
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "folded.onnx"
+        options.optimized_model_filepath = str(path)
+        open_session(model, options)
+        folded = onnx.load_model(path)
+    name_nodes(folded)
+    drop_unused(folded)
+    return folded
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,80 @@
+"""Which layers int8 hurts most, told without labels; those few stay in float.
+
+Each convolution is rounded alone and the depth compared with the fp32 model's. In depth networks the damage sits in a
+few early layers: of FastDepth's 38, one depthwise convolution of 16 channels makes most of it (README.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.progress import Progress
+from targets.graph import LAYERS
+from targets.reference import infer_model
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["choose_float_layers", "count_operations", "measure_damage"]
+
+FLOAT_SHARE = 0.10
+"""At most this share of the network's multiplications stays in float."""
+
+NOTICEABLE = 0.01
+"""A layer that moves depth by less than this, as a mean relative error, is left to int8."""
+
+
+def measure_damage(
+    model: onnx.ModelProto,
+    layers: Sequence[str],
+    rounding: Callable[[str], onnx.ModelProto],
+    images: NDArray[np.uint8],
+    progress: Progress,
+) -> dict[str, float]:
+    """Mean relative error of depth, over `images`, of `rounding(layer)`: the model with that layer alone in int8."""
+    reference = infer_model(model, images)
+    scale = np.maximum(np.abs(reference), 1e-3)
+    damage = {}
+    with progress.task("Measuring what each layer loses in int8", len(layers)) as advance:
+        for layer in layers:
+            depth = infer_model(rounding(layer), images)
+            damage[layer] = float(np.mean(np.abs(depth - reference) / scale))
+            advance(1)
+    return damage
+
+
+def choose_float_layers(damage: Mapping[str, float], operations: Mapping[str, int]) -> list[str]:
+    """The layers to leave in float: the most damaging first, within FLOAT_SHARE of all `operations`."""
+    budget = FLOAT_SHARE * sum(operations.values())
+    chosen = []
+    for layer in sorted(damage, key=lambda name: (-damage[name], name)):
+        if damage[layer] < NOTICEABLE:
+            break
+        if operations[layer] <= budget:
+            budget -= operations[layer]
+            chosen.append(layer)
+    return chosen
+
+
+def count_operations(model: onnx.ModelProto) -> dict[str, int]:
+    """Multiplications of each layer for one picture, by node name; 0 where the shape cannot be inferred."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model)
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*inferred.graph.value_info, *inferred.graph.output)
+    }
+    weights = {constant.name: list(constant.dims) for constant in model.graph.initializer}
+    counts = {}
+    for node in model.graph.node:
+        if node.op_type in LAYERS:
+            weight, output = weights.get(node.input[1], [0]), shapes.get(node.output[0], [])
+            places = math.prod(output[2:]) if len(output) == 4 else 1
+            counts[node.name] = math.prod(weight) * places
+    return counts
