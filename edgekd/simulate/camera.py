@@ -98,6 +98,6 @@ def _score(scene: Scene, camera: Camera) -> float:
     seen = scene.visible.run(origins, directions, output=True)
     depth: NDArray[np.float32] = seen["tfar"]
     objects = scene.objects[seen["primID"]]
-    nearest, middle = np.quantile(depth, [0.02, 0.5])
+    nearest, near, middle, far = np.quantile(depth, [0.02, 0.1, 0.5, 0.9])
     share, kinds = float((objects > 0).mean()), len(np.unique(objects))
-    return min(nearest / 0.7, 1.0, middle / 1.7, share / 0.25, kinds / 5)
+    return float(min(nearest / 0.7, 1.0, middle / 1.7, share / 0.3, kinds / 6, far / near / 1.6))

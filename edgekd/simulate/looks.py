@@ -47,7 +47,10 @@ class Look:
     warmth: Range  # of the lamps: 0 is white, 1 is a filament
     ambient: Range  # light from everywhere, relative to the lamps
     daylight: Range  # window light, relative to the lamps
+    ceiling_lamp: float  # chance that it is on
+    paint_hue: tuple[float, float]  # mean and deviation; of a deviation of 1 every hue is as likely
     clutter: Range  # pieces on a square metre of table
+    without: tuple[str, ...]  # furniture that is not found here
     lens: Lens
 
 
@@ -55,7 +58,7 @@ LOOKS: dict[str, Look] = {
     "simulated": Look(
         name="simulated",
         walls=("plain", "plain", "plaster"),
-        floors=("planks", "tiles", "carpet", "wood"),
+        floors=("planks", "tiles", "carpet", "planks"),
         fabrics=("plain", "fabric", "fabric", "checks"),
         wood_value=(0.45, 0.8),
         wood_hue=(0.07, 0.12),
@@ -67,13 +70,16 @@ LOOKS: dict[str, Look] = {
         warmth=(0.0, 0.2),
         ambient=(0.5, 0.8),
         daylight=(0.5, 1.2),
+        ceiling_lamp=1.0,
+        paint_hue=(0.0, 1.0),
         clutter=(2.0, 6.0),
+        without=("display_cabinet", "fireplace", "piano", "radiator", "trunk", "wing_chair", "easel", "bench"),
         lens=Lens(),
     ),
     "photographed": Look(
         name="photographed",
-        walls=("plaster", "plaster", "bricks", "blooms", "stripes"),
-        floors=("planks", "carpet", "bond_tiles", "marble", "wood"),
+        walls=("plaster", "plaster", "plaster", "bricks", "blooms", "stripes"),
+        floors=("planks", "planks", "carpet", "bond_tiles", "marble"),
         fabrics=("fabric", "carpet", "blooms", "stripes", "checks"),
         wood_value=(0.18, 0.5),
         wood_hue=(0.03, 0.1),
@@ -85,7 +91,10 @@ LOOKS: dict[str, Look] = {
         warmth=(0.35, 0.9),
         ambient=(0.15, 0.4),
         daylight=(0.3, 2.0),
+        ceiling_lamp=0.6,
+        paint_hue=(0.1, 0.07),
         clutter=(5.0, 14.0),
+        without=("bar_stool", "cube_shelf", "filing_cabinet", "pouf", "round_table", "server_rack", "whiteboard"),
         lens=Lens(
             distortion=(-0.10, -0.02),
             vignette=(0.15, 0.45),

@@ -64,6 +64,9 @@ class Palette:
         colours = self._three(self.rng.random(), self.between(look.fabric_saturation), self.between(look.fabric_value))
         return Material(pattern, colours, scale=float(self.rng.uniform(0.3, 0.7)))
 
+    def _paint_hue(self) -> float:
+        return float(self.rng.normal(*self.look.paint_hue) if self.rng.random() < 0.75 else self.rng.random())
+
     def wood(self) -> Material:
         return self._woods[int(self.rng.random() < 0.3)]
 
@@ -76,7 +79,7 @@ class Palette:
 
     def paint(self) -> Material:
         look = self.look
-        colours = self._three(self.rng.random(), self.between(look.paint_saturation), self.between(look.paint_value))
+        colours = self._three(self._paint_hue(), self.between(look.paint_saturation), self.between(look.paint_value))
         return Material("plain", colours)
 
     def plastic(self, value: Range = (0.05, 0.9)) -> Material:
@@ -96,6 +99,47 @@ class Palette:
             "metal", (_hsv(0.6, 0.04, value), _hsv(0.6, 0.03, value * 1.15), _hsv(0.6, 0.0, 0.9)), 0.5, gloss=0.8
         )
 
+    def painted_metal(self) -> Material:
+        """Lockers, racks, cabinets."""
+        return Material(
+            "plain", (_hsv(self.rng.random(), self.rng.uniform(0.0, 0.6), self.rng.uniform(0.3, 0.8)),) * 3, gloss=0.4
+        )
+
+    def worktop(self) -> Material:
+        if self.rng.random() < 0.4:
+            return self.wood()
+        return self.stone()
+
+    def stone(self) -> Material:
+        colours = self._three(self.rng.uniform(0.05, 0.15), self.rng.uniform(0, 0.2), self.rng.uniform(0.2, 0.85))
+        return Material("marble", colours, 0.8, gloss=0.5)
+
+    def splashback(self) -> Material:
+        colours = self._three(self.rng.random(), self.rng.uniform(0, 0.3), self.between(self.look.paint_value))
+        return Material("small_tiles" if self.rng.random() < 0.6 else "bond_tiles", colours, 0.9, gloss=0.4)
+
+    def rough_wood(self) -> Material:
+        value = self.rng.uniform(0.45, 0.75)
+        return Material(
+            "wood", (_hsv(0.1, 0.4, value * 0.8), _hsv(0.1, 0.35, value), _hsv(0.09, 0.4, value * 0.5)), 0.6
+        )
+
+    def cardboard(self) -> Material:
+        value = self.rng.uniform(0.4, 0.75)
+        return Material(
+            "plaster", (_hsv(0.09, 0.45, value), _hsv(0.09, 0.4, value * 1.08), _hsv(0.09, 0.4, value)), 0.5
+        )
+
+    def wicker(self) -> Material:
+        value = self.rng.uniform(0.3, 0.7)
+        return Material("checks", (_hsv(0.1, 0.5, value), _hsv(0.09, 0.55, value * 0.6), _hsv(0.1, 0.4, value)), 0.12)
+
+    def glass(self) -> Material:
+        """A mirror's pane, as dull as a mirror that shows a bare wall."""
+        return Material(
+            "plaster", (_hsv(0.55, 0.05, 0.6), _hsv(0.55, 0.05, 0.75), _hsv(0.55, 0.05, 0.7)), 1.0, gloss=1.0
+        )
+
     def leaf(self) -> Material:
         colour = _hsv(self.rng.uniform(0.24, 0.36), self.rng.uniform(0.4, 0.8), self.rng.uniform(0.2, 0.5))
         return Material("carpet", (colour, tuple(c * 0.4 for c in colour), colour), 0.3)  # type: ignore[arg-type]
@@ -109,6 +153,11 @@ class Palette:
         )
         return Material(pattern, colours, 1.0, stretch=True)  # type: ignore[arg-type]
 
+    def books(self) -> Material:
+        """Spines of any colour."""
+        colours = tuple(_hsv(self.rng.random(), self.rng.uniform(0.2, 0.9), v) for v in (0.85, 0.3, 0.6))
+        return Material("spines", colours, 1.0, stretch=True)  # type: ignore[arg-type]
+
     def paper(self) -> Material:
         return Material(
             "text", (_hsv(0.13, 0.04, 0.92), _hsv(0, 0, 0.15), _hsv(self.rng.random(), 0.6, 0.6)), 1.0, stretch=True
@@ -120,11 +169,11 @@ class Palette:
         )
         return Material("rug", colours, 1.0, stretch=True)  # type: ignore[arg-type]
 
-    def wall(self) -> Material:
-        pattern = self.pick(self.look.walls)
+    def wall(self, patterns: tuple[str, ...] = ()) -> Material:
+        pattern = self.pick(patterns or self.look.walls)
         strength = 1.0 if pattern in ("bricks",) else 0.4
         base, second, third = self._three(
-            self.rng.random(), self.between(self.look.paint_saturation), self.between(self.look.paint_value)
+            self._paint_hue(), self.between(self.look.paint_saturation), self.between(self.look.paint_value)
         )
         soft = tuple(b + strength * (c - b) for b, c in zip(base, second, strict=True))
         return Material(pattern, (base, soft, third if pattern == "bricks" else soft), 1.2)  # type: ignore[arg-type]
@@ -132,8 +181,8 @@ class Palette:
     def ceiling(self) -> Material:
         return Material("plain", (_hsv(0.12, self.rng.uniform(0, 0.06), self.rng.uniform(0.85, 0.97)),) * 3)
 
-    def floor(self) -> Material:
-        pattern = self.pick(self.look.floors)
+    def floor(self, patterns: tuple[str, ...] = ()) -> Material:
+        pattern = self.pick(patterns or self.look.floors)
         if pattern in ("planks", "wood"):
             return replace(self._new_wood(), pattern=pattern, scale=1.2, gloss=0.25)
         if pattern == "carpet":

@@ -62,17 +62,17 @@ def fabric(rng: np.random.Generator, n: int) -> Field:
     return _stack(0.3 + 0.2 * cloud(rng, n, 2.5), 0, 1 + 0.06 * weave + 0.05 * cloud(rng, n, 0.5), n)
 
 
-def wood(rng: np.random.Generator, n: int) -> Field:
+def wood(rng: np.random.Generator, n: int, bent: float = 0.6) -> Field:
     u, v = _grid(n)
-    bend = cloud(rng, n, 4.0, 2.0, 1.0)
-    rings = np.sin(2 * np.pi * (7 * v + 0.9 * bend))
+    bend = cloud(rng, n, 4.0, 3.0, 1.0)
+    rings = np.sin(2 * np.pi * (9 * v + bent * bend))
     grain = cloud(rng, n, 1.6, 24.0, 1.0)
     return _stack(0.45 + 0.35 * rings, 0.12 * grain, 1 + 0.06 * grain + 0.04 * cloud(rng, n, 3.0), n)
 
 
 def planks(rng: np.random.Generator, n: int) -> Field:
     """Eight boards across a tile, each of its own tone, with dark joints."""
-    grained = wood(rng, n)
+    grained = wood(rng, n, 0.25)
     board = n // 8
     tone = np.empty((n, n), np.float32)
     for row in range(8):

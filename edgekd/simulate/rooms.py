@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from calibration.errors import DataError, UnknownNameError
+from edgekd.simulate.antialias import smooth_edges
 from edgekd.simulate.camera import choose_camera
 from edgekd.simulate.layout import build_room
 from edgekd.simulate.lens import develop
@@ -59,6 +60,7 @@ def render(settings: RoomSettings, seed: int, index: int) -> SimulatedImage:
     camera = choose_camera(scene, rng, settings.height, settings.width, float(rng.uniform(*look.lens.distortion)))
     hits = cast(scene, camera)
     radiance = shade(scene, camera, hits, ambient=float(rng.uniform(*look.ambient)))
+    radiance = smooth_edges(scene, camera, hits, radiance)
     shape = settings.height, settings.width
     return SimulatedImage(
         rgb=develop(radiance, look.lens, rng),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ def shade(scene: Scene, camera: Camera, hits: Hits, *, ambient: float) -> Floats
     material = scene.material[hits.triangle]
     albedo = _texture(scene, camera, hits, material)
     lifted = hits.points + hits.normals * np.float32(_LIFT)
-    key = (hits.triangle // 2).astype(np.int32).reshape(shape)
+    key = scene.surface[hits.triangle].reshape(shape)
     light = np.zeros_like(albedo)
     shine = np.zeros(len(material), np.float32)
     gloss = scene.gloss[material]
@@ -94,6 +95,7 @@ def _texture(scene: Scene, camera: Camera, hits: Hits, material: NDArray[np.int3
     return np.maximum(mixed, np.float32(0.004))
 
 
+@lru_cache(maxsize=4)
 def _dither(height: int, width: int) -> Floats:
     """An ordered 4x4 pattern in 0..1, flattened."""
     base = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], np.float32) / 16 + 1 / 32
@@ -110,10 +112,10 @@ def _direct(
     towards = np.array(lamp.position, np.float32) - points
     square = np.einsum("ij,ij->i", towards, towards)
     cosine = np.einsum("ij,ij->i", towards, normals) / np.sqrt(square)
-    lit = cosine > 0
+    lit = np.flatnonzero(cosine > 0)
     blocked = np.zeros(len(points), np.float32)
-    rays = towards[lit] + spread[lit] * np.array(lamp.extent, np.float32)
-    hit = scene.casters.run(points[lit], rays, dists=0.98, query="OCCLUDED")
+    rays = np.take(towards, lit, axis=0) + np.take(spread, lit, axis=0) * np.array(lamp.extent, np.float32)
+    hit = scene.casters.run(np.take(points, lit, axis=0), rays, dists=0.98, query="OCCLUDED")
     blocked[lit] = hit != -1
     open_share = 1 - _smooth(blocked.reshape(height, width), key).ravel()
     strength = np.maximum(cosine, 0) / (square + np.float32(0.4)) * open_share
@@ -123,6 +125,7 @@ def _direct(
     return strength, towards / np.sqrt(square)[:, None]
 
 
+@lru_cache(maxsize=4)
 def _spread(height: int, width: int) -> Floats:
     """Points in the cube of half side 1, [H * W, 3], repeating every 4x4 pixels (a rank-1 lattice)."""
     number = (np.arange(height)[:, None] % 4 * 4 + np.arange(width)[None, :] % 4).ravel()
@@ -160,12 +163,32 @@ def _indirect(scene: Scene, camera: Camera, hits: Hits, points: Floats, ambient:
     reach = np.minimum(distance / np.float32(1.2), 1)
     colour *= (reach * np.float32(0.8) + np.float32(0.2))[:, None]
     colour = (colour + np.float32(0.6) * reach[:, None]) * np.float32(0.5)
-    key = (hits.triangle[chosen] // 2).reshape(small)
+    key = scene.surface[hits.triangle[chosen]].reshape(small)
     smooth = np.stack([_smooth(np.ascontiguousarray(colour[:, c]).reshape(small), key) for c in range(3)], axis=-1)
-    full = np.repeat(np.repeat(smooth, 2, axis=0), 2, axis=1)[:height, :width]
+    full = _enlarged(smooth, key, scene.surface[hits.triangle].reshape(height, width))
     return full.reshape(-1, 3) * np.float32(ambient)
 
 
+def _enlarged(field: Floats, key: NDArray[np.int32], wanted: NDArray[np.int32]) -> Floats:
+    """Twice the size of a field [h, w, 3]: each pixel takes the nearest sample of its own surface, if one is beside it."""
+    height, width = wanted.shape
+    full = np.repeat(np.repeat(field, 2, axis=0), 2, axis=1)[:height, :width]
+    nearest = np.repeat(np.repeat(key, 2, axis=0), 2, axis=1)[:height, :width]
+    rows, columns = np.nonzero(nearest != wanted)
+    surface = wanted[rows, columns]
+    row, column = rows // 2, columns // 2
+    towards_row, towards_column = rows % 2 * 2 - 1, columns % 2 * 2 - 1
+    for down, right in ((-1, -1), (-1, 1), (1, -1), (-1, 0), (0, -1), (1, 1), (1, 0), (0, 1)):  # the last match stays
+        beside = (
+            np.clip(row + down * towards_row, 0, key.shape[0] - 1),
+            np.clip(column + right * towards_column, 0, key.shape[1] - 1),
+        )
+        same = key[beside] == surface
+        full[rows[same], columns[same]] = field[beside[0][same], beside[1][same]]
+    return full
+
+
+@lru_cache(maxsize=4)
 def _sphere(height: int, width: int) -> Floats:
     """Unit vectors [H * W, 3], repeating every 4x4 pixels."""
     spread = (_spread(height, width) + 1) / 2

@@ -7,7 +7,20 @@ import numpy as np
 from edgekd.simulate.palette import Palette
 from edgekd.simulate.shapes import Part, box, cushion, cylinder, moved, tilted, turned
 
-__all__ = ["armchair", "bed", "chair", "office_chair", "sofa", "stool"]
+__all__ = [
+    "armchair",
+    "bar_stool",
+    "bed",
+    "bench",
+    "bunk_bed",
+    "chair",
+    "cot",
+    "office_chair",
+    "pouf",
+    "sofa",
+    "stool",
+    "wing_chair",
+]
 
 
 def chair(rng: np.random.Generator, palette: Palette) -> list[Part]:
@@ -96,3 +109,65 @@ def bed(rng: np.random.Generator, palette: Palette) -> list[Part]:
         x = (number - (count - 1) / 2) * 0.75
         parts.append(cushion(0.65, 0.42, 0.16, sheet, x=x, y=-length / 2 + 0.28, z=height + 0.17, roundness=0.55))
     return parts
+
+
+def wing_chair(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    cloth, wood = palette.fabric(), palette.wood()
+    height = rng.uniform(0.98, 1.12)
+    legs = [
+        cylinder(0.025, 0.16, wood, x=sx * 0.28, y=sy * 0.28, top=0.035, segments=6) for sx in (-1, 1) for sy in (-1, 1)
+    ]
+    seat = [cushion(0.66, 0.66, 0.28, cloth, z=0.15, roundness=0.25)]
+    back = tilted(cushion(0.7, 0.16, height - 0.35, cloth, y=-0.3, z=0.35, roundness=0.3), 0.12, y=-0.3, z=0.35)
+    sides = [cushion(0.13, 0.6, 0.32, cloth, x=s * 0.34, z=0.33, roundness=0.35) for s in (-1, 1)]
+    wings = [cushion(0.1, 0.3, 0.4, cloth, x=s * 0.34, y=-0.2, z=height - 0.5, roundness=0.4) for s in (-1, 1)]
+    return [*legs, *seat, back, *sides, *wings]
+
+
+def bench(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    width, wood = rng.uniform(0.9, 1.5), palette.wood()
+    legs = [box(0.05, 0.32, 0.42, wood, x=s * (width / 2 - 0.12)) for s in (-1, 1)]
+    return [box(width, 0.36, 0.04, wood, z=0.42), *legs]
+
+
+def pouf(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    size = rng.uniform(0.42, 0.6)
+    return [cushion(size, size, rng.uniform(0.35, 0.45), palette.fabric(), roundness=rng.uniform(0.3, 0.7))]
+
+
+def bar_stool(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    height, steel = rng.uniform(0.65, 0.8), palette.metal()
+    ring = cylinder(0.16, 0.02, steel, z=0.25, segments=12)
+    return [
+        cylinder(0.2, 0.02, steel, segments=14),
+        cylinder(0.03, height, steel, segments=8),
+        ring,
+        cushion(0.38, 0.38, 0.1, palette.fabric(), z=height, roundness=0.5),
+    ]
+
+
+def bunk_bed(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    wood, sheet = palette.wood(), palette.white()
+    posts = [box(0.07, 0.07, 1.65, wood, x=sx * 0.48, y=sy * 1.0) for sx in (-1, 1) for sy in (-1, 1)]
+    parts = []
+    for z in (0.3, 1.2):
+        parts += [box(0.96, 2.0, 0.08, wood, z=z), cushion(0.9, 1.95, 0.16, sheet, z=z + 0.07, roundness=0.15)]
+        parts += [
+            cushion(0.94, 1.3, 0.2, palette.fabric(), y=0.3, z=z + 0.1, roundness=0.2),
+            box(0.02, 1.9, 0.1, wood, x=-0.48, z=z + 0.25),
+        ]
+    ladder = [box(0.36, 0.03, 0.04, wood, x=0.2, y=1.03, z=0.3 + 0.27 * step) for step in range(5)]
+    return [*posts, *parts, *ladder]
+
+
+def cot(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    wood, count = palette.lacquer(), 9
+    posts = [box(0.05, 0.05, 0.85, wood, x=sx * 0.6, y=sy * 0.3) for sx in (-1, 1) for sy in (-1, 1)]
+    rails = [box(1.2, 0.03, 0.04, wood, y=s * 0.3, z=z) for s in (-1, 1) for z in (0.25, 0.8)]
+    ends = [box(0.03, 0.6, 0.6, wood, x=s * 0.6, z=0.25) for s in (-1, 1)]
+    bars = [
+        box(0.015, 0.015, 0.55, wood, x=(n / (count - 1) - 0.5) * 1.1, y=s * 0.3, z=0.27)
+        for n in range(count)
+        for s in (-1, 1)
+    ]
+    return [*posts, *rails, *ends, *bars, cushion(1.15, 0.56, 0.12, palette.fabric(), z=0.28, roundness=0.2)]

@@ -8,18 +8,31 @@ from edgekd.simulate.palette import Palette
 from edgekd.simulate.shapes import Part, box, cushion, cylinder, panel, tilted, turned
 
 __all__ = [
+    "basket",
     "book_row",
     "book_stack",
     "bottle",
     "bowl",
     "carton",
+    "clock",
     "cup",
     "desk_lamp",
+    "frame",
+    "fruit",
+    "kettle",
+    "keyboard",
     "laptop",
+    "microwave",
     "monitor",
     "paper",
     "plant_pot",
+    "plate",
+    "pot",
+    "speaker",
     "television",
+    "toaster",
+    "toolbox",
+    "toy",
     "vase",
 ]
 
@@ -78,7 +91,7 @@ def book_stack(rng: np.random.Generator, palette: Palette) -> list[Part]:
 
 def book_row(rng: np.random.Generator, palette: Palette) -> list[Part]:
     width, height = rng.uniform(0.2, 0.5), rng.uniform(0.2, 0.28)
-    return [box(width, 0.18, height, palette.printed("spines"))]
+    return [box(width, 0.18, height, palette.books())]
 
 
 def carton(rng: np.random.Generator, palette: Palette) -> list[Part]:
@@ -130,4 +143,102 @@ def desk_lamp(rng: np.random.Generator, palette: Palette) -> list[Part]:
         cylinder(0.07, 0.02, base),
         cylinder(0.012, height, base, segments=6),
         cylinder(0.12, 0.16, shade, z=height, top=0.08, segments=14),
+    ]
+
+
+def keyboard(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    return [box(0.43, 0.14, 0.02, palette.dark()), box(0.06, 0.1, 0.03, palette.dark(), x=0.3)]
+
+
+def speaker(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    dark = palette.dark()
+    height = rng.uniform(0.18, 0.4)
+    return [
+        box(height * 0.6, height * 0.6, height, palette.lacquer()),
+        panel(height * 0.52, height * 0.9, dark, y=height * 0.302, z=height * 0.05),
+    ]
+
+
+def microwave(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    shell = palette.metal() if rng.random() < 0.5 else palette.white()
+    return [
+        box(0.48, 0.35, 0.28, shell),
+        panel(0.32, 0.22, palette.dark(), x=-0.06, y=0.177, z=0.03),
+        box(0.015, 0.03, 0.2, shell, x=0.12, y=0.18, z=0.04),
+    ]
+
+
+def kettle(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    steel = palette.metal() if rng.random() < 0.5 else palette.plastic()
+    return [cylinder(0.085, 0.22, steel, top=0.06, segments=12), box(0.02, 0.05, 0.16, palette.dark(), y=0.1, z=0.04)]
+
+
+def toaster(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    return [cushion(0.28, 0.17, 0.19, palette.metal(), roundness=0.25), box(0.2, 0.03, 0.004, palette.dark(), z=0.187)]
+
+
+def pot(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    radius, steel = rng.uniform(0.09, 0.13), palette.metal()
+    return [
+        cylinder(radius, 0.13, steel, segments=14),
+        cylinder(0.02, 0.03, palette.dark(), z=0.13, segments=6),
+        box(radius * 3.6, 0.025, 0.02, palette.dark(), z=0.1),
+    ]
+
+
+def plate(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    return [cylinder(0.07, 0.02, palette.plastic((0.6, 0.97)), top=0.13, segments=16)]
+
+
+def fruit(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    parts = [cylinder(0.07, 0.07, palette.plastic((0.4, 0.95)), top=0.14, segments=14)]
+    for _ in range(5):
+        x, y = rng.normal(0, 0.045, 2)
+        parts.append(cushion(0.08, 0.08, 0.08, palette.plastic((0.5, 0.9)), x=x, y=y, z=0.04, roundness=1.0))
+    return parts
+
+
+def toy(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    if rng.random() < 0.5:
+        size = rng.uniform(0.1, 0.24)
+        return [cushion(size, size, size, palette.plastic((0.4, 0.95)), roundness=1.0)]
+    cloth = palette.fabric()
+    limbs = [cushion(0.07, 0.14, 0.07, cloth, x=s * 0.07, y=0.08, roundness=0.9) for s in (-1, 1)]
+    return [
+        cushion(0.16, 0.14, 0.2, cloth, roundness=0.9),
+        cushion(0.13, 0.12, 0.13, cloth, z=0.18, roundness=0.9),
+        *limbs,
+    ]
+
+
+def clock(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    size = rng.uniform(0.12, 0.2)
+    return [
+        box(size, 0.06, size, palette.lacquer()),
+        panel(size * 0.85, size * 0.85, palette.white(), y=0.032, z=size * 0.07),
+        box(0.008, 0.07, size * 0.35, palette.dark(), z=size * 0.5),
+    ]
+
+
+def frame(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    width, height = rng.uniform(0.1, 0.2), rng.uniform(0.13, 0.24)
+    return [
+        tilted(p, 0.2)
+        for p in (
+            box(width, 0.015, height, palette.lacquer()),
+            panel(width - 0.03, height - 0.03, palette.printed(), y=0.009, z=0.015),
+        )
+    ]
+
+
+def basket(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    weave, size = palette.wicker(), rng.uniform(0.18, 0.3)
+    return [cylinder(size * 0.42, size * 0.7, weave, top=size * 0.5, segments=14)]
+
+
+def toolbox(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    return [
+        box(0.42, 0.2, 0.18, palette.plastic((0.3, 0.9))),
+        box(0.2, 0.03, 0.03, palette.dark(), z=0.22),
+        *(box(0.02, 0.03, 0.05, palette.dark(), x=s * 0.09, z=0.18) for s in (-1, 1)),
     ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from edgekd.simulate.palette import Palette
-from edgekd.simulate.shapes import Part, box, cylinder
+from edgekd.simulate.shapes import Part, box, cylinder, tilted
 
-__all__ = ["coffee_table", "desk", "dining_table", "round_table", "side_table"]
+__all__ = ["coffee_table", "console_table", "desk", "dining_table", "folding_table", "round_table", "side_table"]
 
 
 def _four_legs(width: float, depth: float, height: float, leg: float, palette: Palette) -> list[Part]:
@@ -72,3 +72,20 @@ def desk(rng: np.random.Generator, palette: Palette) -> list[Part]:
         parts.append(box(0.03, depth - 0.06, height - 0.03, frame, x=-width / 2 + 0.015))
         return parts
     return parts + _four_legs(width, depth, height - 0.03, 0.045, palette)
+
+
+def console_table(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    width, height = rng.uniform(0.8, 1.3), rng.uniform(0.75, 0.85)
+    top = box(width, 0.34, 0.03, palette.wood(), z=height - 0.03, holds="top")
+    return [top, *_four_legs(width, 0.34, height - 0.03, 0.04, palette)]
+
+
+def folding_table(rng: np.random.Generator, palette: Palette) -> list[Part]:
+    steel = palette.metal()
+    top = box(1.5, 0.72, 0.04, palette.white(), z=0.71, holds="table")
+    legs = [
+        tilted(box(0.03, 0.03, 0.73, steel, x=sx * 0.6, y=sy * 0.1), -sy * 0.25, y=sy * 0.1)
+        for sx in (-1, 1)
+        for sy in (-1, 1)
+    ]
+    return [top, *legs]

@@ -1,0 +1,43 @@
+"""How many simulated images a second one core makes and reads (processor time, so a busy machine does not matter).
+
+    python examples/simulate/speed.py [LOOK] [COUNT]
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from calibration.progress import Quiet
+from edgekd.simulate.rooms import RoomSettings, render
+from edgekd.simulate.store import write_set
+
+
+def main(look: str = "simulated", count: int = 256) -> None:
+    settings = RoomSettings(look=look)
+    render(settings, 1, 0)  # the textures are baked once a process
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.process_time()
+        stored = write_set(
+            Path(folder) / "set", settings, seed=1, count=count, workers=1, keep_depth=False, progress=Quiet()
+        )
+        made = count / (time.process_time() - start)
+        size = sum(path.stat().st_size for path in stored.folder.iterdir()) / count / 1000
+        order = np.random.default_rng(0).permutation(count)
+        start = time.process_time()
+        objects = np.mean([stored[int(number)].ids.max() for number in order])
+        read = count / (time.process_time() - start)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{look}, {count} pictures of {settings.width}x{settings.height} with about {objects:.0f} objects: {made:.1f} images/s "
+        f"made and written, {read:.0f} images/s read in random order, {size:.1f} kB an image, {memory:.0f} MiB at most"
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2], *(int(value) for value in sys.argv[2:3]))
