@@ -1,0 +1,79 @@
+"""Reading a person's pictures: whatever the file holds becomes uint8 RGB, or one error that names the file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from calibration.errors import DataError
+
+__all__ = ["PICTURE_SUFFIXES", "list_pictures", "open_picture", "read_picture"]
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+
+_GROUND = (128, 128, 128)  # under transparent pixels: the least contrast with anything
+_RESTORE = "Restore the file or leave it out"
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Read a picture as uint8 RGB [H, W, 3].
+
+    It is turned as its EXIF orientation says; grey becomes three equal channels; 16 bits become the upper 8;
+    transparent pixels are laid over mid-grey; of several frames the first is taken.
+    Raises DataError naming the file when it is missing, empty, truncated, no picture, floating point or too large.
+    """
+    path = Path(path)
+    picture = open_picture(path)
+    if picture.mode == "F":
+        raise DataError(f"{path} holds floating point values, not a picture", fix="Save it with 8 or 16 bits")
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):  # 16-bit grey; Pillow would clip it at 255 instead of scaling it
+        grey = (np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if picture.has_transparency_data:
+        ground = Image.new("RGBA", picture.size, (*_GROUND, 255))
+        picture = Image.alpha_composite(ground, picture.convert("RGBA"))
+    return np.asarray(picture.convert("RGB"))
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Open and decode an image file as it is stored. Raises DataError naming the file, see `read_picture`."""
+    if not path.is_file():
+        raise DataError(f"There is no picture {path}", fix="Check the path")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty (0 bytes)", fix=_RESTORE)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(path)
+            picture.load()
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels", fix="Scale it down, or leave it out"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path} is no picture that can be read", fix="Save it as PNG or JPEG") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises all of these for damaged files
+        raise DataError(f"{path} is truncated or damaged ({error})", fix=_RESTORE) from error
+    return picture
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures in `folder` by name, subfolders and hidden files left out. Raises DataError when there are none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder", fix="Check the path")
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+    if not found:
+        raise DataError(
+            f"There are no pictures in {folder} (looked for {', '.join(PICTURE_SUFFIXES)})", fix="Choose another folder"
+        )
+    return found
