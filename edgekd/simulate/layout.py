@@ -17,6 +17,7 @@ from edgekd.simulate.shapes import Part, box, panel
 __all__ = ["build_room"]
 
 _DOOR = 2.05  # metres high
+_OVERLAP = 0.2  # metres that floor and walls reach beyond each other, so that no ray slips through a corner
 _SHADOWED = 2  # lights that cast shadows: each costs a ray a pixel
 
 
@@ -56,11 +57,15 @@ class _Layout:
         wall, skirting, tall = palette.wall(self.kind.walls), palette.white(), rng.uniform(0.05, 0.12)
         accent = palette.wall(self.kind.walls) if rng.random() < 0.35 else wall
         middle = Pose(width / 2, depth / 2)
-        self.builder.add_room(box(width, depth, 0.1, palette.floor(self.kind.floors), z=-0.1), middle)
-        self.builder.add_room(box(width, depth, 0.1, palette.ceiling(), z=height), middle)
+        self.builder.add_room(
+            box(width + _OVERLAP, depth + _OVERLAP, 0.1, palette.floor(self.kind.floors), z=-0.1), middle
+        )
+        self.builder.add_room(box(width + _OVERLAP, depth + _OVERLAP, 0.1, palette.ceiling(), z=height), middle)
         for number, length in enumerate((width, width, depth, depth)):
             pose = wall_pose(self.size, number, 0.5)
-            self.builder.add_room(panel(length, height, accent if number == 0 else wall), pose)
+            self.builder.add_room(
+                panel(length + _OVERLAP, height + _OVERLAP, accent if number == 0 else wall, z=-_OVERLAP / 2), pose
+            )
             self.builder.add_room(box(length, 0.024, tall, skirting), pose)
 
     def _door(self, wall: int) -> None:

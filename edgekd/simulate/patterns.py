@@ -71,20 +71,20 @@ def wood(rng: np.random.Generator, n: int, bent: float = 0.6) -> Field:
 
 
 def planks(rng: np.random.Generator, n: int) -> Field:
-    """Eight boards across a tile, each of its own tone, with dark joints."""
-    grained = wood(rng, n, 0.25)
-    board = n // 8
-    tone = np.empty((n, n), np.float32)
+    """Eight boards across a tile, each in two lengths of their own grain and tone, with dark joints."""
+    board, field = n // 8, np.empty((n, n, 3), np.float32)
+    logs = wood(rng, n, 0.4)
     for row in range(8):
-        rows = slice(row * board, (row + 1) * board)
-        cut = int(rng.integers(n))
-        grained[rows] = np.roll(grained[rows], int(rng.integers(n)), axis=1)
-        first, second = rng.normal(0, 0.1, 2)
-        tone[rows] = np.where((np.arange(n) + cut) % n < n // 2, first, second)
-        tone[rows.start : rows.start + 1] = -0.45
-        tone[rows, (n - cut) % n] = tone[rows, (n // 2 - cut) % n] = -0.45
-    grained[..., 2] += tone
-    return grained
+        rows, cut = slice(row * board, (row + 1) * board), int(rng.integers(n))
+        for part in (slice(0, n // 2), slice(n // 2, n)):
+            shifted = np.roll(logs, (int(rng.integers(n)), int(rng.integers(n))), axis=(0, 1))
+            field[rows, part] = shifted[rows, part]
+            field[rows, part, 2] += rng.normal(0, 0.12)
+            field[rows, part.start : part.start + 2, 2] -= 0.45
+        field[rows.start : rows.start + 2, :, 2] -= 0.45
+        field[rows] = np.roll(field[rows], cut, axis=1)
+    field[..., 0] = 0.5 + 0.6 * (field[..., 0] - 0.5)
+    return np.clip(field, 0, 2)
 
 
 def tiles(rng: np.random.Generator, n: int, count: int = 4, shift: bool = False) -> Field:
