@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgekd.distill.batches import Batches
-from edgekd.distill.steps import Fitting, to_tensor
+from edgekd.distill.steps import Fitting, to_pictures, to_tensor
 from edgekd.pictures import preview_strip, save_png
 
 __all__ = ["Previews"]
@@ -41,11 +41,6 @@ class Previews:
         depths = {"teacher's depth": teacher} | ({} if student is None else {"student's depth": student})
         save_png(path, preview_strip(pictures, depths))
         return path
-
-
-def to_pictures(tensor: Tensor) -> NDArray[np.uint8]:
-    """Float [N, 3, H, W] in [0, 1] to uint8 [N, H, W, 3]."""
-    return (tensor * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _planes(depth: Tensor) -> NDArray[np.float32]:

@@ -30,10 +30,10 @@ class MixingSettings:
 class TransformSettings:
     """The transformation network and what holds it."""
 
-    learning_rate: float = 5e-3
-    warm_up: int = 40  # steps of the transformation alone before the student starts
+    learning_rate: float = 2e-3
+    warm_up: int = 60  # steps of the transformation alone before the student starts
     keep_weight: float = 1.0  # how strongly transformed pictures are held near the simulated ones
-    momentum: float = 0.9  # of the running estimate of the statistics, so that small batches serve
+    momentum: float = 0.5  # of the running estimate of the statistics, so that small batches serve
 
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, f"a transform learning rate of {self.learning_rate}", "Give a positive one")

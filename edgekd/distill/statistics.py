@@ -86,7 +86,7 @@ class _ObservedBatchNorm(nn.Module):
         self.seen: Moments | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        output: tuple[Tensor, Tensor, Tensor] = _AffineWithMoments.apply(x, self.scale, self.shift)
+        output: tuple[Tensor, Tensor, Tensor] = _AffineWithMoments.apply(x, self.scale, self.shift)  # type: ignore[no-untyped-call]
         self.seen = Moments(output[1], output[2])
         return output[0]
 
@@ -141,8 +141,8 @@ def statistics_distance(seen: Sequence[Moments], stored: StoredStatistics) -> Te
     """Per layer [L], the mean over living channels of a symmetric, unit-free distance of the moments.
 
     (mu - mean)^2 / (var + floor) + ln((var_seen + floor) / (var + floor))^2 / 2: for small differences this is twice
-    the Kullback-Leibler divergence of two normal distributions. Channels with a stored variance of practically zero carry
-    no information and would dominate by their tiny denominators; they count nothing.
+    the Kullback-Leibler divergence of two normal distributions. Channels with a stored variance of practically zero
+    carry no information and would dominate by their tiny denominators; they count nothing.
     """
     distances = []
     for moment, reference, floor, alive in zip(seen, stored.moments, stored.floors, stored.alive, strict=True):

@@ -20,7 +20,7 @@ from edgekd.distill.transform import TransformNet
 from edgekd.models.teacher import Teacher
 from targets.input import InputSpec
 
-__all__ = ["Fitting", "Normalise", "StudentFit", "TransformFit", "student_rate", "to_tensor"]
+__all__ = ["Fitting", "Normalise", "StudentFit", "TransformFit", "student_rate", "to_pictures", "to_tensor"]
 
 _AVERAGE_DECAY = 0.99
 
@@ -32,6 +32,11 @@ def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """
     pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True)
     return pixels.permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+def to_pictures(tensor: Tensor) -> NDArray[np.uint8]:
+    """Float [N, 3, H, W] in [0, 1] to uint8 [N, H, W, 3]."""
+    return (tensor * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 class Normalise(nn.Module):

@@ -82,5 +82,5 @@ class _Clip(torch.autograd.Function):
 
 
 def _clip(x: Tensor) -> Tensor:
-    clipped: Tensor = _Clip.apply(x)
+    clipped: Tensor = _Clip.apply(x)  # type: ignore[no-untyped-call]
     return clipped

@@ -1,0 +1,43 @@
+"""Simulated pictures through a fitted transformation: what calibrates, and what drift is measured on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgekd.distill.steps import to_pictures, to_tensor
+from edgekd.distill.transform import TransformNet
+from edgekd.models.weights import fill, load_weights, save_weights
+from targets.input import InputSpec
+
+__all__ = ["load_transform", "save_transform", "transformed_images"]
+
+_ARCHITECTURE = "transform"
+_BATCH = 16
+
+
+@torch.no_grad()
+def transformed_images(net: TransformNet, images: NDArray[np.uint8], *, seed: int) -> NDArray[np.uint8]:
+    """Transform pictures uint8 [N, H, W, 3]; the noise is a function of `seed`, and the shape stays."""
+    device = next(net.parameters()).device
+    adapted = np.empty_like(images)
+    for start in range(0, len(images), _BATCH):
+        generator = torch.Generator(device).manual_seed(seed * 1_000_003 + start)
+        chunk = slice(start, start + _BATCH)
+        adapted[chunk] = to_pictures(net(to_tensor(images[chunk], device), generator)[0])
+    return adapted
+
+
+def save_transform(path: Path, net: TransformNet, spec: InputSpec) -> str:
+    """Write the transformation's weights as safetensors; returns the file's sha256."""
+    return save_weights(path, net, architecture=_ARCHITECTURE, input=spec)
+
+
+def load_transform(path: Path) -> TransformNet:
+    """Read what `save_transform` wrote. Raises FileError or ModelError when it is something else."""
+    net = TransformNet()
+    fill(net, load_weights(path).tensors, str(path), architecture=_ARCHITECTURE)
+    return net.eval()

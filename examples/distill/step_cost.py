@@ -1,0 +1,94 @@
+"""What mixing and transformation add to a distillation step: the full step over the plain one, alternating.
+
+    python examples/distill/step_cost.py [--teacher rooms] [--student mobile-m] [--batch 16] [--steps 20] [--device auto]
+
+Prints the median of each and their ratio. The pictures are noise with block-shaped ids: the cost does not depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+import torch
+
+from edgekd.distill.allocator import keep_freed_memory
+from edgekd.distill.batches import Batches, FramedImages
+from edgekd.distill.device import choose_device, describe
+from edgekd.distill.settings import DistillSettings
+from edgekd.distill.steps import Fitting, StudentFit, TransformFit
+from edgekd.models.students import DEFAULT_STUDENT, build_student
+from edgekd.models.teacher import Teacher
+from edgekd.models.teachers import load_teacher
+from edgekd.simulate.sample import SimulatedImage
+
+
+class _Noise:
+    digest = "noise"
+
+    def __len__(self) -> int:
+        return 128
+
+    def __getitem__(self, index: int) -> SimulatedImage:
+        rng = np.random.default_rng(index)
+        ids = np.kron(rng.integers(0, 12, (12, 16)), np.ones((20, 20))).astype(np.uint16)
+        return SimulatedImage(rng.integers(0, 256, (240, 320, 3), dtype=np.uint8), ids)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", default="rooms")
+    parser.add_argument("--student", default=DEFAULT_STUDENT)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    device = choose_device(arguments.device)
+    teacher = load_teacher(arguments.teacher)
+    fittings = {
+        "full": _fitting(teacher, arguments.student, DistillSettings(batch=arguments.batch), device),
+        "plain": _fitting(
+            teacher, arguments.student, DistillSettings(batch=arguments.batch, mixing=None, transform=None), device
+        ),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in fittings}
+    for step in range(arguments.steps + 3):
+        for name, (fitting, batches) in fittings.items():
+            begun = time.perf_counter()
+            # The batch is made in line here, so that mixing is counted; a run makes it ahead in a thread.
+            fitting.step(batches.batch(step + 1000))
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if step >= 3:  # the first steps allocate and read
+                seconds[name].append(time.perf_counter() - begun)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    print(
+        f"{teacher.name} -> {arguments.student}, batch {arguments.batch}, {describe(device)}, torch {torch.__version__}"
+    )
+    for name, median in medians.items():
+        print(f"{name:6} {median * 1e3:8.1f} ms a step (median of {arguments.steps}, {_spread(seconds[name])})")
+    print(f"ratio  {medians['full'] / medians['plain']:8.2f}")
+
+
+def _fitting(
+    teacher: Teacher, student: str, settings: DistillSettings, device: torch.device
+) -> tuple[Fitting, Batches]:
+    batches = Batches(FramedImages(_Noise(), teacher.input.framing), _small(settings))
+    transform = None if settings.transform is None else TransformFit(teacher, settings, device)
+    fit = StudentFit(build_student(student, teacher.input, settings.seed), teacher.input, settings, device)
+    return Fitting(teacher, transform, fit, settings, device), batches
+
+
+def _small(settings: DistillSettings) -> DistillSettings:
+    return DistillSettings(batch=settings.batch, set_aside=8, mixing=settings.mixing, transform=settings.transform)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{min(values) * 1e3:.1f} to {max(values) * 1e3:.1f}"
+
+
+if __name__ == "__main__":
+    main()

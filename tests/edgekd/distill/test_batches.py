@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from calibration.errors import DataError
+from edgekd.distill.batches import Batches, FramedImages
+from edgekd.distill.settings import DistillSettings
+from targets.input import Framing
+
+FRAMING = Framing(32, 48)
+
+
+def make(boxes, **settings) -> Batches:
+    return Batches(FramedImages(boxes, FRAMING), DistillSettings(batch=4, set_aside=8, **settings))
+
+
+def test_a_batch_is_a_function_of_the_seed_and_its_number(boxes) -> None:
+    forward, backward = make(boxes, seed=3), make(boxes, seed=3)
+    for step in (0, 5, 23):
+        forward.batch(step)
+    assert (forward.batch(5).mixed == backward.batch(5).mixed).all()
+    assert not (forward.batch(5).mixed == make(boxes, seed=4).batch(5).mixed).all()
+    streamed = list(forward.stream(3, 6))
+    assert [batch.step for batch in streamed] == [3, 4, 5]
+    assert (streamed[2].mixed == backward.batch(5).mixed).all()
+
+
+def test_images_set_aside_are_in_no_batch(boxes) -> None:
+    batches = make(boxes, mixing=None)
+    aside = {picture.tobytes() for picture in batches.aside()}
+    assert len(aside) == 8
+    seen = set()
+    for step in range(16):  # two epochs of 32 images
+        for picture in batches.batch(step).simulated:
+            seen |= {picture.tobytes(), np.ascontiguousarray(picture[:, ::-1]).tobytes()}
+    assert not aside & seen
+    assert len(seen) == 2 * 32  # and every other image was trained on
+
+
+def test_without_mixing_the_simulated_images_are_what_is_trained_on(boxes) -> None:
+    batch = make(boxes, mixing=None).batch(0)
+    assert (batch.mixed == batch.simulated).all()
+    mixed = make(boxes).batch(0)
+    assert not (mixed.mixed == mixed.simulated).all()
+
+
+def test_too_few_images_are_refused_with_how_many_are_needed(boxes) -> None:
+    with pytest.raises(DataError, match="at least 144"):
+        Batches(FramedImages(boxes, FRAMING), DistillSettings(batch=4, set_aside=128))

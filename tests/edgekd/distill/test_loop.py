@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from calibration.errors import ModelError, RunError
+from calibration.progress import Advance, Quiet
+from edgekd.distill.loop import Distilled, distill, fit_transform
+from edgekd.distill.settings import DistillSettings, TransformSettings
+from edgekd.models.teacher import Teacher
+
+CPU = torch.device("cpu")
+SETTINGS = DistillSettings(
+    steps=12, batch=4, set_aside=8, preview_every=8, transform=TransformSettings(warm_up=3), learning_rate=1e-2
+)
+
+
+class InterruptAfter(Quiet):
+    """Presses Ctrl-C once a number of steps are done."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    @contextlib.contextmanager
+    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
+        def advance(done: int) -> None:
+            self._left -= done
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        yield advance
+
+
+def run(teacher: Teacher, student, boxes, folder: Path, settings=SETTINGS, progress=None) -> Distilled:
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(5)
+    return distill(teacher, student(), boxes, settings, folder, progress or Quiet(), device=CPU, student_name="small")
+
+
+def weights(result: Distilled) -> torch.Tensor:
+    parts = [result.student] if result.transform is None else [result.student, result.transform]
+    return torch.cat([v.flatten().double() for part in parts for v in part.state_dict().values()])
+
+
+def steps_logged(folder: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def test_an_interrupted_run_ends_bit_for_bit_as_an_uninterrupted_one(teacher, small_net, boxes, tmp_path) -> None:
+    whole = run(teacher, small_net, boxes, tmp_path / "whole")
+    for stop in (2, 9):  # in the warm-up of the transformation, and later
+        folder = tmp_path / f"stopped-{stop}"
+        with pytest.raises(KeyboardInterrupt):
+            run(teacher, small_net, boxes, folder, progress=InterruptAfter(stop))
+        again = run(teacher, small_net, boxes, folder)
+        assert torch.equal(weights(again), weights(whole))
+        assert steps_logged(folder) == steps_logged(tmp_path / "whole")
+    assert sorted(p.name for p in (tmp_path / "whole/previews").iterdir()) == ["000008.png", "000015.png"]
+
+
+def test_the_student_comes_nearer_to_its_teacher(teacher, small_net, boxes, tmp_path) -> None:
+    settings = DistillSettings(
+        steps=200, batch=8, set_aside=8, learning_rate=2e-2, transform=TransformSettings(warm_up=0)
+    )
+    run(teacher, small_net, boxes, tmp_path, settings)
+    losses = [line["loss"] for line in steps_logged(tmp_path)]
+    assert sum(losses[-20:]) < 0.6 * sum(losses[:20])
+
+
+@pytest.mark.parametrize("off", ["mixing", "transform"])
+def test_each_part_can_be_switched_off_alone(off, teacher, small_net, boxes, tmp_path) -> None:
+    settings = DistillSettings(steps=3, batch=4, set_aside=8, **{off: None})
+    result = run(teacher, small_net, boxes, tmp_path, settings)
+    assert (result.transform is None) == (off == "transform")
+    assert ("statistics" in steps_logged(tmp_path)[-1]) == (off != "transform")
+
+
+def test_a_checkpoint_of_other_settings_is_refused(teacher, small_net, boxes, tmp_path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(teacher, small_net, boxes, tmp_path, progress=InterruptAfter(4))
+    with pytest.raises(RunError, match="another teacher, student, image set or settings"):
+        run(teacher, small_net, boxes, tmp_path, DistillSettings(steps=12, batch=8, set_aside=8))
+
+
+def test_a_damaged_checkpoint_is_named(teacher, small_net, boxes, tmp_path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(teacher, small_net, boxes, tmp_path, progress=InterruptAfter(4))
+    state = tmp_path / "checkpoint/state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(RunError, match=r"state\.pt cannot be read"):
+        run(teacher, small_net, boxes, tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_step(teacher, small_net, boxes, tmp_path) -> None:
+    class Broken(small_net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) * float("nan")
+
+    with pytest.raises(ModelError, match="no longer a number at step 3 "):
+        run(teacher, Broken, boxes, tmp_path)
+
+
+def test_the_transformation_alone_can_be_fitted(teacher, boxes, tmp_path) -> None:
+    net, batches = fit_transform(teacher, boxes, SETTINGS, tmp_path, Quiet(), device=CPU)
+    assert steps_logged(tmp_path)[-1].keys() == {"step", "statistics", "change"}
+    assert len(batches.aside()) == 8
+    assert any(p.abs().sum() > 0 for p in net.local[-1].parameters())
