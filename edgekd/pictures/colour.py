@@ -36,15 +36,16 @@ _TO_LINEAR_RGB = np.array(
 
 
 def colour_depth(depth: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """Depth [H, W] in metres as colours uint8 [H, W, 3]; `low` metres and nearer is warmest, `high` and farther coolest.
+    """Depth [H, W] in metres as colours uint8 [H, W, 3].
 
+    `low` metres and nearer is the warmest colour, `high` metres and farther the coolest.
     Pixels without depth (zero, negative, NaN, infinite) are grey. Raises DataError unless 0 < low < high.
     """
     _require_range(low, high)
     depth = np.asarray(depth, np.float64)
     seen = np.isfinite(depth) & (depth > 0)
     place = np.log(np.where(seen, depth, low) / low) / np.log(high / low)
-    colours = _table()[(place.clip(0, 1) * (_STEPS - 1)).round().astype(np.intp)]
+    colours: NDArray[np.uint8] = _table()[(place.clip(0, 1) * (_STEPS - 1)).round().astype(np.intp)]
     colours[~seen] = NO_DEPTH
     return colours
 

@@ -25,9 +25,9 @@ _LINE = 18
 def strip(rows: Sequence[tuple[str, Sequence[NDArray[Any]]]]) -> NDArray[np.uint8]:
     """Rows of (label, panels) as one picture uint8 [H, W, 3].
 
-    A panel is a picture uint8 [h, w, 3], or depth [h, w] in metres: all depth is coloured on one range, shown by a scale
-    bar at the right. Smaller panels are brought to the size of the largest by nearest neighbour, so that no depth is
-    invented. Raises DataError for no panel or one of another shape.
+    A panel is a picture uint8 [h, w, 3], or depth [h, w] in metres: all depth is coloured on one range, shown by a
+    scale bar at the right. Smaller panels are brought to the size of the largest by nearest neighbour, so that no
+    depth is invented. Raises DataError for no panel or one of another shape.
     """
     panels = [panel for _, row in rows for panel in row]
     if not panels:

@@ -1,0 +1,49 @@
+"""Data sets with depth: one file a layout, one function to open any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from calibration.errors import DataError
+from edgekd.evaluate.datasets import folders, index, kitti, nyu, simulated
+from edgekd.evaluate.datasets.frame import DepthDataset, DepthFrame
+
+__all__ = ["LAYOUTS", "DepthDataset", "DepthFrame", "Layout", "open_dataset"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How data can lie on disk."""
+
+    about: str
+    matches: Callable[[Path], bool]
+    open: Callable[[Path], DepthDataset]
+
+
+LAYOUTS = {
+    "index": Layout("index.csv with dataset,rgb,depth,depth_units_per_metre[,scene]", index.matches, index.open_index),
+    "nyu": Layout("nyu_depth_v2_labeled.mat", nyu.matches, nyu.open_nyu),
+    "kitti-selection": Layout(
+        "val_selection_cropped with image/ and groundtruth_depth/", kitti.matches_selection, kitti.open_selection
+    ),
+    "kitti-annotated": Layout(
+        "KITTI raw with {val,train}/<drive>/proj_depth/", kitti.matches_annotated, kitti.open_annotated
+    ),
+    "simulated": Layout("a set of `edgekd simulate` with depth", simulated.matches, simulated.open_simulated),
+    "folders": Layout("rgb/ and depth/ with files of equal names", folders.matches, folders.open_folders),
+}
+"""To add a layout: one file beside this one and its entry here. The first that matches is taken."""
+
+
+def open_dataset(spec: str) -> DepthDataset:
+    """Open the data at a path, whatever its layout. Raises DataError, FileError or MissingRuntimeError."""
+    path = Path(spec).expanduser()
+    if not path.exists():
+        raise DataError(f"There is no data at {spec}", fix="Check the path")
+    for layout in LAYOUTS.values():
+        if layout.matches(path):
+            return layout.open(path)
+    known = "; ".join(f"{name}: {layout.about}" for name, layout in LAYOUTS.items())
+    raise DataError(f"The data at {spec} have no layout that is known", fix=f"Bring them to one of these: {known}")

@@ -1,0 +1,42 @@
+"""A folder with rgb/ and depth/, whose files have the same names but for the suffix.
+
+Depth in 16-bit PNG or PGM is taken as millimetres, in .npy as metres; for other units write an index.csv.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from calibration.errors import DataError
+from edgekd.evaluate.datasets.depth import DEPTH_SUFFIXES
+from edgekd.evaluate.datasets.frame import DepthDataset
+from edgekd.evaluate.datasets.pairs import Pair, open_pairs
+from edgekd.pictures.reading import list_pictures
+
+__all__ = ["matches", "open_folders"]
+
+
+def matches(path: Path) -> bool:
+    return (path / "rgb").is_dir() and (path / "depth").is_dir()
+
+
+def open_folders(path: Path) -> DepthDataset:
+    """Open such a folder. Raises DataError naming a picture without depth, or depth without a picture."""
+    pictures = {picture.stem: picture for picture in list_pictures(path / "rgb")}
+    depths = {f.stem: f for f in sorted((path / "depth").iterdir()) if f.suffix.lower() in DEPTH_SUFFIXES}
+    for stem in pictures.keys() ^ depths.keys():
+        present, lacking = ("rgb", "depth") if stem in pictures else ("depth", "rgb")
+        raise DataError(
+            f"{(pictures if stem in pictures else depths)[stem]} has no partner in {path / lacking}",
+            fix=f"Add {lacking}/{stem} or remove {present}/{stem}",
+        )
+    pairs = [
+        Pair(picture, depths[stem], 1.0 if depths[stem].suffix.lower() == ".npy" else 1000.0, path.name, stem)
+        for stem, picture in pictures.items()
+    ]
+    return open_pairs(
+        path.name,
+        f"{len(pairs)} frames; depth taken as millimetres in PNG and PGM, as metres in NPY",
+        pairs,
+        mend_units=f"List the frames in {path / 'index.csv'} with the column depth_units_per_metre",
+    )

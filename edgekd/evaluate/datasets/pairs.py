@@ -1,0 +1,102 @@
+"""Data sets that are pairs of files, a picture and its depth: what the folder layouts have in common."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from calibration.errors import DataError
+from calibration.files import sha256_file
+from edgekd.evaluate.datasets.depth import read_depth
+from edgekd.evaluate.datasets.frame import DepthFrame
+from edgekd.pictures.reading import read_picture
+
+__all__ = ["Pair", "PairedFiles", "check_units"]
+
+_LOOKED_AT = 8  # frames of each unit that are read to judge it
+_NEAREST, _FARTHEST = 0.05, 200.0  # metres; a median outside is a wrong unit, not a scene
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture's file and its depth's."""
+
+    rgb: Path
+    depth: Path
+    units_per_metre: float
+    scene: str
+    name: str
+
+
+@dataclass(frozen=True)
+class PairedFiles:
+    """A DepthDataset of pairs. `mend_units` says where the user states the depth's units."""
+
+    name: str
+    note: str
+    pairs: tuple[Pair, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the bytes of every file, in order, with the units of each depth."""
+        digest = hashlib.sha256()
+        for pair in self.pairs:
+            line = f"{sha256_file(pair.rgb)} {sha256_file(pair.depth)} {pair.units_per_metre!r} {pair.scene}\n"
+            digest.update(line.encode())
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> DepthFrame:
+        """Read a frame. Raises DataError naming the file that is damaged, or the two that differ in size."""
+        pair = self.pairs[index]
+        rgb, depth = read_picture(pair.rgb), read_depth(pair.depth, pair.units_per_metre)
+        if rgb.shape[:2] != depth.shape:
+            raise DataError(
+                f"{pair.rgb} is {rgb.shape[0]}x{rgb.shape[1]} and its depth {pair.depth} {depth.shape[0]}x"
+                f"{depth.shape[1]}",
+                fix="Register the depth to the picture, at the picture's size",
+            )
+        return DepthFrame(rgb, depth, pair.scene, pair.name)
+
+
+def open_pairs(name: str, note: str, pairs: Sequence[Pair], *, mend_units: str) -> PairedFiles:
+    """A data set of these pairs, once every file is there and the units are believable.
+
+    `mend_units` is what the user is told to do about wrong units. Raises DataError.
+    """
+    for path in (path for pair in pairs for path in (pair.rgb, pair.depth)):
+        if not path.is_file():
+            raise DataError(f"{path} is listed in {name} but is not there", fix="Restore it or remove its line")
+        if path.stat().st_size == 0:
+            raise DataError(f"{path} is empty (0 bytes)", fix="Restore the file or leave it out")
+    check_units(pairs, mend_units)
+    return PairedFiles(name, note, tuple(pairs))
+
+
+def check_units(pairs: Sequence[Pair], mend: str) -> None:
+    """Raise DataError when the depth read with the stated units is that of no scene: median outside 0.05-200 m.
+
+    Every unit and scene is judged by eight of its frames, so that one wrong part of an index is found.
+    """
+    groups: dict[tuple[float, str], list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault((pair.units_per_metre, pair.scene), []).append(pair)
+    for (units, _), group in groups.items():
+        chosen = [group[i] for i in np.unique(np.linspace(0, len(group) - 1, _LOOKED_AT).astype(int))]
+        depths = [depth[depth > 0] for depth in (read_depth(pair.depth, units) for pair in chosen)]
+        values = np.concatenate(depths)
+        if values.size == 0:
+            continue
+        median = float(np.median(values))
+        if not _NEAREST <= median <= _FARTHEST:
+            raise DataError(
+                f"With {units:g} units per metre {chosen[0].depth} and its like have a median depth of {median:.4g} m",
+                fix=mend,
+            )

@@ -1,0 +1,157 @@
+"""The accuracy of a model on a data set with depth, under one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import DataError, ModelError
+from calibration.progress import Progress
+from edgekd.evaluate.alignment import ALIGNMENTS
+from edgekd.evaluate.datasets.frame import DepthDataset
+from edgekd.evaluate.intervals import bootstrap
+from edgekd.evaluate.metrics import METRICS
+from edgekd.evaluate.protocols import ScoringProtocol
+from edgekd.evaluate.scoring import ImageScore, score_image
+from targets.input import InputSpec
+
+__all__ = ["Evaluation", "Predict", "evaluate"]
+
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Depth in metres [N, H, W] of pictures uint8 [N, H, W, 3] at the network's resolution; `Runner.infer` is one."""
+
+_COVERED = 0.995  # below this mean share of the protocol's pixels the figures are not the protocol's in full
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one model on one data set under one protocol; `means` and `intervals` by alignment and metric."""
+
+    protocol: str
+    about: str  # what the protocol is
+    dataset: str
+    note: str  # what the data set says of itself: split, assumptions
+    digest: str  # of the data set
+    images: int  # scored
+    skipped: tuple[str, ...]  # names of frames without a valid pixel
+    pixels: int  # scored, over all images
+    errors: int  # of these, predictions that were NaN, infinite, zero or negative
+    covered: float  # mean share of the protocol's pixels that the network saw
+    means: Mapping[str, Mapping[str, float]]
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]]  # 95 %, by bootstrap
+    drawn: str  # what the bootstrap drew: scenes or images
+    rows: tuple[ImageScore, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, all of them finite."""
+        value = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "rows"}
+        value["skipped"] = list(self.skipped)
+        value["intervals"] = {a: {m: list(ends) for m, ends in by.items()} for a, by in self.intervals.items()}
+        return {**value, "rows": [row.to_json() for row in self.rows]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Evaluation:
+        """The inverse of `to_json`. Raises DataError when a field is missing or of the wrong kind."""
+        try:
+            fields = {name: value[name] for name in cls.__dataclass_fields__}
+            fields["skipped"] = tuple(value["skipped"])
+            fields["rows"] = tuple(ImageScore(**row) for row in value["rows"])
+            fields["intervals"] = {
+                alignment: {metric: (float(low), float(high)) for metric, (low, high) in by.items()}
+                for alignment, by in value["intervals"].items()
+            }
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"An evaluation cannot be read ({error!r})", fix="Evaluate anew") from error
+
+
+def evaluate(
+    predict: Predict,
+    input: InputSpec,  # noqa: A002 - the field's own name
+    data: DepthDataset,
+    protocol: ScoringProtocol,
+    progress: Progress,
+) -> Evaluation:
+    """Score `predict` on every frame of `data`: each image by itself, then averaged.
+
+    Raises DataError for frames that cannot be read or when none has a valid pixel, ModelError when a prediction does
+    not have the network's resolution.
+    """
+    if data.note:
+        progress.note(f"{data.name}: {data.note}")
+    rows = []
+    with progress.task(f"Evaluating on {data.name} ({protocol.name})", total=len(data)) as advance:
+        for index in range(len(data)):
+            frame = data[index]
+            depth = predict(input.framing.image(frame.rgb)[None])
+            if depth.shape != (1, input.height, input.width):
+                raise ModelError(
+                    f"The model gave depth of shape {list(depth.shape)}, not {[1, input.height, input.width]}",
+                    fix="Export it anew",
+                )
+            try:
+                row = score_image(depth[0], frame.depth, input.framing, protocol, name=frame.name, scene=frame.scene)
+            except DataError as error:
+                raise DataError(f"{frame.name}: {error.message}", fix=error.fix) from error
+            rows.append(row)
+            advance(1)
+    return _summarise(rows, data, protocol, progress)
+
+
+def _summarise(rows: list[ImageScore], data: DepthDataset, protocol: ScoringProtocol, progress: Progress) -> Evaluation:
+    scored = [row for row in rows if row.valid]
+    if not scored:
+        raise DataError(
+            f"No frame of {data.name} has a pixel that protocol {protocol.name!r} scores "
+            f"(depth inside {protocol.low:g}-{protocol.high:g} m)",
+            fix="Check the depth's units, or choose another protocol",
+        )
+    figures = np.array([[row.scores[a][m] for a in ALIGNMENTS for m in METRICS] for row in scored])
+    ends, drawn = bootstrap(figures, [row.scene for row in scored])
+    keys = [(alignment, metric) for alignment in ALIGNMENTS for metric in METRICS]
+    means: dict[str, dict[str, float]] = {alignment: {} for alignment in ALIGNMENTS}
+    intervals: dict[str, dict[str, tuple[float, float]]] = {alignment: {} for alignment in ALIGNMENTS}
+    for (alignment, metric), mean, (low, high) in zip(keys, figures.mean(axis=0).tolist(), ends.tolist(), strict=True):
+        means[alignment][metric] = mean
+        intervals[alignment][metric] = (low, high)
+    evaluation = Evaluation(
+        protocol=protocol.name,
+        about=protocol.about,
+        dataset=data.name,
+        note=data.note,
+        digest=data.digest,
+        images=len(scored),
+        skipped=tuple(row.name for row in rows if not row.valid),
+        pixels=sum(row.valid for row in scored),
+        errors=sum(row.errors for row in scored),
+        covered=float(np.mean([row.covered for row in scored])),
+        means=means,
+        intervals=intervals,
+        drawn=drawn,
+        rows=tuple(rows),
+    )
+    for remark in _remarks(evaluation):
+        progress.note(remark)
+    return evaluation
+
+
+def _remarks(evaluation: Evaluation) -> list[str]:
+    """What a reader of the figures must know: nothing of this is a reason to stop."""
+    remarks = []
+    if evaluation.skipped:
+        remarks.append(
+            f"{len(evaluation.skipped)} frames have no valid depth and were left out, the first {evaluation.skipped[0]}"
+        )
+    if evaluation.errors:
+        share = evaluation.errors / evaluation.pixels
+        remarks.append(f"{share:.2%} of the predictions were NaN, infinite, zero or negative; they were clamped")
+    if evaluation.covered < _COVERED:
+        remarks.append(
+            f"The network saw {evaluation.covered:.1%} of the pixels that {evaluation.protocol} scores; the rest is "
+            "not in the figures"
+        )
+    return remarks
