@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from edgekd.simulate.camera import Camera
+from edgekd.simulate.rays import Hits
 from edgekd.simulate.scene import Scene
-from edgekd.simulate.shade import Hits
 from edgekd.simulate.shapes import Floats
 
 __all__ = ["smooth_edges"]

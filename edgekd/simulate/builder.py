@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.simulate.atlas import SIDE, atlas
 from edgekd.simulate.material import Material
-from edgekd.simulate.patterns import SIDE, atlas
 from edgekd.simulate.pose import Pose, turned_bounds
 from edgekd.simulate.scene import Light, Scene, Triple, ray_caster
 from edgekd.simulate.shapes import Floats, Part

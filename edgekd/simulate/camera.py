@@ -36,14 +36,15 @@ class Camera:
         return np.stack([cr * right + sr * down, cr * down - sr * right, forward]).astype(np.float32)
 
     def directions(self, columns: Floats, rows: Floats) -> Floats:
-        """Rays [N, 3] through the pixel positions; their component along the optical axis is 1, so t is planar depth."""
+        """Rays [N, 3] through pixel positions; along the optical axis they are 1 long, so t is planar depth."""
         x = (columns - (self.width - 1) / 2) / np.float32(self.focal)
         y = (rows - (self.height - 1) / 2) / np.float32(self.focal)
         if self.distortion:
             bend = 1 - np.float32(self.distortion) * (x * x + y * y)
             x, y = x * bend, y * bend
         right, down, forward = self.axes()
-        return x[:, None] * right + y[:, None] * down + forward
+        rays: Floats = x[:, None] * right + y[:, None] * down + forward
+        return rays
 
     def pixels(self, step: int = 1) -> tuple[Floats, Floats]:
         """Columns and rows of every `step`-th pixel, flattened row by row."""
@@ -89,7 +90,7 @@ def _blocked(scene: Scene, position: tuple[float, float, float]) -> bool:
 
 
 def _score(scene: Scene, camera: Camera) -> float:
-    """1 when near things are not too near, the middle of the picture is a few metres off, and there is something to see."""
+    """1 when nothing is too near, the middle of the picture is a few metres off and there is something to see."""
     columns = np.linspace(0, camera.width - 1, 16, dtype=np.float32)
     rows = np.linspace(0, camera.height - 1, 12, dtype=np.float32)
     grid = np.meshgrid(columns, rows)

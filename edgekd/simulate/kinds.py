@@ -12,7 +12,7 @@ Count = tuple[int, int]
 
 @dataclass(frozen=True)
 class RoomKind:
-    """Sizes in metres; `pieces` gives how many of each piece of furniture, placed in this order while there is space."""
+    """Sizes in metres; `pieces` gives how many of each piece of furniture, placed in this order if there is space."""
 
     share: float  # how often, relative to the others
     width: Range

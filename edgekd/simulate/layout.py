@@ -109,7 +109,7 @@ class _Layout:
         self.placer.put(piece, parts, top.of(Pose(z=-float(part_bounds(parts)[5]))))
 
     def _lamps(self) -> None:
-        """The lights that cast shadows: the ceiling lamp if it is on, the largest window, the largest of the other lamps."""
+        """The lights that cast shadows: the ceiling lamp if it is on, the largest window, the largest other lamp."""
         rng, (width, depth, height) = self.rng, self.size
         lights = sorted(self.windows, key=lambda light: -sum(light.colour))[:1]
         if rng.random() < self.look.ceiling_lamp or not (lights or self.builder.shades):

@@ -44,7 +44,8 @@ def develop(radiance: Floats, lens: Lens, rng: np.random.Generator) -> NDArray[n
     if saturation != 1:
         luminance = image @ np.array([0.3, 0.59, 0.11], np.float32)
         image = luminance[..., None] + np.float32(saturation) * (image - luminance[..., None])
-    return np.clip(image * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.clip(image * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
+    return picture
 
 
 def _blurred(image: Floats, deviation: float) -> Floats:
@@ -56,5 +57,5 @@ def _blurred(image: Floats, deviation: float) -> Floats:
         padding = [(reach, reach) if number == axis else (0, 0) for number in range(3)]
         padded = np.pad(image, padding, mode="edge")
         length = image.shape[axis]
-        image = sum(tap * padded.take(range(k, k + length), axis=axis) for k, tap in enumerate(taps))  # type: ignore[assignment]
+        image = sum(tap * padded.take(range(k, k + length), axis=axis) for k, tap in enumerate(taps))
     return image

@@ -1,4 +1,4 @@
-"""Procedural textures, baked once a process into one atlas of small tiles with their mip levels.
+"""Procedural textures.
 
 A pattern is a function (rng, n) -> [n, n, 3]: two mixing weights a and b in 0..1 and a shade around 1, tileable. A
 material mixes its three colours by a and b, so one pattern serves every colour. To add one: a function and a line in
@@ -8,17 +8,14 @@ PATTERNS.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LEVELS", "PATTERNS", "SIDE", "Atlas", "atlas"]
+__all__ = ["PATTERNS", "Field"]
 
-SIDE = 256  # texels along a tile
-LEVELS = 8
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 Pattern = Callable[[np.random.Generator, int], Field]
 
 
@@ -28,7 +25,8 @@ def cloud(rng: np.random.Generator, n: int, power: float = 2.0, along: float = 1
     radius = np.sqrt(fu * fu + fv * fv)
     radius[0, 0] = np.inf
     noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((n, n))) * radius ** (-power / 2), s=(n, n))
-    return ((noise - noise.mean()) / (noise.std() + 1e-9)).astype(np.float32)
+    field: Field = ((noise - noise.mean()) / (noise.std() + 1e-9)).astype(np.float32)
+    return field
 
 
 def _stack(a: Field | float, b: Field | float, shade: Field | float, n: int) -> Field:
@@ -63,7 +61,7 @@ def fabric(rng: np.random.Generator, n: int) -> Field:
 
 
 def wood(rng: np.random.Generator, n: int, bent: float = 0.6) -> Field:
-    u, v = _grid(n)
+    _, v = _grid(n)
     bend = cloud(rng, n, 4.0, 3.0, 1.0)
     rings = np.sin(2 * np.pi * (9 * v + bent * bend))
     grain = cloud(rng, n, 1.6, 24.0, 1.0)
@@ -160,7 +158,7 @@ def rug(rng: np.random.Generator, n: int) -> Field:
 def painting(rng: np.random.Generator, n: int) -> Field:
     """Patches of colour as a picture or poster has."""
     first, second = cloud(rng, n, rng.uniform(2.5, 4.5)), cloud(rng, n, rng.uniform(2.5, 4.5))
-    u, v = _grid(n)
+    _, v = _grid(n)
     horizon = 1 / (1 + np.exp(-(v - rng.uniform(0.3, 0.7)) * 60 - first * 2))
     return _stack(
         horizon, (second > rng.uniform(0.2, 1.0)) * 1.0 * (1 - 0.5 * horizon), 1 + 0.15 * cloud(rng, n, 1.5), n
@@ -229,32 +227,3 @@ PATTERNS: dict[str, tuple[Pattern, int]] = {  # name: (function, number of varia
     "spines": (spines, 4),
     "outdoors": (outdoors, 4),
 }
-
-
-@dataclass(frozen=True)
-class Atlas:
-    """All tiles in one array: texels uint8 [N, 3] of a, b and shade / 2."""
-
-    texels: NDArray[np.uint8]
-    first: dict[str, tuple[int, int]]  # pattern: (its first tile, number of variants)
-    means: Field  # [tiles, 3] mean a, b, shade
-    starts: NDArray[np.int32]  # [LEVELS] first texel of each level within a tile
-    stride: int  # texels from one tile to the next
-
-
-@lru_cache(maxsize=1)
-def atlas() -> Atlas:
-    """Bake the atlas (half a second, once a process); it has a seed of its own and is always the same."""
-    tiles_made, first, means = [], {}, []
-    for name, (make, variants) in PATTERNS.items():
-        first[name] = (len(means), variants)
-        for variant in range(variants):
-            seed = int.from_bytes(name.encode()[:8].ljust(8, b"_"), "big")
-            field = make(np.random.Generator(np.random.Philox(key=[seed, variant])), SIDE)
-            means.append(field.mean(axis=(0, 1)))
-            for _ in range(LEVELS):
-                tiles_made.append(np.round(field.reshape(-1, 3) * [255, 255, 127.5]).astype(np.uint8))
-                field = (field[::2, ::2] + field[1::2, ::2] + field[::2, 1::2] + field[1::2, 1::2]) / 4
-    sizes = [(SIDE >> level) ** 2 for level in range(LEVELS)]
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
-    return Atlas(np.concatenate(tiles_made), first, np.array(means, np.float32), starts, sum(sizes))

@@ -98,7 +98,7 @@ class Placer:
             gap = 0.015 - float(box[1]) + abs(turn) * across / 2
             return wall_pose(self.size, wall, self.share(wall, across + 0.1), gap).of(Pose(angle=turn))
         reach = min(math.hypot(box[3], box[4]), min(width, depth) / 2 - 0.2) + 0.1
-        angle = int(rng.integers(4)) * math.pi / 2 + (rng.normal(0, 0.1) if piece.place != "aligned" else 0.0)
+        angle = int(rng.integers(4)) * math.pi / 2 + rng.normal(0, 0.1)
         x, y = rng.uniform(reach, width - reach), rng.uniform(reach, depth - reach)
         return Pose(x, y, height - float(box[5]) if piece.place == "ceiling" else 0.0, angle)
 

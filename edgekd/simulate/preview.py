@@ -15,7 +15,7 @@ __all__ = ["contact_sheet"]
 
 # Anchors of a dark-to-light colour map for depth, near to far (linear between them).
 _NEAR_TO_FAR = np.array([[253, 231, 120], [250, 150, 70], [205, 70, 90], [110, 30, 110], [20, 10, 50]], np.float32)
-_GAP = 4
+_GAP = 6
 
 
 def contact_sheet(images: Sequence[SimulatedImage], columns: int) -> NDArray[np.uint8]:
@@ -33,9 +33,9 @@ def contact_sheet(images: Sequence[SimulatedImage], columns: int) -> NDArray[np.
     height, width = max(s.shape[0] for s in strips), max(s.shape[1] for s in strips)
     columns = min(columns, len(strips))
     rows = -(-len(strips) // columns)
-    sheet = np.full((rows * (height + _GAP * 2) + _GAP, columns * (width + _GAP * 2) + _GAP, 3), 24, np.uint8)
+    sheet = np.full((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3), 24, np.uint8)
     for number, strip in enumerate(strips):
-        top, left = (number // columns) * (height + _GAP * 2) + _GAP, (number % columns) * (width + _GAP * 2) + _GAP
+        top, left = (number // columns) * (height + _GAP) + _GAP, (number % columns) * (width + _GAP) + _GAP
         sheet[top : top + strip.shape[0], left : left + strip.shape[1]] = strip
     return sheet
 
@@ -46,7 +46,7 @@ def _strip(image: SimulatedImage, far: float) -> NDArray[np.uint8]:
         *([_depth_colours(image.depth, far)] if image.depth is not None else []),
         _id_colours(image.ids),
     ]
-    gap = np.full((image.rgb.shape[0], _GAP // 2, 3), 24, np.uint8)
+    gap = np.full((image.rgb.shape[0], _GAP // 3, 3), 24, np.uint8)
     return np.concatenate([part for pane in panes for part in (pane, gap)][:-1], axis=1)
 
 
@@ -54,7 +54,8 @@ def _depth_colours(depth: NDArray[np.float32], far: float) -> NDArray[np.uint8]:
     place = np.clip(depth / max(far, 1e-6), 0, 1) * (len(_NEAR_TO_FAR) - 1)
     lower = np.minimum(place.astype(np.intp), len(_NEAR_TO_FAR) - 2)
     part = (place - lower)[..., None]
-    return (_NEAR_TO_FAR[lower] * (1 - part) + _NEAR_TO_FAR[lower + 1] * part).astype(np.uint8)
+    colours: NDArray[np.float32] = _NEAR_TO_FAR[lower] * (1 - part) + _NEAR_TO_FAR[lower + 1] * part
+    return colours.astype(np.uint8)
 
 
 def _id_colours(ids: NDArray[np.uint16]) -> NDArray[np.uint8]:
@@ -65,4 +66,5 @@ def _id_colours(ids: NDArray[np.uint16]) -> NDArray[np.uint8]:
             number * 0.381966 % 1, 0.55 + 0.35 * (number % 2), 0.95 - 0.25 * (number % 3 == 0)
         )
         table.append((int(red * 255), int(green * 255), int(blue * 255)))
-    return np.array(table, np.uint8)[ids]
+    colours: NDArray[np.uint8] = np.array(table, np.uint8)[ids]
+    return colours

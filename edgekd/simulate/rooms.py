@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -9,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from calibration.errors import DataError, UnknownNameError
+from calibration.files import sha256_bytes
 from edgekd.simulate.antialias import smooth_edges
 from edgekd.simulate.camera import choose_camera
 from edgekd.simulate.layout import build_room
 from edgekd.simulate.lens import develop
 from edgekd.simulate.looks import LOOKS
+from edgekd.simulate.rays import cast
 from edgekd.simulate.sample import SimulatedImage
 from edgekd.simulate.scene import Scene
-from edgekd.simulate.shade import cast, shade
+from edgekd.simulate.shade import shade
 
-__all__ = ["RENDERER", "RoomSettings", "render"]
+__all__ = ["RENDERER", "RoomSettings", "RoomSource", "render"]
 
 RENDERER = 2  # raised whenever a seed gives other pictures than before
 
@@ -35,12 +38,10 @@ class RoomSettings:
     def __post_init__(self) -> None:
         if self.look not in LOOKS:
             raise UnknownNameError("look", self.look, LOOKS)
-        if not (16 <= self.height <= 2048 and 16 <= self.width <= 2048):
-            raise DataError(
-                f"Pictures of {self.height}x{self.width} cannot be rendered", fix="Give 16 to 2048 pixels a side"
-            )
-        if self.views_per_room < 1:
-            raise DataError(f"views_per_room is {self.views_per_room}", fix="Give at least 1")
+        for name, least, most in (("height", 16, 2048), ("width", 16, 2048), ("views_per_room", 1, 1000)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not least <= value <= most:
+                raise DataError(f"Rooms with a {name} of {value!r} cannot be rendered", fix=f"Give {least} to {most}")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,7 +50,8 @@ class RoomSettings:
 def render(settings: RoomSettings, seed: int, index: int) -> SimulatedImage:
     """Picture `index` of the endless row that `seed` stands for, with ids and depth.
 
-    Pictures index // views_per_room alike show the same room, which is built once for them.
+    Pictures with the same index // views_per_room show the same room, which is built once for them.
+    Raises DataError for a negative seed or index, MissingRuntimeError without embreex.
     """
     if seed < 0 or index < 0:
         raise DataError(f"Picture {index} of seed {seed} does not exist", fix="Give a seed and an index of 0 or more")
@@ -69,10 +71,33 @@ def render(settings: RoomSettings, seed: int, index: int) -> SimulatedImage:
     )
 
 
+@dataclass(frozen=True)
+class RoomSource:
+    """An ImageSource that renders each picture when it is asked for, and keeps none."""
+
+    settings: RoomSettings
+    seed: int
+    count: int
+
+    @property
+    def digest(self) -> str:
+        request = [RENDERER, self.settings.to_json(), self.seed, self.count]
+        return sha256_bytes(json.dumps(request, sort_keys=True).encode())
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> SimulatedImage:
+        if not -self.count <= index < self.count:
+            raise IndexError(f"Picture {index} of {self.count}")
+        return render(self.settings, self.seed, index % self.count)
+
+
 @lru_cache(maxsize=1)
 def _scene(look: str, seed: int, room: int) -> Scene:
     return build_room(LOOKS[look], _generator(seed, room, 0))
 
 
 def _generator(seed: int, room: int, stream: int) -> np.random.Generator:
+    """Randomness of its own for each room (stream 0) and each view of it (1 and up)."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, room, stream))))

@@ -23,7 +23,10 @@ class SimulatedImage:
 class ImageSource(Protocol):
     """Simulated images by number; the same number gives the same image."""
 
-    digest: str  # of everything that decides the images
+    @property
+    def digest(self) -> str:
+        """Of everything that decides the images."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Part", "box", "cushion", "cylinder", "drape", "moved", "panel", "tilted", "turned"]
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
+"""float32 wherever a scene is traced or shaded; parts may be made in double precision."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,13 @@ class Part:
 
     @property
     def low(self) -> Floats:
-        return self.points.min(axis=(0, 1))
+        corner: Floats = self.points.min(axis=(0, 1))
+        return corner
 
     @property
     def high(self) -> Floats:
-        return self.points.max(axis=(0, 1))
+        corner: Floats = self.points.max(axis=(0, 1))
+        return corner
 
 
 def moved(part: Part, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Part:
@@ -119,7 +122,7 @@ def panel(width: float, height: float, material: Material, *, x: float = 0.0, y:
     corners[:, 1] = y
     normals = np.zeros((2, 3, 3), np.float32)
     normals[..., 1] = 1
-    scale = np.float32([material.scale, material.scale]) if material.stretch else np.float32([width, height])
+    scale = np.array([material.scale] * 2 if material.stretch else [width, height], np.float32)
     uvs = (np.stack([0.5 - _QUAD[:, 0], 0.5 - _QUAD[:, 1]], axis=1) * scale).astype(np.float32)
     return Part(corners.reshape(2, 3, 3), normals, uvs.reshape(2, 3, 2), material)
 
@@ -239,7 +242,10 @@ def drape(
     length = across * 1.6
     low_uv, high_uv = np.stack([length, 0 * length], 1), np.stack([length, 0 * length + height], 1)
     a, b = slice(0, -1), slice(1, None)
-    pair = lambda lo, hi: np.concatenate([np.stack([lo[a], lo[b], hi[b]], 1), np.stack([lo[a], hi[b], hi[a]], 1)])
+
+    def pair(lo: Floats, hi: Floats) -> Floats:
+        return np.concatenate([np.stack([lo[a], lo[b], hi[b]], 1), np.stack([lo[a], hi[b], hi[a]], 1)])
+
     shift = np.array([x, y, z])
     return Part(
         (pair(low, high) + shift).astype(np.float32),

@@ -9,8 +9,10 @@ import io
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.errors import FileError
 from calibration.files import replacing
@@ -47,7 +49,7 @@ def _encode(image: SimulatedImage, *, keep_depth: bool) -> Iterable[tuple[str, b
         yield "depth.png", _png(np.clip(np.round(image.depth * 1000), 0, 65535).astype(np.uint16))
 
 
-def _png(plane: np.ndarray) -> bytes:  # type: ignore[type-arg]
+def _png(plane: NDArray[np.unsignedinteger[Any]]) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -80,7 +82,7 @@ def read_image(path: Path, entry: Entry) -> SimulatedImage:
         with open(path, "rb", buffering=0) as stream:
             for suffix, (offset, length) in entry.items():
                 stream.seek(offset)
-                planes[suffix] = np.asarray(Image.open(io.BytesIO(stream.read(length))))
+                planes[suffix] = np.array(Image.open(io.BytesIO(stream.read(length))))
         depth = planes.get("depth.png")
         return SimulatedImage(
             rgb=planes["jpg"],

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from calibration.errors import DataError
+from calibration.errors import EdgekdError
 from calibration.files import sha256_file
 from edgekd.simulate.rooms import RoomSettings, render
 from edgekd.simulate.sample import SimulatedImage
@@ -35,7 +35,7 @@ def make_shards(
         for job in as_completed(jobs):
             yield jobs[job], job.result()
     except BrokenProcessPool as error:
-        raise DataError(
+        raise EdgekdError(
             "A worker that renders rooms died: out of memory, or started from a script without a __main__ guard",
             fix="Run the same command with one worker; finished shards are kept",
         ) from error

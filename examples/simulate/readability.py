@@ -2,8 +2,8 @@
 
     EDGEKD_SHARED=FOLDER python examples/simulate/readability.py [LOOK] [COUNT]
 
-FOLDER holds teachers/fastdepth/fastdepth_7.onnx. Prints delta1 (share of pixels within 25 % of the true depth; per picture, then
-averaged) as it is and with each picture's median put right, and how the depths are spread.
+FOLDER holds teachers/fastdepth/fastdepth_7.onnx. Prints delta1 (share of pixels within 25 % of the true depth; per
+picture, then averaged) as it is and with each picture's median put right, and how the depths are spread.
 """
 
 from __future__ import annotations

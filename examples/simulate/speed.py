@@ -1,6 +1,6 @@
 """How many simulated images a second one core makes and reads (processor time, so a busy machine does not matter).
 
-    python examples/simulate/speed.py [LOOK] [COUNT]
+python examples/simulate/speed.py [LOOK] [COUNT]
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ def main(look: str = "simulated", count: int = 256) -> None:
         read = count / (time.process_time() - start)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{look}, {count} pictures of {settings.width}x{settings.height} with about {objects:.0f} objects: {made:.1f} images/s "
-        f"made and written, {read:.0f} images/s read in random order, {size:.1f} kB an image, {memory:.0f} MiB at most"
+        f"{look}, {count} pictures of {settings.width}x{settings.height} with about {objects:.0f} objects: "
+        f"{made:.1f} images/s made and written, {read:.0f} images/s read in random order, "
+        f"{size:.1f} kB an image, {memory:.0f} MiB at most"
     )
 
 

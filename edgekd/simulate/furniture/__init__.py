@@ -19,7 +19,7 @@ Place = Literal["wall", "free", "hung", "ceiling", "floor", "top", "top_back"]
 
 @dataclass(frozen=True)
 class Near:
-    """What comes with a piece: around it and facing it, at its front and facing it, ahead of it, at its sides, above it."""
+    """What comes with a piece: around or at its front, facing it; ahead of it; at its sides; on the wall above it."""
 
     pieces: tuple[str, ...]  # one of these
     where: Literal["around", "front", "ahead", "sides", "above"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgekd.simulate.palette import Palette
-from edgekd.simulate.shapes import Part, box
+from edgekd.simulate.shapes import Part, box, moved
 
 __all__ = [
     "bookcase",
@@ -56,15 +56,18 @@ def _fronts(
 
 
 def _case(
-    rng: np.random.Generator, palette: Palette, size: tuple[float, float, float], rows: int, columns: int, holds: str
+    rng: np.random.Generator,
+    palette: Palette,
+    size: tuple[float, float, float],
+    rows: int,
+    columns: int,
+    holds: str | None,
 ) -> list[Part]:
     width, depth, height = size
     feet = 0.06
     body = box(width, depth, height - feet, palette.lacquer(), z=feet, holds=holds)
     base = box(width - 0.06, depth - 0.06, feet, palette.dark())
     fronts = _fronts(rng, palette, width - 0.02, depth, height - feet - 0.03, rows, columns)
-    from edgekd.simulate.shapes import moved
-
     return [body, base, *(moved(part, z=feet + 0.01) for part in fronts)]
 
 

@@ -1,0 +1,243 @@
+"""Sets on disk: the same bytes however they were made, resumed after an interruption, refused when altered."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration.errors import DataError, EdgekdError, FileError
+from calibration.progress import Quiet
+from edgekd.simulate.rooms import RoomSettings, render
+from edgekd.simulate.store import SimulatedSet, write_set
+
+SETTINGS = RoomSettings(height=48, width=64, views_per_room=4)
+COUNT = 70  # three shards, the last one short
+
+
+def make(folder: Path, settings: RoomSettings = SETTINGS, *, count: int = COUNT, workers: int = 1, depth: bool = True):
+    return write_set(folder, settings, seed=3, count=count, workers=workers, keep_depth=depth, progress=Quiet())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> SimulatedSet:
+    return make(tmp_path_factory.mktemp("sets") / "whole")
+
+
+def test_a_set_gives_back_what_was_rendered(whole):
+    assert len(whole) == COUNT
+    for index in (0, 31, 32, 69, -1):
+        stored, fresh = whole[index], render(SETTINGS, 3, index % COUNT)
+        np.testing.assert_array_equal(stored.ids, fresh.ids)
+        assert stored.ids.dtype == np.uint16
+        np.testing.assert_allclose(stored.depth, fresh.depth, atol=0.0006)
+        assert np.abs(stored.rgb.astype(int) - fresh.rgb).mean() < 6  # JPEG
+        assert stored.rgb.flags.writeable
+    with pytest.raises(IndexError):
+        whole[COUNT]
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_the_bytes_do_not_depend_on_the_number_of_workers(whole, tmp_path, workers):
+    made = make(tmp_path / "set", workers=workers)
+    assert contents(made.folder) == contents(whole.folder)
+    assert made.digest == whole.digest
+
+
+class StopAfter(Quiet):
+    """A Progress that is interrupted, as by Ctrl-C, once so many pictures are done."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    @contextlib.contextmanager
+    def task(self, label, total=None):
+        done = 0
+
+        def advance(step):
+            nonlocal done
+            done += step
+            if done >= self.limit:
+                raise KeyboardInterrupt
+
+        yield advance
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_set_is_recognised_and_continued_to_the_same_bytes(whole, tmp_path, workers):
+    folder = tmp_path / "set"
+    with pytest.raises(KeyboardInterrupt):
+        write_set(folder, SETTINGS, seed=3, count=COUNT, workers=workers, keep_depth=True, progress=StopAfter(32))
+    shards = sorted(path.name for path in folder.glob("*.tar"))
+    assert 1 <= len(shards) < 3 and not list(folder.glob(".*"))
+    with pytest.raises(FileError, match=r"unfinished.*again"):
+        SimulatedSet.open(folder)
+    kept = (folder / shards[0]).stat().st_mtime_ns
+    assert contents(make(folder).folder) == contents(whole.folder)
+    assert (folder / shards[0]).stat().st_mtime_ns == kept, "a finished shard was made again"
+
+
+def test_other_settings_in_the_same_folder_are_refused(whole):
+    before = contents(whole.folder)
+    for change in (
+        {"settings": replace(SETTINGS, width=65)},
+        {"count": COUNT + 1},
+        {"depth": False},
+    ):
+        with pytest.raises(DataError, match="other settings") as caught:
+            make(whole.folder, **change)
+        assert str(caught.value).count("\n") == 0
+    assert contents(whole.folder) == before
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path):
+    (tmp_path / "holiday.jpg").write_bytes(b"picture")
+    with pytest.raises(DataError, match="other files"):
+        make(tmp_path)
+    assert contents(tmp_path) == {"holiday.jpg": b"picture"}
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "altered"])
+def test_a_damaged_shard_is_named_and_made_again(whole, tmp_path, damage):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name, data in contents(whole.folder).items():
+        (folder / name).write_bytes(data)
+    shard = folder / "00001.tar"
+    if damage == "missing":
+        shard.unlink()
+    elif damage == "truncated":
+        shard.write_bytes(shard.read_bytes()[:-1024])
+    else:
+        data = bytearray(shard.read_bytes())
+        data[5000] ^= 1
+        shard.write_bytes(bytes(data))
+    with pytest.raises(FileError, match=r"00001\.tar"):
+        SimulatedSet.open(folder)
+    assert contents(make(folder).folder) == contents(whole.folder)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"request": {"count": 3}, "shards": {}}', "[1]"])
+def test_a_broken_manifest_is_one_clear_error(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(FileError, match=r"manifest\.json"):
+        SimulatedSet.open(tmp_path)
+
+
+def test_no_set_at_all_is_one_clear_error(tmp_path):
+    with pytest.raises(FileError, match=r"manifest\.json"):
+        SimulatedSet.open(tmp_path / "nothing")
+
+
+def test_shards_are_plain_tars_in_the_webdataset_layout(whole):
+    with tarfile.open(whole.folder / "00002.tar") as archive:
+        names = archive.getnames()
+    assert names[:3] == ["000064.jpg", "000064.ids.png", "000064.depth.png"] and len(names) == 18
+    manifest = json.loads((whole.folder / "manifest.json").read_text())
+    assert manifest["request"]["settings"]["look"] == "simulated" and set(manifest["shards"]) == {
+        "00000.tar",
+        "00001.tar",
+        "00002.tar",
+    }
+
+
+def test_depth_is_left_out_unless_kept(tmp_path):
+    assert make(tmp_path / "set", count=2, depth=False)[0].depth is None
+
+
+def test_an_opened_set_goes_to_another_process(whole):
+    again = pickle.loads(pickle.dumps(whole))
+    np.testing.assert_array_equal(again[40].rgb, whole[40].rgb)
+
+
+def test_pictures_of_the_usual_size_take_little_space(tmp_path):
+    stored = make(tmp_path / "set", RoomSettings(look="photographed", views_per_room=2), count=8, depth=False)
+    assert (stored.folder / "00000.tar").stat().st_size / 8 < 60_000
+
+
+_SCRIPT = """
+import os, signal, sys, threading
+from pathlib import Path
+from calibration.errors import EdgekdError
+from calibration.progress import Quiet
+from edgekd.simulate.rooms import RoomSettings
+from edgekd.simulate.store import write_set
+
+if __name__ == "__main__":
+    print("ready", flush=True)
+    try:
+        write_set(Path(sys.argv[1]), RoomSettings(views_per_room=4), seed=3, count=3000, workers=2, keep_depth=False,
+                  progress=Quiet())
+    except EdgekdError as error:
+        print("error:", error)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+@pytest.mark.parametrize("event", ["ctrl-c", "a worker dies"])
+def test_ctrl_c_and_dead_workers_end_in_one_line_and_leave_no_process(tmp_path, event):
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
+    folder = tmp_path / "set"
+    with subprocess.Popen(
+        [sys.executable, script, folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            _wait(lambda: len(list(folder.glob(".*.part"))) >= 1)  # a worker is rendering
+            if event == "ctrl-c":
+                os.killpg(process.pid, signal.SIGINT)
+            else:
+                os.kill(_rendering_worker(process.pid), signal.SIGKILL)
+            out, _ = process.communicate(timeout=40)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert ("interrupted" if event == "ctrl-c" else "error: A worker that renders rooms died") in out
+    assert "Traceback" not in out
+    if event == "ctrl-c":
+        assert not list(folder.glob(".*.part")), "a half-written shard was left"
+
+
+def _wait(condition, seconds: float = 40.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def _rendering_worker(parent: int) -> int:
+    """The child process that was started last (the first is multiprocessing's resource tracker)."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    if not children.exists():
+        pytest.skip("this system does not list a process's children under /proc")
+    return max(int(child) for child in children.read_text().split())
+
+
+def test_an_error_in_a_worker_reaches_the_caller_whole(tmp_path):
+    """A folder that cannot be written is one known error, not a pool's traceback."""
+    if os.name != "posix" or os.geteuid() == 0:
+        (tmp_path / "set").mkdir()
+        (tmp_path / "set" / "00000.tar").mkdir()  # what root cannot overwrite either
+    with pytest.raises(EdgekdError):
+        make(tmp_path / "set", count=COUNT, workers=2)
