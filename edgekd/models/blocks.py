@@ -1,6 +1,7 @@
 """Building blocks the students and the built-in teacher share.
 
-All are convolution, BatchNorm and ReLU: they fold and quantise the same way in every runtime.
+All are convolution, BatchNorm and ReLU: they fold and quantise the same way in every runtime. Widths are multiples of 8
+and no 1x1 convolution has a stride: what runtimes like, and what torch trains safely on a CPU (see README.md).
 """
 
 from __future__ import annotations
@@ -60,16 +61,14 @@ class InvertedResidual(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """ResNet's block of two 3x3 convolutions; a projected shortcut where the shape changes."""
+    """ResNet's block of two 3x3 convolutions at one width and resolution."""
 
-    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(ConvBN(inputs, outputs, 3, stride=stride), ConvBN(outputs, outputs, 3, relu=False))
-        same = stride == 1 and inputs == outputs
-        self.shortcut: nn.Module = nn.Identity() if same else ConvBN(inputs, outputs, 1, stride=stride, relu=False)
+        self.body = nn.Sequential(ConvBN(channels, channels, 3), ConvBN(channels, channels, 3, relu=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.shortcut(x) + self.body(x), inplace=True)
+        return F.relu(x + self.body(x), inplace=True)
 
 
 class Merge(nn.Module):

@@ -22,14 +22,13 @@ class RoomsNet(nn.Module):
         super().__init__()
         self.input = input
         size = (input.height, input.width)
-        widths, depths, decoder = (16, 32, 56, 96, 160), (2, 2, 3, 2), (96, 56, 32, 16)
+        widths, depths, decoder = (16, 32, 56, 96, 160), (1, 2, 2, 1), (96, 56, 32, 16)
         self.stem = ConvBN(3, widths[0], 3, stride=2)
         self.stages = nn.ModuleList()
         for inputs, outputs, blocks in zip(widths, widths[1:], depths, strict=False):
-            stage = nn.Sequential(BasicBlock(inputs, outputs, stride=2))
-            for _ in range(blocks - 1):
-                stage.append(BasicBlock(outputs, outputs, stride=1))
-            self.stages.append(stage)
+            self.stages.append(
+                nn.Sequential(ConvBN(inputs, outputs, 3, stride=2), *(BasicBlock(outputs) for _ in range(blocks)))
+            )
         self.merges = nn.ModuleList()
         deep = widths[-1]
         for index, outputs in enumerate(decoder):

@@ -67,7 +67,7 @@ class MobileDepth(nn.Module):
 
 
 def _small(input: InputSpec) -> nn.Module:  # noqa: A002
-    return MobileDepth(input, Widths(12, ((16, 1), (24, 2), (48, 2), (80, 2)), (48, 32, 24, 16)))
+    return MobileDepth(input, Widths(16, ((16, 1), (24, 2), (48, 2), (80, 2)), (48, 32, 24, 16)))
 
 
 def _medium(input: InputSpec) -> nn.Module:  # noqa: A002

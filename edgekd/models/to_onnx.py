@@ -24,15 +24,12 @@ from torch import Tensor, nn
 from calibration.errors import MissingRuntimeError, ModelError
 from calibration.files import replacing
 from edgekd.models.graph_tidy import tidy
+from edgekd.models.opset import EXPORTED_OPSET, lower
 from edgekd.models.pictures import Normalise, probe_pictures
 from targets.input import InputSpec
 
-__all__ = ["OPSET", "Parity", "export_onnx"]
+__all__ = ["Parity", "export_onnx"]
 
-OPSET = 17
-"""The newest that the parsers of TensorRT 8.5 and 8.6 (JetPack 5) read."""
-
-_EXPORTED_OPSET = 18  # the oldest that torch's exporter writes
 _TOLERANCE = 1e-3  # of the depth, or of _NEAR where that is nearer
 _NEAR = 0.1  # metres
 _IMAGES = 4
@@ -64,6 +61,7 @@ def export_onnx(
     deployed = _Deployed(copy.deepcopy(module).cpu(), input).eval()
     pictures = probe_pictures(input.height, input.width, _IMAGES)
     model = _exported(deployed, torch.from_numpy(pictures[:2]))
+    lower(model)
     tidy(model)
     _check(model)
     with torch.no_grad():
@@ -104,14 +102,14 @@ def _exported(deployed: nn.Module, example: Tensor) -> onnx.ModelProto:
                 deployed,
                 (example,),
                 dynamo=True,
-                opset_version=_EXPORTED_OPSET,
+                opset_version=EXPORTED_OPSET,
                 input_names=["image"],
                 output_names=["depth"],
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=1024)},),
                 verbose=False,
             )
         assert program is not None
-        return onnx.version_converter.convert_version(program.model_proto, OPSET)
+        model: onnx.ModelProto = program.model_proto
     except ModuleNotFoundError as error:
         raise MissingRuntimeError(
             f"{error.name} is needed to write ONNX", fix="pip install 'edgekd[distill]'"
@@ -122,6 +120,12 @@ def _exported(deployed: nn.Module, example: Tensor) -> onnx.ModelProto:
             f"The network cannot be exported to ONNX ({reason[0] if reason else type(error).__name__})",
             fix="Build it from operations that ONNX has, with a batch of any size",
         ) from error
+    if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        raise ModelError(
+            "The network's operations depend on how many pictures it was exported with",
+            fix="Build it without loops over the batch",
+        )
+    return model
 
 
 def _check(model: onnx.ModelProto) -> None:

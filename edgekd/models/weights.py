@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from calibration.errors import FileError, ModelError
-from calibration.files import replacing, sha256_file
+from calibration.files import sha256_bytes, sha256_file, write_bytes
 from edgekd.models.checks import refuse_other_files
 from targets.input import InputSpec
 
 __all__ = ["WeightsFile", "fill", "load_weights", "save_weights", "weights_digest"]
+
+_METADATA = "edgekd"
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,14 @@ def save_weights(path: Path, module: nn.Module, *, architecture: str, input: Inp
 
     Raises FileError or DiskFullError.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
-    metadata = {
-        "edgekd.architecture": architecture,
-        "edgekd.input": json.dumps(input.to_json()),
-        "edgekd.weights": weights_digest(module),
-    }
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
-    return sha256_file(path)
+    described = {"architecture": architecture, "input": input.to_json(), "weights": weights_digest(module)}
+    # One entry: safetensors writes several in an order of its own, and the same weights must make the same file.
+    content = save(tensors, metadata={_METADATA: json.dumps(described, sort_keys=True)})
+    write_bytes(path, content)
+    return sha256_bytes(content)
 
 
 def load_weights(path: Path) -> WeightsFile:
@@ -68,13 +67,8 @@ def load_weights(path: Path) -> WeightsFile:
         raise FileError(
             f"{path} is not a whole safetensors file ({error})", fix="Copy or save the file again"
         ) from error
-    described = metadata.get("edgekd.input")
-    return WeightsFile(
-        tensors=tensors,
-        architecture=metadata.get("edgekd.architecture"),
-        input=None if described is None else _read_input(described, path),
-        digest=sha256_file(path),
-    )
+    architecture, described = _described(metadata[_METADATA], path) if _METADATA in metadata else (None, None)
+    return WeightsFile(tensors=tensors, architecture=architecture, input=described, digest=sha256_file(path))
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], source: str, *, architecture: str) -> None:
@@ -100,11 +94,12 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], source: str, *, architec
     module.load_state_dict(tensors, strict=False)
 
 
-def _read_input(text: str, path: Path) -> InputSpec:
+def _described(text: str, path: Path) -> tuple[str, InputSpec]:
     try:
-        return InputSpec.from_json(json.loads(text))
-    except ValueError as error:
-        raise FileError(f"The metadata of {path} cannot be read ({error})", fix="Save the weights again") from error
+        value = json.loads(text)
+        return str(value["architecture"]), InputSpec.from_json(value["input"])
+    except (ValueError, KeyError, TypeError, ModelError) as error:
+        raise FileError(f"The description in {path} cannot be read ({error})", fix="Save the weights again") from error
 
 
 def _some(names: list[str], shown: int = 3) -> str:

@@ -271,7 +271,7 @@ REFUSED = {
         {"s": _ints(10**6, 10**6)}, r"declares a result of shape \[1000000, 1000000\]",
     ),
     "giant resize": (
-        [helper.make_node("Resize", ["x", "", "s"], ["y"])], {"s": _floats(1, 1, 1e5, 1e5)}, r"declares a result of shape",
+        [helper.make_node("Resize", ["x", "", "s"], ["y"])], {"s": _floats(1, 1, 1e5, 1e5)}, r"declares a result",
     ),
     "weights from the picture": (
         [helper.make_node("Conv", ["x", "x"], ["y"], name="self")], {}, r"self \(Conv\) has an input 1 that depends",
@@ -289,7 +289,7 @@ def test_what_cannot_be_imported_names_the_node(case: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(("channels", "size"), [(1, (12, 16)), (4, (12, 16)), (3, (10**6, 10**6))])
 def test_inputs_that_are_no_pictures_are_refused(channels: int, size: tuple[int, int], tmp_path: Path) -> None:
     model = network([helper.make_node("Relu", ["x"], ["y"])], {}, channels=channels, size=size)
-    with pytest.raises(ModelError, match="takes|declares pictures"):
+    with pytest.raises(ModelError, match=r"takes|declares pictures"):
         import_onnx(save(model, tmp_path / "net.onnx"))
 
 
@@ -314,7 +314,7 @@ def test_files_that_are_no_models(case: str, tmp_path: Path) -> None:
 def test_a_truncated_file(tmp_path: Path) -> None:
     path = save(conv_norm(), tmp_path / "net.onnx")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises((FileError, ModelError), match="truncated|not a valid"):
+    with pytest.raises((FileError, ModelError), match=r"truncated|not a valid"):
         import_onnx(path)
 
 

@@ -1,0 +1,380 @@
+"""Every form of a teacher's SPEC, and what a user reads when one cannot serve."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+from onnx_graphs import conv_norm, network, save
+from torch import nn
+
+from calibration.errors import EdgekdError, FileError, ModelError, UnknownNameError, UsageError
+from calibration.files import sha256_file, write_json
+from calibration.progress import Advance
+from edgekd.models.checks import batch_norm_layers, require_batch_norm
+from edgekd.models.students import build_student
+from edgekd.models.teachers import TEACHERS, load_teacher
+from edgekd.models.weights import save_weights
+from targets.input import Framing, InputSpec
+
+SMALL = InputSpec(Framing(32, 64), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
+
+
+class Notes:
+    """A Progress that keeps what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    @contextlib.contextmanager
+    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
+        yield lambda done: None
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture
+def shared() -> Path:
+    if "EDGEKD_SHARED" not in os.environ:
+        pytest.skip("EDGEKD_SHARED is not set: it names the folder that holds teachers/fastdepth")
+    return Path(os.environ["EDGEKD_SHARED"]) / "teachers" / "fastdepth"
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> dict[str, torch.Tensor]:
+    return build_student("mobile-s", SMALL, seed=3).state_dict()
+
+
+def _module_file(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Writes a module into `folder` and runs there, as a user would."""
+    (folder / f"{name}.py").write_text(text)
+    monkeypatch.chdir(folder)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return name
+
+
+def test_fastdepth_gives_its_authors_depth(shared: Path) -> None:
+    teacher = load_teacher(str(shared / "fastdepth_7.onnx"))
+    picture = torch.from_numpy(np.load(shared / "rgb.npy")).float().permute(2, 0, 1)[None]
+    with torch.no_grad():
+        both = teacher.module(torch.cat([picture, picture.flip(3)]))
+    assert float((both[:1] - torch.from_numpy(np.load(shared / "pred.npy"))).abs().max()) < 1e-5
+    assert both.shape == (2, 1, 224, 224)
+    assert len(require_batch_norm(teacher)) == 38
+    assert teacher.digest == "6275c23f467d476874d0eecea2a2c7059733ca6681de4f17bfbfe3fc3a52a71d"
+
+
+def test_the_named_fastdepth_states_its_authors_framing(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEKD_CACHE", str(tmp_path))
+    (tmp_path / "fastdepth_7.onnx").write_bytes((shared / "fastdepth_7.onnx").read_bytes())
+    teacher = load_teacher("fastdepth")
+    assert teacher.input == InputSpec(Framing(224, 224, resize_height=250, crop=(228, 304)))
+    assert "MIT" in teacher.source
+
+
+def test_rooms_never_passes_for_an_accuracy_on_real_pictures() -> None:
+    assert "stands in for real data" in TEACHERS["rooms"].summary
+    assert "never an accuracy on real pictures" in TEACHERS["rooms"].summary
+
+
+def test_rooms_loads_or_says_what_is_missing() -> None:
+    try:
+        teacher = load_teacher("rooms")
+    except FileError as error:
+        assert "rooms" in error.message and "train.py" in error.fix
+        return
+    assert require_batch_norm(teacher)
+    assert (teacher.input.height, teacher.input.width) == (192, 256)
+
+
+def test_a_bare_onnx_says_what_was_assumed(tmp_path: Path) -> None:
+    notes = Notes()
+    path = save(conv_norm(), tmp_path / "net.onnx")
+    teacher = load_teacher(str(path), progress=notes)
+    assert teacher.input == InputSpec(Framing(12, 16))
+    assert teacher.digest == sha256_file(path)
+    assert any("RGB from 0 to 1 at 12x16 is assumed" in note and "net.onnx.input.json" in note for note in notes.said)
+
+
+def test_an_input_description_beside_it_is_used(tmp_path: Path) -> None:
+    notes = Notes()
+    path = save(conv_norm(), tmp_path / "net.onnx")
+    stated = InputSpec(Framing(12, 16), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    write_json(tmp_path / "net.onnx.input.json", stated.to_json())
+    assert load_teacher(str(path), progress=notes).input == stated
+    assert notes.said == []
+
+
+def test_an_input_description_of_another_size(tmp_path: Path) -> None:
+    path = save(conv_norm(), tmp_path / "net.onnx")
+    write_json(tmp_path / "net.onnx.input.json", InputSpec(Framing(24, 32)).to_json())
+    with pytest.raises(ModelError, match=r"takes 12x16 pictures, not 24x32"):
+        load_teacher(str(path))
+
+
+def test_the_teacher_is_frozen_in_eval_mode(tmp_path: Path) -> None:
+    module = load_teacher(str(save(conv_norm(), tmp_path / "net.onnx"))).module
+    assert not any(part.training for part in module.modules())
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_folded_batch_norm_is_named_for_what_it_is(tmp_path: Path) -> None:
+    notes = Notes()
+    teacher = load_teacher(str(save(conv_norm(bias=True, norm=False), tmp_path / "net.onnx")), progress=notes)
+    assert batch_norm_layers(teacher.module) == {}
+    assert any("folded when it was exported" in note for note in notes.said)
+    with pytest.raises(ModelError, match=r"folded.*--no-transformation.*edgekd calibrate"):
+        require_batch_norm(teacher)
+
+
+def test_weights_that_are_not_numbers_are_named(tmp_path: Path) -> None:
+    model = conv_norm()
+    broken = np.full((1, 4, 1, 1), np.nan, np.float32)
+    for tensor in model.graph.initializer:
+        if tensor.name == "last":
+            tensor.CopyFrom(onnx.numpy_helper.from_array(broken, "last"))
+    with pytest.raises(ModelError, match=r"conv_3\.weight.* hold NaN"):
+        load_teacher(str(save(model, tmp_path / "net.onnx")))
+
+
+def _one_node(kind: str, constants: dict[str, np.ndarray], **attributes: object) -> onnx.ModelProto:
+    return network([helper.make_node(kind, ["x", *constants], ["y"], **attributes)], constants)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (_one_node("Relu", {}), r"gives \[2, 3, 12, 16\] where depth of \[2, 1, 12, 16\]"),
+        (_one_node("Conv", {"w": np.zeros((1, 3, 1, 1), np.float32)}), "does not depend on the picture"),
+        (_one_node("Conv", {"w": np.full((1, 3, 1, 1), -1, np.float32)}), "negative depth on 100%"),
+        (_one_node("ReduceMean", {}, axes=[1, 2, 3], keepdims=0), r"gives \[2\] where depth"),
+    ],
+)
+def test_networks_that_give_no_depth(model: onnx.ModelProto, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=message):
+        load_teacher(str(save(model, tmp_path / "net.onnx")))
+
+
+def test_infinite_depth(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[1]),
+        helper.make_node("Sub", ["m", "m"], ["zero"]),
+        helper.make_node("Div", ["m", "zero"], ["y"]),
+    ]
+    with pytest.raises(ModelError, match="NaN or infinite depth"):
+        load_teacher(str(save(network(nodes, {}), tmp_path / "net.onnx")))
+
+
+def test_smaller_maps_are_brought_to_the_inputs_size_and_it_says_so(tmp_path: Path) -> None:
+    notes = Notes()
+    model = _one_node("Conv", {"w": np.ones((1, 3, 2, 2), np.float32)}, strides=[2, 2])
+    teacher = load_teacher(str(save(model, tmp_path / "net.onnx")), progress=notes)
+    assert teacher.module(torch.rand(2, 3, 12, 16)).shape == (2, 1, 12, 16)
+    assert any("[1, 1, 6, 8]: it is brought to [1, 1, 12, 16]" in note for note in notes.said)
+
+
+def test_maps_without_a_channel_get_one(tmp_path: Path) -> None:
+    teacher = load_teacher(str(save(_one_node("ReduceMean", {}, axes=[1], keepdims=0), tmp_path / "net.onnx")))
+    assert teacher.module(torch.rand(2, 3, 12, 16)).shape == (2, 1, 12, 16)
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "message"),
+    [
+        ("fastdepht", UnknownNameError, "Did you mean fastdepth"),
+        ("zzz", UnknownNameError, "Choose one of: fastdepth, rooms"),
+        ("hf:org/name", UsageError, "cannot be loaded by this version"),
+        ("net.tflite/x", UsageError, "neither a known kind of model file"),
+        ("missing.onnx", FileError, r"Cannot read missing\.onnx"),
+        ("missing.pt", FileError, r"Cannot read missing\.pt"),
+        ("no such:thing", UsageError, r"package\.module:factory"),
+        ("no_such_module_here:make", UsageError, "cannot be imported"),
+        ("json:nothing", UsageError, "json has no function nothing"),
+        ("os.path:join", ModelError, "failed with TypeError"),
+        ("platform:machine", ModelError, "returned str"),
+    ],
+)
+def test_specs_that_name_no_teacher(spec: str, kind: type[EdgekdError], message: str) -> None:
+    with pytest.raises(kind, match=message) as raised:
+        load_teacher(spec)
+    assert type(raised.value) is kind
+    assert "\n" not in str(raised.value)
+
+
+def test_an_architecture_is_for_weights_files() -> None:
+    with pytest.raises(UsageError, match="Leave --architecture out"):
+        load_teacher("fastdepth", architecture="mobile-m")
+
+
+FACTORY = """
+import torch
+from targets.input import Framing, InputSpec
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(3, 1, 3, padding=1), torch.nn.BatchNorm2d(1)
+    def forward(self, x):
+        return 1 + torch.relu(self.norm(self.conv(x)))
+
+def make():
+    torch.manual_seed(0)
+    net = Net()
+    net.input = InputSpec(Framing(16, 24))
+    return net
+
+def bare():
+    return Net()
+
+def failing():
+    raise RuntimeError("no weights here")
+"""
+
+
+def test_a_factory_runs_because_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = _module_file(tmp_path, "mynets_make", FACTORY, monkeypatch)
+    notes = Notes()
+    teacher = load_teacher(f"{name}:make", progress=notes)
+    assert teacher.input == InputSpec(Framing(16, 24))
+    assert list(batch_norm_layers(teacher.module)) == ["norm"]
+    assert any(f"Running make of {name}" in note for note in notes.said)
+    assert teacher.digest == load_teacher(f"{name}:make").digest
+    assert str(tmp_path) not in sys.path
+
+
+def test_a_network_that_was_never_trained_has_no_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = _module_file(tmp_path, "mynets_untrained", FACTORY, monkeypatch)
+    with pytest.raises(ModelError, match=r"hold no statistics"):
+        require_batch_norm(load_teacher(f"{name}:make"))
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [("bare", "does not say what it is fed.*InputSpec"), ("failing", "failed with RuntimeError: no weights here")],
+)
+def test_factories_that_fail(factory: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = _module_file(tmp_path, f"mynets_{factory}", FACTORY, monkeypatch)
+    with pytest.raises(ModelError, match=message):
+        load_teacher(f"{name}:{factory}")
+
+
+@pytest.mark.parametrize("wrap", ["plain", "state_dict", "model", "data parallel"])
+def test_checkpoints_in_the_usual_wrappings(wrap: str, weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    held = {
+        "plain": weights,
+        "state_dict": {"epoch": 3, "state_dict": weights},
+        "model": {"model": weights},
+        "data parallel": {"state_dict": {f"module.{name}": value for name, value in weights.items()}},
+    }[wrap]
+    path = tmp_path / "net.pth"
+    torch.save(held, path)
+    write_json(tmp_path / "net.pth.input.json", SMALL.to_json())
+    teacher = load_teacher(str(path), architecture="mobile-s")
+    assert teacher.input == SMALL and teacher.digest == sha256_file(path)
+    for name, value in teacher.module.state_dict().items():
+        torch.testing.assert_close(value, weights[name], rtol=0, atol=0)
+
+
+def test_a_checkpoint_of_a_users_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = _module_file(tmp_path, "mynets_weights", FACTORY, monkeypatch)
+    source = load_teacher(f"{name}:make").module.state_dict()
+    torch.save({key: value + 0.01 for key, value in source.items() if value.is_floating_point()}, tmp_path / "net.pt")
+    teacher = load_teacher(str(tmp_path / "net.pt"), architecture=f"{name}:make")
+    assert teacher.input == InputSpec(Framing(16, 24))
+    torch.testing.assert_close(teacher.module.state_dict()["conv.weight"], source["conv.weight"] + 0.01)
+
+
+def test_our_own_students_know_what_they_are(tmp_path: Path) -> None:
+    student = build_student("mobile-s", SMALL, seed=5)
+    path = tmp_path / "student.safetensors"
+    save_weights(path, student, architecture="mobile-s", input=SMALL)
+    teacher = load_teacher(str(path))
+    assert teacher.input == SMALL
+    picture = torch.rand(1, 3, 32, 64)
+    torch.testing.assert_close(teacher.module(picture), student.eval()(picture))
+
+
+def test_missing_and_unexpected_weights_are_one_line(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    weights["intruder"] = weights.pop("head.log_depth.bias")
+    weights["stem.0.weight"] = weights["stem.0.weight"][:, :1]
+    torch.save(weights, tmp_path / "net.pt")
+    write_json(tmp_path / "net.pt.input.json", SMALL.to_json())
+    with pytest.raises(ModelError) as raised:
+        load_teacher(str(tmp_path / "net.pt"), architecture="mobile-s")
+    said = str(raised.value)
+    assert "misses head.log_depth.bias" in said and "unexpected intruder" in said and "stem.0.weight [" in said
+    assert "\n" not in said
+
+
+class Attack:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.system, ("touch attacked",))
+
+
+def test_pickled_code_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps({"w": Attack()}))
+    torch.save({"state_dict": {"w": torch.zeros(1)}, "args": Attack()}, tmp_path / "zipped.pt")
+    for name in ("plain.pt", "zipped.pt"):
+        with pytest.raises((ModelError, FileError)):
+            load_teacher(str(tmp_path / name), architecture="mobile-s")
+    assert not (tmp_path / "attacked").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<html>404</html>", "is a web page"),
+        (b"PK\x03\x04 not a zip", "truncated|not a whole"),
+        (b"\x00" * 100, "truncated|not a whole|more than tensors"),
+    ],
+)
+def test_files_that_are_no_weights(suffix: str, content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / f"net{suffix}"
+    path.write_bytes(content)
+    with pytest.raises((FileError, ModelError), match=message):
+        load_teacher(str(path), architecture="mobile-s")
+
+
+def test_weights_without_an_architecture(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save(weights, tmp_path / "net.pt")
+    with pytest.raises(UsageError, match=r"Add --architecture: one of mobile-s"):
+        load_teacher(str(tmp_path / "net.pt"))
+    with pytest.raises(UnknownNameError, match="Did you mean mobile-s"):
+        load_teacher(str(tmp_path / "net.pt"), architecture="mobil-s")
+    with pytest.raises(ModelError, match=r"net\.pt\.input\.json"):
+        load_teacher(str(tmp_path / "net.pt"), architecture="mobile-s")
+
+
+def test_torchscript_is_refused(tmp_path: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "net.pt", "w") as archive:
+        archive.writestr("net/constants.pkl", b"")
+        archive.writestr("net/data.pkl", b"")
+    with pytest.raises(ModelError, match="TorchScript program"):
+        load_teacher(str(tmp_path / "net.pt"), architecture="mobile-s")
+
+
+def test_a_layer_norm_network_says_why_it_stores_nothing() -> None:
+    from edgekd.models.teacher import Teacher
+
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 1, 1))
+    teacher = Teacher("dpt", module, SMALL, "0" * 64, "a test")
+    with pytest.raises(ModelError, match="normalises with GroupNorm, which keeps none"):
+        require_batch_norm(teacher)

@@ -1,0 +1,225 @@
+"""The exported model, read by every runtime that is here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from calibration.errors import ModelError
+from edgekd.models.opset import OPSET
+from edgekd.models.pictures import Normalise, probe_pictures
+from edgekd.models.rooms import RoomsNet
+from edgekd.models.students import build_student
+from edgekd.models.to_onnx import export_onnx
+from targets.input import Framing, InputSpec
+
+SMALL = InputSpec(Framing(64, 96), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+def _lived_in(network: nn.Module) -> nn.Module:
+    """Gives every BatchNorm statistics and weights of its own, as training would."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                for tensor in (layer.running_var, layer.weight):
+                    assert tensor is not None
+                    tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
+                for tensor in (layer.running_mean, layer.bias):
+                    assert tensor is not None
+                    tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.2)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def student() -> nn.Module:
+    return _lived_in(build_student("mobile-s", SMALL, seed=1))
+
+
+@pytest.fixture(scope="module")
+def exported(student: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "student.onnx"
+    parity = export_onnx(student, SMALL, path, metadata={"edgekd.student": "abc"})
+    assert parity.images >= 4 and parity.max_relative < 1e-4 and parity.max_abs_metres < 1e-3
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def expected(student: nn.Module, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """By the definition of InputSpec, not by the code that is tested."""
+    scaled = (pictures.astype(np.float64) / 255 - np.array(SMALL.mean)) / np.array(SMALL.std)
+    with torch.no_grad():
+        depth: Tensor = student(torch.from_numpy(scaled.astype(np.float32)).permute(0, 3, 1, 2))
+    return depth[:, 0].numpy()
+
+
+def test_the_graph_is_what_was_promised(exported: Path) -> None:
+    model = onnx.load(exported)
+    onnx.checker.check_model(model, full_check=True)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
+    (image,), (depth,) = model.graph.input, model.graph.output
+    assert (image.name, depth.name) == ("image", "depth")
+    assert image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    shape = [dim.dim_param or dim.dim_value for dim in image.type.tensor_type.shape.dim]
+    assert shape == ["batch", 64, 96, 3]
+    assert [dim.dim_param or dim.dim_value for dim in depth.type.tensor_type.shape.dim] == ["batch", 64, 96]
+    kinds = {node.op_type for node in model.graph.node}
+    assert "BatchNormalization" not in kinds and not kinds & {"Shape", "If", "Identity"}
+    assert model.graph.node[0].op_type == "Cast"  # TensorRT does nothing else with uint8
+    assert not any(tensor.data_location == tensor.EXTERNAL for tensor in model.graph.initializer)
+    known = {value.name for value in [*model.graph.value_info, *model.graph.output]}
+    assert {name for node in model.graph.node for name in node.output} <= known
+
+
+def test_metadata_describe_the_input(exported: Path) -> None:
+    stored = {entry.key: entry.value for entry in onnx.load(exported).metadata_props}
+    assert InputSpec.from_json(json.loads(stored["edgekd.input"])) == SMALL
+    assert stored["edgekd.student"] == "abc"
+    assert json.loads(stored["edgekd.parity"])["max_relative"] < 1e-4
+
+
+def test_nothing_of_this_machine_is_in_the_file(exported: Path) -> None:
+    content = exported.read_bytes()
+    assert str(Path(torch.__file__).parent).encode() not in content
+    assert str(Path.cwd()).encode() not in content and b"stack_trace" not in content
+
+
+def test_onnxruntime(exported: Path, pictures: NDArray[np.uint8], expected: NDArray[np.float32]) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"image": pictures})[0], expected, rtol=1e-4)
+
+
+def test_openvino(exported: Path, pictures: NDArray[np.uint8], expected: NDArray[np.float32]) -> None:
+    openvino = pytest.importorskip("openvino")
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    compiled = openvino.Core().compile_model(exported, "CPU", settings)
+    np.testing.assert_allclose(compiled({"image": pictures})["depth"], expected, rtol=1e-3)
+
+
+def test_tensorrt_rtx_parses_and_builds(exported: Path) -> None:
+    trt = pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    assert parser.parse_from_file(str(exported)), [str(parser.get_error(i)) for i in range(parser.num_errors)]
+    assert network.get_input(0).dtype == trt.DataType.UINT8
+    profile = builder.create_optimization_profile()
+    profile.set_shape("image", (1, 64, 96, 3), (1, 64, 96, 3), (4, 64, 96, 3))
+    config = builder.create_builder_config()
+    config.add_optimization_profile(profile)
+    assert builder.build_serialized_network(network, config) is not None
+
+
+def test_nothing_is_said_and_the_same_network_makes_the_same_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    network = _lived_in(_Tiny()).train()
+    for name in ("first.onnx", "second.onnx"):
+        export_onnx(network, SMALL, tmp_path / name, metadata={"edgekd.student": "abc"})
+    assert capfd.readouterr() == ("", "")
+    assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
+    assert network.training  # the network is left as it was
+
+
+def test_sizes_that_halve_with_a_remainder(tmp_path: Path) -> None:
+    odd = InputSpec(Framing(57, 75))
+    parity = export_onnx(_lived_in(RoomsNet(odd)), odd, tmp_path / "odd.onnx", metadata={})
+    assert parity.max_relative < 1e-4
+
+
+class _Tiny(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.Conv2d(8, 1, 3, padding=2), nn.Softplus()
+        )
+
+
+class _Many(nn.Module):
+    """Operations whose opset 18 form differs from that of 17."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.pad(self.conv(x), (1, 1, 1, 1), mode="reflect")[:, :, 1:-1, 1:-1]
+        first, second = x.split([4, 4], dim=1)
+        x = first * second.mean((2, 3), keepdim=True) + second.amax(1, keepdim=True)
+        small = nn.functional.avg_pool2d(x, 2)
+        x = x + nn.functional.interpolate(small, size=x.shape[-2:], mode="bilinear", align_corners=True)
+        return nn.functional.softplus(x.sum(1, keepdim=True))
+
+
+def test_operations_that_changed_between_opsets(tmp_path: Path) -> None:
+    parity = export_onnx(_Many().eval(), SMALL, tmp_path / "many.onnx", metadata={})
+    assert parity.max_relative < 1e-4
+    assert onnx.load(tmp_path / "many.onnx").opset_import[0].version == OPSET
+
+
+def test_an_imported_network_can_go_out_again(tmp_path: Path) -> None:
+    from onnx_graphs import conv_norm, save
+
+    from edgekd.models.teachers import load_teacher
+
+    teacher = load_teacher(str(save(conv_norm(), tmp_path / "in.onnx")))
+    parity = export_onnx(teacher.module, teacher.input, tmp_path / "out.onnx", metadata={})
+    assert parity.max_relative < 1e-4
+
+
+class _Unexportable(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.special.bessel_j0(x.mean(1, keepdim=True)) + 2
+
+
+class _OneByOne(nn.Module):
+    """Right for a batch of any size in torch, and tied to the example's in a traced graph."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([picture.mean(0, keepdim=True) for picture in x]) + 1
+
+
+@pytest.mark.parametrize("network", [_Unexportable(), _OneByOne()])
+def test_what_cannot_be_exported_leaves_no_file(network: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as raised:
+        export_onnx(network, SMALL, tmp_path / "x.onnx", metadata={})
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_differs_from_the_network_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison is fed a graph with one weight altered."""
+    import edgekd.models.to_onnx as room
+
+    def altered(model: onnx.ModelProto) -> None:
+        weights = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("2.bias"))
+        bias = onnx.numpy_helper.to_array(weights) + np.float32(0.01)
+        weights.CopyFrom(onnx.numpy_helper.from_array(bias, weights.name))
+
+    monkeypatch.setattr(room, "tidy", altered)
+    with pytest.raises(ModelError, match=r"differs from the network by \d"):
+        export_onnx(_lived_in(_Tiny()), SMALL, tmp_path / "x.onnx", metadata={})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mean", [(0.0, 0.0, 0.0), (0.485, 0.456, 0.406)])
+def test_normalisation_is_that_of_the_definition(mean: tuple[float, float, float]) -> None:
+    described = InputSpec(Framing(8, 12), mean=mean, std=(0.229, 0.224, 0.225))
+    pictures = probe_pictures(8, 12, 2)
+    assert pictures.dtype == np.uint8 and pictures.shape == (2, 8, 12, 3) and pictures.std() > 30
+    wanted = (pictures / 255 - np.array(mean)) / np.array(described.std)
+    got = Normalise(described)(torch.from_numpy(pictures)).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(got, wanted, atol=1e-6)
