@@ -1,0 +1,143 @@
+"""A bench result as a table for a terminal or a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgekd.bench.latency import Latency
+from edgekd.bench.result import BenchResult, BenchRow
+from edgekd.evaluate.metrics import METRICS
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["bench_table"]
+
+_METRICS = ("absrel", "delta1", "rmse", "scale")
+_NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class _Column:
+    group: str
+    heading: str
+    cell: Callable[[BenchRow], float | str | None]
+    format: str = ""
+    better: Callable[[float, float], bool] | None = None  # None: no best value
+    rank: int = 0  # the highest goes first when the table is too wide
+
+    def texts(self, rows: tuple[BenchRow, ...]) -> list[str]:
+        """The cells, the best one starred: colour alone would be lost in a pipe."""
+        values = [self.cell(row) for row in rows]
+        texts = [_NOTHING if value is None else format(value, self.format) for value in values]
+        numbers = [value for value in values if isinstance(value, float)]
+        if self.better is None or len(numbers) < 2:
+            return texts
+        best = numbers[0]
+        for value in numbers[1:]:
+            best = value if self.better(value, best) else best
+        starred = [value == best for value in values]
+        return [text + ("*" if star else " ") for text, star in zip(texts, starred, strict=True)]
+
+
+def bench_table(result: BenchResult, *, width: int = 100) -> RenderableType:
+    """A rich table with what does not fit into cells beneath it: reasons, evidence, protocols.
+
+    In fewer than `width` columns the least important ones are left out, and a line says which.
+    """
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    columns, dropped = _fit(_columns(result), result.rows, width)
+    table = Table(box=box.SIMPLE_HEAD, title=_title(result), title_justify="left", title_style="bold", pad_edge=False)
+    for place, column in enumerate(columns):
+        heading = Text(f"{column.group}\n{column.heading}")
+        table.add_column(heading, justify="left" if place == 0 else "right", no_wrap=place > 0, overflow="fold")
+    for cells in zip(*(column.texts(result.rows) for column in columns), strict=True):
+        table.add_row(*(Text(cell, style="bold" if cell.endswith("*") else "") for cell in cells))
+    lines = [*_remarks(result), *([f"Left out for width: {', '.join(dropped)}"] if dropped else [])]
+    return Group(table, *(Text(line) for line in lines))
+
+
+def _columns(result: BenchResult) -> list[_Column]:
+    lower = METRICS["absrel"].better_than
+    columns = [
+        _Column("", "artefact", lambda row: row.name),
+        _Column("size", "MB", lambda row: row.size / 1e6, ".2f", lower, rank=4),
+        _Column("latency", "p50 ms", _time(lambda latency: latency.p50), ".2f", lower),
+        _Column("", "p90 ms", _time(lambda latency: latency.p90), ".2f", lower, rank=8),
+        _Column("", "p99 ms", _time(lambda latency: latency.p99), ".2f", lower, rank=5),
+        _Column("", "framed", _time(lambda latency: latency.framed_p50), ".2f", lower, rank=9),
+        _Column("", "grade", lambda row: None if row.grade is None else row.grade.letter),
+    ]
+    if any("within_1" in row.drift for row in result.rows):
+        higher = METRICS["within1"].better_than
+        columns.append(
+            _Column("drift", "<1 % ↑", lambda row: row.drift.get("within_1"), ".3f", higher, rank=6),
+        )
+    protocols = dict.fromkeys(
+        (row.evaluation.protocol, row.evaluation.digest) for row in result.rows if row.evaluation is not None
+    )
+    for protocol, digest in protocols:
+        columns += [_metric(protocol, digest, name, rank) for rank, name in enumerate(_METRICS)]
+    return columns
+
+
+def _time(part: Callable[[Latency], float | None]) -> Callable[[BenchRow], float | None]:
+    return lambda row: None if row.latency is None else part(row.latency)
+
+
+def _metric(protocol: str, digest: str, name: str, place: int) -> _Column:
+    """A column of one metric: only rows scored by this protocol on these data are in it."""
+    metric = METRICS[name]
+
+    def cell(row: BenchRow) -> float | None:
+        scored = row.evaluation
+        if scored is None or (scored.protocol, scored.digest) != (protocol, digest):
+            return None
+        return scored.means["raw"][name]
+
+    return _Column(protocol, metric.heading, cell, ".3f", metric.better_than, rank=(1, 2, 7, 3)[place])
+
+
+def _fit(columns: list[_Column], rows: tuple[BenchRow, ...], width: int) -> tuple[list[_Column], list[str]]:
+    dropped = []
+    while sum(_breadth(column, rows) for column in columns) > width:
+        last = max(columns, key=lambda column: column.rank)
+        if last.rank == 0:
+            break
+        columns = [column for column in columns if column is not last]
+        dropped.append(f"{last.group} {last.heading}".strip())
+    return columns, dropped
+
+
+def _breadth(column: _Column, rows: tuple[BenchRow, ...]) -> int:
+    return 2 + max(map(len, [column.group, column.heading, *column.texts(rows)]))
+
+
+def _title(result: BenchResult) -> str:
+    machine, settings = result.machine, result.settings
+    power = f", {machine.power_mode}" if machine.power_mode else ""
+    return f"{machine.device}{power}: {settings['threads']} threads, batch {settings['batch']}"
+
+
+def _remarks(result: BenchResult) -> list[str]:
+    lines = ["* best of its column"]
+    for row in result.rows:
+        if row.reason is not None:
+            lines.append(f"{row.name}: {row.reason}. {row.fix}.")
+        elif row.grade is not None and row.grade.letter != "A":
+            lines.append(f"{row.name} {row.grade.letter}: {'; '.join(row.grade.evidence)}")
+    scored = {(e.protocol, e.digest): e for e in (row.evaluation for row in result.rows) if e is not None}
+    for evaluation in scored.values():
+        lines.append(
+            f"{evaluation.protocol}: {evaluation.about}; {evaluation.images} images of {evaluation.dataset}, unaligned"
+        )
+    unknown = sorted({name for row in result.rows if row.grade is not None for name in row.grade.unknown})
+    if unknown:
+        lines.append(f"Not to be watched on this machine: {', '.join(unknown)}")
+    return lines
