@@ -16,7 +16,7 @@ from calibration.errors import DataError, ModelError
 
 __all__ = ["Drift", "check_depth", "measure_drift"]
 
-_NEAREST = 1e-3  # metres; below it a ratio says nothing
+_NEAREST = 0.01  # metres; below it a ratio says nothing
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Drift:
 def measure_drift(depth: NDArray[np.float32], reference: NDArray[np.float32]) -> Drift:
     """Compare depth with the reference's, both [N, H, W] in metres.
 
-    Pixels whose reference is not above a millimetre are left out. Raises DataError when the shapes differ or no pixel
+    Pixels whose reference is not above a centimetre are left out. Raises DataError when the shapes differ or no pixel
     is left in a picture, ModelError when the depth is not finite.
     """
     if depth.shape != reference.shape or depth.ndim != 3 or depth.size == 0:

@@ -55,9 +55,14 @@ def calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress) 
     ranges = measure_ranges(model, images, activations(model, nodes), progress)
     shifts = measure_shifts(model, layers, _some(images, _SHIFTED_ON), progress)
     everything = Calibrated(model, ranges, shifts)
-    damage = measure_damage(
-        model, layers, lambda layer: _encode(everything, U8S8, [layer]), _some(images, _TRIED_ON), progress
-    )
+
+    def round_one(layer: str) -> onnx.ModelProto:
+        # With its activation: the layer's own output may need a far wider range than what the activation leaves of it.
+        outputs = {name for node in nodes if node.name == layer for name in node.output}
+        behind = [node.name for node in nodes if node.op_type in _ACTIVATIONS and node.input[0] in outputs]
+        return _encode(everything, U8S8, [layer, *behind])
+
+    damage = measure_damage(model, layers, round_one, _some(images, _TRIED_ON), progress)
     return replace(everything, float_layers=tuple(choose_float_layers(damage, count_operations(model))))
 
 
@@ -65,7 +70,7 @@ def quantise(calibrated: Calibrated, encoding: Encoding) -> onnx.ModelProto:
     """The int8 model in `encoding`; pre-processing, output layer and the float layers stay in float32."""
     nodes = [node for node in body(calibrated.model, encoding.kinds) if node.name not in calibrated.float_layers]
     rounded = {name for node in nodes for name in node.output}
-    # An activation behind a float layer stays in float with it: its input would need a far wider range than its output.
+    # An activation behind a float layer stays in float with it.
     chosen = [node.name for node in nodes if node.op_type not in _ACTIVATIONS or node.input[0] in rounded]
     return _encode(calibrated, encoding, chosen)
 
