@@ -123,7 +123,9 @@ def _measure(
                 progress=progress,
             )
             conditions = change(before, read_conditions())
-            evaluation = scoring and evaluate(runner.infer, artefact.input, scoring.data, scoring.protocol, progress)
+            evaluation = None
+            if scoring is not None:
+                evaluation = evaluate(runner.infer, artefact.input, scoring.data, scoring.protocol, progress)
     except EdgekdError as error:
         return _failed(row, error.message, error.fix, progress)
     except Exception as error:  # what a runtime raises has no common base; the other artefacts still count

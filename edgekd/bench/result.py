@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,11 +93,14 @@ class BenchResult:
             raise DataError(f"{path}: {error.message}", fix=error.fix) from error
 
 
-_PARTS = {"latency": Latency, "conditions": Change, "grade": Grade, "evaluation": Evaluation}
-
-
 def _row(value: Mapping[str, Any]) -> BenchRow:
     fields = {name: value[name] for name in BenchRow.__dataclass_fields__}
-    for name, kind in _PARTS.items():
-        fields[name] = None if fields[name] is None else kind.from_json(fields[name])
+    readers: dict[str, Callable[[Any], Any]] = {
+        "latency": Latency.from_json,
+        "conditions": Change.from_json,
+        "grade": Grade.from_json,
+        "evaluation": Evaluation.from_json,
+    }
+    for name, read in readers.items():
+        fields[name] = None if fields[name] is None else read(fields[name])
     return BenchRow(**fields)
