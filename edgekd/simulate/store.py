@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -88,10 +89,12 @@ def write_set(
     missing = {name: numbers for name, numbers in wanted.items() if name not in shards}
     with progress.task("Simulating rooms", total=count) as advance:
         advance(count - sum(len(numbers) for numbers in missing.values()))
-        for name, digest in make_shards(folder, settings, seed, missing, workers=workers, keep_depth=keep_depth):
-            shards[name] = digest
-            _write_manifest(folder, request, {key: shards[key] for key in wanted if key in shards})
-            advance(len(missing[name]))
+        made = make_shards(folder, settings, seed, missing, workers=workers, keep_depth=keep_depth)
+        with contextlib.closing(made):  # so that no worker outlives an interruption
+            for name, digest in made:
+                shards[name] = digest
+                _write_manifest(folder, request, {key: shards[key] for key in wanted if key in shards})
+                advance(len(missing[name]))
     return SimulatedSet.open(folder)
 
 

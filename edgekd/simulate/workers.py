@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -21,7 +23,7 @@ __all__ = ["make_shards"]
 
 def make_shards(
     folder: Path, settings: RoomSettings, seed: int, shards: Mapping[str, range], *, workers: int, keep_depth: bool
-) -> Iterator[tuple[str, str]]:
+) -> Generator[tuple[str, str], None, None]:
     """Yield the name and digest of each shard as it is done, in any order; their bytes do not depend on `workers`."""
     if workers == 1 or len(shards) < 2:
         for name, numbers in shards.items():
@@ -31,7 +33,11 @@ def make_shards(
     stop = context.Event()
     pool = ProcessPoolExecutor(min(workers, len(shards)), context, initializer=_begin, initargs=(stop,))
     try:
-        jobs = {pool.submit(_make, folder / name, settings, seed, n, keep_depth): name for name, n in shards.items()}
+        with _workers_born_deaf():
+            jobs = {
+                pool.submit(_make, folder / name, settings, seed, numbers, keep_depth): name
+                for name, numbers in shards.items()
+            }
         for job in as_completed(jobs):
             yield jobs[job], job.result()
     except BrokenProcessPool as error:
@@ -42,6 +48,19 @@ def make_shards(
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _workers_born_deaf() -> Iterator[None]:
+    """Processes started here ignore Ctrl-C from birth: one that died of it while starting would take the pool along."""
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _stop: Any = None
