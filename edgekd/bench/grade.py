@@ -34,7 +34,7 @@ class Grade:
 def grade(latency: Latency, conditions: Change, usable_cores: float) -> Grade:
     """Grade a latency by its own samples and by what happened while they were taken. The rules are in README.md."""
     disturbed = [*_slowed(latency), *_throttled(conditions), *_crowded(latency, conditions, usable_cores)]
-    noisy = [*_spread(latency), *_wavering(latency), *_company(conditions)]
+    noisy = [*_spread(latency), *_wavering(latency), *([] if disturbed else _company(conditions))]
     letter: Letter = "C" if disturbed else "B" if noisy else "A"
     calm = [
         f"{latency.samples} samples, p90 {_percent(latency.p90 / latency.p50)} above the median, "

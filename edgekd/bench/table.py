@@ -56,7 +56,7 @@ def bench_table(result: BenchResult, *, width: int = 100) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, title=_title(result), title_justify="left", title_style="bold", pad_edge=False)
     for place, column in enumerate(columns):
         heading = Text(f"{column.group}\n{column.heading}")
-        table.add_column(heading, justify="left" if place == 0 else "right", no_wrap=place > 0, overflow="fold")
+        table.add_column(heading, justify="left" if place == 0 else "right", no_wrap=True)
     for cells in zip(*(column.texts(result.rows) for column in columns), strict=True):
         table.add_row(*(Text(cell, style="bold" if cell.endswith("*") else "") for cell in cells))
     lines = [*_remarks(result), *([f"Left out for width: {', '.join(dropped)}"] if dropped else [])]
@@ -71,7 +71,8 @@ def _columns(result: BenchResult) -> list[_Column]:
         _Column("latency", "p50 ms", _time(lambda latency: latency.p50), ".2f", lower),
         _Column("", "p90 ms", _time(lambda latency: latency.p90), ".2f", lower, rank=8),
         _Column("", "p99 ms", _time(lambda latency: latency.p99), ".2f", lower, rank=5),
-        _Column("", "framed", _time(lambda latency: latency.framed_p50), ".2f", lower, rank=9),
+        _Column("", "CPU ms", _time(lambda latency: latency.cpu), ".2f", lower, rank=9),
+        _Column("", "framed ms", _time(lambda latency: latency.framed_p50), ".2f", lower, rank=10),
         _Column("", "grade", lambda row: None if row.grade is None else row.grade.letter),
     ]
     if any("within_1" in row.drift for row in result.rows):
@@ -116,7 +117,7 @@ def _fit(columns: list[_Column], rows: tuple[BenchRow, ...], width: int) -> tupl
 
 
 def _breadth(column: _Column, rows: tuple[BenchRow, ...]) -> int:
-    return 2 + max(map(len, [column.group, column.heading, *column.texts(rows)]))
+    return 3 + max(map(len, [column.group, column.heading, *column.texts(rows)]))
 
 
 def _title(result: BenchResult) -> str:
@@ -132,10 +133,14 @@ def _remarks(result: BenchResult) -> list[str]:
             lines.append(f"{row.name}: {row.reason}. {row.fix}.")
         elif row.grade is not None and row.grade.letter != "A":
             lines.append(f"{row.name} {row.grade.letter}: {'; '.join(row.grade.evidence)}")
+        if row.evaluation is not None:
+            lines += [f"{row.name}: {remark}" for remark in row.evaluation.remarks()]
     scored = {(e.protocol, e.digest): e for e in (row.evaluation for row in result.rows) if e is not None}
     for evaluation in scored.values():
+        low, high = evaluation.intervals["raw"]["delta1"]
         lines.append(
-            f"{evaluation.protocol}: {evaluation.about}; {evaluation.images} images of {evaluation.dataset}, unaligned"
+            f"{evaluation.protocol}: {evaluation.about}; {evaluation.images} images of {evaluation.dataset}, "
+            f"unaligned; 95 % interval of δ1 about ±{(high - low) / 2:.3f} ({evaluation.drawn} drawn)"
         )
     unknown = sorted({name for row in result.rows if row.grade is not None for name in row.grade.unknown})
     if unknown:

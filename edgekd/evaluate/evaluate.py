@@ -46,6 +46,22 @@ class Evaluation:
     drawn: str  # what the bootstrap drew: scenes or images
     rows: tuple[ImageScore, ...]
 
+    def remarks(self) -> list[str]:
+        """What a reader of the figures must know, a line each; none of it is a reason to stop."""
+        lines = []
+        if self.skipped:
+            lines.append(f"{len(self.skipped)} frames have no valid depth and were left out, first {self.skipped[0]}")
+        if self.errors:
+            lines.append(
+                f"{self.errors} of {self.pixels} predictions were NaN, infinite, zero or negative; they were clamped"
+            )
+        if self.covered < _COVERED:
+            lines.append(
+                f"the network saw {self.covered:.1%} of the pixels that {self.protocol} scores; the rest is not in the "
+                "figures"
+            )
+        return lines
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, all of them finite."""
         value = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "rows"}
@@ -134,24 +150,6 @@ def _summarise(rows: list[ImageScore], data: DepthDataset, protocol: ScoringProt
         drawn=drawn,
         rows=tuple(rows),
     )
-    for remark in _remarks(evaluation):
+    for remark in evaluation.remarks():
         progress.note(remark)
     return evaluation
-
-
-def _remarks(evaluation: Evaluation) -> list[str]:
-    """What a reader of the figures must know: nothing of this is a reason to stop."""
-    remarks = []
-    if evaluation.skipped:
-        remarks.append(
-            f"{len(evaluation.skipped)} frames have no valid depth and were left out, the first {evaluation.skipped[0]}"
-        )
-    if evaluation.errors:
-        share = evaluation.errors / evaluation.pixels
-        remarks.append(f"{share:.2%} of the predictions were NaN, infinite, zero or negative; they were clamped")
-    if evaluation.covered < _COVERED:
-        remarks.append(
-            f"The network saw {evaluation.covered:.1%} of the pixels that {evaluation.protocol} scores; the rest is "
-            "not in the figures"
-        )
-    return remarks

@@ -30,7 +30,7 @@ class Crop:
 
     def box(self, height: int, width: int) -> tuple[int, int, int, int]:
         """(top, bottom, left, right) in pixels, rounded down as the authors of these crops do."""
-        slack = 1e-6  # 45 / 480 * 480 must be 45
+        slack = 1e-9  # 45 / 480 * 480 must be 45, but the authors take 366 for 0.99189189 * 370
         top, bottom = int(self.top * height + slack), int(self.bottom * height + slack)
         return top, bottom, int(self.left * width + slack), int(self.right * width + slack)
 
