@@ -14,6 +14,9 @@ __all__ = ["TARGETS", "all_targets", "get_target"]
 
 TARGETS = {
     "onnxruntime": "targets.onnxruntime:OnnxRuntime",
+    "openvino": "targets.openvino:OpenVino",
+    "tensorrt": "targets.tensorrt:TensorRT",
+    "tensorrt-rtx": "targets.tensorrt_rtx:TensorRTRtx",
 }
 """To add a target: its file beside this one, and its line here."""
 

@@ -17,7 +17,8 @@ from calibration.progress import Progress
 from targets.artefact import digest_files, write_artefact
 from targets.base import PRECISIONS, Artefact, Precision, Runner
 from targets.drift import check_depth, measure_drift
-from targets.graph import DepthGraph, read_graph
+from targets.graph import DepthGraph, load_model, read_graph
+from targets.reference import infer_model
 from targets.trial import trial_pictures
 
 __all__ = ["Built", "Job", "package", "prepare"]
@@ -45,6 +46,7 @@ class Built:
     device: str | None = None
     can_run_here: bool = True
     device_command: str | None = None
+    stand_in: str | None = None  # an ONNX file to measure drift on where the model itself cannot run
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -87,7 +89,7 @@ def package(
     reference: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     runner: Callable[[Artefact], Runner],
 ) -> Artefact:
-    """Build into a folder beside `into`, measure drift where the model runs here, and move the folder into place.
+    """Build into a folder beside `into`, measure drift, and move the folder into place.
 
     `reference` gives the fp32 model's depth; a model whose depth is not finite or zero everywhere is refused with
     ModelError before anything is built.
@@ -115,5 +117,9 @@ def package(
             with runner(artefact) as opened:
                 drift = measure_drift(opened.infer(job.drift_images), expected)
             artefact = replace(artefact, drift=drift.to_json(), drift_on=job.drift_on)
+        elif built.stand_in is not None:
+            depth = infer_model(load_model(folder / built.stand_in), job.drift_images)
+            where = f"{job.drift_on}, computed by ONNX Runtime in place of the device"
+            artefact = replace(artefact, drift=measure_drift(depth, expected).to_json(), drift_on=where)
         write_artefact(artefact)
     return replace(artefact, folder=Path(into))

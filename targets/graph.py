@@ -22,6 +22,7 @@ __all__ = [
     "body",
     "copy_model",
     "drop_unused",
+    "load_model",
     "mark",
     "name_nodes",
     "read_graph",
@@ -65,6 +66,13 @@ def read_graph(path: Path) -> DepthGraph:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path} is not a valid ONNX model ({reason})", fix=_EXPORT) from error
     return DepthGraph(Path(path), sha256_bytes(data), _check(model, path), model)
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Read a model that this package has written."""
+    import onnx
+
+    return onnx.load_model(path)
 
 
 def write_model(path: Path, model: onnx.ModelProto) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import ModelError
+from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from targets.bias import correct_biases, measure_shifts
 from targets.encodings import U8S8, Encoding, encode
@@ -26,6 +27,9 @@ __all__ = ["Calibrated", "calibrate", "quantise"]
 _ACTIVATIONS = frozenset({"Clip", "Relu"})
 _SHIFTED_ON = 32  # pictures on which biases are corrected
 _TRIED_ON = 8  # pictures on which the layers' damage is measured
+
+
+_last: dict[tuple[str, str], Calibrated] = {}
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,18 @@ class Calibrated:
 def calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress) -> Calibrated:
     """Measure ranges on pictures uint8 [N, H, W, 3] and choose the layers that stay in float.
 
-    Raises MissingRuntimeError without ONNX Runtime, ModelError when the model has nothing to quantise.
+    The last answer is kept, so that exporting to several targets calibrates once. Raises MissingRuntimeError without
+    ONNX Runtime, ModelError when the model has nothing to quantise.
     """
+    key = graph.sha256, sha256_bytes(np.ascontiguousarray(images).data)
+    if key not in _last:
+        calibrated = _calibrate(graph, images, progress)
+        _last.clear()
+        _last[key] = calibrated
+    return _last[key]
+
+
+def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress) -> Calibrated:
     model = fold(graph.model)
     nodes = body(model, U8S8.kinds)
     layers = [node.name for node in nodes if node.op_type == "Conv"]

@@ -25,7 +25,7 @@ __all__ = ["choose_float_layers", "count_operations", "measure_damage"]
 FLOAT_SHARE = 0.10
 """At most this share of the network's multiplications stays in float."""
 
-NOTICEABLE = 0.01
+NOTICEABLE = 0.005
 """A layer that moves depth by less than this, as a share of its mean, is left to int8."""
 
 
@@ -36,7 +36,7 @@ def measure_damage(
     images: NDArray[np.uint8],
     progress: Progress,
 ) -> dict[str, float]:
-    """Mean error of depth over mean depth, over `images`, of `rounding(layer)`: the model with that layer alone in int8."""
+    """Mean error of depth over mean depth, on `images`, of `rounding(layer)`: the model with only that layer in int8."""
     reference = infer_model(model, images)
     scale = float(np.mean(np.abs(reference)))  # not a pixel's own depth: a network may give 0 here and there
     damage = {}

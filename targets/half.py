@@ -1,0 +1,96 @@
+"""float16: whether a model fits its range, and the converted model for runtimes that take types as they are written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import ModelError
+from calibration.progress import Progress
+from targets.graph import DepthGraph, body, copy_model, drop_unused
+from targets.ranges import activations, find_extremes
+from targets.reference import fold
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["LARGEST", "require_half", "to_half"]
+
+LARGEST = 65504.0
+"""The largest float16; anything above becomes infinite."""
+
+# Operators that only move, compare or add up few values. Everything else keeps float32: exponentials overflow, long
+# means lose digits. onnxconverter-common blocks by the same thought, with a list of what may not be converted.
+_KINDS = frozenset(
+    {
+        "Add", "AveragePool", "Clip", "Concat", "Conv", "ConvTranspose", "Flatten", "Gemm", "HardSigmoid", "HardSwish",
+        "LeakyRelu", "MatMul", "Max", "MaxPool", "Min", "Mul", "PRelu", "Pad", "Relu", "Reshape", "Resize", "Slice",
+        "Squeeze", "Sub", "Transpose", "Unsqueeze",
+    }
+)  # fmt: skip
+_FLOAT_INPUTS = {"Resize": 1}  # how many inputs take the operator's type; Resize's sizes and scales never do
+
+
+def require_half(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress) -> None:
+    """Raise ModelError naming the weight or activation that float16 cannot hold, tried on `images`."""
+    from onnx import numpy_helper
+
+    fix = "Build with --precision fp32 or int8"
+    model = fold(graph.model)
+    for constant in model.graph.initializer:
+        values = numpy_helper.to_array(constant)
+        if values.dtype == np.float32 and values.size and not np.abs(values).max() <= LARGEST:
+            raise ModelError(f"{graph.path}: weight {constant.name!r} overflows float16", fix=fix)
+    names = activations(model, body(model, _KINDS))
+    for name, (low, high) in find_extremes(model, images, names, progress).items():
+        if max(-low, high) > LARGEST:
+            raise ModelError(
+                f"{graph.path}: activation {name!r} reaches {max(-low, high):.3g} and overflows float16", fix=fix
+            )
+
+
+def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A folded copy whose body computes in float16; pre-processing, output layer, input and output stay as they are."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    copy = copy_model(fold(model))
+    del copy.graph.value_info[:]
+    converted = {node.name for node in body(copy, _KINDS)}
+    floats = {constant.name: constant for constant in copy.graph.initializer if constant.data_type == TensorProto.FLOAT}
+    halves = {name for node in copy.graph.node if node.name in converted for name in node.output}
+    made: dict[str, str] = {}  # a tensor and the type it is wanted in, to the name it has in that type
+    nodes: list[onnx.NodeProto] = []
+
+    def cast(name: str, to: int) -> str:
+        wanted = f"{name}.{'half' if to == TensorProto.FLOAT16 else 'float'}"
+        if wanted not in made:
+            made[wanted] = wanted
+            if name in floats:
+                half = numpy_helper.to_array(floats[name]).astype(np.float16)
+                copy.graph.initializer.append(numpy_helper.from_array(half, wanted))
+            else:
+                nodes.append(helper.make_node("Cast", [name], [wanted], name=wanted, to=to))
+        return wanted
+
+    for node in copy.graph.node:
+        count = _FLOAT_INPUTS.get(node.op_type, len(node.input)) if node.name in converted else len(node.input)
+        for index, name in enumerate(node.input[:count]):
+            if node.name in converted and name and name not in halves and _is_float(name, floats, copy):
+                node.input[index] = cast(name, TensorProto.FLOAT16)
+            elif node.name not in converted and name in halves:
+                node.input[index] = cast(name, TensorProto.FLOAT)
+        nodes.append(node)
+    ordered = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del copy.graph.node[:]
+    copy.graph.node.extend(ordered)
+    drop_unused(copy)
+    return copy
+
+
+def _is_float(name: str, floats: dict[str, onnx.TensorProto], model: onnx.ModelProto) -> bool:
+    # What is no constant is made by a node, and the body's nodes make and read floats but for the shapes of Reshape,
+    # Resize and their like, which folding has turned into constants.
+    constants = {constant.name for constant in model.graph.initializer}
+    return name in floats or name not in constants

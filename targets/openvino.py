@@ -1,0 +1,173 @@
+"""OpenVINO on the CPU: fp32, fp16 weights, and int8 read from the U8S8 encoding."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import MissingRuntimeError
+from calibration.images import CalibrationSet
+from calibration.progress import Progress
+from targets.artefact import misfit
+from targets.base import Artefact, BuildOptions, Precision, RunnerOptions, Status
+from targets.building import Built, Job, package, prepare
+from targets.encodings import U8S8
+from targets.feeding import require_images
+from targets.graph import mark, write_model
+from targets.half import require_half
+from targets.quantise import calibrate, quantise
+
+__all__ = ["OpenVino", "OpenVinoRunner"]
+
+_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+_MODEL = "model.xml"
+_DEVICE = "CPU"
+
+
+class OpenVino:
+    """The target `openvino`."""
+
+    name = "openvino"
+
+    def status(self) -> Status:
+        try:
+            runtime = _import_openvino()
+            devices = tuple(name.lower() for name in runtime.Core().available_devices)
+        except MissingRuntimeError as error:
+            return Status(can_build=False, can_run=False, missing=error.message, fix=error.fix)
+        except RuntimeError as error:  # a plugin that does not load
+            reason = str(error).strip().splitlines()[0]
+            return Status(False, False, missing=f"OpenVINO does not start ({reason})", fix=_INSTALL)
+        return Status(True, True, version=_version(runtime), devices=devices, precisions=_PRECISIONS)
+
+    def build(
+        self,
+        onnx: Path,
+        precision: Precision,
+        calibration: CalibrationSet | None,
+        options: BuildOptions,
+        progress: Progress,
+        *,
+        into: Path,
+    ) -> Artefact:
+        runtime = _import_openvino()
+        job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress)
+        if precision == "fp16":
+            require_half(job.graph, job.drift_images, progress)
+
+        def write(folder: Path) -> Built:
+            model, settings = job.graph.model, {}
+            if precision == "int8":
+                calibrated = calibrate(job.graph, job.images, progress)
+                model = quantise(calibrated, U8S8)
+                settings = calibrated.settings(U8S8)
+                mark(model, student=job.graph.sha256, calibration=calibration)
+            with progress.task("Converting for OpenVINO"):
+                _convert(runtime, model, folder / _MODEL, half=precision == "fp16")
+            return Built(_MODEL, {"openvino": _version(runtime)}, device=options.device, settings=settings)
+
+        return package(
+            job,
+            into,
+            write=write,
+            reference=lambda images: _infer_float(runtime, job, images),
+            runner=lambda artefact: self.open(artefact, RunnerOptions(device=options.device)),
+        )
+
+    def open(self, artefact: Artefact, options: RunnerOptions) -> OpenVinoRunner:
+        return OpenVinoRunner(artefact, options)
+
+
+class OpenVinoRunner:
+    """A compiled model with stated threads and arithmetic. Pinning is off: on a busy core it doubled the median."""
+
+    def __init__(self, artefact: Artefact, options: RunnerOptions) -> None:
+        runtime = _import_openvino()
+        device = (options.device or artefact.device or _DEVICE).upper()
+        core = runtime.Core()
+        if device not in core.available_devices:
+            raise MissingRuntimeError(
+                f"OpenVINO has no device {device!r} here",
+                fix=f"Choose one of: {', '.join(name.lower() for name in core.available_devices)}",
+            )
+        arithmetic = _arithmetic(core, device, artefact.precision)
+        try:
+            compiled = core.compile_model(str(artefact.path), device, _settings(device, arithmetic, options.threads))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise misfit(artefact, f"OpenVINO {_version(runtime)} cannot open the model ({reason})") from error
+        self._request: Any = compiled.create_infer_request()
+        self.artefact = artefact
+        self.settings: Mapping[str, str] = {
+            "version": _version(runtime),
+            "device": device.lower(),
+            "threads": str(options.threads),
+            "arithmetic": arithmetic,
+            "pinning": "off",
+            "hint": "latency",
+        }
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Depth float32 [N, H, W] in metres of pictures uint8 [N, H, W, 3]. Raises DataError for any other input."""
+        feed = {"image": require_images(images, self.artefact.input)}
+        # Nothing shared: a request that has once shared the caller's array writes later pictures into it.
+        depth = self._request.infer(feed, share_inputs=False, share_outputs=False)["depth"]
+        return np.asarray(depth, dtype=np.float32)
+
+    def __enter__(self) -> OpenVinoRunner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._request = None
+
+
+_INSTALL = 'Install it: pip install "edgekd[openvino]"'
+
+
+def _import_openvino() -> ModuleType:
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingRuntimeError(f"OpenVINO is not installed ({error})", fix=_INSTALL) from error
+    return openvino  # type: ignore[no-any-return]
+
+
+def _version(runtime: ModuleType) -> str:
+    return str(runtime.__version__).split("-")[0]
+
+
+def _arithmetic(core: Any, device: str, precision: Precision) -> str:
+    """What the device computes in. The hint f16 becomes bfloat16 on CPUs without fp16, at ten times its error."""
+    has_half = "FP16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+    return "f16" if precision == "fp16" and has_half else "f32"
+
+
+def _settings(device: str, arithmetic: str, threads: int) -> dict[str, Any]:
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": arithmetic}
+    if device == _DEVICE:
+        settings |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+    return settings
+
+
+def _convert(runtime: ModuleType, model: Any, path: Path, *, half: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write_model(Path(folder) / "model.onnx", model)
+        converted = runtime.Core().read_model(Path(folder) / "model.onnx")
+    runtime.save_model(converted, path, compress_to_fp16=half)
+
+
+def _infer_float(runtime: ModuleType, job: Job, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    compiled = runtime.Core().compile_model(str(job.graph.path), _DEVICE, _settings(_DEVICE, "f32", 1))
+    request = compiled.create_infer_request()
+    depths = [
+        np.array(request.infer({"image": images[i : i + 1]}, share_inputs=False)["depth"]) for i in range(len(images))
+    ]
+    return np.concatenate(depths)

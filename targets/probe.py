@@ -1,0 +1,51 @@
+"""Asking a runtime whether it works, in a process of its own: TensorRT without a driver can end the one it is in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+
+__all__ = ["Probe", "probe_tensorrt"]
+
+_SCRIPT = """
+import importlib, json, sys
+found = {"version": None, "builds": False, "device": None, "problem": None}
+try:
+    trt = importlib.import_module(sys.argv[1])
+    found["version"] = trt.__version__
+    found["builds"] = bool(trt.Builder(trt.Logger()))
+except Exception as error:
+    found["problem"] = f"{type(error).__name__}: {error}".splitlines()[0]
+try:
+    from targets.cuda import device_name
+    found["device"] = device_name()
+except Exception:
+    pass
+print("\\n" + json.dumps(found))
+"""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a TensorRT module can do here."""
+
+    version: str | None  # None: not installed
+    builds: bool  # its builder starts
+    device: str | None  # the CUDA device's name
+    problem: str | None  # why it does not build
+
+
+@cache
+def probe_tensorrt(module: str) -> Probe:
+    """Import `module`, start its builder and look for a device, all in another process. Never raises."""
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", _SCRIPT, module], capture_output=True, text=True, timeout=120, check=False
+        )
+        found = json.loads(answer.stdout.splitlines()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
+        return Probe(None, False, None, f"{module} ended the process it was tried in ({type(error).__name__})")
+    return Probe(found["version"], found["builds"], found["device"], found["problem"])

@@ -1,0 +1,119 @@
+"""TensorRT for RTX: engines for laptops and workstations with an RTX card, built with no card and no driver at hand."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+from calibration.errors import MissingRuntimeError
+from calibration.images import CalibrationSet
+from calibration.progress import Progress
+from targets.artefact import misfit
+from targets.base import Artefact, BuildOptions, Precision, Runner, RunnerOptions, Status
+from targets.building import Built, package, prepare
+from targets.engine import EngineRunner, build_engine, refusal
+from targets.probe import probe_tensorrt
+from targets.reference import infer_model
+from targets.typed import write_typed
+
+__all__ = ["TensorRTRtx", "rtx_refusal"]
+
+_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+_MODULES = ("tensorrt_rtx", "tensorrt_rtx_bindings")  # the vendor's wheel, and the one of the package index
+_MODEL = "model.onnx"
+_ENGINE = "model.engine"
+_INSTALL = 'Install it (Linux, x86-64): pip install "edgekd[tensorrt-rtx]"'
+
+
+def rtx_refusal(model: bytes) -> str | None:
+    """Why TensorRT for RTX refuses an ONNX model, or None where it takes it: the acceptance test of every encoding.
+
+    Raises MissingRuntimeError where it is not installed.
+    """
+    return refusal(_import_rtx(), model)
+
+
+class TensorRTRtx:
+    """The target `tensorrt-rtx`."""
+
+    name = "tensorrt-rtx"
+
+    def status(self) -> Status:
+        name = _installed()
+        if name is None:
+            return Status(False, False, missing="TensorRT for RTX is not installed", fix=_INSTALL)
+        probe = probe_tensorrt(name)
+        if not probe.builds:
+            return Status(
+                False, False, probe.version, missing=f"Its builder does not start ({probe.problem})", fix=_INSTALL
+            )
+        if probe.device is None:
+            return Status(
+                True,
+                False,
+                probe.version,
+                precisions=_PRECISIONS,
+                missing="No CUDA device is here: engines are built but not run",
+                fix="Run them on a machine with an RTX card and `pip install cuda-python`",
+            )
+        return Status(True, True, probe.version, (probe.device,), _PRECISIONS)
+
+    def build(
+        self,
+        onnx: Path,
+        precision: Precision,
+        calibration: CalibrationSet | None,
+        options: BuildOptions,
+        progress: Progress,
+        *,
+        into: Path,
+    ) -> Artefact:
+        trt, here = _import_rtx(), self.status()
+        job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress)
+
+        def write(folder: Path) -> Built:
+            settings = write_typed(job, folder / _MODEL, progress)
+            with progress.task("Building a TensorRT for RTX engine"):
+                engine = build_engine(trt, (folder / _MODEL).read_bytes(), job.graph.input)
+            (folder / _ENGINE).write_bytes(engine)
+            return Built(
+                _ENGINE,
+                {"tensorrt-rtx": trt.__version__},
+                can_run_here=here.can_run,
+                device_command=None if here.can_run else f"tensorrt_rtx --loadEngine={_ENGINE}",
+                settings=settings,
+            )
+
+        return package(
+            job,
+            into,
+            write=write,
+            reference=lambda images: infer_model(job.graph.model, images),
+            runner=lambda artefact: self.open(artefact, RunnerOptions()),
+        )
+
+    def open(self, artefact: Artefact, options: RunnerOptions) -> Runner:
+        here = self.status()
+        if not here.can_run:
+            raise MissingRuntimeError(f"{artefact.name} cannot run here: {here.missing}", fix=here.fix or _INSTALL)
+        built_by = artefact.versions.get("tensorrt-rtx")
+        if built_by != here.version:
+            raise misfit(artefact, f"the engine is of TensorRT for RTX {built_by}, here is {here.version}")
+        settings = {"version": str(here.version), "device": here.devices[0]}
+        return EngineRunner(_import_rtx(), artefact, artefact.folder / _ENGINE, settings)
+
+
+def _installed() -> str | None:
+    return next((name for name in _MODULES if importlib.util.find_spec(name) is not None), None)
+
+
+def _import_rtx() -> ModuleType:
+    name = _installed()
+    if name is None:
+        raise MissingRuntimeError("TensorRT for RTX is not installed", fix=_INSTALL)
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingRuntimeError(f"TensorRT for RTX does not load ({error})", fix=_INSTALL) from error
