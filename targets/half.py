@@ -82,9 +82,8 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
             elif node.name not in converted and name in halves:
                 node.input[index] = cast(name, TensorProto.FLOAT)
         nodes.append(node)
-    ordered = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del copy.graph.node[:]
-    copy.graph.node.extend(ordered)
+    copy.graph.node.extend(nodes)
     drop_unused(copy)
     return copy
 

@@ -36,7 +36,7 @@ def measure_damage(
     images: NDArray[np.uint8],
     progress: Progress,
 ) -> dict[str, float]:
-    """Mean error of depth over mean depth, on `images`, of `rounding(layer)`: the model with only that layer in int8."""
+    """Mean error of depth over mean depth, on `images`, of `rounding(layer)`: the model with that layer in int8."""
     reference = infer_model(model, images)
     scale = float(np.mean(np.abs(reference)))  # not a pixel's own depth: a network may give 0 here and there
     damage = {}

@@ -46,10 +46,10 @@ class TensorRT:
         works = probe.builds and probe.device is not None
         if works:
             return Status(True, True, probe.version, (str(probe.device),), _PRECISIONS)
-        missing = f"No engine can be built here ({probe.problem or 'no CUDA device'}): a model for the device is"
+        missing = f"TensorRT does not run here ({probe.problem or 'no CUDA device'}); the model for the device is built"
         fix = (
-            "Run on the device the command that `edgekd export` prints; on a desktop: pip install 'edgekd[tensorrt]', "
-            "on a Jetson: sudo apt install python3-libnvinfer tensorrt"
+            'On a desktop: pip install "edgekd[tensorrt]" cuda-python; on a Jetson: sudo apt install tensorrt '
+            "python3-libnvinfer. Or run on the device the command that `edgekd export` prints"
         )
         return Status(True, False, probe.version, (), _PRECISIONS, missing, fix)
 
@@ -70,7 +70,8 @@ class TensorRT:
             settings = write_typed(job, folder / _MODEL, progress)
             if not here.can_run:
                 progress.note(f"{here.missing}. {here.fix}")
-                return Built(_MODEL, {}, can_run_here=False, device_command=trtexec(job.graph.input), settings=settings)
+                command = trtexec(job.graph.input)
+                return Built(_MODEL, {}, can_run_here=False, device_command=command, stand_in=_MODEL, settings=settings)
             import tensorrt
 
             with progress.task("Building a TensorRT engine; this takes minutes"):

@@ -83,6 +83,7 @@ class TensorRTRtx:
                 {"tensorrt-rtx": trt.__version__},
                 can_run_here=here.can_run,
                 device_command=None if here.can_run else f"tensorrt_rtx --loadEngine={_ENGINE}",
+                stand_in=_MODEL,
                 settings=settings,
             )
 
