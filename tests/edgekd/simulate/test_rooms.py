@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -185,3 +187,10 @@ def test_a_room_source_renders_by_number_and_its_digest_tells_settings_apart():
         source[3]
     others = [RoomSource(SMALL, 6, 3), RoomSource(SMALL, 5, 4), RoomSource(replace(SMALL, width=81), 5, 3)]
     assert len({source.digest, *(other.digest for other in others)}) == 4
+
+
+def test_importing_the_simulator_is_light():
+    """Neither torch nor the ray caster is imported before a room is rendered: boards open sets without them."""
+    code = "import sys, edgekd.simulate.store, edgekd.simulate.preview; print({'torch', 'embreex'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
