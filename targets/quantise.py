@@ -13,11 +13,11 @@ from calibration.errors import ModelError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from targets.bias import correct_biases, measure_shifts
-from targets.encodings import U8S8, Encoding, encode
+from targets.encodings import S8, U8S8, Encoding, encode
 from targets.graph import DepthGraph, body
 from targets.ranges import Ranges, activations, measure_ranges
-from targets.reference import fold
-from targets.sensitivity import choose_float_layers, count_operations, measure_damage
+from targets.reference import fold, infer_model
+from targets.sensitivity import NOTICEABLE, choose_float_layers, count_operations, mean_error, measure_damage
 
 if TYPE_CHECKING:
     import onnx
@@ -69,6 +69,10 @@ def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress)
     ranges = measure_ranges(model, images, activations(model, nodes), progress)
     shifts = measure_shifts(model, layers, _some(images, _SHIFTED_ON), progress)
     everything = Calibrated(model, ranges, shifts)
+    tried_on = _some(images, _TRIED_ON)
+    lost = mean_error(infer_model(quantise(everything, S8), tried_on), infer_model(model, tried_on))
+    if lost < NOTICEABLE:  # all layers together lose less than one may: the usual case for a student
+        return everything
 
     def round_one(layer: str) -> onnx.ModelProto:
         # With its activation: the layer's own output may need a far wider range than what the activation leaves of it.
@@ -76,7 +80,7 @@ def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress)
         behind = [node.name for node in nodes if node.op_type in _ACTIVATIONS and node.input[0] in outputs]
         return _encode(everything, U8S8, [layer, *behind])
 
-    damage = measure_damage(model, layers, round_one, _some(images, _TRIED_ON), progress)
+    damage = measure_damage(model, layers, round_one, tried_on, progress)
     return replace(everything, float_layers=tuple(choose_float_layers(damage, count_operations(model))))
 
 

@@ -20,7 +20,7 @@ from targets.reference import infer_model
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["choose_float_layers", "count_operations", "measure_damage"]
+__all__ = ["FLOAT_SHARE", "NOTICEABLE", "choose_float_layers", "count_operations", "mean_error", "measure_damage"]
 
 FLOAT_SHARE = 0.10
 """At most this share of the network's multiplications stays in float."""
@@ -38,14 +38,17 @@ def measure_damage(
 ) -> dict[str, float]:
     """Mean error of depth over mean depth, on `images`, of `rounding(layer)`: the model with that layer in int8."""
     reference = infer_model(model, images)
-    scale = float(np.mean(np.abs(reference)))  # not a pixel's own depth: a network may give 0 here and there
     damage = {}
     with progress.task("Measuring what each layer loses in int8", len(layers)) as advance:
         for layer in layers:
-            depth = infer_model(rounding(layer), images)
-            damage[layer] = float(np.mean(np.abs(depth - reference))) / scale
+            damage[layer] = mean_error(infer_model(rounding(layer), images), reference)
             advance(1)
     return damage
+
+
+def mean_error(depth: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    """Mean error over mean depth; not pixel by pixel, because a network may give 0 here and there."""
+    return float(np.mean(np.abs(depth - reference)) / max(float(np.mean(np.abs(reference))), 1e-6))
 
 
 def choose_float_layers(damage: Mapping[str, float], operations: Mapping[str, int]) -> list[str]:
