@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +34,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     picture = open_picture(path)
     if picture.mode == "F":
         raise DataError(f"{path} holds floating point values, not a picture", fix="Save it with 8 or 16 bits")
-    picture = ImageOps.exif_transpose(picture)
+    with _damaged_metadata_ignored():
+        picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):  # 16-bit grey; Pillow would clip it at 255 instead of scaling it
         grey = (np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
@@ -47,9 +52,9 @@ def open_picture(path: Path) -> Image.Image:
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes)", fix=_RESTORE)
     try:
-        with warnings.catch_warnings():
+        with _damaged_metadata_ignored():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(path)
+            picture = Image.open(io.BytesIO(path.read_bytes()))
             picture.load()
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(
@@ -57,9 +62,23 @@ def open_picture(path: Path) -> Image.Image:
         ) from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is no picture that can be read", fix="Save it as PNG or JPEG") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises all of these for damaged files
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+    ) as error:  # Pillow's for damaged files
         raise DataError(f"{path} is truncated or damaged ({error})", fix=_RESTORE) from error
     return picture
+
+
+@contextmanager
+def _damaged_metadata_ignored() -> Iterator[None]:
+    """Pillow warns of EXIF data that it cannot read; such a picture is taken as upright."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def list_pictures(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from calibration.files import replacing
 
 __all__ = ["save_depth", "save_png"]
 
-_FARTHEST = 65.535  # metres; what 16 bits of millimetres hold
+_FARTHEST = 65535  # millimetres
 
 
 def save_png(path: Path, rgb: NDArray[np.uint8]) -> None:
@@ -47,9 +47,9 @@ def save_depth(path: Path, depth: NDArray[Any]) -> None:
         return
     if path.suffix.lower() != ".png":
         raise UsageError(f"Depth cannot be saved as {path.suffix or path.name!r}", fix="Choose .png or .npy")
-    metres = np.asarray(depth, np.float64)
-    seen = np.isfinite(metres) & (metres > 0) & (metres <= _FARTHEST)
-    millimetres = np.where(seen, np.maximum(np.where(seen, metres, 1) * 1000, 1), 0).round().astype(np.uint16)
+    stored = np.round(1000 * np.asarray(depth, np.float64))
+    seen = np.isfinite(stored) & (depth > 0) & (stored <= _FARTHEST)
+    millimetres = np.where(seen, stored, 0).clip(seen, _FARTHEST).astype(np.uint16)
     about = PngInfo()
     about.add_text("Unit", "millimetre")
     about.add_text("Invalid", "0")

@@ -122,9 +122,8 @@ def test_bad_predictions_are_counted_and_cost(bad: float) -> None:
 
 
 def test_a_model_that_gives_nothing_but_nan() -> None:
-    result = evaluate(
-        lambda images: np.full((1, 6, 8), np.nan, np.float32), INPUT, frames(), PROTOCOLS["plain"], Quiet()
-    )
+    nothing = np.full((1, 6, 8), np.nan, np.float32)
+    result = evaluate(lambda images: nothing, INPUT, frames(), PROTOCOLS["plain"], Quiet())
     assert result.errors == result.pixels
     json.dumps(result.to_json(), allow_nan=False)
 
