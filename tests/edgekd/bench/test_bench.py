@@ -1,0 +1,183 @@
+"""A bench of real artefacts of a small network, beside artefacts that cannot run here."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from calibration.errors import DataError
+from calibration.progress import Quiet
+from edgekd.bench import BenchResult, BenchSettings, Scoring, bench, bench_table
+from edgekd.evaluate import PROTOCOLS, DepthFrame
+from targets.base import Artefact, BuildOptions
+from targets.input import Framing, InputSpec
+
+INPUT = InputSpec(Framing(16, 24))
+PICTURES = list(np.random.default_rng(0).integers(0, 255, (5, 48, 64, 3), dtype=np.uint8))
+QUICK = BenchSettings(minimum=50, seconds=0)
+
+
+class Reds:
+    """Frames whose depth is what `network` makes of their red, so that a faithful runner is nearly perfect."""
+
+    name, note, digest = "reds", "made for the test", "d"
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> DepthFrame:
+        red = np.full((32, 48), 40 + 60 * index, np.uint8)
+        rgb = np.stack([red, red, red], axis=2)
+        return DepthFrame(rgb, (red / 51).astype(np.float32), "s", f"red {index}")
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
+    """fp32 for onnxruntime: depth is the mean of the channels / 51, by a 1x1 convolution."""
+    pytest.importorskip("onnxruntime", reason="the bench needs one runtime to measure")
+    onnx = pytest.importorskip("onnx")
+    from targets import get_target
+
+    helper, tensor = onnx.helper, onnx.TensorProto
+    weight = np.full((1, 3, 1, 1), 1 / 153, np.float32)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=tensor.FLOAT),
+        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "weight"], ["plane"]),
+        helper.make_node("Squeeze", ["plane", "axes"], ["depth"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "reds",
+        [helper.make_tensor_value_info("image", tensor.UINT8, ["N", 16, 24, 3])],
+        [helper.make_tensor_value_info("depth", tensor.FLOAT, ["N", 16, 24])],
+        [onnx.numpy_helper.from_array(weight, "weight"), onnx.numpy_helper.from_array(np.array([1]), "axes")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, {"edgekd.input": json.dumps(INPUT.to_json())})
+    folder = tmp_path_factory.mktemp("bench")
+    onnx.save(model, folder / "student.onnx")
+    return get_target("onnxruntime").build(
+        folder / "student.onnx", "fp32", None, BuildOptions(), Quiet(), into=folder / "onnxruntime-fp32"
+    )
+
+
+@pytest.fixture(scope="module")
+def result(artefact: Artefact) -> BenchResult:
+    altered = replace(artefact, model="gone.onnx", precision="int8")
+    elsewhere = replace(artefact, target="tensorrt", can_run_here=False, device_command="edgekd bundle")
+    unknown = replace(artefact, target="tensorflow")
+    artefacts = [artefact, altered, elsewhere, unknown]
+    return bench(artefacts, PICTURES, "noise", QUICK, Quiet(), scoring=Scoring(Reds(), PROTOCOLS["plain"]))
+
+
+def test_every_artefact_is_a_row(result: BenchResult) -> None:
+    names = [row.name for row in result.rows]
+    assert names == ["onnxruntime-fp32", "onnxruntime-int8", "tensorrt-fp32", "tensorflow-fp32"]
+    assert [row.latency is None for row in result.rows] == [False, True, True, True]
+    assert result.rows[0].reason is None
+    assert "gone.onnx" in (result.rows[1].reason or "")
+    assert result.rows[2].fix == "edgekd bundle"
+    assert "tensorflow" in (result.rows[3].reason or "")
+
+
+def test_what_was_measured(result: BenchResult, artefact: Artefact) -> None:
+    row = result.rows[0]
+    assert row.latency is not None and row.evaluation is not None and row.grade is not None
+    assert row.latency.samples >= 50 and row.latency.settings["threads"] == "1"
+    assert row.latency.camera == "48x64"
+    assert row.size == sum(path.stat().st_size for path in artefact.folder.glob("*.onnx"))
+    assert row.evaluation.means["raw"]["absrel"] < 1e-5
+    assert row.evaluation.protocol == "plain"
+
+
+def test_json_round_trip(result: BenchResult, tmp_path: Path) -> None:
+    result.write(tmp_path / "bench" / "here.json")
+    assert BenchResult.read(tmp_path / "bench" / "here.json") == result
+    json.dumps(result.to_json(), allow_nan=False)
+
+
+def test_another_schema_and_damage_are_refused(result: BenchResult, tmp_path: Path) -> None:
+    value = result.to_json()
+    with pytest.raises(DataError, match="schema 99"):
+        BenchResult.from_json({**value, "schema": 99})
+    del value["rows"][0]["size"]
+    with pytest.raises(DataError, match="size"):
+        BenchResult.from_json(value)
+    with pytest.raises(DataError, match="schema None"):
+        BenchResult.from_json([])  # type: ignore[arg-type]
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(DataError, match=r"x\.json"):
+        BenchResult.read(tmp_path / "x.json")
+
+
+def test_an_error_of_the_runtime_itself_is_a_row(artefact: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
+    from targets import onnxruntime
+
+    def fail(self: object, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        raise RuntimeError("CUDA error 700\nat line 3")
+
+    monkeypatch.setattr(onnxruntime.OnnxRuntimeRunner, "infer", fail)
+    row = bench([artefact], PICTURES, "noise", QUICK, Quiet()).rows[0]
+    assert row.reason == "RuntimeError: CUDA error 700" and row.fix
+
+
+def test_pictures_of_the_networks_size_are_not_framed_again(artefact: Artefact) -> None:
+    framed = [INPUT.framing.image(picture) for picture in PICTURES]
+    assert bench([artefact], framed, "noise", QUICK, Quiet()).rows[0].reason is None
+
+
+def test_nothing_to_measure(artefact: Artefact) -> None:
+    with pytest.raises(DataError, match="no artefacts"):
+        bench([], PICTURES, "noise", QUICK, Quiet())
+    with pytest.raises(DataError, match="no pictures"):
+        bench([artefact], [], "noise", QUICK, Quiet())
+    with pytest.raises(DataError, match="0 threads"):
+        BenchSettings(threads=0)
+
+
+def printed(result: BenchResult, width: int) -> str:
+    from rich.console import Console
+
+    stream = io.StringIO()
+    Console(file=stream, width=width).print(bench_table(result, width=width))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [200, 100, 80, 60])
+def test_table_fits_and_keeps_what_matters(result: BenchResult, width: int) -> None:
+    text = printed(result, width)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert "\x1b" not in text  # no colour codes in a pipe
+    for row in result.rows:
+        assert any(line.strip().startswith(row.name) for line in lines)
+    for word in ("p50 ms", "grade", "plain", "AbsRel", "onnxruntime-fp32"):
+        assert word in text
+    unwrapped = "".join(text.split())
+    assert "edgekdbundle" in unwrapped and "gone.onnx" in unwrapped
+    assert ("Left out" in text) == (width < 150)
+
+
+def test_best_values_are_starred_and_protocols_never_share_a_column(result: BenchResult) -> None:
+    row = result.rows[0]
+    assert row.latency is not None and row.evaluation is not None
+    worse = {**row.evaluation.means, "raw": {**row.evaluation.means["raw"], "delta1": 0.5, "absrel": 0.25}}
+    slow = replace(row, name="slow", latency=replace(row.latency, p50=99.0))
+    slow = replace(slow, evaluation=replace(row.evaluation, means=worse))
+    text = printed(replace(result, rows=(row, slow)), 200)
+    first, second = (next(line for line in text.splitlines() if name in line) for name in ("onnxruntime", "slow"))
+    assert f"{row.latency.p50:.2f}*" in first and "99.00 " in second
+    assert "1.000*" in first and "0.500 " in second and "0.250 " in second
+    other = replace(slow, evaluation=replace(slow.evaluation, protocol="scannet"))  # type: ignore[type-var]
+    text = printed(replace(result, rows=(row, other)), 200)
+    heading = next(line for line in text.splitlines() if "plain" in line and "scannet" in line)
+    assert heading.count("plain") == heading.count("scannet") == 4
+    first, second = (next(line for line in text.splitlines() if name in line) for name in ("onnxruntime", "slow"))
+    assert first.split()[-4:] == ["-"] * 4 and "0.500" in second
