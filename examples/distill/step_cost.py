@@ -1,8 +1,9 @@
 """What mixing and transformation add to a distillation step: the full step over the plain one, alternating.
 
-    python examples/distill/step_cost.py [--teacher rooms] [--student mobile-m] [--batch 16] [--steps 20] [--device auto]
+    python examples/distill/step_cost.py [--teacher rooms] [--student mobile-m] [--batch 16] [--steps 20]
 
-Prints the median of each and their ratio. The pictures are noise with block-shaped ids: the cost does not depend on them.
+Prints the median of each and their ratio. The pictures are noise with block-shaped ids: the cost does not depend on
+them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,196 @@
+"""The whole path on the built-in teacher: distil, export, check, bench, and what mixing and transformation brought."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from calibration.errors import UsageError
+from calibration.files import write_json
+from calibration.progress import Progress
+from edgekd.bench import BenchResult, BenchSettings, Scoring
+from edgekd.distill.settings import DistillSettings
+from edgekd.evaluate.datasets import open_dataset
+from edgekd.evaluate.datasets.frame import DepthDataset
+from edgekd.evaluate.metrics import score
+from edgekd.evaluate.protocols import PROTOCOLS
+from edgekd.models.fetch import cache_folder
+from edgekd.models.students import DEFAULT_STUDENT, build_student
+from edgekd.models.teachers import load_teacher
+from edgekd.models.weights import fill, load_weights
+from edgekd.pictures import preview_strip, save_png
+from edgekd.run import RUNS, Run
+from edgekd.run.lock import locked
+from edgekd.simulate.rooms import RENDERER, RoomSettings
+from edgekd.simulate.store import write_set
+from edgekd.steps.bench import bench_run
+from edgekd.steps.check import CheckResult, check_run
+from edgekd.steps.distill import DistillRequest, distill_run
+from edgekd.steps.export import ExportResult, ExportSettings, export_run
+from edgekd.steps.images import ImagesSpec
+from edgekd.steps.training import run_depth
+from targets.input import InputSpec
+
+__all__ = ["Accuracy", "DemoResult", "DemoSettings", "demo"]
+
+_TEACHER = "rooms"
+_HELD_OUT_SEED = 303  # neither the seed the teacher was trained on nor the one it was tested on
+_SHOWN = 5
+_COMMAND = "edgekd demo --out {run}"
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """How much of everything; the defaults take at most ten minutes on two cores."""
+
+    out: Path = field(default_factory=lambda: RUNS / "demo")
+    images: int = 640
+    steps: int = 600
+    batch: int = 8
+    held_out: int = 48  # photographed-domain rooms for measuring
+    seed: int = 0
+    threads: int = 1
+    device: str = "auto"
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.held_out < 1:
+            raise UsageError(f"A demo with {self.held_out} held-out pictures measures nothing", fix="Give at least 1")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """One network in float32 on the held-out pictures: means over images, no alignment."""
+
+    name: str
+    absrel: float  # against the true depth
+    delta1: float
+    agreement: float | None  # delta1 against the teacher; None for the teacher itself
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """All that the demo showed."""
+
+    run: Run
+    exported: ExportResult
+    checked: CheckResult
+    bench: BenchResult
+    accuracy: tuple[Accuracy, ...]  # teacher, student without mixing and transformation, student
+    pictures: tuple[Path, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "run": str(self.run.folder),
+            "seconds": round(self.seconds, 1),
+            "accuracy": [asdict(row) for row in self.accuracy],
+            "check": self.checked.to_json(),
+            "bench": self.bench.to_json(),
+            "pictures": [str(path) for path in self.pictures],
+        }
+
+
+def demo(settings: DemoSettings, progress: Progress) -> DemoResult:
+    """Run the demo; what an earlier, interrupted demo finished is not done again. Raises what its steps raise."""
+    begun = time.monotonic()
+    progress.note(
+        "The teacher is `rooms`, built in: trained on simulated rooms of another look, which stand in for somebody's"
+        " photographs. Nothing here is an accuracy on real pictures."
+    )
+    full = DistillSettings(
+        steps=settings.steps,
+        batch=settings.batch,
+        seed=settings.seed,
+        preview_every=max(1, settings.steps // 4),
+    )
+    run = _distilled(settings, full, settings.out, progress)
+    progress.note("The same student on the same images and steps without mixing and transformation, to compare with")
+    plain = replace(full, mixing=None, transform=None)
+    plain_run = _distilled(settings, plain, settings.out.with_name(f"{settings.out.name}-plain"), progress)
+
+    exported = export_run(run, ExportSettings(force=settings.force), progress)
+    checked = check_run(run, (), progress)
+    data = _held_out(settings.held_out, progress)
+    timing = BenchSettings(threads=settings.threads, seconds=3.0)
+    benched, _ = bench_run(run, (), timing, progress, scoring=Scoring(data, PROTOCOLS["plain"]))
+    accuracy, picture = _compare(run, plain_run, data, progress)
+    strips = sorted((run.folder / "previews").glob("[0-9]*.png"))[-1:]
+    return DemoResult(run, exported, checked, benched, accuracy, (*strips, picture), time.monotonic() - begun)
+
+
+def _distilled(settings: DemoSettings, distillation: DistillSettings, out: Path, progress: Progress) -> Run:
+    images = ImagesSpec(count=settings.images, seed=settings.seed)
+    request = DistillRequest(
+        teacher=_TEACHER,
+        images=images,
+        settings=distillation,
+        device=settings.device,
+        out=out,
+        force=settings.force,
+        command=_COMMAND,
+    )
+    return distill_run(request, progress)
+
+
+def _held_out(count: int, progress: Progress) -> DepthDataset:
+    """Rooms of the photographed look with their depth, rendered once and kept in the cache."""
+    folder = cache_folder() / "simulated" / f"held-out-{RENDERER}-{_HELD_OUT_SEED}-{count}"
+    look = RoomSettings(look="photographed")
+    with locked(folder, progress):
+        workers = os.cpu_count() or 1
+        write_set(folder, look, seed=_HELD_OUT_SEED, count=count, workers=workers, keep_depth=True, progress=progress)
+    return open_dataset(str(folder))
+
+
+def _compare(run: Run, plain_run: Run, data: DepthDataset, progress: Progress) -> tuple[tuple[Accuracy, ...], Path]:
+    """Teacher, plain student and student in float32 on the held-out rooms, and a strip of the first of them."""
+    teacher = load_teacher(_TEACHER)
+    spec = teacher.input
+    frames = [data[index] for index in range(len(data))]
+    pictures = np.stack([spec.framing.image(frame.rgb) for frame in frames])
+    truth = np.stack([spec.framing.nearest(frame.depth) for frame in frames])
+    networks = {
+        "teacher": teacher.module,
+        "student, plain distillation": _student(plain_run, spec),
+        "student, mixed and transformed": _student(run, spec),
+    }
+    depths: dict[str, NDArray[np.float32]] = {}
+    with progress.task("Comparing with plain distillation", total=len(networks)) as advance:
+        for name, network in networks.items():
+            depths[name] = run_depth(network, spec, pictures)
+            advance(1)
+    rows = tuple(_accuracy(name, depth, truth, depths["teacher"]) for name, depth in depths.items())
+    path = run.folder / "previews" / "held-out.png"
+    shown = slice(0, len(frames), max(1, len(frames) // _SHOWN))
+    panels = {name: depth[shown][:_SHOWN] for name, depth in {"true depth": truth, **depths}.items()}
+    with run.lock(progress), run.step("demo", inputs={"data": data.digest}, asked={}, command=_COMMAND) as made:
+        save_png(path, preview_strip({"held out": pictures[shown][:_SHOWN]}, panels))
+        write_json(run.folder / "demo.json", [asdict(row) for row in rows])
+        made.add(path, run.folder / "demo.json")
+    return rows, path
+
+
+def _accuracy(
+    name: str, depth: NDArray[np.float32], truth: NDArray[np.float32], teacher: NDArray[np.float32]
+) -> Accuracy:
+    scores = [score(predicted, true) for predicted, true in zip(depth, truth, strict=True)]
+    agreement = None
+    if depth is not teacher:
+        agreement = float(np.mean([score(p, t)["delta1"] for p, t in zip(depth, teacher, strict=True)]))
+    absrel, delta1 = (float(np.mean([row[metric] for row in scores])) for metric in ("absrel", "delta1"))
+    return Accuracy(name, absrel, delta1, agreement)
+
+
+def _student(run: Run, spec: InputSpec) -> nn.Module:
+    path = run.folder / "student.safetensors"
+    student = build_student(DEFAULT_STUDENT, spec)
+    fill(student, load_weights(path).tensors, str(path), architecture=DEFAULT_STUDENT)
+    return student.eval()
