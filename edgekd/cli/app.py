@@ -1,0 +1,140 @@
+"""Wires the verbs into one program and turns every ending into one line and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from calibration.errors import DiskFullError, EdgekdError
+from edgekd.cli import bench, calibrate, check, demo, distill, doctor, export, predict, simulate
+from edgekd.cli.console import console
+
+__all__ = ["app", "main", "run"]
+
+_INTERRUPTED = 130  # 128 + SIGINT
+_PACKAGES = ("edgekd", "targets", "calibration")
+_VERBS = (demo, distill, calibrate, export, bench, check, predict, simulate, doctor)
+
+
+class _InterruptedByUserError(Exception):
+    """Ctrl-C, as an error that typer passes on instead of answering itself."""
+
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _InterruptedByUserError from error
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)  # in the order of use, not of the alphabet
+
+
+app = typer.Typer(
+    name="edgekd",
+    cls=_Group,
+    add_completion=False,
+    rich_markup_mode=None,  # its panels fold the help to ribbons in 80 columns, and take 0.1 s
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        console.say(f"edgekd {version('edgekd')}")
+        raise typer.Exit
+
+
+@app.callback()
+def edgekd(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """From the weights of a depth network to a small quantised student on the device, without any data."""
+
+
+for _module in _VERBS:
+    _name = _module.__name__.rpartition(".")[2]
+    app.command(_name)(getattr(_module, _name))
+
+
+def main() -> None:
+    """The program `edgekd`."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code: 0 done, 1 failed, 2 wrong usage, 3 a runtime is missing, 4 over
+    the accuracy budget, 130 interrupted."""
+    try:
+        code = typer.main.get_command(app).main(
+            args=list(arguments) or ["--help"], prog_name="edgekd", standalone_mode=False
+        )
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except EdgekdError as error:
+        console.error(error)
+        return error.exit_code
+    except (_InterruptedByUserError, KeyboardInterrupt):
+        console.failure(
+            "Interrupted. What was finished is kept, and the same command goes on from there: "
+            f"edgekd {shlex.join(arguments)}"
+        )
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has left; without this Python complains when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    # The classes of typer's usage errors moved between its versions; what they can do did not.
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "edgekd"
+        console.failure(f"{error.format_message().rstrip('.?')}. See {command} --help.")
+        return int(error.exit_code)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" while writing {error.filename}" if error.filename else ""
+        full = DiskFullError(f"The disk is full{where}", fix="Free some space and run the same command again")
+        console.error(full)
+        return full.exit_code
+    if os.environ.get("EDGEKD_DEBUG"):
+        traceback.print_exception(error)
+    hint = "" if os.environ.get("EDGEKD_DEBUG") else "; EDGEKD_DEBUG=1 shows the traceback"
+    console.failure(f"This is a bug in edgekd{hint}. {type(error).__name__}: {error} ({_place(error.__traceback__)})")
+    return 1
+
+
+def _place(trace: TracebackType | None) -> str:
+    """file:line of the last frame in our own packages, and of the last frame of all where that is another."""
+    frames = traceback.extract_tb(trace)
+    root = Path(__file__).resolve().parents[2]
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(root)]
+    ours = [frame for frame in ours if Path(frame.filename).relative_to(root).parts[0] in _PACKAGES]
+    shown = [Path(frame.filename).relative_to(root) for frame in ours[-1:]]
+    places = [f"{path}:{frame.lineno}" for path, frame in zip(shown, ours[-1:], strict=True)]
+    if frames and (not ours or frames[-1] is not ours[-1]):
+        places.append(f"{Path(frames[-1].filename).name}:{frames[-1].lineno}")
+    return ", in ".join(places)

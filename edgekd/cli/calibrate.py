@@ -1,0 +1,58 @@
+"""`edgekd calibrate`: the teacher itself to the device, quantised without its data."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgekd.cli.console import console
+from edgekd.cli.options import Architecture, Device, Force, Images, Json, Out, Seed, TeacherSpec, again
+from edgekd.cli.runs import show_made
+
+__all__ = ["calibrate"]
+
+
+def calibrate(
+    teacher: TeacherSpec = None,
+    architecture: Architecture = None,
+    images: Images = "600",
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of the transformation.")] = 300,
+    transformation: Annotated[
+        bool, typer.Option("--transformation/--no-transformation", help="Fit images to the teacher's statistics.")
+    ] = True,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Out = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Take the teacher itself to the device: no student.
+
+    It is exported, and gets simulated images to be calibrated on when it is quantised.
+    """
+    from calibration.errors import UsageError
+    from edgekd.steps.requirements import require_training
+
+    if teacher is None:
+        raise UsageError("Calibrating needs a teacher", fix="Give --teacher; `rooms` is the built-in one")
+    require_training()
+    from edgekd.distill.settings import DistillSettings, TransformSettings
+    from edgekd.steps.calibrate import CalibrateRequest, calibrate_run
+    from edgekd.steps.images import parse_images
+
+    request = CalibrateRequest(
+        teacher=teacher,
+        architecture=architecture,
+        images=parse_images(images, seed),
+        settings=DistillSettings(
+            steps=steps, seed=seed, mixing=None, transform=TransformSettings() if transformation else None
+        ),
+        device=device,
+        out=out,
+        force=force,
+        command=again("calibrate"),
+    )
+    run = calibrate_run(request, console)
+    show_made(run, ("calibrate", "calibration", "onnx"))
+    console.next_command(f"edgekd export {run.folder}")

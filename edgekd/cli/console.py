@@ -1,0 +1,75 @@
+"""The one place that prints: data on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from calibration.errors import EdgekdError
+from calibration.progress import Advance
+from edgekd.cli.bars import Bars, Lines
+from edgekd.cli.tables import Table, render, width
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["Console", "console"]
+
+
+class Console:
+    """What a verb shows. It is a `calibration.progress.Progress`: bars on a terminal, occasional lines elsewhere."""
+
+    def __init__(self) -> None:
+        self.json = False
+        self._tasks: Bars | Lines | None = None
+
+    @property
+    def width(self) -> int:
+        """Columns that a table on standard output may have."""
+        return width(sys.stdout)
+
+    def say(self, text: str) -> None:
+        """One line of data on standard output."""
+        print(text, flush=True)  # noqa: T201
+
+    def result(self, value: Any, *shown: Table | RenderableType) -> None:
+        """The outcome of a verb, on standard output: `value` as JSON with --json, else what is shown to people."""
+        if self.json:
+            self.say(json.dumps(value, indent=2, allow_nan=False))
+            return
+        self.say("\n\n".join(render(part, sys.stdout) for part in shown))
+
+    def note(self, text: str) -> None:
+        """One line that stays on the screen above the bars."""
+        self._show().print(text)
+
+    def next_command(self, command: str) -> None:
+        """The last line of a verb: what to try next."""
+        self._show().print(f"Next: {command}", style="bold")
+
+    def error(self, error: EdgekdError) -> None:
+        """A known error, as one line."""
+        self.failure(str(error))
+
+    def failure(self, text: str) -> None:
+        """One line that says why the command failed."""
+        self._show().print(f"Error: {' '.join(text.split())}", style="red")
+
+    @contextlib.contextmanager
+    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
+        """A bar for `total` units of work, or a timer for work of unknown length."""
+        with self._show().task(label, total) as advance:
+            yield advance
+
+    def _show(self) -> Bars | Lines:
+        if self._tasks is None:
+            self._tasks = Bars() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
+        return self._tasks
+
+
+console = Console()
+"""The command line's own; a library caller passes a Progress of its choice instead."""

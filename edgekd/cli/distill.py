@@ -1,0 +1,71 @@
+"""`edgekd distill`: a student from a teacher's weights, without data."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgekd.cli.console import console
+from edgekd.cli.options import Architecture, Device, Force, Images, Json, Out, Seed, TeacherSpec, again
+from edgekd.cli.runs import show_made
+
+__all__ = ["distill"]
+
+
+def distill(
+    teacher: TeacherSpec = None,
+    architecture: Architecture = None,
+    student: Annotated[
+        str | None, typer.Option(metavar="NAME", help="mobile-s, mobile-m or mobile-l.  [default: mobile-m]")
+    ] = None,
+    images: Images = "2000",
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of the student.")] = 2000,
+    batch: Annotated[int, typer.Option(min=2, metavar="N", help="Images a step.")] = 16,
+    learning_rate: Annotated[float, typer.Option(min=0.0, metavar="RATE", help="Of the student.")] = 3e-3,
+    mixing: Annotated[bool, typer.Option("--mixing/--no-mixing", help="Paste objects of other images in.")] = True,
+    transformation: Annotated[
+        bool, typer.Option("--transformation/--no-transformation", help="Fit images to the teacher's statistics.")
+    ] = True,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Out = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Distil a small student from a depth teacher.
+
+    Simulated images are all it needs; an interrupted distillation goes on when the same command is
+    run again.
+    """
+    from edgekd.steps.requirements import require_training
+
+    require_training()
+    from edgekd.distill.settings import DistillSettings, MixingSettings, TransformSettings
+    from edgekd.models.students import DEFAULT_STUDENT
+    from edgekd.steps.distill import DistillRequest, distill_run
+    from edgekd.steps.images import parse_images
+
+    if teacher is None:
+        console.note("No --teacher was given: taking `rooms`, the built-in one. It stands in for yours")
+    request = DistillRequest(
+        teacher=teacher or "rooms",
+        architecture=architecture,
+        student=student or DEFAULT_STUDENT,
+        images=parse_images(images, seed),
+        settings=DistillSettings(
+            steps=steps,
+            batch=batch,
+            learning_rate=learning_rate,
+            seed=seed,
+            mixing=MixingSettings() if mixing else None,
+            transform=TransformSettings() if transformation else None,
+        ),
+        device=device,
+        out=out,
+        force=force,
+        command=again("distill"),
+    )
+    run = distill_run(request, console)
+    show_made(run, ("distill", "calibration", "onnx"))
+    console.next_command(f"edgekd export {run.folder}")

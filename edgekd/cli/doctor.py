@@ -1,0 +1,67 @@
+"""`edgekd doctor`: what this machine can do, and what would mend the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgekd.cli.console import console
+from edgekd.cli.options import Json
+from edgekd.cli.tables import Table, size_text
+
+if TYPE_CHECKING:
+    from edgekd.steps.doctor import Examination
+    from targets.base import Status
+
+__all__ = ["doctor"]
+
+
+def doctor(json: Json = False) -> None:
+    """Show what this machine can do, and what mends the rest."""
+    from edgekd.steps.doctor import examine
+
+    found = examine(console)
+    console.result(found.to_json(), _machine(found), _targets(found), *_mending(found))
+    trains = not found.extras[0].missing
+    console.next_command("edgekd demo" if trains else "edgekd bench RUN")
+
+
+def _machine(found: Examination) -> Table:
+    rows = [
+        ("edgekd", f"{found.edgekd}, Python {found.python}"),
+        ("system", found.system),
+        ("cores", str(found.cores)),
+        ("memory", "unknown" if found.memory is None else size_text(found.memory)),
+        ("torch", found.torch),
+    ]
+    for space in found.spaces:
+        free = "unknown" if space.free is None else f"{size_text(space.free)} free"
+        rows.append((space.what, f"{space.path}, {free}"))
+    return Table(("machine", ""), rows)
+
+
+def _targets(found: Examination) -> Table:
+    rows = [
+        (
+            name,
+            _can(status),
+            status.version or "-",
+            ", ".join(status.precisions) or "-",
+            ", ".join(status.devices) or "-",
+        )
+        for name, status in found.targets.items()
+    ]
+    return Table(("target", "can", "version", "precisions", "devices"), rows)
+
+
+def _can(status: Status) -> str:
+    can = [word for word, able in (("build", status.can_build), ("run", status.can_run)) if able]
+    return " and ".join(can) or "nothing"
+
+
+def _mending(found: Examination) -> list[Table]:
+    """Reasons are sentences: each goes over its remedy, not beside it, so that both have room."""
+    ailments = [(name, status.missing, status.fix) for name, status in found.targets.items() if status.missing]
+    extras = [extra for extra in found.extras if extra.missing]
+    ailments += [(extra.name, f"Missing: {', '.join(extra.missing)}", extra.fix) for extra in extras]
+    rows = [(name, f"{what}\n> {fix or 'no remedy is known'}") for name, what, fix in ailments]
+    return [Table(("to mend", "what is wrong, and what mends it"), rows)] if rows else []

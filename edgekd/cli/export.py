@@ -1,0 +1,78 @@
+"""`edgekd export`: artefacts for the runtimes of a device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgekd.cli.console import console
+from edgekd.cli.options import Force, Json, Precisions, RunName, Targets
+from edgekd.cli.tables import Table, figure, size_text
+
+if TYPE_CHECKING:
+    from edgekd.steps.export import Exported, ExportResult
+
+__all__ = ["export"]
+
+
+def export(
+    run: RunName = None,
+    target: Targets = None,
+    precision: Precisions = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The runtime's device, such as cpu or cuda.")
+    ] = None,
+    max_drift: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Budget for the mean relative depth error against fp32, such as 0.02."),
+    ] = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Build artefacts for the runtimes of a device.
+
+    By default fp32 and int8 for every target that can build here; what cannot is said.
+    """
+    from edgekd.run import find_run
+    from edgekd.steps.export import ExportSettings, export_run
+
+    settings = ExportSettings(tuple(target or ()), tuple(precision or ()), device, max_drift, force)
+    found = find_run(run, console)
+    result = export_run(found, settings, console)
+    console.result(_json(result), _table(result))
+    result.raise_failures(settings)
+    console.next_command(f"edgekd bench {found.folder}")
+
+
+def _table(result: ExportResult) -> Table:
+    headings = ("artefact", "size", "drift", "within 5 %", "within 1 %", "scale", "")
+    drift_on = next((e.artefact.drift_on for e in result.exported if e.artefact.drift_on), None)
+    caption = f"drift: mean relative depth error against fp32, on {drift_on}" if drift_on else ""
+    return Table(headings, [_row(exported) for exported in result.exported], right=(1, 2, 3, 4, 5), caption=caption)
+
+
+def _row(exported: Exported) -> tuple[str, ...]:
+    artefact = exported.artefact
+    figures = [figure(artefact.drift.get(name)) for name in ("abs_rel", "within_5", "within_1", "scale_ratio")]
+    remarks = ["built" if exported.fresh else "up to date"]
+    if exported.over_budget:
+        remarks.append("OVER BUDGET")
+    if artefact.device_command:
+        remarks.append(f"on the device: {artefact.device_command}")
+    return (artefact.name, size_text(exported.size), *figures, "; ".join(remarks))
+
+
+def _json(result: ExportResult) -> dict[str, Any]:
+    exported = [
+        {
+            **exported.artefact.to_json(),
+            "folder": str(exported.artefact.folder),
+            "size": exported.size,
+            "fresh": exported.fresh,
+            "over_budget": exported.over_budget,
+        }
+        for exported in result.exported
+    ]
+    left_out = [{"name": left.name, "reason": left.reason, "fix": left.fix} for left in result.left_out]
+    return {"exported": exported, "left_out": left_out}

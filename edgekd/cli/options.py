@@ -1,0 +1,84 @@
+"""Options that several verbs share, so that each is called and explained alike everywhere."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekd.cli.console import console
+
+__all__ = [
+    "Architecture",
+    "Device",
+    "Force",
+    "Images",
+    "Json",
+    "Out",
+    "Precisions",
+    "RunName",
+    "Seed",
+    "Targets",
+    "TeacherSpec",
+    "Threads",
+    "again",
+]
+
+
+def _switch_json(wanted: bool) -> bool:
+    console.json = wanted
+    return wanted
+
+
+RunName = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A run: its folder or its name under runs/. The newest when left out."),
+]
+TeacherSpec = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher",
+        metavar="SPEC",
+        help="rooms, fastdepth, a .onnx, a .pt or .safetensors with --architecture, or package.module:factory.",
+    ),
+]
+Architecture = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The network that a weights file belongs to."),
+]
+Images = Annotated[
+    str,
+    typer.Option(metavar="SPEC", help="How many rooms to simulate, or the folder of a set of `edgekd simulate`."),
+]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Where to train: auto, cpu, cuda or cuda:N.")]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", metavar="NAME", help="onnxruntime, openvino, tensorrt, ...; repeat it for several."),
+]
+Precisions = Annotated[
+    list[str] | None, typer.Option("--precision", metavar="NAME", help="fp32, fp16 or int8; repeat it for several.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", callback=_switch_json, help="Print the outcome as JSON, and nothing else, on stdout.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Do it again even where nothing has changed.")]
+Seed = Annotated[
+    int, typer.Option(min=0, metavar="N", help="The same seed gives the same pictures, weights and batches.")
+]
+Threads = Annotated[int, typer.Option(min=1, max=256, metavar="N", help="CPU threads of the runtime.")]
+Out = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the run is made.", show_default=False)]
+
+
+def again(verb: str) -> str:
+    """The command line of this process with {run} in place of its folder, for run.json: it makes the run anew."""
+    words = iter(sys.argv[2:])
+    kept = []
+    for word in words:
+        if word == "--out":
+            next(words, None)
+        elif not word.startswith("--out=") and word not in ("--force", "--json"):
+            kept.append(word)
+    return shlex.join(["edgekd", verb, *kept]) + " --out {run}"

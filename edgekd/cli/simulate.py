@@ -1,0 +1,64 @@
+"""`edgekd simulate`: simulated rooms, to look at or to distil from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgekd.cli.console import console
+from edgekd.cli.options import Json, Seed
+from edgekd.cli.tables import Table
+
+__all__ = ["simulate"]
+
+_PREVIEWED = 8
+
+
+def simulate(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the set goes.")] = Path("simulated"),
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures to render.")] = 200,
+    look: Annotated[str, typer.Option(metavar="NAME", help="simulated or photographed.")] = "simulated",
+    seed: Seed = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes that render.  [default: one a core]")
+    ] = None,
+    keep_depth: Annotated[bool, typer.Option("--keep-depth", help="Keep depth beside picture and ids.")] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help=f"Write the first {_PREVIEWED} as <out>.preview.png.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Render a set of simulated rooms.
+
+    An interrupted one goes on when the same command is run again.
+    """
+    from edgekd.run import locked
+    from edgekd.simulate.rooms import RoomSettings
+    from edgekd.simulate.store import write_set
+    from edgekd.steps.images import usable_cores
+
+    settings = RoomSettings(look=look)
+    with locked(out, console):
+        made = write_set(
+            out,
+            settings,
+            seed=seed,
+            count=count,
+            workers=workers or usable_cores(),
+            keep_depth=keep_depth,
+            progress=console,
+        )
+    value: dict[str, Any] = {"folder": str(out), "count": len(made), "digest": made.digest, "preview": None}
+    rows = [("folder", str(out)), ("pictures", str(len(made))), ("digest", made.digest)]
+    if preview:
+        from edgekd.pictures import save_png
+        from edgekd.simulate.preview import contact_sheet
+
+        sheet = out.with_name(f"{out.name}.preview.png")
+        save_png(sheet, contact_sheet([made[index] for index in range(min(len(made), _PREVIEWED))], 2))
+        value["preview"] = str(sheet)
+        rows.append(("preview", str(sheet)))
+    console.result(value, Table(("simulated rooms", ""), rows))
+    console.next_command(f"edgekd distill --images {out}")

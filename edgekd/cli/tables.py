@@ -1,0 +1,79 @@
+"""Tables for people: as wide as the terminal at most, and never cut where nobody reads them (a file, a pipe)."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["Table", "figure", "render", "size_text", "width"]
+
+_UNCUT = 400  # columns of a file
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings; `right` are the columns of figures, by their number."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    right: Sequence[int] = ()
+    title: str = ""
+    caption: str = ""
+
+
+def width(stream: TextIO) -> int:
+    """Columns that a table on this stream may have."""
+    if not stream.isatty():
+        return _UNCUT
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def render(shown: Table | RenderableType, stream: TextIO) -> str:
+    """A table, or anything that rich can show, as text for this stream."""
+    from rich.console import Console
+
+    buffer = io.StringIO()
+    terminal = stream.isatty()
+    console = Console(file=buffer, force_terminal=terminal, width=width(stream), highlight=False)
+    console.print(_rich(shown) if isinstance(shown, Table) else shown)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().strip("\n").splitlines())
+
+
+def _rich(table: Table) -> RenderableType:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = RichTable(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title=Text(table.title, style="bold") if table.title else None,
+        caption=Text(table.caption) if table.caption else None,
+        title_justify="left",
+        caption_justify="left",
+    )
+    for number, heading in enumerate(table.headings):
+        figures = number in table.right
+        shown.add_column(Text(heading), justify="right" if figures else "left", no_wrap=figures, overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(Text(cell) for cell in row))
+    return shown
+
+
+def figure(value: float | None) -> str:
+    """A figure with three decimals, or a dash."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def size_text(size: int) -> str:
+    """Bytes in the unit that fits: kB, MB or GB (powers of ten)."""
+    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
+        if size >= 10**power:
+            return f"{size / 10**power:.1f} {unit}"
+    return f"{size} B"

@@ -1,0 +1,10 @@
+"""The run folder: what was asked, what came of it, what was made from what, and who is writing it. See README.md."""
+
+from __future__ import annotations
+
+from edgekd.run.find import RUNS, find_run
+from edgekd.run.folder import Run
+from edgekd.run.lock import locked
+from edgekd.run.manifest import TeacherRecord
+
+__all__ = ["RUNS", "Run", "TeacherRecord", "find_run", "locked"]

@@ -1,0 +1,120 @@
+"""run.json: plain data about a run, read strictly and written whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from calibration.errors import RunError
+from calibration.files import read_json, write_json
+
+__all__ = ["FORMAT", "NAME", "FileRecord", "Manifest", "StepRecord", "TeacherRecord", "differences", "now", "plain"]
+
+FORMAT = 1
+"""Version of run.json; a reader refuses any other."""
+
+NAME = "run.json"
+
+_NEW = "Start a new run with another --out"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file as it was when its step finished."""
+
+    sha256: str
+    size: int  # bytes
+
+
+@dataclass(frozen=True)
+class TeacherRecord:
+    """Where the depth comes from."""
+
+    name: str
+    spec: str  # as it was asked for
+    digest: str
+    source: str  # one line for people
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step: `inputs` by name to digest, `outputs` by path inside the run; unfinished while `finished` is None."""
+
+    asked: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    command: str  # makes the step's outputs anew; {run} stands for the run's folder
+    started: str
+    versions: Mapping[str, str]
+    outputs: Mapping[str, FileRecord] = field(default_factory=dict)
+    finished: str | None = None
+    seconds: float | None = None  # of the last stretch, when the step was interrupted
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything in run.json."""
+
+    created: str
+    edgekd: str
+    teacher: TeacherRecord | None = None
+    steps: Mapping[str, StepRecord] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write run.json, whole or not at all."""
+        write_json(folder / NAME, {"format": FORMAT, **asdict(self)})
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read run.json. Raises FileError or RunError when it is missing, truncated or of another format."""
+        path = folder / NAME
+        value = read_json(path)
+        found = value.get("format") if isinstance(value, dict) else None
+        if found != FORMAT:
+            raise RunError(f"{path} has format {found}, this version of edgekd reads {FORMAT}", fix=_NEW)
+        try:
+            teacher = value["teacher"]
+            return cls(
+                created=str(value["created"]),
+                edgekd=str(value["edgekd"]),
+                teacher=None if teacher is None else TeacherRecord(**teacher),
+                steps={str(name): _step(step) for name, step in value["steps"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(f"{path} lacks a field ({error!r})", fix=_NEW) from error
+
+
+def plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The value as JSON would give it back, so that what was asked can be compared with what was recorded."""
+    return dict(json.loads(json.dumps(dict(value), allow_nan=False)))
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """One phrase for each entry that differs, such as `steps 2000 instead of 500` (recorded, then asked)."""
+    found: list[str] = []
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            found.append(f"{prefix}{name} {_word(old)} instead of {_word(new)}")
+    return found
+
+
+def now() -> str:
+    """UTC, in ISO 8601 with microseconds: sorts as text."""
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+
+
+def _step(value: Mapping[str, Any]) -> StepRecord:
+    outputs = {str(path): FileRecord(**record) for path, record in value["outputs"].items()}
+    return StepRecord(**{**value, "outputs": outputs})
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "off"
+    return "on" if isinstance(value, Mapping) else str(value)

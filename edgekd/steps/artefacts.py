@@ -1,0 +1,98 @@
+"""What a run holds for the device: its fp32 model, its calibration set and its artefacts, verified before use."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from calibration.errors import ArtefactError, RunError, UnknownNameError
+from calibration.images import CalibrationSet
+from edgekd.run import Run
+from targets import TARGETS
+from targets.artefact import open_artefact
+from targets.base import PRECISIONS, Artefact
+
+__all__ = ["artefact_folder", "built_artefacts", "calibration_set", "choose_artefact", "export_step", "run_model"]
+
+_MODELS = ("onnx/student.onnx", "onnx/teacher.onnx")
+"""The fp32 model that artefacts are built from: of a distillation, and of a calibration of the teacher itself."""
+
+
+def run_model(run: Run) -> Path:
+    """The run's fp32 ONNX model. Raises RunError, with the command that makes it, when it is missing or altered."""
+    made = [path for record in run.manifest.steps.values() for path in record.outputs]
+    inside = next((path for path in _MODELS if path in made), _MODELS[0])
+    run.verify(run.folder / inside)
+    return run.folder / inside
+
+
+def calibration_set(run: Run) -> CalibrationSet:
+    """The run's calibration set. Raises RunError or FileError when it is missing or altered."""
+    run.verify(run.folder / "calibration")
+    return CalibrationSet.open(run.folder / "calibration")
+
+
+def export_step(target: str, precision: str) -> str:
+    """The name of the step in run.json that builds an artefact."""
+    return f"export {target}-{precision}"
+
+
+def artefact_folder(run: Run, name: str) -> Path:
+    """Where the artefact `<target>-<precision>` of a run lies."""
+    return run.folder / "artefacts" / name
+
+
+def built_artefacts(run: Run, targets: tuple[str, ...] = ()) -> list[Artefact]:
+    """The artefacts of a run, in the order of the targets' table; with `targets`, of these alone.
+
+    Raises UnknownNameError, RunError when there are none or a file is missing or altered, ArtefactError for one that
+    was built from another model than the run's.
+    """
+    for name in targets:
+        if name not in TARGETS:
+            raise UnknownNameError("target", name, TARGETS)
+    student = run.digest(run_model(run))
+    found = []
+    for target in targets or TARGETS:
+        for precision in PRECISIONS:
+            record = run.manifest.steps.get(export_step(target, precision))
+            if record is not None and record.finished is not None:
+                found.append(_open(run, f"{target}-{precision}", student))
+    if not found:
+        wanted = "".join(f" --target {name}" for name in targets)
+        of = f" of {' or '.join(targets)}" if targets else ""
+        raise RunError(f"{run.folder} has no artefact{of}", fix=f"Build one: edgekd export {_quoted(run)}{wanted}")
+    return found
+
+
+def choose_artefact(run: Run, name: str | None) -> Artefact:
+    """The artefact of that name; without one the first that runs here, int8 before the wider precisions."""
+    artefacts = {artefact.name: artefact for artefact in built_artefacts(run)}
+    if name is not None:
+        if name not in artefacts:
+            raise UnknownNameError("artefact", name, artefacts)
+        return artefacts[name]
+    runnable = [artefact for artefact in artefacts.values() if artefact.can_run_here]
+    if not runnable:
+        raise ArtefactError(
+            f"None of the artefacts of {run.folder} runs on this machine ({', '.join(artefacts)})",
+            fix=f"Build one that does: edgekd export {_quoted(run)} --target onnxruntime",
+        )
+    return max(runnable, key=lambda artefact: PRECISIONS.index(artefact.precision))
+
+
+def _open(run: Run, name: str, student: str) -> Artefact:
+    folder = artefact_folder(run, name)
+    run.verify(folder)
+    artefact = open_artefact(folder)
+    if artefact.student != student:
+        target, precision = artefact.target, artefact.precision
+        raise ArtefactError(
+            f"{folder} was built from another model than the run holds now",
+            fix=f"Build it anew: edgekd export {_quoted(run)} --target {target} --precision {precision}",
+        )
+    return artefact
+
+
+def _quoted(run: Run) -> str:
+    return shlex.quote(str(run.folder))

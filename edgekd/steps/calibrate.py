@@ -1,0 +1,83 @@
+"""A run without a student: the teacher itself goes to the device, quantised without its data."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from calibration.progress import Progress
+from edgekd.distill.adapt import load_transform, save_transform
+from edgekd.distill.allocator import keep_freed_memory
+from edgekd.distill.device import choose_device, describe
+from edgekd.distill.loop import fit_transform
+from edgekd.distill.settings import DistillSettings
+from edgekd.models.checks import batch_norm_layers
+from edgekd.models.teachers import load_teacher
+from edgekd.run import RUNS, Run, TeacherRecord
+from edgekd.steps.images import ImagesSpec
+from edgekd.steps.training import Training, writing
+
+__all__ = ["CalibrateRequest", "calibrate_run"]
+
+_STEP = "calibrate"
+
+
+@dataclass(frozen=True)
+class CalibrateRequest:
+    """All that decides such a run. `out` None: runs/<teacher>."""
+
+    teacher: str
+    architecture: str | None = None
+    images: ImagesSpec = field(default_factory=lambda: ImagesSpec(count=600))
+    settings: DistillSettings = field(default_factory=lambda: DistillSettings(steps=300, mixing=None))
+    device: str = "auto"
+    out: Path | None = None
+    force: bool = False
+    command: str | None = None
+
+
+def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
+    """Export the teacher and give it a calibration set.
+
+    A teacher without statistics is calibrated on simulated pictures as they are, and that is said.
+    Raises what `distill_run` raises.
+    """
+    keep_freed_memory()
+    device = choose_device(request.device)
+    teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
+    settings = request.settings
+    if settings.transform is not None and not batch_norm_layers(teacher.module):
+        progress.note(
+            f"{teacher.name} has no statistics to fit pictures to: it is calibrated on simulated ones as they are"
+        )
+        settings = replace(settings, transform=None)
+    folder = request.out or RUNS / teacher.name
+    record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source)
+    asked = {"images": request.images.describe(), "settings": settings.to_json(), "device": device.type}
+    inputs = {"teacher": teacher.digest, "images": request.images.digest}
+    command = request.command or f"edgekd calibrate --teacher {shlex.quote(request.teacher)} --out {{run}}"
+    with writing(folder, record, _STEP, inputs=inputs, asked=asked, force=request.force, progress=progress) as run:
+        progress.note(f"Calibrating {teacher.name} itself in {folder} on {describe(device)}")
+        training = Training(run, teacher, request.images, settings, command, progress)
+        transform_file = folder / "transform.safetensors"
+        if run.is_done(_STEP, inputs=inputs, asked=asked):
+            progress.note("The transformation is up to date: same teacher, images and settings (--force starts anew)")
+        else:
+            source = training.source
+            with run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
+                if settings.transform is not None:
+                    net, _ = fit_transform(teacher, source, settings, folder, progress, device=device)
+                    save_transform(transform_file, net, teacher.input)
+                    made.add(transform_file, folder / "metrics.jsonl", folder / "previews")
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        made_from = dict(inputs)
+        transform = None
+        if settings.transform is not None:
+            transform = load_transform(transform_file)
+            made_from["transform"] = run.digest(transform_file)
+        training.keep_calibration(transform, made_from)
+        training.keep_model(teacher.module, "teacher", teacher.digest)
+        training.keep_references(None)
+    return run

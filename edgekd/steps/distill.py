@@ -1,0 +1,103 @@
+"""From a teacher to a finished run: student, transformation, calibration set, ONNX model, references for drift."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from calibration.progress import Progress
+from edgekd.distill.adapt import load_transform, save_transform
+from edgekd.distill.allocator import keep_freed_memory
+from edgekd.distill.device import choose_device, describe
+from edgekd.distill.loop import distill
+from edgekd.distill.settings import DistillSettings
+from edgekd.models.students import DEFAULT_STUDENT, build_student
+from edgekd.models.teachers import load_teacher
+from edgekd.models.weights import fill, load_weights, save_weights
+from edgekd.run import RUNS, Run, TeacherRecord
+from edgekd.steps.images import ImagesSpec
+from edgekd.steps.training import Training, writing
+
+__all__ = ["DistillRequest", "distill_run"]
+
+_STEP = "distill"
+
+
+@dataclass(frozen=True)
+class DistillRequest:
+    """All that decides a distilled run. `out` None: runs/<teacher>-<student>."""
+
+    teacher: str = "rooms"
+    architecture: str | None = None
+    student: str = DEFAULT_STUDENT
+    images: ImagesSpec = field(default_factory=ImagesSpec)
+    settings: DistillSettings = field(default_factory=DistillSettings)
+    device: str = "auto"
+    out: Path | None = None
+    force: bool = False
+    command: str | None = None  # that makes the run anew, {run} in place of its folder
+
+
+def distill_run(request: DistillRequest, progress: Progress) -> Run:
+    """Distil into a run folder, going on from wherever an interrupted command left it.
+
+    Raises UnknownNameError, UsageError, ModelError, DataError, FileError, RunLockedError; RunError when the folder
+    holds a run with other settings and `force` is off; KeyboardInterrupt after Ctrl-C, with the checkpoint saved.
+    """
+    keep_freed_memory()
+    device = choose_device(request.device)
+    teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
+    student = build_student(request.student, teacher.input, request.settings.seed)
+    folder = request.out or RUNS / f"{teacher.name}-{request.student}"
+    record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source)
+    asked = {
+        "student": request.student,
+        "images": request.images.describe(),
+        "settings": request.settings.to_json(),
+        "device": device.type,
+    }
+    inputs = {"teacher": teacher.digest, "images": request.images.digest}
+    command = request.command or f"edgekd distill --teacher {shlex.quote(request.teacher)} --out {{run}}"
+    with writing(folder, record, _STEP, inputs=inputs, asked=asked, force=request.force, progress=progress) as run:
+        progress.note(f"Distilling {teacher.name} into {request.student} in {folder} on {describe(device)}")
+        training = Training(run, teacher, request.images, request.settings, command, progress)
+        if run.is_done(_STEP, inputs=inputs, asked=asked):
+            progress.note("The student is up to date: same teacher, images and settings (--force starts anew)")
+        else:
+            source = training.source
+            with run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
+                done = distill(
+                    teacher, student, source, request.settings, folder, progress,
+                    device=device, student_name=request.student,
+                )  # fmt: skip
+                weights = folder / "student.safetensors"
+                save_weights(weights, done.student, architecture=request.student, input=teacher.input)
+                made.add(weights, folder / "metrics.jsonl", folder / "previews")
+                if done.transform is not None:
+                    save_transform(folder / "transform.safetensors", done.transform, teacher.input)
+                    made.add(folder / "transform.safetensors")
+        # Only now: until its results were recorded the checkpoint was what an interrupted command went on from.
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        _finish(training, student, request.student, inputs)
+    return run
+
+
+def _finish(training: Training, student: nn.Module, name: str, inputs: Mapping[str, str]) -> None:
+    """All that comes after training, from the files it left: an interruption in between costs no training."""
+    run = training.run
+    weights, transform_file = run.folder / "student.safetensors", run.folder / "transform.safetensors"
+    fill(student, load_weights(weights).tensors, str(weights), architecture=name)
+    made_from: dict[str, Any] = dict(inputs)
+    transform = None
+    if training.settings.transform is not None:
+        transform = load_transform(transform_file)
+        made_from["transform"] = run.digest(transform_file)
+    training.keep_calibration(transform, made_from)
+    training.keep_model(student, "student", run.digest(weights))
+    training.keep_references(student)

@@ -1,0 +1,128 @@
+"""What this machine can do, and what would mend the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from calibration.progress import Progress
+from targets import all_targets
+from targets.base import Status
+
+__all__ = ["Examination", "Extra", "Space", "examine"]
+
+_EXTRAS = {
+    "distill": ("torch", "safetensors", "onnxscript", "embreex"),
+    "nyu": ("h5py",),
+}
+"""Extras that are no target's runtime, and the modules each brings."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An optional part of edgekd: what of it is missing, and the command that mends it."""
+
+    name: str
+    missing: tuple[str, ...]
+    fix: str
+
+
+@dataclass(frozen=True)
+class Space:
+    """Free bytes where something is kept."""
+
+    what: str
+    path: str
+    free: int | None  # None: the path cannot be looked at
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All that `edgekd doctor` found."""
+
+    edgekd: str
+    python: str
+    system: str
+    cores: int  # that this process may use
+    memory: int | None  # bytes
+    torch: str  # version and devices, or why there is none
+    targets: Mapping[str, Status]
+    extras: tuple[Extra, ...]
+    spaces: tuple[Space, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(progress: Progress) -> Examination:
+    """Look at the machine; what is missing is part of the answer, never an error."""
+    from edgekd.models.fetch import cache_folder
+
+    with progress.task("Asking the runtimes"):
+        statuses = {target.name: target.status() for target in all_targets()}
+        torch = _torch()
+    return Examination(
+        edgekd=version("edgekd"),
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        cores=_cores(),
+        memory=_memory(),
+        torch=torch,
+        targets=statuses,
+        extras=tuple(_extra(name, modules) for name, modules in _EXTRAS.items()),
+        spaces=(_space("current folder", Path()), _space("cache", cache_folder())),
+    )
+
+
+def _torch() -> str:
+    if find_spec("torch") is None:
+        return "not installed: this machine exports, benches and predicts, but does not distil"
+    try:
+        import torch
+    except Exception as error:  # a broken installation raises anything, from ImportError to OSError
+        return f"installed, but it cannot be imported ({(str(error).splitlines() or [type(error).__name__])[0]})"
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return f"{torch.__version__} on {', '.join(gpus) if gpus else f'CPU, {torch.get_num_threads()} threads'}"
+
+
+def _extra(name: str, modules: tuple[str, ...]) -> Extra:
+    missing = tuple(module for module in modules if not _present(module))
+    return Extra(name, missing, f"pip install 'edgekd[{name}]'" if missing else "")
+
+
+def _present(module: str) -> bool:
+    try:
+        return find_spec(module) is not None or bool(version(module))
+    except (PackageNotFoundError, ValueError):
+        return False
+
+
+def _space(what: str, path: Path) -> Space:
+    existing = path.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    try:
+        return Space(what, str(path.absolute()), shutil.disk_usage(existing).free)
+    except OSError:
+        return Space(what, str(path.absolute()), None)
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -1,0 +1,178 @@
+"""Building a run's artefacts for targets and precisions, skipping what is up to date, saying what cannot be built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+from calibration.errors import BudgetError, EdgekdError, MissingRuntimeError, UsageError
+from calibration.images import CalibrationSet
+from calibration.progress import Progress
+from edgekd.run import Run
+from edgekd.steps.artefacts import artefact_folder, calibration_set, export_step, run_model
+from targets import all_targets, get_target
+from targets.artefact import open_artefact, write_artefact
+from targets.base import PRECISIONS, Artefact, BuildOptions, Precision, Status, Target
+
+__all__ = ["ExportResult", "ExportSettings", "Exported", "NotExported", "export_run"]
+
+_DEFAULT_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+_BUDGET = "budget"  # the key in Artefact.settings that marks one over its accuracy budget
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What to build. No `targets`: every one that can build here. `max_drift` is on the mean relative depth error."""
+
+    targets: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()  # none: fp32 and int8, as far as a target has them
+    device: str | None = None
+    max_drift: float | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        for precision in self.precisions:
+            if precision not in PRECISIONS:
+                raise UsageError(
+                    f"There is no precision named {precision!r}", fix=f"Choose one of: {', '.join(PRECISIONS)}"
+                )
+        if self.max_drift is not None and not 0 < self.max_drift < 1:
+            raise UsageError(f"A drift budget of {self.max_drift} cannot be meant", fix="Give one between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An artefact that is up to date; `fresh` when it was built just now."""
+
+    artefact: Artefact
+    fresh: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes of the model's files."""
+        return sum((self.artefact.folder / name).stat().st_size for name in self.artefact.files)
+
+    @property
+    def over_budget(self) -> bool:
+        return _BUDGET in self.artefact.settings
+
+
+@dataclass(frozen=True)
+class NotExported:
+    """What was not built and why; an error where a build was tried."""
+
+    name: str  # of the target or the artefact
+    reason: str
+    fix: str
+    error: EdgekdError | None = None
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """All that came of an export."""
+
+    exported: tuple[Exported, ...]
+    left_out: tuple[NotExported, ...]
+
+    def raise_failures(self, settings: ExportSettings) -> None:
+        """Raise the first build's error, or BudgetError for artefacts over the budget, once all has been shown."""
+        for left_out in self.left_out:
+            if left_out.error is not None:
+                raise left_out.error
+        over = [exported.artefact for exported in self.exported if exported.over_budget]
+        if over:
+            found = ", ".join(f"{artefact.name} {artefact.drift['abs_rel']:.4f}" for artefact in over)
+            raise BudgetError(
+                f"Over the drift budget of {settings.max_drift}: {found}; kept and marked",
+                fix="Raise --max-drift, take a wider --precision, or distil longer",
+            )
+
+
+def export_run(run: Run, settings: ExportSettings, progress: Progress) -> ExportResult:
+    """Build the artefacts that are asked for and are not up to date.
+
+    Raises UnknownNameError, MissingRuntimeError for a target asked for by name that cannot build here, RunError or
+    RunLockedError. A build that fails is in the result, beside those that did not.
+    """
+    targets = [get_target(name) for name in settings.targets] or all_targets()
+    with run.lock(progress):
+        run_model(run)
+        calibration = calibration_set(run)
+        exported: list[Exported] = []
+        left_out: list[NotExported] = []
+        jobs = _jobs(targets, settings, left_out)
+        for left in left_out:
+            progress.note(f"Left out {left.name}: {left.reason}. {left.fix}.")
+        with progress.task("Exporting", total=len(jobs)) as advance:
+            for target, status, precision in jobs:
+                try:
+                    exported.append(_export(run, target, status, precision, calibration, settings, progress))
+                except EdgekdError as error:
+                    name = f"{target.name}-{precision}"
+                    progress.note(f"{name} was not built: {error.message}")
+                    left_out.append(NotExported(name, error.message, error.fix, error))
+                advance(1)
+    return ExportResult(tuple(exported), tuple(left_out))
+
+
+def _jobs(
+    targets: list[Target], settings: ExportSettings, left_out: list[NotExported]
+) -> list[tuple[Target, Status, Precision]]:
+    jobs = []
+    for target in targets:
+        status = target.status()
+        if not status.can_build:
+            missing = status.missing or f"{target.name} cannot build on this machine"
+            if settings.targets:
+                raise MissingRuntimeError(missing, fix=status.fix or "Export on the device")
+            left_out.append(NotExported(target.name, missing, status.fix or "Export on the device"))
+            continue
+        for precision in cast("tuple[Precision, ...]", settings.precisions) or _DEFAULT_PRECISIONS:
+            if precision in status.precisions:
+                jobs.append((target, status, precision))
+                continue
+            reason, fix = f"{target.name} has no {precision}", f"It has {', '.join(status.precisions)}"
+            if settings.targets and settings.precisions:
+                raise UsageError(reason, fix=fix)
+            left_out.append(NotExported(f"{target.name}-{precision}", reason, fix))
+    return jobs
+
+
+def _export(
+    run: Run,
+    target: Target,
+    status: Status,
+    precision: Precision,
+    calibration: CalibrationSet,
+    settings: ExportSettings,
+    progress: Progress,
+) -> Exported:
+    model = run_model(run)
+    name = f"{target.name}-{precision}"
+    step, folder = export_step(target.name, precision), artefact_folder(run, name)
+    inputs = {"model": run.digest(model), "calibration": calibration.digest}
+    asked = {"target": target.name, "precision": precision, "device": settings.device, "runtime": status.version}
+    command = f"edgekd export {{run}} --target {target.name} --precision {precision}"
+    fresh = settings.force or not run.is_done(step, inputs=inputs, asked=asked)
+    if fresh:
+        with run.step(step, inputs=inputs, asked=asked, command=command) as made:
+            target.build(model, precision, calibration, BuildOptions(settings.device), progress, into=folder)
+            made.add(folder)
+    else:
+        progress.note(f"{name} is up to date: same model, same pictures, same runtime (--force builds it anew)")
+    artefact = open_artefact(folder)
+    marked = _marked(artefact, settings.max_drift)
+    if marked.settings != artefact.settings:
+        with run.step(step, inputs=inputs, asked=asked, command=command) as made:
+            write_artefact(marked)
+            made.add(folder)
+    return Exported(marked, fresh)
+
+
+def _marked(artefact: Artefact, budget: float | None) -> Artefact:
+    """The artefact with the mark that fits this budget, or none."""
+    marks = {name: value for name, value in artefact.settings.items() if name != _BUDGET}
+    drift = artefact.drift.get("abs_rel")
+    if budget is not None and drift is not None and drift > budget:
+        marks[_BUDGET] = f"drift {drift:.4f} is over {budget}"
+    return replace(artefact, settings=marks)

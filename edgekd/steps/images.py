@@ -1,0 +1,78 @@
+"""The simulated images that a distillation takes: so many, rendered once and kept in the cache, or a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from calibration.errors import UsageError
+from calibration.files import sha256_bytes
+from calibration.progress import Progress
+from edgekd.models.fetch import cache_folder
+from edgekd.run.lock import locked
+from edgekd.simulate.rooms import RENDERER, RoomSettings
+from edgekd.simulate.store import SimulatedSet, write_set
+
+__all__ = ["ImagesSpec", "open_images", "parse_images", "usable_cores"]
+
+
+@dataclass(frozen=True)
+class ImagesSpec:
+    """`count` rooms of `seed`, or the set in `folder`."""
+
+    count: int = 2000
+    seed: int = 0
+    folder: Path | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the images, as far as it is known before they are rendered or read."""
+        if self.folder is not None:
+            return {"folder": str(self.folder.resolve())}
+        return {"rooms": self.count, "seed": self.seed, "renderer": RENDERER, **RoomSettings().to_json()}
+
+    @property
+    def digest(self) -> str:
+        """Of a folder's pictures, or of all that decides what is rendered. Raises FileError for a damaged folder."""
+        if self.folder is not None:
+            return SimulatedSet.open(self.folder).digest
+        return sha256_bytes(json.dumps(self.describe(), sort_keys=True).encode())
+
+
+def parse_images(text: str, seed: int) -> ImagesSpec:
+    """A number of rooms to simulate, or the folder of a simulated set. Raises UsageError."""
+    if text.isdigit() and int(text) > 0:
+        return ImagesSpec(count=int(text), seed=seed)
+    if Path(text).is_dir():
+        return ImagesSpec(folder=Path(text))
+    raise UsageError(
+        f"There is no folder {text!r}, and it is no number of images",
+        fix="Give a number such as --images 2000, or the folder of a set made by edgekd simulate",
+    )
+
+
+def open_images(spec: ImagesSpec, progress: Progress) -> SimulatedSet:
+    """The images, rendered first where they are not in the cache. Raises DataError, FileError or RunLockedError."""
+    if spec.folder is not None:
+        return SimulatedSet.open(spec.folder)
+    folder = cache_folder() / "simulated" / spec.digest[:16]
+    with locked(folder, progress):
+        return write_set(
+            folder,
+            RoomSettings(),
+            seed=spec.seed,
+            count=spec.count,
+            workers=usable_cores(),
+            keep_depth=False,
+            progress=progress,
+        )
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1

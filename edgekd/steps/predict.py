@@ -1,0 +1,119 @@
+"""Depth of a person's own pictures: an image to look at, and the values beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from calibration.errors import DataError
+from calibration.progress import Progress
+from edgekd.pictures import list_pictures, read_picture, save_depth, save_png, strip
+from targets import get_target
+from targets.base import Artefact, RunnerOptions
+from targets.input import Framing
+
+__all__ = ["Prediction", "onto_picture", "predict_pictures"]
+
+_SHOWN_HEIGHT = 480  # of the panels in the image to look at
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was made for one picture. Metres; `covered` is the share of the picture that the network saw."""
+
+    picture: Path
+    colour: Path
+    depth: Path
+    values: Path | None
+    nearest: float
+    median: float
+    farthest: float
+    covered: float
+
+
+def predict_pictures(
+    artefact: Artefact, source: Path, out: Path, options: RunnerOptions, progress: Progress, *, values: bool = False
+) -> list[Prediction]:
+    """Write <picture>.colour.png, <picture>.depth.png (16 bits, millimetres) and, with `values`, .npy for each picture.
+
+    `source` is a picture or a folder of them. Depth has the picture's own size, and 0 where the network did not look.
+    A picture of a folder that cannot be read is named and left out, and DataError tells of it once the others are
+    done. Raises DataError, ArtefactError, FileError or DiskFullError.
+    """
+    pictures = list_pictures(source) if source.is_dir() else [source]
+    stems = Counter(picture.stem for picture in pictures)
+    made, unread = [], []
+    with (
+        get_target(artefact.target).open(artefact, options) as runner,
+        progress.task("Predicting", total=len(pictures)) as advance,
+    ):
+        for picture in pictures:
+            try:
+                rgb = read_picture(picture)
+            except DataError as error:
+                if not source.is_dir():
+                    raise
+                progress.note(str(error))
+                unread.append(picture)
+                advance(1)
+                continue
+            framing = artefact.input.framing
+            depth = onto_picture(runner.infer(framing.image(rgb)[None])[0], framing, rgb.shape[0], rgb.shape[1])
+            name = picture.stem if stems[picture.stem] == 1 else picture.name
+            made.append(_write(out / name, picture, rgb, depth, values))
+            advance(1)
+    if unread:
+        raise DataError(
+            f"{len(unread)} of {len(pictures)} pictures in {source} could not be read, the first {unread[0]}; "
+            f"the others are in {out}",
+            fix="Restore them or leave them out",
+        )
+    return made
+
+
+def onto_picture(depth: NDArray[np.float32], framing: Framing, height: int, width: int) -> NDArray[np.float32]:
+    """Depth [h, w] of the network's view, sampled at the pixel centres of the whole picture: [height, width].
+
+    Where the network saw nothing the result is 0, which stands for no depth.
+    """
+    left, top, right, bottom = framing.box(height, width)
+    across, down = depth.shape[1] / (right - left), depth.shape[0] / (bottom - top)
+    # Pillow maps the centre of each output pixel; without a border of copies the outermost half pixel would be blended
+    # with nothing.
+    padded = np.pad(depth.astype(np.float32), 1, mode="edge")
+    coefficients = (across, 0.0, 1 - left * across, 0.0, down, 1 - top * down)
+    placed = Image.fromarray(padded).transform(
+        (width, height), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
+    )
+    whole: NDArray[np.float32] = np.array(placed)
+    rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
+    whole[(rows < top) | (rows > bottom)] = 0
+    whole[:, (columns < left) | (columns > right)] = 0
+    return whole
+
+
+def _write(stem: Path, picture: Path, rgb: NDArray[np.uint8], depth: NDArray[np.float32], values: bool) -> Prediction:
+    # Not with_suffix: a picture's name may hold dots.
+    colour, millimetres = stem.with_name(f"{stem.name}.colour.png"), stem.with_name(f"{stem.name}.depth.png")
+    metres = stem.with_name(f"{stem.name}.depth.npy") if values else None
+    save_png(colour, _look(picture.name, rgb, depth))
+    save_depth(millimetres, depth)
+    if metres is not None:
+        save_depth(metres, depth)
+    seen = depth[depth > 0]
+    near, middle, far = np.percentile(seen, (1, 50, 99)).tolist() if seen.size else (0.0, 0.0, 0.0)
+    return Prediction(picture, colour, millimetres, metres, near, middle, far, seen.size / depth.size)
+
+
+def _look(label: str, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The picture and its depth in colour side by side, with the scale."""
+    scale = min(1.0, _SHOWN_HEIGHT / rgb.shape[0])
+    size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
+    small = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR))
+    # Depth is never blended across an edge: nearest.
+    return strip([(label, [small, np.asarray(Image.fromarray(depth).resize(size, Image.Resampling.NEAREST))])])

@@ -1,0 +1,147 @@
+"""What distilling and calibrating share: the run they go into, and what they leave in it for the device."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from calibration.errors import RunError
+from calibration.images import CalibrationSet
+from calibration.progress import Progress
+from edgekd.distill.adapt import transformed_images
+from edgekd.distill.batches import Batches, FramedImages
+from edgekd.distill.settings import DistillSettings
+from edgekd.distill.transform import TransformNet
+from edgekd.models.pictures import Normalise
+from edgekd.models.teacher import Teacher
+from edgekd.models.to_onnx import export_onnx
+from edgekd.run import Run, TeacherRecord
+from edgekd.simulate.store import SimulatedSet
+from edgekd.steps.check import References, write_references
+from edgekd.steps.images import ImagesSpec, open_images
+from targets.input import InputSpec
+
+__all__ = ["Training", "run_depth", "writing"]
+
+_BATCH = 8
+_FIRST_STEPS = ("distill", "calibrate")
+
+
+@contextlib.contextmanager
+def writing(
+    folder: Path,
+    teacher: TeacherRecord,
+    step: str,
+    *,
+    inputs: Mapping[str, str],
+    asked: Mapping[str, Any],
+    force: bool,
+    progress: Progress,
+) -> Iterator[Run]:
+    """The run in `folder`, locked, once it is sure that its first step may be begun or gone on with.
+
+    Raises RunError naming what differs when the run was begun with other settings. With `force` the step starts anew.
+    """
+    run = Run.open_or_create(folder, teacher)
+    with run.lock(progress):
+        others = [name for name in _FIRST_STEPS if name != step and name in run.manifest.steps]
+        if others:
+            raise RunError(f"{folder} is a run of edgekd {others[0]}", fix="Give another --out")
+        if force:
+            run.forget(step)
+            for left in ("checkpoint", "previews"):
+                shutil.rmtree(run.folder / left, ignore_errors=True)
+        elif changed := run.differences(step, inputs=inputs, asked=asked):
+            raise RunError(
+                f"{folder} was begun with other settings: {', '.join(changed)}",
+                fix="Give another --out, or --force to start this run anew",
+            )
+        run.note_teacher(teacher)
+        yield run
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run that is being made from a teacher. `command` makes it anew."""
+
+    run: Run
+    teacher: Teacher
+    images: ImagesSpec
+    settings: DistillSettings
+    command: str
+    progress: Progress
+
+    @cached_property
+    def source(self) -> SimulatedSet:
+        """The simulated images, rendered or opened at first use: a run that is complete needs none."""
+        return open_images(self.images, self.progress)
+
+    def keep_calibration(self, transform: TransformNet | None, made_from: Mapping[str, str]) -> None:
+        """Keep the pictures set aside, transformed, as the run's calibration set; skipped when that is done."""
+        kind = "simulated rooms" + ("" if transform is None else ", transformed to the teacher's statistics")
+        asked = {"origin": kind, "seed": self.settings.seed, "set_aside": self.settings.set_aside}
+        if self.run.is_done("calibration", inputs=made_from, asked=asked):
+            self.progress.note("The calibration set is up to date")
+            return
+        folder = self.run.folder / "calibration"
+        with (
+            self.run.step("calibration", inputs=made_from, asked=asked, command=self.command) as made,
+            self.progress.task("Making the calibration set"),
+        ):
+            pictures = Batches(FramedImages(self.source, self.teacher.input.framing), self.settings).aside()
+            if transform is not None:
+                pictures = transformed_images(transform.cpu(), pictures, seed=self.settings.seed)
+            CalibrationSet.write(folder, pictures, origin=kind, made_from=made_from)
+            made.add(folder)
+
+    def keep_model(self, module: nn.Module, name: str, weights: str) -> None:
+        """Export the fp32 model as onnx/`name`.onnx; skipped when that is done. `weights` is their digest."""
+        path = self.run.folder / "onnx" / f"{name}.onnx"
+        inputs, asked = {"weights": weights}, {"name": name}
+        if self.run.is_done("onnx", inputs=inputs, asked=asked):
+            self.progress.note("The ONNX model is up to date")
+            return
+        metadata = {"edgekd.weights": weights, "edgekd.teacher": f"{self.teacher.name} {self.teacher.digest}"}
+        with (
+            self.run.step("onnx", inputs=inputs, asked=asked, command=self.command) as made,
+            self.progress.task("Exporting to ONNX"),
+        ):
+            parity = export_onnx(module, self.teacher.input, path, metadata=metadata)
+            made.add(path)
+        self.progress.note(f"{path} gives torch's depth to {parity.max_relative:.1e}, compared by {parity.runtime}")
+
+    def keep_references(self, student: nn.Module | None) -> None:
+        """Keep depth on the held-out pictures for `edgekd check`: of the fp32 student and of the teacher."""
+        calibration = CalibrationSet.open(self.run.folder / "calibration")
+        model = self.run.digest(self.run.folder / "onnx" / ("teacher.onnx" if student is None else "student.onnx"))
+        inputs = {"calibration": calibration.digest, "model": model, "teacher": self.teacher.digest}
+        if self.run.is_done("check", inputs=inputs, asked={}):
+            return
+        _, pictures = calibration.split()
+        with self.run.step("check", inputs=inputs, asked={}, command=self.command) as made:
+            teaching = run_depth(self.teacher.module, self.teacher.input, pictures)
+            references = References(teaching, None)
+            if student is not None:
+                references = References(run_depth(student, self.teacher.input, pictures), teaching)
+            made.add(*write_references(self.run.folder / "check", references))
+
+
+@torch.no_grad()
+def run_depth(module: nn.Module, spec: InputSpec, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Depth float32 [N, H, W] of pictures uint8 [N, H, W, 3], on the CPU in float32."""
+    module, normalise = module.cpu().eval(), Normalise(spec)
+    parts = []
+    for start in range(0, len(pictures), _BATCH):
+        batch = torch.from_numpy(np.array(pictures[start : start + _BATCH]))
+        parts.append(module(normalise(batch))[:, 0].numpy())
+    return np.concatenate(parts)
