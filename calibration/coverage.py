@@ -84,6 +84,8 @@ def measure_coverage(images: NDArray[np.uint8]) -> Coverage:
 
 def _neighbour_correlation(grey: NDArray[np.float64]) -> float:
     left, right = grey[:, :-1].ravel(), grey[:, 1:].ravel()
+    if not left.size:
+        return 1.0
     left, right = left - left.mean(), right - right.mean()
     norm = float(np.sqrt((left @ left) * (right @ right)))
     return float(left @ right) / norm if norm > 0 else 1.0
