@@ -45,7 +45,15 @@ def _explaining(path: Path) -> Iterator[None]:
                 f"The disk is full while writing {path}; what was there before is whole",
                 fix="Free some space and run the same command again",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+        if error.errno in (
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.ENOENT,
+            errno.ENOTDIR,
+            errno.EISDIR,
+            errno.EEXIST,
+        ):
             raise FileError(
                 f"Cannot write {path}: {error.strerror}", fix="Choose a folder that can be written"
             ) from error

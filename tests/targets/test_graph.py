@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from small_network import SPEC, save, small_network
+
+from calibration.errors import FileError, ModelError
+from targets.graph import body, read_graph
+
+
+def test_a_good_model_is_read_with_its_input(tmp_path: Path) -> None:
+    import hashlib
+
+    path = save(small_network(), tmp_path / "student.onnx")
+    graph = read_graph(path)
+    assert graph.input == SPEC
+    assert graph.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"nothing\.onnx"):
+        read_graph(tmp_path / "nothing.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no model", b"\x08\x08", "truncated"])
+def test_what_is_no_onnx_is_named(tmp_path: Path, content: bytes | str) -> None:
+    path = tmp_path / "broken.onnx"
+    whole = small_network().SerializeToString()
+    path.write_bytes(whole[: len(whole) // 2] if content == "truncated" else content)
+    with pytest.raises(ModelError, match=r"broken\.onnx"):
+        read_graph(path)
+
+
+def changed(change: str) -> onnx.ModelProto:
+    model = small_network()
+    if change == "metadata":
+        del model.metadata_props[:]
+    elif change == "metadata-json":
+        helper.set_model_props(model, {"edgekd.input": "{"})
+    elif change == "opset":
+        model.opset_import[0].version = 24
+    elif change == "input-type":
+        model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT8
+    elif change == "input-size":
+        model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 64
+    elif change == "input-name":
+        model.graph.input[0].name = model.graph.node[0].input[0] = "picture"
+    elif change == "output-name":
+        model.graph.output[0].name = model.graph.node[-1].output[0] = "disparity"
+    elif change == "second-output":
+        model.graph.output.append(helper.make_tensor_value_info("t3", TensorProto.FLOAT, ["N", 3, 32, 48]))
+    elif change == "custom-operator":
+        model.opset_import.append(helper.make_opsetid("com.example", 1))
+        model.graph.node.append(helper.make_node("Odd", ["depth"], ["odd"], domain="com.example"))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("metadata", "edgekd.input"),
+        ("metadata-json", "not JSON"),
+        ("opset", "opset 24"),
+        ("input-type", "uint8"),
+        ("input-size", "image"),
+        ("input-name", "'image'"),
+        ("output-name", "'depth'"),
+        ("second-output", "one output"),
+        ("custom-operator", "com.example"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused_with_the_reason(tmp_path: Path, change: str, reason: str) -> None:
+    path = save(changed(change), tmp_path / "student.onnx")
+    with pytest.raises(ModelError, match=reason) as raised:
+        read_graph(path)
+    assert "export" in raised.value.fix
+
+
+def test_body_leaves_out_pre_processing_and_output_layer() -> None:
+    model = small_network()
+    kinds = frozenset(node.op_type for node in model.graph.node)
+    inside = [node.op_type for node in body(model, kinds)]
+    assert inside == ["Conv", "Relu", "Conv", "Relu", "Conv", "Relu", "Conv", "Add", "Conv", "Relu", "Resize"]
