@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from edgekd.steps.check import CheckResult
     from targets.drift import Drift
 
-__all__ = ["check"]
+__all__ = ["check", "check_tables"]
 
 _FIGURES = ("abs_rel", "abs_rel_aligned", "within_5", "within_1", "scale_ratio", "rank_correlation", "abs_rel_edges")
 _HEADINGS = ("AbsRel ↓", "aligned ↓", "within 5 % ↑", "within 1 % ↑", "scale →1", "rank ↑", "edges ↓")
@@ -28,7 +28,7 @@ def check(run: RunName = None, target: Targets = None, json: Json = False) -> No
 
     found = find_run(run, console)
     result = check_run(found, tuple(target or ()), console)
-    console.result({"run": str(found.folder), **result.to_json()}, *_tables(result))
+    console.result({"run": str(found.folder), **result.to_json()}, *check_tables(result))
     for row in result.rows:
         if row.reason is not None:
             console.note(f"{row.name}: {row.reason}. {row.fix}.")
@@ -36,7 +36,8 @@ def check(run: RunName = None, target: Targets = None, json: Json = False) -> No
     console.next_command(f"edgekd predict {found.folder} PICTURE")
 
 
-def _tables(result: CheckResult) -> list[Table]:
+def check_tables(result: CheckResult) -> list[Table]:
+    """Drift from the fp32 model, and from the teacher where there is one beside it."""
     tables = [
         _table("Against the fp32 model", [(row.name, row.from_model) for row in result.rows]),
         _table("Against the teacher", [(row.name, row.from_teacher) for row in result.rows]),

@@ -13,7 +13,7 @@ from edgekd.cli.tables import Table, figure, size_text
 if TYPE_CHECKING:
     from edgekd.steps.export import Exported, ExportResult
 
-__all__ = ["export"]
+__all__ = ["export", "export_table"]
 
 
 def export(
@@ -40,12 +40,16 @@ def export(
     settings = ExportSettings(tuple(target or ()), tuple(precision or ()), device, max_drift, force)
     found = find_run(run, console)
     result = export_run(found, settings, console)
-    console.result(_json(result), _table(result))
+    console.result(_json(result), export_table(result))
+    for exported in result.exported:
+        if exported.artefact.device_command is not None:
+            console.note(f"{exported.artefact.name}, on the device: {exported.artefact.device_command}")
     result.raise_failures(settings)
     console.next_command(f"edgekd bench {found.folder}")
 
 
-def _table(result: ExportResult) -> Table:
+def export_table(result: ExportResult) -> Table:
+    """The artefacts with size and drift."""
     headings = ("artefact", "size", "drift", "within 5 %", "within 1 %", "scale", "")
     drift_on = next((e.artefact.drift_on for e in result.exported if e.artefact.drift_on), None)
     caption = f"drift: mean relative depth error against fp32, on {drift_on}" if drift_on else ""
@@ -58,8 +62,6 @@ def _row(exported: Exported) -> tuple[str, ...]:
     remarks = ["built" if exported.fresh else "up to date"]
     if exported.over_budget:
         remarks.append("OVER BUDGET")
-    if artefact.device_command:
-        remarks.append(f"on the device: {artefact.device_command}")
     return (artefact.name, size_text(exported.size), *figures, "; ".join(remarks))
 
 
