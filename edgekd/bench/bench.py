@@ -19,12 +19,13 @@ from edgekd.bench.machine import Machine, describe_machine
 from edgekd.bench.result import BenchResult, BenchRow
 from edgekd.evaluate.datasets.frame import DepthDataset
 from edgekd.evaluate.evaluate import evaluate
+from edgekd.evaluate.placing import place
 from edgekd.evaluate.protocols import ScoringProtocol
 from targets import get_target
-from targets.base import Artefact, RunnerOptions
-from targets.input import InputSpec
+from targets.base import Artefact, Runner, RunnerOptions
+from targets.input import Framing, InputSpec
 
-__all__ = ["BenchSettings", "Scoring", "bench"]
+__all__ = ["BenchSettings", "Scoring", "bench", "frame_all", "require_scorable"]
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,15 @@ def bench(
     """One row for each artefact, in the order given.
 
     `pictures` are uint8 [h, w, 3]: of the network's resolution, or of any other and framed for it. An artefact that
-    cannot run here, or fails while it runs, is a row with the reason. Raises DataError without artefacts or pictures.
+    cannot run here, or fails while it runs, is a row with the reason and what was measured before. Raises DataError
+    without artefacts or pictures, or when the data do not suit the protocol.
     """
     if not artefacts:
         raise DataError("There are no artefacts to measure", fix="Build some: edgekd export")
     if not pictures:
         raise DataError("There are no pictures to measure latency on", fix="Give at least two")
+    if scoring is not None:
+        require_scorable(scoring)
     machine = describe_machine()
     rows = []
     for number, artefact in enumerate(artefacts, start=1):
@@ -111,34 +115,56 @@ def _measure(
     try:
         start = time.perf_counter()
         with get_target(artefact.target).open(artefact, RunnerOptions(settings.threads, settings.device)) as runner:
-            opened = 1000 * (time.perf_counter() - start)
-            before = read_conditions()
-            latency = measure_latency(
-                runner,
-                frame_all(pictures, artefact.input),
-                minimum=settings.minimum,
-                seconds=settings.seconds,
-                batch=settings.batch,
-                camera=pictures if settings.framed else (),
-                progress=progress,
-            )
-            conditions = change(before, read_conditions())
-            evaluation = None
+            row = replace(row, opened=1000 * (time.perf_counter() - start))
+            row = _timed(row, runner, pictures, settings, machine, progress)
             if scoring is not None:
-                evaluation = evaluate(runner.infer, artefact.input, scoring.data, scoring.protocol, progress)
+                scored = evaluate(runner.infer, artefact.input, scoring.data, scoring.protocol, progress)
+                row = replace(row, evaluation=scored)
     except EdgekdError as error:
         return _failed(row, error.message, error.fix, progress)
     except Exception as error:  # what a runtime raises has no common base; the other artefacts still count
         reason = (str(error).strip().splitlines() or [""])[0]
         return _failed(row, f"{type(error).__name__}: {reason}", "Build it anew: edgekd export --force", progress)
-    return replace(
-        row,
-        opened=opened,
-        latency=latency,
-        conditions=conditions,
-        grade=grade(latency, conditions, machine.usable_cores),
-        evaluation=evaluation,
+    return row
+
+
+def _timed(
+    row: BenchRow,
+    runner: Runner,
+    pictures: Sequence[NDArray[np.uint8]],
+    settings: BenchSettings,
+    machine: Machine,
+    progress: Progress,
+) -> BenchRow:
+    framed = frame_all(pictures, runner.artefact.input)
+    camera = [picture for picture in pictures if picture.shape != framed.shape[1:]] if settings.framed else []
+    before = read_conditions()
+    latency = measure_latency(
+        runner,
+        framed,
+        minimum=settings.minimum,
+        seconds=settings.seconds,
+        batch=settings.batch,
+        camera=camera,
+        progress=progress,
     )
+    conditions = change(before, read_conditions())
+    trusted = grade(latency, conditions, machine.usable_cores)
+    return replace(row, latency=latency, conditions=conditions, grade=trusted)
+
+
+def require_scorable(scoring: Scoring) -> None:
+    """Raise DataError, before anything is measured, when the first frame cannot be read or the protocol's crop not fit.
+
+    The rest is found out when the frames are read: a row then has its latency and the reason.
+    """
+    frame = scoring.data[0]
+    height, width = frame.depth.shape
+    blank = np.ones((height, width), np.float32)
+    try:
+        place(blank, frame.depth, Framing(height, width), scoring.protocol)
+    except DataError as error:
+        raise DataError(f"{frame.name}: {error.message}", fix=error.fix) from error
 
 
 def frame_all(pictures: Sequence[NDArray[np.uint8]], input: InputSpec) -> NDArray[np.uint8]:  # noqa: A002

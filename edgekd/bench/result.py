@@ -23,7 +23,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class BenchRow:
-    """One artefact. Where it could not run `reason` and `fix` say why, and it has no latency."""
+    """One artefact. Where it could not run, or not to the end, `reason` and `fix` say why."""
 
     name: str
     target: str

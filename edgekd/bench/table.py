@@ -131,7 +131,7 @@ def _remarks(result: BenchResult) -> list[str]:
     for row in result.rows:
         if row.reason is not None:
             lines.append(f"{row.name}: {row.reason}. {row.fix}.")
-        elif row.grade is not None and row.grade.letter != "A":
+        if row.grade is not None and row.grade.letter != "A":
             lines.append(f"{row.name} {row.grade.letter}: {'; '.join(row.grade.evidence)}")
         if row.evaluation is not None:
             lines += [f"{row.name}: {remark}" for remark in row.evaluation.remarks()]

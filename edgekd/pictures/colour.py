@@ -67,17 +67,20 @@ def depth_range(depths: Iterable[NDArray[Any]]) -> tuple[float, float]:
 
 
 def scale_bar(low: float, high: float, height: int) -> NDArray[np.uint8]:
-    """A vertical bar of the colours, far at the top, with metre labels: uint8 [height, 64, 3] on a light ground."""
+    """A vertical bar of the colours, far at the top, with metre labels: uint8 [height, 64, 3] on a light ground.
+
+    Raises DataError for an impossible range or less than 16 pixels of height.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     _require_range(low, high)
-    width, bar, margin = 64, 14, 7
-    inner = max(height - 2 * margin, 2)
-    places = np.linspace(1, 0, inner)
-    canvas = np.full((max(height, inner), width, 3), 250, np.uint8)
-    canvas[margin : margin + inner, :bar] = colour_depth(low * (high / low) ** places[:, None], low, high)[
-        : len(canvas) - margin
-    ]
+    width, bar, margin = 64, 14, 7  # the margin is half a label's height
+    inner = height - 2 * margin
+    if inner < 2:
+        raise DataError(f"A scale bar {height} pixels high has no room for labels", fix="Give at least 16")
+    canvas = np.full((height, width, 3), 250, np.uint8)
+    depths = low * (high / low) ** np.linspace(1, 0, inner)
+    canvas[margin : margin + inner, :bar] = colour_depth(depths[:, None], low, high)
     picture = Image.fromarray(canvas)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(11)
     taken: list[float] = []
@@ -88,7 +91,7 @@ def scale_bar(low: float, high: float, height: int) -> NDArray[np.uint8]:
         taken.append(y)
         draw.line([(bar, y), (bar + 3, y)], fill=(60, 60, 60))
         draw.text((bar + 6, y), f"{value:.3g} m", fill=(30, 30, 30), font=font, anchor="lm")
-    return np.asarray(picture)[:height]
+    return np.asarray(picture)
 
 
 def _ticks(low: float, high: float) -> list[float]:

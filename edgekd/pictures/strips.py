@@ -20,6 +20,7 @@ _INK = (30, 30, 30)
 _GAP = 4
 _FONT = 13
 _LINE = 18
+_SHORTEST_BAR = 60
 
 
 def strip(rows: Sequence[tuple[str, Sequence[NDArray[Any]]]]) -> NDArray[np.uint8]:
@@ -44,10 +45,10 @@ def strip(rows: Sequence[tuple[str, Sequence[NDArray[Any]]]]) -> NDArray[np.uint
     bands = [_band(label, row, height, width, low, high) for label, row in rows if row]
     sheet = _stack(bands)
     if depths:
-        bar = scale_bar(low, high, len(sheet) - 2 * _LINE)
-        side = np.full((len(sheet), bar.shape[1], 3), _GROUND, np.uint8)
-        side[_LINE : _LINE + len(bar)] = bar
-        sheet = _stack([np.concatenate([sheet, side], axis=1), _text(_range_text(low, high))])
+        bar = scale_bar(low, high, max(len(sheet) - 2 * _LINE, _SHORTEST_BAR))
+        bar = np.pad(bar, ((_LINE, _LINE), (0, 0), (0, 0)), constant_values=_GROUND)
+        sheet = np.pad(sheet, ((0, len(bar) - len(sheet)), (0, 0), (0, 0)), constant_values=_GROUND)
+        sheet = _stack([np.concatenate([sheet, bar], axis=1), _text(_range_text(low, high))])
     return sheet
 
 

@@ -35,7 +35,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairedFiles:
-    """A DepthDataset of pairs. `mend_units` says where the user states the depth's units."""
+    """A DepthDataset of pairs; each frame is read when it is asked for."""
 
     name: str
     note: str

@@ -128,9 +128,27 @@ def test_an_error_of_the_runtime_itself_is_a_row(artefact: Artefact, monkeypatch
     assert row.reason == "RuntimeError: CUDA error 700" and row.fix
 
 
+def test_data_that_do_not_suit_the_protocol_are_found_before_anything_is_measured(artefact: Artefact) -> None:
+    with pytest.raises(DataError, match=r"red 0: .*480x640"):
+        bench([artefact], PICTURES, "noise", QUICK, Quiet(), scoring=Scoring(Reds(), PROTOCOLS["nyu-eigen"]))
+
+
+def test_damaged_data_cost_the_accuracy_and_not_the_latency(artefact: Artefact) -> None:
+    class Damaged(Reds):
+        def __getitem__(self, index: int) -> DepthFrame:
+            if index:
+                raise DataError("red 1 is truncated", fix="Restore it")
+            return super().__getitem__(index)
+
+    row = bench([artefact], PICTURES, "noise", QUICK, Quiet(), scoring=Scoring(Damaged(), PROTOCOLS["plain"])).rows[0]
+    assert row.latency is not None and row.evaluation is None
+    assert row.reason == "red 1 is truncated"
+
+
 def test_pictures_of_the_networks_size_are_not_framed_again(artefact: Artefact) -> None:
     framed = [INPUT.framing.image(picture) for picture in PICTURES]
-    assert bench([artefact], framed, "noise", QUICK, Quiet()).rows[0].reason is None
+    row = bench([artefact], framed, "noise", QUICK, Quiet()).rows[0]
+    assert row.latency is not None and row.latency.framed_p50 is None
 
 
 def test_nothing_to_measure(artefact: Artefact) -> None:

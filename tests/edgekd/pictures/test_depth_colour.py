@@ -43,6 +43,11 @@ def test_impossible_ranges_are_refused(low: float, high: float) -> None:
         colour_depth(np.ones((2, 2)), low, high)
 
 
+def test_a_bar_without_room_is_refused() -> None:
+    with pytest.raises(DataError, match="room"):
+        scale_bar(1, 5, 10)
+
+
 def test_range_ignores_holes_and_outliers() -> None:
     depth = np.linspace(1, 5, 10_000)
     depth[:20], depth[20:40], depth[40] = 0, 1000, np.nan

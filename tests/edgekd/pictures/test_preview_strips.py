@@ -49,3 +49,8 @@ def test_what_cannot_be_shown_is_refused() -> None:
         strip([])
     with pytest.raises(DataError, match=r"float32 \[24, 32, 1\]"):
         strip([("a", [DEPTHS[0][..., None]])])
+
+
+def test_the_smallest_panels() -> None:
+    tiny = strip([("a", [np.full((2, 2), 3.0)])])
+    assert holds(tiny, colour_depth(np.full((2, 2), 3.0), *depth_range([np.full((2, 2), 3.0)])))
