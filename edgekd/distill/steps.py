@@ -30,7 +30,7 @@ def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
 
     Three channels last in memory would make every operation that broadcasts over pixels ten times slower on a CPU.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True)
+    pixels = torch.from_numpy(np.array(images)).to(device, non_blocking=True)
     return pixels.permute(0, 3, 1, 2).contiguous().float() / 255
 
 
