@@ -68,5 +68,5 @@ def _accuracy(result: DemoResult) -> Table:
         ("in float32, on held-out rooms", "AbsRel ↓", "δ1 ↑", "agreement ↑"),
         rows,
         right=(1, 2, 3),
-        caption="agreement: δ1 against the teacher. Simulated rooms of the teacher's look: no accuracy on real pictures",
+        caption="agreement: δ1 against the teacher. The rooms are simulated: this is no accuracy on real pictures",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from calibration.errors import EdgekdError, RunError, UnknownNameError
+from calibration.errors import EdgekdError, RunError, UnknownNameError, UsageError
 from calibration.progress import Progress
 from edgekd.run.folder import Run
 from edgekd.run.manifest import NAME, Manifest
@@ -18,7 +18,8 @@ RUNS = Path("runs")
 def find_run(name: str | None, progress: Progress, root: Path = RUNS) -> Run:
     """The run that is meant; without a name the newest, which is then named in a note.
 
-    Raises UnknownNameError for a name that is neither a folder nor a run under `root`, RunError when there is none.
+    Raises UnknownNameError or UsageError for a name that is neither a folder nor a run under `root`, RunError when
+    there is none.
     """
     if name is None:
         run = newest(root)
@@ -29,7 +30,10 @@ def find_run(name: str | None, progress: Progress, root: Path = RUNS) -> Run:
             return Run.open(folder)
     if Path(name).is_dir():
         raise RunError(f"{name} is no run: it has no {NAME}", fix="Start one: edgekd distill --out " + name)
-    raise UnknownNameError("run", name, [str(folder) for folder in _runs(root)] or ["(none yet: edgekd distill)"])
+    known = [str(folder) for folder in _runs(root)]
+    if not known:
+        raise UsageError(f"There is no run named {name!r}, nor any other in {root}", fix="Start one: edgekd distill")
+    raise UnknownNameError("run", name, known)
 
 
 def newest(root: Path = RUNS) -> Run:

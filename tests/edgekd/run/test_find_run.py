@@ -1,0 +1,62 @@
+"""Which run a command means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from calibration.errors import RunError, UnknownNameError
+from edgekd.run import Run, find_run
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Notes:
+    monkeypatch.chdir(tmp_path)
+    return Notes()
+
+
+def test_without_a_name_the_newest_is_taken_and_named(notes: Notes) -> None:
+    for name in ("b", "c", "a"):
+        Run.create(Path("runs") / name)
+    (Path("runs") / "c" / "run.json").touch()  # newest is the one created last, not the one written last
+    assert find_run(None, notes).name == "a"  # type: ignore[arg-type]
+    assert notes.lines == ["No run was named: taking the newest, runs/a"]
+
+
+def test_a_damaged_run_is_never_taken_unasked(notes: Notes) -> None:
+    Run.create(Path("runs/old"))
+    Run.create(Path("runs/new"))
+    Path("runs/new/run.json").write_text("{")
+    assert find_run(None, notes).name == "old"  # type: ignore[arg-type]
+
+
+def test_a_run_is_named_by_its_folder_or_by_its_name(notes: Notes, tmp_path: Path) -> None:
+    Run.create(Path("runs/kitchen"))
+    Run.create(tmp_path / "elsewhere")
+    for name, folder in (("kitchen", "runs/kitchen"), ("runs/kitchen", "runs/kitchen"), ("elsewhere", "elsewhere")):
+        assert find_run(name, notes).folder == Path(folder)  # type: ignore[arg-type]
+    assert notes.lines == []
+
+
+def test_a_name_that_is_no_run_gets_its_near_matches(notes: Notes) -> None:
+    Run.create(Path("runs/kitchen"))
+    with pytest.raises(UnknownNameError, match="runs/kitchen") as caught:
+        find_run("kitchn", notes)  # type: ignore[arg-type]
+    assert caught.value.exit_code == 2
+    Path("photos").mkdir()
+    with pytest.raises(RunError, match=r"photos is no run: it has no run\.json"):
+        find_run("photos", notes)  # type: ignore[arg-type]
+
+
+def test_without_any_run_the_command_that_makes_one_is_named(notes: Notes) -> None:
+    with pytest.raises(RunError, match="edgekd distill"):
+        find_run(None, notes)  # type: ignore[arg-type]

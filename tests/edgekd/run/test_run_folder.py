@@ -1,0 +1,167 @@
+"""What run.json remembers, and what it finds out about the files beside it."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from calibration.errors import DiskFullError, FileError, RunError
+from calibration.files import write_bytes
+from edgekd.run import Run, TeacherRecord
+
+ASKED = {"steps": 500, "mixing": {"probability": 0.5}, "size": (3, 4)}
+INPUTS = {"teacher": "abc"}
+COMMAND = "edgekd distill --out {run}"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run with one finished step that made a file and a folder of two."""
+    made_run = Run.create(tmp_path / "my run", TeacherRecord("t", "t.onnx", "abc", "a test"))
+    with made_run.lock(), made_run.step("distill", inputs=INPUTS, asked=ASKED, command=COMMAND) as made:
+        for name in ("student", "previews/1.png", "previews/2.png"):
+            write_bytes(made_run.folder / name, name.encode())
+        made.add(made_run.folder / "student", made_run.folder / "previews")
+    return made_run
+
+
+def test_a_finished_step_is_done_for_the_same_inputs_and_settings_only(run: Run) -> None:
+    reopened = Run.open(run.folder)
+    assert reopened.is_done("distill", inputs=INPUTS, asked=ASKED)
+    assert not reopened.is_done("distill", inputs={"teacher": "other"}, asked=ASKED)
+    assert not reopened.is_done("distill", inputs=INPUTS, asked={**ASKED, "steps": 501})
+    assert not reopened.is_done("export", inputs=INPUTS, asked=ASKED)
+
+
+@pytest.mark.parametrize("damage", ["missing", "longer", "altered"])
+def test_a_step_whose_output_is_not_whole_is_not_done_and_the_error_names_file_and_command(
+    run: Run, damage: str
+) -> None:
+    path = run.folder / "previews" / "2.png"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(b"previews/2.pngx" if damage == "longer" else b"previews/3.png")
+    assert not run.is_done("distill", inputs=INPUTS, asked=ASKED)
+    run.verify(run.folder / "student")
+    with pytest.raises(RunError) as caught:
+        run.verify()
+    assert str(path) in caught.value.message
+    assert f"edgekd distill --out '{run.folder}'" in caught.value.fix
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_no_step_made_is_named_with_the_command_that_goes_on(run: Run) -> None:
+    with pytest.raises(RunError, match=r"artefacts/x was not made"):
+        run.verify(run.folder / "artefacts" / "x")
+
+
+def test_digests_are_given_for_whole_files_only(run: Run) -> None:
+    digest = run.digest(run.folder / "student")
+    assert digest == "264c8c381bf16c982a4e59b0dd4c6f7808c51a05f64c35db42cc78a2a72875bb"  # sha256 of b"student"
+    (run.folder / "student").write_bytes(b"tneduts")
+    with pytest.raises(RunError, match="was altered"):
+        run.digest(run.folder / "student")
+
+
+def test_a_crash_between_making_and_recording_leaves_the_step_to_be_done_again(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "r")
+    with (
+        pytest.raises(ZeroDivisionError),
+        run.lock(),
+        run.step("distill", inputs=INPUTS, asked=ASKED, command=COMMAND) as made,
+    ):
+        write_bytes(run.folder / "student", b"done")
+        made.add(run.folder / "student")
+        raise ZeroDivisionError
+    reopened = Run.open(run.folder)
+    assert reopened.unfinished() == ["distill"]
+    assert not reopened.is_done("distill", inputs=INPUTS, asked=ASKED)
+    with pytest.raises(RunError, match="go on with edgekd distill"):
+        reopened.verify(reopened.folder / "student")
+    with reopened.lock(), reopened.step("distill", inputs=INPUTS, asked=ASKED, command=COMMAND) as made:
+        made.add(reopened.folder / "student")
+    assert Run.open(run.folder).is_done("distill", inputs=INPUTS, asked=ASKED)
+
+
+def test_what_differs_from_the_step_begun_before_is_said_setting_by_setting(run: Run) -> None:
+    assert run.differences("distill", inputs=INPUTS, asked=ASKED) == []
+    asked = {"steps": 100, "mixing": {"probability": 0.9}, "size": [3, 4]}
+    assert run.differences("distill", inputs=INPUTS, asked=asked) == [
+        "mixing.probability 0.5 instead of 0.9",
+        "steps 500 instead of 100",
+    ]
+    assert run.differences("distill", inputs=INPUTS, asked={**ASKED, "mixing": None}) == ["mixing on instead of off"]
+    assert run.differences("distill", inputs={"teacher": "other"}, asked=ASKED) == ["another teacher"]
+    assert run.differences("new", inputs=INPUTS, asked=ASKED) == []
+
+
+def test_an_output_that_is_not_there_is_an_error_and_not_a_record(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "r")
+    with (
+        pytest.raises(FileError, match="is not there"),
+        run.step("distill", inputs=INPUTS, asked=ASKED, command=COMMAND) as made,
+    ):
+        made.add(run.folder / "student")
+    assert Run.open(run.folder).unfinished() == ["distill"]
+
+
+def test_a_run_is_not_started_over_something_else(tmp_path: Path, run: Run) -> None:
+    with pytest.raises(RunError, match="a run already"):
+        Run.create(run.folder)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"")
+    with pytest.raises(RunError, match="other files"):
+        Run.create(tmp_path / "photos")
+    assert sorted(path.name for path in (tmp_path / "photos").iterdir() if path.name != ".lock") == ["a.jpg"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', '{"format": 1, "created": "now"}'])
+def test_a_damaged_manifest_is_one_line(run: Run, text: str) -> None:
+    (run.folder / "run.json").write_text(text)
+    with pytest.raises((FileError, RunError)) as caught:
+        Run.open(run.folder)
+    assert "run.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_run_json_says_what_a_reader_needs(run: Run) -> None:
+    value = json.loads((run.folder / "run.json").read_text())
+    step = value["steps"]["distill"]
+    assert value["teacher"] == {"name": "t", "spec": "t.onnx", "digest": "abc", "source": "a test"}
+    assert step["asked"]["size"] == [3, 4]
+    assert sorted(step["outputs"]) == ["previews/1.png", "previews/2.png", "student"]
+    assert step["outputs"]["student"]["size"] == 7
+    assert {"python", "numpy", "edgekd"} <= step["versions"].keys()
+    assert step["started"] < step["finished"]
+
+
+def test_a_full_disk_leaves_the_manifest_as_it_was(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (run.folder / "run.json").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with (
+        pytest.raises(DiskFullError),
+        run.lock(),
+        run.step("export", inputs={}, asked={}, command=COMMAND),
+    ):
+        pass
+    monkeypatch.undo()
+    assert (run.folder / "run.json").read_bytes() == before
+    assert not [path for path in run.folder.iterdir() if path.name.endswith(".part")]
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_lock(run: Run) -> None:
+    (run.folder / "previews" / ".1.png.abc.part").write_bytes(b"half")
+    (run.folder / ".calibration.x.part").mkdir()
+    (run.folder / "mine.part").write_bytes(b"somebody's own")
+    with run.lock():
+        pass
+    assert (run.folder / "mine.part").exists()
+    assert not list(run.folder.rglob(".*.part"))

@@ -1,0 +1,106 @@
+"""One writer a folder, with processes that are really started and really killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from calibration.errors import RunLockedError
+from edgekd.run import Run, locked
+from edgekd.run import lock as lock_module
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from edgekd.run import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock of tmp_path / 'run'."""
+    Run.create(tmp_path / "run")
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "run"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_process_is_refused_with_the_name_of_the_first(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    run = Run.open(tmp_path / "run")
+    with pytest.raises(RunLockedError) as caught, run.lock():
+        raise AssertionError("the lock was given twice")
+    assert f"process {holder.pid} on {socket.gethostname()}" in str(caught.value)
+    # Being refused must not have taken the first one's name away.
+    with pytest.raises(RunLockedError, match=str(holder.pid)), run.lock():
+        pass
+
+
+def test_reading_needs_no_lock(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    assert Run.open(tmp_path / "run").manifest.steps == {}
+
+
+def test_a_killed_process_leaves_no_lock_and_that_is_said(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    notes = Notes()
+    with locked(tmp_path / "run", notes):  # type: ignore[arg-type]
+        assert json.loads((tmp_path / "run" / ".lock").read_text())["pid"] == os.getpid()
+    assert len(notes.lines) == 1 and f"process {holder.pid}" in notes.lines[0]
+    with locked(tmp_path / "run", notes):  # type: ignore[arg-type]
+        pass
+    assert len(notes.lines) == 1  # a lock that was given back is nothing to speak of
+
+
+def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path):
+        raise ZeroDivisionError
+    with locked(tmp_path):
+        pass
+
+
+class TestWithoutLocksOfTheKernel:
+    """File systems without flock: then the name in the file decides."""
+
+    @pytest.fixture(autouse=True)
+    def no_flock(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lock_module, "_acquire", lambda handle: False)
+
+    def test_a_living_process_is_respected(self, tmp_path: Path) -> None:
+        with locked(tmp_path), pytest.raises(RunLockedError, match=str(os.getpid())), locked(tmp_path):
+            pass
+
+    def test_one_that_is_gone_is_not(self, tmp_path: Path) -> None:
+        gone = subprocess.Popen([sys.executable, "-c", ""])
+        gone.wait()
+        holder = {"pid": gone.pid, "host": socket.gethostname(), "started": "2026-01-01T00:00:00+00:00"}
+        (tmp_path / ".lock").write_text(json.dumps(holder))
+        notes = Notes()
+        with locked(tmp_path, notes):  # type: ignore[arg-type]
+            pass
+        assert str(gone.pid) in notes.lines[0]
+
+    def test_one_on_another_host_may_be_alive(self, tmp_path: Path) -> None:
+        holder = {"pid": 1, "host": "elsewhere", "started": "2026-01-01T00:00:00+00:00"}
+        (tmp_path / ".lock").write_text(json.dumps(holder))
+        with pytest.raises(RunLockedError, match="elsewhere"), locked(tmp_path):
+            pass
