@@ -12,10 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["BasicBlock", "ConvBN", "InvertedResidual", "LogDepthHead", "Merge", "Separable", "halved", "initialise"]
+__all__ = [
+    "BasicBlock", "Context", "ConvBN", "InvertedResidual", "LogDepthHead", "Merge", "Separable", "halved", "initialise",
+]  # fmt: skip
 
 TYPICAL_DEPTH = 2.5
 """Metres; where an untrained head starts, so that the first steps do not go into finding the scale of a room."""
+
+_RESIDUAL_GAIN = 0.2
+"""Of the last BatchNorm of a residual branch: near the identity a deep network learns sooner. 0 would leave channels
+without any weight, which quantisers stumble over."""
 
 
 class ConvBN(nn.Sequential):
@@ -71,6 +77,17 @@ class BasicBlock(nn.Module):
         return F.relu(x + self.body(x), inplace=True)
 
 
+class Context(nn.Module):
+    """Adds to every place what one convolution makes of the mean over all places: the scale of a room is global."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.project(x.mean((2, 3), keepdim=True)))
+
+
 class Merge(nn.Module):
     """One step of a decoder: the deep features, narrowed and enlarged to `size`, plus the narrowed skip."""
 
@@ -110,11 +127,13 @@ def halved(size: tuple[int, int], times: int = 1) -> tuple[int, int]:
 
 
 def initialise(module: nn.Module) -> None:
-    """He-normal convolutions, unit BatchNorm, and heads that give `TYPICAL_DEPTH` with little contrast."""
+    """He-normal convolutions, quiet residual branches, heads that give `TYPICAL_DEPTH` with little contrast."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     for layer in module.modules():
+        if isinstance(layer, BasicBlock) or (isinstance(layer, InvertedResidual) and layer.residual):
+            nn.init.constant_(layer.body[-1][1].weight, _RESIDUAL_GAIN)  # type: ignore[index]
         if isinstance(layer, LogDepthHead):
             nn.init.normal_(layer.log_depth.weight, std=0.01)
             bias = layer.log_depth.bias

@@ -12,7 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from calibration.errors import UnknownNameError
-from edgekd.models.blocks import ConvBN, InvertedResidual, LogDepthHead, Merge, Separable, halved, initialise
+from edgekd.models.blocks import (
+    BasicBlock,
+    Context,
+    ConvBN,
+    InvertedResidual,
+    LogDepthHead,
+    Merge,
+    Separable,
+    halved,
+    initialise,
+)
 from targets.input import InputSpec
 
 __all__ = ["DEFAULT_STUDENT", "STUDENTS", "MobileDepth", "Widths", "build_student"]
@@ -20,16 +30,20 @@ __all__ = ["DEFAULT_STUDENT", "STUDENTS", "MobileDepth", "Widths", "build_studen
 
 @dataclass(frozen=True)
 class Widths:
-    """How wide and deep a MobileDepth is. Stage i works at 1/2^(i+2) of the input's resolution."""
+    """How wide and deep a MobileDepth is; every stage halves the resolution, from 1/4 of the input's on.
+
+    Depthwise convolutions save arithmetic where maps are small and many channels wide; on large maps they only cost
+    memory traffic. So the early stages are plain 3x3 blocks and the late ones inverted residuals (README.md).
+    """
 
     stem: int
-    stages: tuple[tuple[int, int], ...]  # (channels, blocks)
-    decoder: tuple[int, ...]  # channels, deepest first, one for each stage but the last and one for the stem
-    expand: int = 4
+    early: tuple[tuple[int, int], ...]  # (channels, residual blocks), plain 3x3 convolutions
+    late: tuple[tuple[int, int], ...]  # (channels, blocks), inverted residuals
+    decoder: tuple[int, ...]  # channels, deepest first, up to a quarter of the input's resolution
 
 
 class MobileDepth(nn.Module):
-    """MobileNetV2-like encoder, additive skips, depthwise separable decoder, log-depth head at half resolution.
+    """Encoder-decoder with additive skips, a global context, and a log-depth head at a quarter of the resolution.
 
     Takes normalised float32 RGB [N, 3, H, W] at the resolution of `input`; gives metres [N, 1, H, W].
     """
@@ -40,42 +54,53 @@ class MobileDepth(nn.Module):
         self.stem = ConvBN(3, widths.stem, 3, stride=2)
         self.stages = nn.ModuleList()
         channels = [widths.stem]
-        for outputs, blocks in widths.stages:
-            stage = nn.Sequential(InvertedResidual(channels[-1], outputs, stride=2, expand=widths.expand))
-            for _ in range(blocks - 1):
-                stage.append(InvertedResidual(outputs, outputs, stride=1, expand=widths.expand))
-            self.stages.append(stage)
+        for outputs, blocks in widths.early:
+            entry = ConvBN(channels[-1], outputs, 3, stride=2)
+            self.stages.append(nn.Sequential(entry, *(BasicBlock(outputs) for _ in range(blocks))))
             channels.append(outputs)
-        self.merges = nn.ModuleList()
+        for outputs, blocks in widths.late:
+            narrow = InvertedResidual(channels[-1], outputs, stride=2, expand=_EXPAND)
+            rest = (InvertedResidual(outputs, outputs, stride=1, expand=_EXPAND) for _ in range(blocks - 1))
+            self.stages.append(nn.Sequential(narrow, *rest))
+            channels.append(outputs)
         deep = channels.pop()
-        for outputs in widths.decoder:
-            at = halved(size, len(channels))
-            self.merges.append(Merge(deep, channels.pop(), outputs, at, Separable(outputs, outputs)))
+        self.context = Context(deep)
+        self.merges = nn.ModuleList()
+        for index, outputs in enumerate(widths.decoder):
+            last = index == len(widths.decoder) - 1
+            refine = ConvBN(outputs, outputs, 3) if last else Separable(outputs, outputs, 5)
+            self.merges.append(Merge(deep, channels[-1], outputs, halved(size, len(channels)), refine))
+            channels.pop()
             deep = outputs
         self.head = LogDepthHead(deep, size)
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        skips = [self.stem(x)]
+        x = self.stem(x)
+        skips = []
         for stage in self.stages:
-            skips.append(stage(skips[-1]))
-        deep = skips.pop()
+            x = stage(x)
+            skips.append(x)
+        x = self.context(skips.pop())
         for merge in self.merges:
-            deep = merge(deep, skips.pop())
-        depth: Tensor = self.head(deep)
+            x = merge(x, skips.pop())
+        depth: Tensor = self.head(x)
         return depth
 
 
+_EXPAND = 4
+
+
 def _small(input: InputSpec) -> nn.Module:  # noqa: A002
-    return MobileDepth(input, Widths(16, ((16, 1), (24, 2), (48, 2), (80, 2)), (48, 32, 24, 16)))
+    return MobileDepth(input, Widths(16, ((16, 1), (32, 1)), ((48, 2), (80, 3)), (48, 32, 24)))
 
 
 def _medium(input: InputSpec) -> nn.Module:  # noqa: A002
-    return MobileDepth(input, Widths(16, ((24, 2), (32, 2), (64, 3), (112, 3)), (64, 48, 32, 16)))
+    return MobileDepth(input, Widths(16, ((24, 1), (40, 1)), ((64, 3), (120, 3)), (64, 40, 24)))
 
 
 def _large(input: InputSpec) -> nn.Module:  # noqa: A002
-    return MobileDepth(input, Widths(24, ((32, 2), (56, 3), (112, 4), (192, 4)), (128, 96, 64, 32), expand=5))
+    return MobileDepth(input, Widths(24, ((40, 2), (64, 2)), ((120, 4), (216, 4)), (120, 64, 40)))
 
 
 STUDENTS: dict[str, Callable[[InputSpec], nn.Module]] = {
