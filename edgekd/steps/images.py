@@ -13,8 +13,10 @@ from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from edgekd.models.fetch import cache_folder
 from edgekd.run.lock import locked
+from edgekd.simulate.readers import open_source
 from edgekd.simulate.rooms import RENDERER, RoomSettings
-from edgekd.simulate.store import SimulatedSet, write_set
+from edgekd.simulate.sample import ImageSource
+from edgekd.simulate.store import write_set
 
 __all__ = ["ImagesSpec", "open_images", "parse_images", "usable_cores"]
 
@@ -37,26 +39,26 @@ class ImagesSpec:
     def digest(self) -> str:
         """Of a folder's pictures, or of all that decides what is rendered. Raises FileError for a damaged folder."""
         if self.folder is not None:
-            return SimulatedSet.open(self.folder).digest
+            return open_source(self.folder).digest
         return sha256_bytes(json.dumps(self.describe(), sort_keys=True).encode())
 
 
 def parse_images(text: str, seed: int) -> ImagesSpec:
-    """A number of rooms to simulate, or the folder of a simulated set. Raises UsageError."""
+    """A number of rooms to simulate, or a folder of simulated images. Raises UsageError."""
     if text.isdigit() and int(text) > 0:
         return ImagesSpec(count=int(text), seed=seed)
     if Path(text).is_dir():
         return ImagesSpec(folder=Path(text))
     raise UsageError(
         f"There is no folder {text!r}, and it is no number of images",
-        fix="Give a number such as --images 2000, or the folder of a set made by edgekd simulate",
+        fix="Give a number such as --images 2000, or a folder made by edgekd simulate or in another layout it knows",
     )
 
 
-def open_images(spec: ImagesSpec, progress: Progress) -> SimulatedSet:
+def open_images(spec: ImagesSpec, progress: Progress) -> ImageSource:
     """The images, rendered first where they are not in the cache. Raises DataError, FileError or RunLockedError."""
     if spec.folder is not None:
-        return SimulatedSet.open(spec.folder)
+        return open_source(spec.folder, progress)
     folder = cache_folder() / "simulated" / spec.digest[:16]
     with locked(folder, progress):
         return write_set(

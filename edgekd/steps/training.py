@@ -26,7 +26,7 @@ from edgekd.models.pictures import Normalise
 from edgekd.models.teacher import Teacher
 from edgekd.models.to_onnx import export_onnx
 from edgekd.run import Run, TeacherRecord
-from edgekd.simulate.store import SimulatedSet
+from edgekd.simulate.sample import ImageSource
 from edgekd.steps.check import References, write_references
 from edgekd.steps.images import ImagesSpec, open_images
 from targets.input import InputSpec
@@ -82,7 +82,7 @@ class Training:
     progress: Progress
 
     @cached_property
-    def source(self) -> SimulatedSet:
+    def source(self) -> ImageSource:
         """The simulated images, rendered or opened at first use: a run that is complete needs none."""
         return open_images(self.images, self.progress)
 

@@ -1,0 +1,101 @@
+"""A plain folder of pictures, with or without masks.
+
+    <folder>/images/*.jpg (or the pictures in the folder itself)        <folder>/masks/<same name>.png
+
+A mask holds integer ids in one channel: 0 is what stays in place, 1 and up are objects. Without masks nothing is mixed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from calibration.errors import DataError
+from calibration.progress import Progress
+from edgekd.pictures.reading import PICTURE_SUFFIXES, list_pictures, open_picture, read_picture
+from edgekd.simulate.readers.frames import FrameSource, collect, fitting, instance_ids
+from edgekd.simulate.sample import SimulatedImage
+
+__all__ = ["PictureFrame", "matches", "open_folder"]
+
+_ENDS = {".png": b"IEND", ".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9"}
+_TAIL = 1024  # bytes; some cameras write a little behind a JPEG's end
+
+
+@dataclass(frozen=True)
+class PictureFrame:
+    """A picture and, where there is one, its mask."""
+
+    picture: Path
+    mask: Path | None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.picture,) if self.mask is None else (self.picture, self.mask)
+
+    def read(self) -> SimulatedImage:
+        rgb = read_picture(self.picture)
+        if self.mask is None:
+            return SimulatedImage(rgb, np.zeros(rgb.shape[:2], np.uint16))
+        mask = fitting(np.asarray(open_picture(self.mask)), self.mask, rgb, self.picture)
+        return SimulatedImage(rgb, instance_ids(mask, np.zeros(mask.shape[:2], bool), self.mask))
+
+
+def matches(path: Path) -> bool:
+    folder = _pictures(path)
+    return folder.is_dir() and any(entry.suffix.lower() in PICTURE_SUFFIXES for entry in folder.iterdir())
+
+
+def open_folder(path: Path, progress: Progress) -> FrameSource:
+    """Open the pictures of a folder; truncated ones are left out and counted in a note.
+
+    Raises DataError when none is left, or naming a mask that is truncated, in colour or of another size.
+    """
+    pictures = list_pictures(_pictures(path))
+    whole = [picture for picture in pictures if _is_whole(picture)]
+    if broken := [picture for picture in pictures if picture not in set(whole)]:
+        progress.note(f"{len(broken)} of {len(pictures)} pictures are left out: {broken[0]} is truncated or no picture")
+    if not whole:
+        raise DataError(f"None of the {len(pictures)} pictures in {path} can be read", fix="Restore the files")
+    frames = [PictureFrame(picture, _mask(path, picture)) for picture in whole]
+    masked = sum(frame.mask is not None for frame in frames)
+    if masked < len(frames):
+        progress.note(f"{len(frames) - masked} of {len(frames)} pictures have no mask: no object of theirs is mixed")
+    return collect("pictures", path, frames, progress)
+
+
+def _pictures(path: Path) -> Path:
+    return path / "images" if (path / "images").is_dir() else path
+
+
+def _mask(path: Path, picture: Path) -> Path | None:
+    mask = path / "masks" / f"{picture.stem}.png"
+    if not mask.exists():
+        return None
+    if not _is_whole(mask):
+        raise DataError(f"{mask} is truncated or no picture", fix="Save the mask again, or delete it")
+    with Image.open(mask) as header, Image.open(picture) as other:
+        turned = other.getexif().get(0x0112, 1) > 4  # on its side: it is turned when it is read
+        size = other.size[::-1] if turned else other.size
+        if header.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
+            raise DataError(
+                f"{mask} is in colour ({header.mode}), not integer ids", fix="Save it as a PNG of one channel"
+            )
+        if header.size != size:
+            sizes = f"{header.size[0]}x{header.size[1]}", f"{size[0]}x{size[1]}"
+            raise DataError(f"{mask} ({sizes[0]}) does not fit {picture} ({sizes[1]})", fix="Give both the same size")
+    return mask
+
+
+def _is_whole(path: Path) -> bool:
+    """Has a header that is understood and, where the format has one, its end: a picture need not be decoded for it."""
+    try:
+        with open(path, "rb") as stream, Image.open(stream):
+            stream.seek(0, 2)
+            stream.seek(max(0, stream.tell() - _TAIL))
+            return _ENDS.get(path.suffix.lower(), b"") in stream.read()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False

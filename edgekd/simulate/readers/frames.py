@@ -1,0 +1,122 @@
+"""What the readers of other people's sets share: frames that lie in files of their own, and what their planes mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import DataError
+from calibration.files import sha256_bytes
+from calibration.progress import Progress
+from edgekd.simulate.sample import SimulatedImage
+
+__all__ = ["Frame", "FrameSource", "collect", "fitting", "instance_ids", "planar"]
+
+
+class Frame(Protocol):
+    """One picture and what belongs to it."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files it is read from, the picture first."""
+        ...
+
+    def read(self) -> SimulatedImage:
+        """Raises DataError or FileError naming the file that cannot serve."""
+        ...
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """An ImageSource of frames that are read when they are asked for."""
+
+    frames: tuple[Frame, ...]
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> SimulatedImage:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"Picture {index} of {len(self)}")
+        return self.frames[index].read()
+
+
+def collect(layout: str, root: Path, candidates: Iterable[Frame], progress: Progress, *, also: str = "") -> FrameSource:
+    """Those frames whose files are all there and not empty; the others are counted in a note.
+
+    The digest is of every file's name and size (and of `also`): these sets have up to terabytes.
+    Raises DataError naming a missing file when no frame is left.
+    """
+    frames: list[Frame] = []
+    listed: list[tuple[str, int]] = []
+    wanting: list[Path] = []
+    for frame in candidates:
+        sizes = [_size(path) for path in frame.files]
+        if all(sizes):
+            frames.append(frame)
+            names = [path.relative_to(root).as_posix() for path in frame.files]
+            listed += zip(names, sizes, strict=True)
+        else:
+            wanting.append(frame.files[sizes.index(0)])
+    if not frames:
+        first = f": {wanting[0]} is missing or empty" if wanting else ""
+        raise DataError(f"{root} holds no whole frame of {layout}{first}", fix="Extract its archives into this folder")
+    if wanting:
+        total = len(frames) + len(wanting)
+        progress.note(f"{len(wanting)} of {total} frames are left out: {wanting[0]} and others are missing or empty")
+    return FrameSource(tuple(frames), sha256_bytes(json.dumps([layout, also, listed]).encode()))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def instance_ids(plane: NDArray[Any], room: NDArray[np.bool_], path: Path) -> NDArray[np.uint16]:
+    """Ids [H, W] of any integer type as uint16, with 0 wherever `room` is true or the id is not positive.
+
+    Ids beyond 65535 are numbered anew in their order. Raises DataError for colours or fractions instead of ids.
+    """
+    if plane.ndim != 2 or not (np.issubdtype(plane.dtype, np.integer) or plane.dtype == bool):
+        raise DataError(
+            f"{path} holds no integer ids but {plane.dtype} {list(plane.shape)}",
+            fix="Save it as a PNG of one channel, 8 or 16 bits",
+        )
+    ids = np.where(room | (plane <= 0), 0, plane)
+    if ids.max(initial=0) > np.iinfo(np.uint16).max:
+        numbers, ids = np.unique(ids, return_inverse=True)
+        if len(numbers) > np.iinfo(np.uint16).max:
+            raise DataError(f"{path} holds {len(numbers)} ids: it is no picture of instances", fix="Leave it out")
+        if numbers[0] > 0:
+            ids = ids + 1
+    return ids.reshape(plane.shape).astype(np.uint16)
+
+
+def fitting(plane: NDArray[Any], path: Path, rgb: NDArray[np.uint8], picture: Path) -> NDArray[Any]:
+    """`plane` as it is. Raises DataError naming both files when it has another size than the picture."""
+    if plane.shape[:2] != rgb.shape[:2]:
+        sizes = f"{plane.shape[1]}x{plane.shape[0]}", f"{rgb.shape[1]}x{rgb.shape[0]}"
+        raise DataError(f"{path} ({sizes[0]}) does not fit {picture} ({sizes[1]})", fix="Give both the same size")
+    return plane
+
+
+def planar(distance: NDArray[Any], across: float, down: float) -> NDArray[np.float32]:
+    """Depth along the optical axis [H, W] from the length of each pixel's ray; 0 where nothing was met.
+
+    `across` and `down` are the tangents of half the field of view; the axis meets the middle of the picture.
+    """
+    height, width = distance.shape
+    x = across * (2 * (np.arange(width) + 0.5) / width - 1)
+    y = down * (2 * (np.arange(height) + 0.5) / height - 1)
+    known = np.where(np.isfinite(distance), distance, 0)
+    depth: NDArray[np.float32] = (known / np.sqrt(1 + x[None, :] ** 2 + y[:, None] ** 2)).astype(np.float32)
+    return depth
