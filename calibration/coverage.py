@@ -12,8 +12,8 @@ from calibration.files import sha256_bytes
 
 __all__ = ["FEW", "Coverage", "check_images", "measure_coverage"]
 
-FEW = 32
-"""Below this many pictures the ranges still move with every one that is added; see README.md."""
+FEW = 16
+"""Eight pictures were enough for FastDepth (README.md); twice as many leave room for networks that differ."""
 
 _FLAT = 2.0  # grey levels of standard deviation below which a picture shows nothing
 _NOISE = 0.5  # correlation of neighbouring pixels; pictures of anything lie above 0.8, noise at 0
@@ -35,7 +35,7 @@ class Coverage:
         """One line for each weakness that does not forbid calibrating on the set."""
         found = []
         if self.count < FEW:
-            found.append(f"{self.count} calibration pictures are few: ranges settle from about {FEW} on")
+            found.append(f"{self.count} calibration pictures are few: take {FEW} or more")
         if self.distinct < self.count:
             found.append(f"{self.count - self.distinct} of {self.count} calibration pictures repeat another")
         if self.flat:

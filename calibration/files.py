@@ -18,6 +18,11 @@ from calibration.errors import DiskFullError, FileError
 __all__ = ["read_json", "replacing", "replacing_folder", "sha256_bytes", "sha256_file", "write_bytes", "write_json"]
 
 
+_UNWRITABLE = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
+)  # fmt: skip
+
+
 def sha256_bytes(data: bytes | memoryview) -> str:
     """Hex SHA-256 of `data`."""
     return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,64 @@
+"""Medians and tails of artefacts side by side, taken in turns so that a busy machine slows all of them alike.
+
+    python examples/targets/latency.py runs/kitchen/artefacts/*
+
+For figures to quote use `edgekd bench`; this is for choosing settings. Rows of onnxruntime are also taken with threads
+that spin, which is what ONNX Runtime does by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from targets import get_target
+from targets.artefact import open_artefact
+from targets.base import RunnerOptions
+from targets.trial import trial_pictures
+
+ROUNDS, REPEATS = 20, 10
+
+
+def spinning(path: Path, threads: int, picture: np.ndarray) -> Callable[[], object]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(["depth"], {"image": picture})
+
+
+def main() -> None:
+    calls: dict[str, Callable[[], object]] = {}
+    for folder in map(Path, sys.argv[1:]):
+        artefact = open_artefact(folder)
+        if not artefact.can_run_here:
+            print(f"{artefact.name} cannot run here", file=sys.stderr)
+            continue
+        picture = trial_pictures(artefact.input.height, artefact.input.width)[:1]
+        for threads in (1, 2):
+            runner = get_target(artefact.target).open(artefact, RunnerOptions(threads=threads))
+            calls[f"{artefact.name}, {threads} threads"] = lambda runner=runner, picture=picture: runner.infer(picture)
+            if artefact.target == "onnxruntime":
+                calls[f"{artefact.name}, {threads} threads that spin"] = spinning(artefact.path, threads, picture)
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            call()
+            for _ in range(REPEATS):
+                start = time.perf_counter()
+                call()
+                times[name].append(1000 * (time.perf_counter() - start))
+    print("| artefact | p50 ms | p90 ms | p99 ms |")
+    print("| --- | --- | --- | --- |")
+    for name, taken in times.items():
+        p50, p90, p99 = np.percentile(taken, [50, 90, 99])
+        print(f"| {name} | {p50:.2f} | {p90:.2f} | {p99:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
