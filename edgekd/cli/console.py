@@ -25,6 +25,7 @@ class Console:
 
     def __init__(self) -> None:
         self.json = False
+        self._said: set[str] = set()
         self._tasks: Bars | Lines | None = None
 
     @property
@@ -44,8 +45,10 @@ class Console:
         self.say("\n\n".join(render(part, sys.stdout) for part in shown))
 
     def note(self, text: str) -> None:
-        """One line that stays on the screen above the bars."""
-        self._show().print(text)
+        """One line that stays on the screen above the bars; said once, however many steps have it to say."""
+        if text not in self._said:
+            self._said.add(text)
+            self._show().print(text)
 
     def next_command(self, command: str) -> None:
         """The last line of a verb: what to try next."""
