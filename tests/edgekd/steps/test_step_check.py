@@ -1,0 +1,40 @@
+"""Drift without labels: against depths whose distance is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration.errors import RunError
+from calibration.progress import Quiet
+from edgekd.run import Run
+from edgekd.steps.check import check_run
+
+
+def test_drift_from_the_model_and_from_a_teacher_a_tenth_farther_away(exported_run: Path) -> None:
+    rows = {row.name: row for row in check_run(Run.open(exported_run), (), Quiet()).rows}
+    assert list(rows) == ["fp32 student", "onnxruntime-fp32", "onnxruntime-int8"]
+    student, exact, rounded = rows.values()
+    assert student.from_model is None and student.from_teacher is not None
+    # The teacher of the fixture gives 1.1 times the model's depth: |1 - 1.1| / 1.1, and a scale of 1 / 1.1.
+    assert student.from_teacher.abs_rel == pytest.approx(0.1 / 1.1, rel=1e-4)
+    assert student.from_teacher.scale_ratio == pytest.approx(1 / 1.1, rel=1e-4)
+    assert student.from_teacher.abs_rel_aligned == pytest.approx(0, abs=1e-5)
+    assert exact.from_model is not None and exact.from_model.abs_rel < 1e-5
+    assert rounded.from_model is not None and 1e-5 < rounded.from_model.abs_rel < 0.05
+    assert exact.from_teacher is not None and exact.from_teacher.abs_rel == pytest.approx(0.1 / 1.1, rel=1e-3)
+
+
+def test_the_result_is_json(exported_run: Path) -> None:
+    value = check_run(Run.open(exported_run), ("onnxruntime",), Quiet()).to_json()
+    assert json.loads(json.dumps(value, allow_nan=False))["rows"][0]["name"] == "fp32 student"
+
+
+def test_depths_that_were_altered_are_not_compared_with(exported_run: Path) -> None:
+    path = exported_run / "check" / "model.npy"
+    np.save(path, np.load(path) * 2)
+    with pytest.raises(RunError, match=r"check/model\.npy was altered.*edgekd distill"):
+        check_run(Run.open(exported_run), (), Quiet())

@@ -1,0 +1,177 @@
+"""Distilling into a run: interrupted, gone on with, up to date, refused; and calibrating without a student."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="distilling needs torch")
+pytest.importorskip("onnxscript", reason="exporting from torch needs onnxscript")
+pytest.importorskip("embreex", reason="simulating rooms needs embreex")
+
+from torch import nn  # noqa: E402
+
+from calibration.errors import RunError, UnknownNameError  # noqa: E402
+from calibration.images import CalibrationSet  # noqa: E402
+from calibration.progress import Advance, Quiet  # noqa: E402
+from edgekd.distill.settings import DistillSettings, TransformSettings  # noqa: E402
+from edgekd.models.teacher import Teacher  # noqa: E402
+from edgekd.run import Run  # noqa: E402
+from edgekd.simulate.rooms import RoomSettings  # noqa: E402
+from edgekd.simulate.store import write_set  # noqa: E402
+from edgekd.steps.calibrate import CalibrateRequest, calibrate_run  # noqa: E402
+from edgekd.steps.check import read_references  # noqa: E402
+from edgekd.steps.distill import DistillRequest, distill_run  # noqa: E402
+from edgekd.steps.images import ImagesSpec  # noqa: E402
+from targets.input import Framing, InputSpec  # noqa: E402
+
+HEIGHT, WIDTH = 64, 96
+TEACHER = "test_step_distill:with_statistics"
+SETTINGS = DistillSettings(steps=6, batch=2, set_aside=8, preview_every=4, transform=TransformSettings(warm_up=2))
+
+
+class _Net(nn.Module):
+    def __init__(self, normalised: bool) -> None:
+        super().__init__()
+        norm = nn.BatchNorm2d(8) if normalised else nn.Identity()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), norm, nn.ReLU(), nn.Conv2d(8, 1, 3, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.interpolate(self.body(x).clamp(-2, 2).exp(), scale_factor=2.0)
+
+
+def _teacher(name: str, normalised: bool) -> Teacher:
+    torch.manual_seed(3)
+    net = _Net(normalised).train()
+    with torch.no_grad():
+        for _ in range(30):
+            net(torch.rand(4, 3, HEIGHT, WIDTH) * torch.tensor([0.9, 0.6, 0.4]).view(1, 3, 1, 1))
+    return Teacher(name, net.eval(), InputSpec(Framing(HEIGHT, WIDTH)), digest=name, source="made for a test")
+
+
+def with_statistics() -> Teacher:
+    return _teacher("with", normalised=True)
+
+
+def without_statistics() -> Teacher:
+    return _teacher("without", normalised=False)
+
+
+class Notes(Quiet):
+    """Remembers notes, and presses Ctrl-C once `stop_after` units of a task named Distilling are done."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.lines: list[str] = []
+        self.stop_after = stop_after
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+    @contextlib.contextmanager
+    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
+        done = 0
+
+        def advance(units: int) -> None:
+            nonlocal done
+            done += units
+            if label == "Distilling" and self.stop_after is not None and done >= self.stop_after:
+                self.stop_after = None
+                import signal
+
+                signal.raise_signal(signal.SIGINT)
+
+        yield advance
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """OpenMP's threads wait busily: on a machine with other work two of them take forty times as long as one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> ImagesSpec:
+    folder = tmp_path_factory.mktemp("images") / "set"
+    settings = RoomSettings(height=HEIGHT, width=WIDTH, views_per_room=24)  # one room: building it is what costs
+    write_set(folder, settings, seed=0, count=24, workers=1, keep_depth=False, progress=Quiet())
+    return ImagesSpec(folder=folder)
+
+
+@pytest.fixture
+def request_(images: ImagesSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DistillRequest:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return DistillRequest(teacher=TEACHER, student="mobile-s", images=images, settings=SETTINGS, device="cpu")
+
+
+def test_an_interrupted_distillation_goes_on_and_ends_as_if_nothing_had_been(request_: DistillRequest) -> None:
+    straight = distill_run(replace(request_, out=Path("runs/straight")), Quiet())
+    broken = replace(request_, out=Path("runs/broken"))
+    with pytest.raises(KeyboardInterrupt):
+        distill_run(broken, Notes(stop_after=5))
+    assert Run.open(Path("runs/broken")).unfinished() == ["distill"]
+    notes = Notes()
+    resumed = distill_run(broken, notes)
+    assert any("Going on from step" in line for line in notes.lines)
+    for name in ("student.safetensors", "transform.safetensors", "calibration/images.npy", "check/teacher.npy"):
+        assert (resumed.folder / name).read_bytes() == (straight.folder / name).read_bytes(), name
+    assert not (resumed.folder / "checkpoint").exists()
+    resumed.verify()
+
+    again = Notes()
+    distill_run(broken, again)
+    assert any("The student is up to date" in line for line in again.lines)
+
+    # What is lost is made anew, and nothing else.
+    (resumed.folder / "onnx" / "student.onnx").unlink()
+    weights = (resumed.folder / "student.safetensors").stat().st_mtime_ns
+    distill_run(broken, Quiet()).verify()
+    assert (resumed.folder / "student.safetensors").stat().st_mtime_ns == weights
+
+
+def test_other_settings_are_refused_by_name_and_force_starts_anew(request_: DistillRequest) -> None:
+    request = replace(request_, settings=replace(SETTINGS, steps=2, transform=None, mixing=None))
+    run = distill_run(request, Quiet())
+    assert run.folder == Path("runs/with-mobile-s")
+    assert not (run.folder / "transform.safetensors").exists()
+    other = replace(request, settings=replace(request.settings, steps=3))
+    with pytest.raises(RunError, match=r"settings\.steps 2 instead of 3.*--force"):
+        distill_run(other, Quiet())
+    run.verify()
+    distill_run(replace(other, force=True), Quiet()).verify()
+    assert len((run.folder / "metrics.jsonl").read_text().splitlines()) == 3
+    with pytest.raises(RunError, match="is a run of edgekd distill"):
+        calibrate_run(CalibrateRequest(TEACHER, images=request_.images, settings=SETTINGS, out=run.folder), Quiet())
+
+
+def test_names_are_checked_before_a_folder_is_made(request_: DistillRequest) -> None:
+    with pytest.raises(UnknownNameError, match="mobile-s"):
+        distill_run(replace(request_, student="mobil-s"), Quiet())
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_a_teacher_is_calibrated_without_a_student(request_: DistillRequest, statistics: bool) -> None:
+    spec = TEACHER if statistics else "test_step_distill:without_statistics"
+    notes = Notes()
+    settings = replace(SETTINGS, mixing=None)
+    run = calibrate_run(CalibrateRequest(spec, images=request_.images, settings=settings, device="cpu"), notes)
+    run.verify()
+    calibration = CalibrationSet.open(run.folder / "calibration")
+    assert (calibration.count, calibration.height, calibration.width) == (8, HEIGHT, WIDTH)
+    assert ("transformed" in calibration.origin) == statistics
+    assert any("has no statistics to fit" in line for line in notes.lines) == (not statistics)
+    references = read_references(run)
+    assert references.teacher is None
+    teacher = with_statistics() if statistics else without_statistics()
+    pictures = torch.from_numpy(np.array(calibration.images)).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        np.testing.assert_allclose(references.model, teacher.module(pictures)[:, 0], rtol=1e-4)

@@ -1,0 +1,130 @@
+"""Exporting a run: what is built, what is skipped, what is said about the rest."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from calibration.errors import ArtefactError, BudgetError, MissingRuntimeError, RunError, UnknownNameError, UsageError
+from calibration.progress import Quiet
+from edgekd.run import Run
+from edgekd.steps.artefacts import built_artefacts, choose_artefact
+from edgekd.steps.export import ExportResult, ExportSettings, export_run
+from targets.artefact import open_artefact
+
+pytest.importorskip("onnxruntime", reason="the artefacts of these tests are built for onnxruntime")
+
+
+class Notes(Quiet):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def export(folder: Path, **settings: object) -> ExportResult:
+    asked = ExportSettings(**{"targets": ("onnxruntime",), **settings})  # type: ignore[arg-type]
+    return export_run(Run.open(folder), asked, Notes())
+
+
+def fresh(result: ExportResult) -> dict[str, bool]:
+    return {exported.artefact.name: exported.fresh for exported in result.exported}
+
+
+def test_a_second_export_builds_nothing_and_force_builds_all(run_folder: Path) -> None:
+    assert fresh(export(run_folder)) == {"onnxruntime-fp32": True, "onnxruntime-int8": True}
+    before = {path: path.stat().st_mtime_ns for path in (run_folder / "artefacts").rglob("*")}
+    assert fresh(export(run_folder)) == {"onnxruntime-fp32": False, "onnxruntime-int8": False}
+    assert {path: path.stat().st_mtime_ns for path in (run_folder / "artefacts").rglob("*")} == before
+    assert all(fresh(export(run_folder, force=True)).values())
+
+
+def test_what_is_damaged_is_built_anew_by_the_same_command(exported_run: Path) -> None:
+    (exported_run / "artefacts" / "onnxruntime-int8" / "model.onnx").write_bytes(b"truncated")
+    with pytest.raises(RunError, match="edgekd export runs/small --target onnxruntime --precision int8"):
+        built_artefacts(Run.open(exported_run))
+    assert fresh(export(exported_run)) == {"onnxruntime-fp32": False, "onnxruntime-int8": True}
+    assert len(built_artefacts(Run.open(exported_run))) == 2
+
+
+def test_an_artefact_of_another_model_is_refused_with_the_command_that_mends_it(exported_run: Path) -> None:
+    from small_network import save, small_network
+
+    run = Run.open(exported_run)
+    with run.lock(), run.step("distill", inputs={}, asked={}, command="edgekd distill") as made:
+        made.add(save(small_network(offset=0.9), exported_run / "onnx" / "student.onnx"))
+    with pytest.raises(ArtefactError, match=r"another model.*edgekd export runs/small --target onnxruntime"):
+        built_artefacts(Run.open(exported_run))
+    assert all(fresh(export(exported_run)).values())
+
+
+def test_a_runtime_that_is_missing_stops_only_who_named_it(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.partition(".")[0] == "openvino"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingRuntimeError, match="pip install"):
+        export(run_folder, targets=("openvino",))
+    monkeypatch.setattr("targets.TARGETS", {n: t for n, t in _targets().items() if n in ("onnxruntime", "openvino")})
+    notes = Notes()
+    result = export_run(Run.open(run_folder), ExportSettings(precisions=("fp32",)), notes)
+    assert [exported.artefact.name for exported in result.exported] == ["onnxruntime-fp32"]
+    assert [left.name for left in result.left_out] == ["openvino"]
+    assert any("Left out openvino" in line and "pip install" in line for line in notes.lines)
+    result.raise_failures(ExportSettings())  # what was not asked for by name is no failure
+
+
+def test_a_budget_that_is_missed_keeps_and_marks_the_artefact(run_folder: Path) -> None:
+    strict = ExportSettings(("onnxruntime",), max_drift=1e-9)
+    result = export_run(Run.open(run_folder), strict, Quiet())
+    with pytest.raises(BudgetError, match="onnxruntime-int8") as caught:
+        result.raise_failures(strict)
+    assert caught.value.exit_code == 4
+    folder = run_folder / "artefacts" / "onnxruntime-int8"
+    assert "budget" in open_artefact(folder).settings
+    Run.open(run_folder).verify()
+
+    lenient = ExportSettings(("onnxruntime",), max_drift=0.9)
+    result = export_run(Run.open(run_folder), lenient, Quiet())
+    result.raise_failures(lenient)
+    assert "budget" not in open_artefact(folder).settings
+    assert not any(fresh(result).values())  # another budget is no reason to build
+    Run.open(run_folder).verify()
+
+
+def test_names_that_cannot_be_meant(run_folder: Path) -> None:
+    with pytest.raises(UnknownNameError, match="onnxruntime"):
+        export(run_folder, targets=("onxruntime",))
+    with pytest.raises(UsageError, match="fp32, fp16, int8"):
+        export(run_folder, precisions=("int4",))
+    with pytest.raises(UsageError, match="onnxruntime has no fp16"):
+        export(run_folder, precisions=("fp16",))
+    assert not (run_folder / "artefacts").exists()
+
+
+def test_the_run_is_asked_before_anything_is_built(run_folder: Path) -> None:
+    images = run_folder / "calibration" / "images.npy"
+    images.write_bytes(images.read_bytes()[:-1])
+    with pytest.raises(RunError, match=r"calibration/images\.npy .*edgekd distill --teacher small --out runs/small"):
+        export(run_folder)
+
+
+def test_an_artefact_is_chosen_by_name_or_int8_first(exported_run: Path) -> None:
+    run = Run.open(exported_run)
+    assert choose_artefact(run, None).name == "onnxruntime-int8"
+    assert choose_artefact(run, "onnxruntime-fp32").precision == "fp32"
+    with pytest.raises(UnknownNameError, match="onnxruntime-int8"):
+        choose_artefact(run, "onnxruntime-int4")
+
+
+def test_a_run_without_artefacts_names_the_command_that_builds_them(run_folder: Path) -> None:
+    with pytest.raises(RunError, match="edgekd export runs/small"):
+        built_artefacts(Run.open(run_folder))
+
+
+def _targets() -> dict[str, str]:
+    from targets import TARGETS
+
+    return TARGETS
