@@ -81,8 +81,8 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             with open(temporary, "rb+") as stream:
                 os.fsync(stream.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -97,12 +97,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
         try:
             yield temporary
-            os.chmod(temporary, 0o777 & ~_umask())
+            temporary.chmod(0o777 & ~_umask())
             old = None
             if path.exists():
                 old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
-                os.replace(path, old / path.name)
-            os.replace(temporary, path)
+                path.replace(old / path.name)
+            temporary.replace(path)
             if old is not None:
                 shutil.rmtree(old, ignore_errors=True)
         except BaseException:
