@@ -46,7 +46,8 @@ class EdgekdError(Exception):
     def __init__(self, message: str, *, fix: str) -> None:
         self.message = message.rstrip(". ")
         self.fix = fix.rstrip(". ")
-        super().__init__(f"{self.message}. {self.fix}.")
+        end = "" if self.fix.endswith("?") else "."
+        super().__init__(f"{self.message}. {self.fix}{end}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with the joined text and lose `fix`; workers send errors between processes.

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from calibration.errors import DiskFullError, FileError
+from calibration.files import read_json, replacing, replacing_folder, sha256_file, write_json
+
+
+def left_over(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_a_file_is_replaced_whole_and_readable_as_other_files_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"x": 1})
+    write_json(path, {"x": 2})
+    assert read_json(path) == {"x": 2}
+    assert left_over(tmp_path) == ["a.json"]
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), DiskFullError),
+        (OSError(errno.EROFS, "Read-only file system"), FileError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (ValueError("a bug"), ValueError),
+    ],
+)
+def test_an_error_while_writing_leaves_what_was_there(tmp_path: Path, error, raised) -> None:
+    path, folder = tmp_path / "a.txt", tmp_path / "folder"
+    path.write_text("before")
+    folder.mkdir()
+    (folder / "kept").touch()
+    with pytest.raises(raised), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    with pytest.raises(raised), replacing_folder(folder) as temporary:
+        (temporary / "half").touch()
+        raise error
+    assert path.read_text() == "before"
+    assert left_over(folder) == ["kept"]
+    assert left_over(tmp_path) == ["a.txt", "folder"]
+
+
+def test_a_folder_is_replaced_as_one(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        with replacing_folder(tmp_path / "made") as temporary:
+            (temporary / name).touch()
+    assert left_over(tmp_path / "made") == ["second"]
+    assert left_over(tmp_path) == ["made"]
+
+
+def test_a_parent_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="Cannot write"):
+        write_json(tmp_path / "file" / "a.json", {})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_one_clear_line(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(FileError, match="Permission denied"):
+        write_json(tmp_path / "a.json", {})
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_json_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=r"a\.json is not valid JSON"):
+        read_json(path)
+
+
+def test_infinities_are_no_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "a.json", {"x": float("inf")})
+    assert left_over(tmp_path) == []
+
+
+def test_digest_of_a_known_text(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1
+    assert sha256_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    with pytest.raises(FileError, match="Cannot read"):
+        sha256_file(tmp_path / "missing")
