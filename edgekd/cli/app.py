@@ -85,6 +85,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code: 0 done, 1 failed, 2 wrong usage, 3 a runtime is missing, 4 over
     the accuracy budget, 130 interrupted."""
+    console.start()
     try:
         code = typer.main.get_command(app).main(
             args=list(arguments) or ["--help"], prog_name="edgekd", standalone_mode=False
@@ -100,6 +101,8 @@ def run(arguments: Sequence[str]) -> int:
             f"edgekd {shlex.join(arguments)}"
         )
         return _INTERRUPTED
+    except SystemExit as ended:  # typer's own answer to a reader of the output who has left
+        return ended.code if isinstance(ended.code, int) else 1
     except BrokenPipeError:
         # Whoever read the output has left; without this Python complains when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -24,6 +24,10 @@ class Console:
     """What a verb shows. It is a `calibration.progress.Progress`: bars on a terminal, occasional lines elsewhere."""
 
     def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Forget the command before: several may run in one process."""
         self.json = False
         self._said: set[str] = set()
         self._tasks: Bars | Lines | None = None

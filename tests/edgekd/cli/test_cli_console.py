@@ -1,0 +1,112 @@
+"""What is printed, and where."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edgekd.cli import bars
+from edgekd.cli.bars import Lines
+from edgekd.cli.console import Console
+from edgekd.cli.tables import Table, render, size_text
+
+TABLE = Table(("artefact", "drift"), [("onnxruntime-int8" * 8, "0.012")], right=(1,), title="Drift")
+
+
+def test_data_goes_to_stdout_and_everything_else_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    console.note("a note")
+    console.result({"a": 1}, TABLE)
+    console.next_command("edgekd bench")
+    console.failure("it\nfailed")
+    out, err = capsys.readouterr()
+    assert "0.012" in out and "a note" not in out
+    assert err == "a note\nNext: edgekd bench\nError: it failed\n"
+
+
+def test_with_json_there_is_nothing_but_json_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    console.json = True
+    console.result({"a": [1, 2]}, TABLE)
+    assert capsys.readouterr().out == '{\n  "a": [\n    1,\n    2\n  ]\n}\n'
+
+
+def test_a_table_in_a_file_is_never_cut() -> None:
+    text = render(TABLE, io.StringIO())
+    assert "onnxruntime-int8" * 8 in text and "\x1b" not in text
+
+
+def test_a_log_hears_of_long_work_and_of_its_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bars, "_FIRST_LINE", 0.3)
+    monkeypatch.setattr(bars, "_EVERY", 0.05)
+    with Lines().task("Distilling", 200) as advance:
+        advance(100)  # at once: a step of an earlier command, not of this one's speed
+        time.sleep(0.25)
+        advance(50)
+        time.sleep(0.5)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 2  # silent although one unit takes long: no
+    assert lines[0].startswith("Distilling: 75% (150/200)") and "left" in lines[0]
+    assert lines[-1] == "Distilling: 200 in 0:01" or lines[-1].startswith("Distilling: 150 in 0:0")
+
+
+def test_work_of_unknown_length_is_heard_of_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bars, "_FIRST_LINE", 0.05)
+    with Lines().task("Building", None):
+        time.sleep(0.2)
+    assert capsys.readouterr().err.splitlines() == ["Building: 0:00 so far", "Building: done in 0:00"]
+
+
+def test_an_error_ends_a_task_without_a_word_of_success(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError), Lines().task("Building", 3):
+        raise ZeroDivisionError
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_bars_and_notes_above_them() -> None:
+    code = (
+        "from edgekd.cli.console import console\n"
+        "with console.task('Exporting', 4) as advance:\n"
+        "    advance(1)\n"
+        "    with console.task('Calibrating', 2) as inner:\n"
+        "        inner(2)\n"
+        "        console.note('openvino is left out')\n"
+        "    advance(3)\n"
+        "console.failure('too bad')\n"
+    )
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    environment.pop("NO_COLOR", None)
+    subprocess.run([sys.executable, "-c", code], stderr=follower, stdout=subprocess.PIPE, env=environment, check=True)
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            block = os.read(leader, 1 << 16)
+        except OSError:
+            break
+        if not block:
+            break
+        shown += block
+    os.close(leader)
+    text = shown.decode()
+    assert "Exporting" in text and "100%" in text and "4/4" in text
+    assert "openvino is left out" in text
+    assert "\x1b[31mError: too bad" in text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1234, "1.2 kB"), (5_800_000, "5.8 MB"), (3 * 10**9, "3.0 GB")]
+)
+def test_sizes(size: int, text: str) -> None:
+    assert size_text(size) == text

@@ -1,0 +1,128 @@
+"""The verbs that a device needs, on a run of a small network."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgekd.cli.app import run
+from edgekd.run import locked
+
+pytest.importorskip("onnxruntime", reason="the artefacts of these tests are built for onnxruntime")
+
+WITHOUT_TORCH = (
+    "import sys\n"
+    "for name in ('torch', 'safetensors', 'onnxscript', 'embreex'): sys.modules[name] = None\n"
+    "from edgekd.cli.app import run\n"
+    "sys.exit(run(sys.argv[1:]))"
+)
+
+
+@pytest.fixture
+def picture(exported_run: Path) -> Path:
+    from small_network import pictures
+
+    path = Path("room.png")
+    Image.fromarray(pictures(1, 3, 60, 80)[0]).save(path)
+    return path
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, list[str]]:
+    """The JSON of a verb, and its lines on stderr."""
+    assert run([*arguments, "--json"]) == 0
+    out, err = capsys.readouterr()
+    return json.loads(out), err.splitlines()
+
+
+def test_the_newest_run_is_taken_and_named_and_the_next_command_is_last(
+    exported_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value, err = said(capsys, "export", "--target", "onnxruntime")
+    assert [(a["target"], a["precision"], a["fresh"]) for a in value["exported"]] == [  # type: ignore[index]
+        ("onnxruntime", "fp32", False),
+        ("onnxruntime", "int8", False),
+    ]
+    assert err[0] == "No run was named: taking the newest, runs/small"
+    assert err[-1] == "Next: edgekd bench runs/small"
+
+
+def test_bench_check_and_predict_as_json(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    value, _ = said(capsys, "bench", "small", "--seconds", "0", "--target", "onnxruntime")
+    assert [row["name"] for row in value["rows"]] == ["onnxruntime-fp32", "onnxruntime-int8"]  # type: ignore[index]
+    value, _ = said(capsys, "check", "small")
+    assert value["rows"][0]["name"] == "fp32 student"  # type: ignore[index]
+    value, _ = said(capsys, "predict", "small", str(picture), "--npy", "--artefact", "onnxruntime-fp32")
+    (made,) = value  # type: ignore[misc]
+    assert np.load(made["values"]).shape == (60, 80)
+    assert Path(made["colour"]).is_file() and Path(made["depth"]).is_file()
+
+
+def test_the_run_may_be_left_out_before_a_picture(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["predict", str(picture)]) == 0
+    out, err = capsys.readouterr()
+    assert "room.png" in out and "Predicting with onnxruntime-int8 of runs/small" in err
+    assert Path("depth/room.depth.png").is_file()
+
+
+def test_tables_go_to_stdout(exported_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in (["export", "--target", "onnxruntime"], ["check"], ["bench", "--seconds", "0"]):
+        assert run(verb) == 0
+        out, err = capsys.readouterr()
+        assert "onnxruntime-int8" in out and "Next: edgekd" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("verb", ["export", "bench", "check", "predict", "doctor"])
+def test_a_device_needs_no_torch(picture: Path, verb: str) -> None:
+    arguments = {
+        "export": ["--target", "onnxruntime", "--force"],
+        "bench": ["--seconds", "0"],
+        "predict": [str(picture)],
+    }.get(verb, [])
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, verb, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "onnxruntime" in done.stdout or verb == "predict"
+
+
+@pytest.mark.parametrize("arguments", [["distill"], ["demo"], ["calibrate", "--teacher", "rooms"]])
+def test_what_needs_torch_says_so(exported_run: Path, arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "torch" in done.stderr and "pip install 'edgekd[distill]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_that_is_being_written_is_refused(exported_run: Path) -> None:
+    code = "import sys; from edgekd.cli.app import run; sys.exit(run(['export', 'small', '--target', 'onnxruntime']))"
+    with locked(exported_run):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"process {os.getpid()} on " in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_missing_file_of_the_run_is_one_line(exported_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (exported_run / "onnx" / "student.onnx").unlink()
+    for verb in (["export"], ["bench"], ["check"]):
+        assert run(verb) == 1
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last == (
+            "Error: runs/small/onnx/student.onnx is missing. "
+            "Make it anew: edgekd distill --teacher small --out runs/small."
+        )
+
+
+def test_the_doctor_names_what_is_missing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    value, _ = said(capsys, "doctor")
+    status = value["targets"]["onnxruntime"]  # type: ignore[index]
+    assert not status["can_run"] and "pip install" in status["fix"]
