@@ -34,7 +34,9 @@ def _agree(model: Any, folder: Path, *, size: tuple[int, int] = (12, 16), atol: 
     """The import gives for two pictures together what onnxruntime gives for each alone."""
     path = save(model, folder / "net.onnx")
     pictures = np.random.default_rng(3).uniform(0.01, 1, (2, 3, *size)).astype(np.float32)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # a waiting thread of onnxruntime's spins, and other tests want the core
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     expected = np.concatenate([session.run(None, {"x": picture[None]})[0] for picture in pictures])
     module = import_onnx(path).module
     got = module(torch.from_numpy(pictures))
