@@ -25,6 +25,9 @@ def simulate(
         int | None, typer.Option(min=1, metavar="N", help="Processes that render.  [default: one a core]")
     ] = None,
     keep_depth: Annotated[bool, typer.Option("--keep-depth", help="Keep depth beside picture and ids.")] = False,
+    meshes: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="glTF, OBJ or PLY furniture of your own, in metres.")
+    ] = None,
     preview: Annotated[
         bool, typer.Option("--preview", help=f"Write the first {_PREVIEWED} as <out>.preview.png.")
     ] = False,
@@ -35,11 +38,12 @@ def simulate(
     An interrupted one goes on when the same command is run again.
     """
     from edgekd.run import locked
+    from edgekd.simulate.meshes.folder import MeshFolder
     from edgekd.simulate.rooms import RoomSettings
     from edgekd.simulate.store import write_set
     from edgekd.steps.images import usable_cores
 
-    settings = RoomSettings(look=look)
+    settings = RoomSettings(look=look, meshes=None if meshes is None else MeshFolder.open(meshes, console))
     with locked(out, console):
         made = write_set(
             out,

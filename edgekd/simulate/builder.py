@@ -80,6 +80,7 @@ class Builder:
             boxes=np.array(self.boxes, np.float32).reshape(-1, 6),
             visible=ray_caster(points),
             casters=ray_caster(points[:casting]),
+            texels=_own_texels(list(numbers)),
         )
 
     def _in_room(self, items: list[tuple[Part, Pose, int]], counts: list[int]) -> tuple[Floats, Floats]:
@@ -111,9 +112,21 @@ class Builder:
         colours = np.array([m.colours for m in materials], np.float32)
         colours[:, 1:] -= colours[:, :1]
         tiles = np.empty(len(materials), np.int32)
+        own = [material.tile for material in materials if material.tile is not None]
+        means = np.concatenate([baked.means, *(tile.mean[None] for tile in own)])
+        behind = len(baked.means)
         for row, material in enumerate(materials):
+            if material.tile is not None:
+                tiles[row], behind = behind, behind + 1
+                continue
             start, variants = baked.first[material.pattern]
             tiles[row] = start + int(self.rng.integers(variants))
-        weights = baked.means[tiles]
+        weights = means[tiles]
         mixed = colours[:, 0] + weights[:, :1] * colours[:, 1] + weights[:, 1:2] * colours[:, 2]
         return colours.reshape(-1, 9), tiles * np.int32(baked.stride), (mixed * weights[:, 2:]).astype(np.float32)
+
+
+def _own_texels(materials: list[Material]) -> NDArray[np.uint8] | None:
+    """All texels of the atlas and behind them those of materials with a tile, in their order."""
+    own = [material.tile.texels for material in materials if material.tile is not None]
+    return np.concatenate([atlas().texels, *own]) if own else None

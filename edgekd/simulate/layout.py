@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from edgekd.simulate.builder import Builder, part_bounds
-from edgekd.simulate.furniture import FURNITURE
+from edgekd.simulate.furniture import FURNITURE, Piece
 from edgekd.simulate.kinds import KINDS, RoomKind
 from edgekd.simulate.looks import Look
+from edgekd.simulate.meshes.folder import MeshFolder
 from edgekd.simulate.palette import Palette
 from edgekd.simulate.placing import Placer, wall_pose
 from edgekd.simulate.pose import Pose, turned_bounds
@@ -18,16 +19,17 @@ __all__ = ["build_room"]
 
 _DOOR = 2.05  # metres high
 _OVERLAP = 0.2  # metres that floor and walls reach beyond each other, so that no ray slips through a corner
+_MESHES = (3, 7)  # of a folder of meshes in one room, the last excluded
 _SHADOWED = 2  # lights that cast shadows: each costs a ray a pixel
 
 
-def build_room(look: Look, rng: np.random.Generator) -> Scene:
-    """A furnished room of a kind drawn from KINDS."""
+def build_room(look: Look, rng: np.random.Generator, meshes: MeshFolder | None = None) -> Scene:
+    """A furnished room of a kind drawn from KINDS; with `meshes`, some of them stand in it before anything else."""
     names = list(KINDS)
     shares = np.array([KINDS[name].share for name in names])
     kind = KINDS[names[int(rng.choice(len(names), p=shares / shares.sum()))]]
     size = float(rng.uniform(*kind.width)), float(rng.uniform(*kind.depth)), float(rng.uniform(*kind.height))
-    return _Layout(kind, size, look, rng).make()
+    return _Layout(kind, size, look, rng).make(meshes)
 
 
 class _Layout:
@@ -38,18 +40,27 @@ class _Layout:
         self.placer = Placer(size, look, self.palette, self.builder)
         self.windows: list[Light] = []
 
-    def make(self) -> Scene:
+    def make(self, meshes: MeshFolder | None) -> Scene:
         self._shell()
         walls = [int(wall) for wall in self.rng.permutation(4)]
         self._door(walls[0])
         least, most = self.kind.windows
         for wall in walls[1 : 1 + int(self.rng.integers(least, most + 1))]:
             self._window(wall)
+        if meshes is not None:
+            self._own(meshes)
         for name, (least, most) in self.kind.pieces:
             for _ in range(int(self.rng.integers(least, most + 1))):
                 self.placer.place(name)
         self._lamps()
         return self.builder.build(self.size)
+
+    def _own(self, meshes: MeshFolder) -> None:
+        for _ in range(int(self.rng.integers(*_MESHES))):
+            mesh = meshes.draw(self.rng)
+            width, depth, height = mesh.extent
+            if height < self.size[2]:  # what is tall or wide stands with its back to a wall, as cupboards and sofas do
+                self.placer.place_piece(Piece(mesh.make, "wall" if height > 1.2 or width > 1.4 * depth else "free"))
 
     def _shell(self) -> None:
         width, depth, height = self.size

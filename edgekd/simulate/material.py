@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgekd.simulate.meshes.tiles import Tile
 
 __all__ = ["Colour", "Material"]
 
@@ -20,3 +24,4 @@ class Material:
     gloss: float = 0.0  # strength of the highlight, 0..1
     emits: float = 0.0  # radiance that the surface sends out itself, times its colour
     stretch: bool = False  # the pattern fills the surface once, as a picture does, whatever its size
+    tile: Tile | None = None  # a picture of its own, in place of the pattern

@@ -45,9 +45,11 @@ class Placer:
 
     def place(self, name: str) -> None:
         """Make a piece and place it, with what belongs near it; it is left out where there is no space."""
-        if name in self.look.without:
-            return
-        piece = FURNITURE[name]
+        if name not in self.look.without:
+            self.place_piece(FURNITURE[name])
+
+    def place_piece(self, piece: Piece) -> None:
+        """The same for a piece that is in no table."""
         parts = piece.make(self.rng, self.palette)
         box = part_bounds(parts)
         for _ in range(_TRIES):

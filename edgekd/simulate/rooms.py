@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from edgekd.simulate.camera import choose_camera
 from edgekd.simulate.layout import build_room
 from edgekd.simulate.lens import develop
 from edgekd.simulate.looks import LOOKS
+from edgekd.simulate.meshes.folder import MeshFolder
 from edgekd.simulate.rays import cast
 from edgekd.simulate.sample import SimulatedImage
 from edgekd.simulate.scene import Scene
@@ -34,6 +35,7 @@ class RoomSettings:
     width: int = 320
     look: str = "simulated"
     views_per_room: int = 4
+    meshes: MeshFolder | None = None  # furniture of one's own that stands among the built-in
 
     def __post_init__(self) -> None:
         if self.look not in LOOKS:
@@ -44,7 +46,10 @@ class RoomSettings:
                 raise DataError(f"Rooms with a {name} of {value!r} cannot be rendered", fix=f"Give {least} to {most}")
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """What decides the pictures. Without meshes it is what it was before there were any."""
+        chosen = asdict(replace(self, meshes=None))
+        del chosen["meshes"]
+        return chosen if self.meshes is None else {**chosen, "meshes": self.meshes.digest}
 
 
 def render(settings: RoomSettings, seed: int, index: int) -> SimulatedImage:
@@ -57,7 +62,7 @@ def render(settings: RoomSettings, seed: int, index: int) -> SimulatedImage:
         raise DataError(f"Picture {index} of seed {seed} does not exist", fix="Give a seed and an index of 0 or more")
     room, view = divmod(index, settings.views_per_room)
     look = LOOKS[settings.look]
-    scene = _scene(settings.look, seed, room)
+    scene = _scene(settings.look, seed, room, settings.meshes)
     rng = _generator(seed, room, view + 1)
     camera = choose_camera(scene, rng, settings.height, settings.width, float(rng.uniform(*look.lens.distortion)))
     hits = cast(scene, camera)
@@ -94,8 +99,8 @@ class RoomSource:
 
 
 @lru_cache(maxsize=1)
-def _scene(look: str, seed: int, room: int) -> Scene:
-    return build_room(LOOKS[look], _generator(seed, room, 0))
+def _scene(look: str, seed: int, room: int, meshes: MeshFolder | None) -> Scene:
+    return build_room(LOOKS[look], _generator(seed, room, 0), meshes)
 
 
 def _generator(seed: int, room: int, stream: int) -> np.random.Generator:

@@ -50,6 +50,7 @@ class Scene:
     boxes: Floats  # [B, 6] low and high corners of the objects: where no camera can be
     visible: EmbreeScene
     casters: EmbreeScene  # all but what shines: a lamp's shade does not hide its own light
+    texels: NDArray[np.uint8] | None = None  # the atlas's and behind them the room's own; None where it has none
 
 
 @lru_cache(maxsize=1)

@@ -29,7 +29,9 @@ def reflectance(scene: Scene, camera: Camera, hits: Hits) -> Floats:
     column = (np.floor(u * SIDE).astype(np.int32) & (SIDE - 1)) >> level
     row = (np.floor(v * SIDE).astype(np.int32) & (SIDE - 1)) >> level
     place = scene.tiles[material] + baked.starts[level] + row * (SIDE >> level) + column
-    weights = np.take(baked.texels, place, axis=0, mode="clip").astype(np.float32)
+    weights = np.take(baked.texels if scene.texels is None else scene.texels, place, axis=0, mode="clip").astype(
+        np.float32
+    )
     weights *= np.array([1 / 255, 1 / 255, 1 / 127.5], np.float32)
     colours = np.take(scene.colours, material, axis=0, mode="clip")
     mixed = colours[:, :3] + weights[:, :1] * colours[:, 3:6] + weights[:, 1:2] * colours[:, 6:]

@@ -191,7 +191,10 @@ def test_a_room_source_renders_by_number_and_its_digest_tells_settings_apart():
 
 def test_importing_the_simulator_is_light():
     """Neither torch nor the ray caster is imported before a room is rendered: boards open sets without them."""
-    code = "import sys, edgekd.simulate.store, edgekd.simulate.preview; print({'torch', 'embreex'} & set(sys.modules))"
+    code = (
+        "import sys, edgekd.simulate.readers, edgekd.simulate.store, edgekd.simulate.preview;"
+        "print({'torch', 'embreex', 'trimesh', 'h5py', 'google.protobuf'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

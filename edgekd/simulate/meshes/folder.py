@@ -1,0 +1,103 @@
+"""A folder of meshes, checked once: which can be used, and what they are as furniture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from calibration.errors import DataError
+from calibration.files import sha256_bytes, sha256_file
+from calibration.progress import Progress
+from edgekd.simulate.builder import part_bounds
+from edgekd.simulate.meshes.loading import MESH_SUFFIXES, UNPAINTED, load_mesh, require_trimesh
+from edgekd.simulate.palette import Palette
+from edgekd.simulate.scene import Triple
+from edgekd.simulate.shapes import Part
+
+__all__ = ["MeshFolder", "MeshPiece"]
+
+_KEPT = 48  # meshes held in memory by each process
+_TOLD = 3  # meshes left out that are named
+
+
+@dataclass(frozen=True)
+class MeshFolder:
+    """The usable meshes of a folder. It can be sent to another process, which loads a mesh when it places it."""
+
+    folder: Path
+    names: tuple[str, ...]
+    digest: str  # of every file in the folder and of the names
+
+    @classmethod
+    def open(cls, folder: Path, progress: Progress) -> MeshFolder:
+        """Load every mesh once; those that cannot be used are counted, and the first of them named, in notes.
+
+        Raises DataError for a folder without a usable mesh, MissingRuntimeError without trimesh.
+        """
+        folder = Path(folder)
+        require_trimesh()
+        files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+        found = [path for path in files if path.suffix.lower() in MESH_SUFFIXES]
+        if not found:
+            raise DataError(
+                f"There are no meshes in {folder} (looked for {', '.join(MESH_SUFFIXES)})", fix="Choose another folder"
+            )
+        names, faults = [], []
+        with progress.task("Checking meshes", total=len(found)) as advance:
+            for path in found:
+                try:
+                    load_mesh(path)
+                    names.append(path.relative_to(folder).as_posix())
+                except DataError as error:
+                    faults.append(error)
+                advance(1)
+        if not names:
+            raise DataError(
+                f"None of the {len(found)} meshes in {folder} can be used: {faults[0].message}", fix=faults[0].fix
+            )
+        if faults:
+            progress.note(f"{len(faults)} of {len(found)} meshes are left out")
+            for fault in faults[:_TOLD]:
+                progress.note(str(fault))
+        contents = [(path.relative_to(folder).as_posix(), sha256_file(path)) for path in files]
+        return cls(folder, tuple(names), sha256_bytes(json.dumps([contents, names]).encode()))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def draw(self, rng: np.random.Generator) -> MeshPiece:
+        """One of the meshes, each as likely. Raises DataError when its file was altered since and cannot be used."""
+        return MeshPiece(self.folder / self.names[int(rng.integers(len(self.names)))])
+
+
+@dataclass(frozen=True)
+class MeshPiece:
+    """A mesh as a piece of furniture."""
+
+    path: Path
+
+    def make(self, rng: np.random.Generator, palette: Palette) -> list[Part]:
+        """Its parts; what has no colour of its own gets one of the room's."""
+        parts = _loaded(self.path)
+        paint = palette.lacquer() if any(part.material is UNPAINTED for part in parts) else UNPAINTED
+        return [
+            Part(part.points, part.normals, part.points[..., :2] + part.points[..., 2:] * np.float32(0.7), paint)
+            if part.material is UNPAINTED
+            else part
+            for part in parts
+        ]
+
+    @property
+    def extent(self) -> Triple:
+        """Width, depth and height in metres."""
+        box = part_bounds(_loaded(self.path))
+        return float(box[3] - box[0]), float(box[4] - box[1]), float(box[5] - box[2])
+
+
+@lru_cache(maxsize=_KEPT)
+def _loaded(path: Path) -> list[Part]:
+    return load_mesh(path)

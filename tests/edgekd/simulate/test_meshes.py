@@ -1,0 +1,215 @@
+"""Meshes of one's own in simulated rooms: sizes, colours and textures as the file has them, faults named."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from calibration.errors import DataError
+from calibration.progress import Quiet
+from edgekd.simulate.builder import Builder, part_bounds
+from edgekd.simulate.camera import Camera
+from edgekd.simulate.lens import develop
+from edgekd.simulate.looks import LOOKS
+from edgekd.simulate.material import Material
+from edgekd.simulate.meshes.folder import MeshFolder
+from edgekd.simulate.meshes.loading import load_mesh
+from edgekd.simulate.meshes.tiles import BASIS, bake
+from edgekd.simulate.pose import Pose
+from edgekd.simulate.rays import cast
+from edgekd.simulate.rooms import RoomSettings, RoomSource, render
+from edgekd.simulate.shapes import box
+from edgekd.simulate.store import SimulatedSet, write_set
+from edgekd.simulate.textures import reflectance
+
+trimesh = pytest.importorskip("trimesh", reason="meshes are read by trimesh")
+
+SMALL = RoomSettings(height=60, width=80)
+
+
+class Notes(Quiet):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def painted_box(extents, colour) -> object:
+    mesh = trimesh.creation.box(extents=extents)
+    mesh.visual.face_colors = [*colour, 255]
+    return mesh
+
+
+def textured_quad(picture: Image.Image) -> object:
+    """Upright, 1 m wide and 1 m high, facing glTF's front (+z), the picture upright on it."""
+    corners = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0.5, 1, 0], [-0.5, 1, 0]])
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)  # trimesh counts v from below
+    material = trimesh.visual.material.PBRMaterial(baseColorTexture=picture, baseColorFactor=[255, 255, 255, 255])
+    visual = trimesh.visual.TextureVisuals(uv=uv, material=material)
+    return trimesh.Trimesh(corners, [[0, 1, 2], [0, 2, 3]], visual=visual, process=False)
+
+
+@pytest.fixture
+def meshes(tmp_path) -> Path:
+    folder = tmp_path / "meshes"
+    (folder / "inner").mkdir(parents=True)
+    painted_box([0.8, 1.5, 0.4], (200, 30, 30)).export(folder / "cupboard.glb")  # y is up
+    painted_box([0.5, 0.5, 0.9], (30, 200, 30)).export(folder / "inner" / "stand.ply")  # z is up
+    (folder / "crate.obj").write_text(trimesh.exchange.obj.export_obj(trimesh.creation.box(extents=[0.6, 0.3, 0.5])))
+    return folder
+
+
+def test_sizes_and_axes_are_those_of_the_file(meshes):
+    sizes = {"cupboard.glb": (0.8, 0.4, 1.5), "inner/stand.ply": (0.5, 0.5, 0.9), "crate.obj": (0.6, 0.5, 0.3)}
+    for name, (width, depth, height) in sizes.items():
+        parts = load_mesh(meshes / name)
+        expected = [-width / 2, -depth / 2, 0, width / 2, depth / 2, height]
+        np.testing.assert_allclose(part_bounds(parts), expected, atol=1e-5)
+        for part in parts:
+            across = np.cross(part.points[:, 1] - part.points[:, 0], part.points[:, 2] - part.points[:, 0])
+            flat = across / np.linalg.norm(across, axis=1, keepdims=True)
+            np.testing.assert_allclose(part.normals, np.repeat(flat[:, None], 3, axis=1), atol=1e-4)  # boxes are sharp
+
+
+def look_at(parts, *, size=(4.0, 4.0, 2.5)) -> tuple[np.ndarray, np.ndarray]:
+    """Reflectance [H, W, 3] and ids of parts at the back wall, seen from in front."""
+    builder = Builder(np.random.default_rng(0))
+    builder.add_room(box(*size, Material("plain", ((0.5, 0.5, 0.5),) * 3)), Pose(2, 2))
+    builder.add_object(parts, Pose(2, 0.5))
+    scene = builder.build(size)
+    camera = Camera((2.0, 3.0, 0.5), -np.pi / 2, 0.0, 0.0, 64, 64, 100.0)
+    hits = cast(scene, camera)
+    ids = scene.objects[hits.triangle].reshape(64, 64)
+    return reflectance(scene, camera, hits).reshape(64, 64, 3), ids
+
+
+def test_a_texture_is_seen_upright_in_its_colours(tmp_path):
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[:32, :32], picture[:32, 32:], picture[32:, :32], picture[32:, 32:] = (
+        (255, 0, 0), (0, 255, 0), (0, 0, 255), (188, 188, 188),
+    )  # fmt: skip
+    textured_quad(Image.fromarray(picture)).export(tmp_path / "quad.glb")
+    shown, ids = look_at(load_mesh(tmp_path / "quad.glb"))
+    assert 1300 < (ids == 1).sum() < 1700  # 1 m at 2.5 m with a focal length of 100: 40 x 40 pixels
+    rows, columns = np.nonzero(ids)
+    top, left, bottom, right = rows.min() + 5, columns.min() + 5, rows.max() - 5, columns.max() - 5
+    for row, column, colour in (
+        (top, left, (1, 0, 0)),
+        (top, right, (0, 1, 0)),
+        (bottom, left, (0, 0, 1)),
+        (bottom, right, (0.503, 0.503, 0.503)),  # sRGB 188 in linear light
+    ):
+        np.testing.assert_allclose(shown[row, column], colour, atol=0.02)
+
+
+def test_colours_of_faces_and_materials_are_seen(tmp_path):
+    for name in ("box.glb", "box.ply"):
+        painted_box([1, 1, 1], (200, 30, 30)).export(tmp_path / name)
+        shown, ids = look_at(load_mesh(tmp_path / name))
+        red, green, blue = shown[ids == 1].mean(axis=0)
+        assert red == pytest.approx(0.578, abs=0.05) and green < 0.03 and blue < 0.03  # sRGB 200 in linear light
+    (tmp_path / "box.mtl").write_text("newmtl blue\nKd 0 0 0.9\n")
+    text = trimesh.exchange.obj.export_obj(trimesh.creation.box(), include_normals=False)
+    (tmp_path / "box.obj").write_text("mtllib box.mtl\nusemtl blue\n" + text)
+    shown, ids = look_at(load_mesh(tmp_path / "box.obj"))
+    assert shown[ids == 1].mean(axis=0) == pytest.approx([0.004, 0.004, 0.787], abs=0.02)
+
+
+def test_a_tile_mixes_to_its_picture_and_its_mean():
+    picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    tile = bake(Image.fromarray(picture), (1.0, 1.0, 1.0))
+    texels = tile.texels[: 256 * 256] / [255, 255, 127.5]
+    base = np.array(BASIS)
+    mixed = base[0] + texels[:, :1] * (base[1] - base[0]) + texels[:, 1:2] * (base[2] - base[0])
+    stored = picture.reshape(-1, 3) / 255
+    linear = np.where(stored <= 0.04045, stored / 12.92, ((stored + 0.055) / 1.055) ** 2.4)
+    np.testing.assert_allclose(mixed * texels[:, 2:], linear, atol=0.02)
+
+
+def test_rooms_hold_meshes_with_ids_of_their_own_and_bytes_that_repeat(meshes):
+    folder = MeshFolder.open(meshes, Quiet())
+    assert len(folder) == 3
+    settings = replace(SMALL, meshes=folder)
+    images = [render(settings, 3, index) for index in range(24)]
+    seen = 0
+    for index, image in enumerate(images):
+        again = render(settings, 3, index)
+        assert np.array_equal(image.rgb, again.rgb) and np.array_equal(image.ids, again.ids)
+        red = (image.rgb[..., 0] > 90) & (image.rgb[..., 1:].max(axis=2) < 0.5 * image.rgb[..., 0])
+        if red.sum() > 60:
+            owners, counts = np.unique(image.ids[red], return_counts=True)
+            seen += bool(owners[counts.argmax()] > 0)
+    assert seen >= 3, "the red cupboard is hardly ever seen as an object"
+    assert not np.array_equal(images[0].rgb, render(SMALL, 3, 0).rgb)
+
+
+def test_sets_with_meshes_go_through_workers_and_know_their_meshes(meshes, tmp_path):
+    settings = replace(SMALL, meshes=MeshFolder.open(meshes, Quiet()))
+    folders = [tmp_path / name for name in ("one", "two")]
+    for workers, folder in enumerate(folders, start=1):
+        write_set(folder, settings, seed=0, count=40, workers=workers, keep_depth=False, progress=Quiet())
+    assert SimulatedSet.open(folders[0]).digest == SimulatedSet.open(folders[1]).digest
+    painted_box([0.3, 0.3, 0.3], (1, 2, 3)).export(meshes / "more.glb")
+    other = replace(SMALL, meshes=MeshFolder.open(meshes, Quiet()))
+    with pytest.raises(DataError, match="settings"):
+        write_set(folders[0], other, seed=0, count=40, workers=1, keep_depth=False, progress=Quiet())
+    assert RoomSource(other, 0, 4).digest != RoomSource(settings, 0, 4).digest
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_without_meshes_settings_are_written_as_before():
+    assert SMALL.to_json() == {"height": 60, "width": 80, "look": "simulated", "views_per_room": 4}
+
+
+@pytest.mark.parametrize(
+    ("side", "hint"), [(180.0, "centimetres"), (1800.0, "millimetres"), (0.002, "kilometres"), (90000.0, "metres")]
+)
+def test_a_mistaken_unit_is_named_with_its_remedy(tmp_path, side, hint):
+    painted_box([side, side / 2, side / 2], (9, 9, 9)).export(tmp_path / "sofa.glb")
+    with pytest.raises(DataError, match=rf"sofa\.glb is .* m along its longest side.*{hint}"):
+        load_mesh(tmp_path / "sofa.glb")
+
+
+def test_meshes_that_cannot_be_used_are_counted_and_named(meshes):
+    (meshes / "noise.glb").write_bytes(b"glTF" + bytes(range(200)))
+    (meshes / "empty.obj").write_text("")
+    line = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [2, 0, 0]], [[0, 1, 2]], process=False)
+    (meshes / "flat.ply").write_bytes(line.export(file_type="ply"))
+    whole = (meshes / "cupboard.glb").read_bytes()
+    (meshes / "cut.glb").write_bytes(whole[: len(whole) // 2])
+    (meshes / "huge.obj").write_text("v 0 0 0\nv 250 0 0\nv 0 90 0\nf 1 2 3\n")
+    before = logging.getLogger("trimesh").disabled
+    notes = Notes()
+    folder = MeshFolder.open(meshes, notes)
+    assert set(folder.names) == {"cupboard.glb", "crate.obj", "inner/stand.ply"}
+    assert notes.lines[0] == "5 of 8 meshes are left out" and len(notes.lines) == 4
+    assert all("\n" not in line for line in notes.lines) and "cut.glb" in notes.lines[1]
+    assert logging.getLogger("trimesh").disabled == before
+
+
+def test_a_folder_without_a_usable_mesh_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no meshes in"):
+        MeshFolder.open(tmp_path, Quiet())
+    (tmp_path / "sofa.obj").write_text("v 0 0 0\nv 250 0 0\nv 0 90 0\nf 1 2 3\n")
+    with pytest.raises(DataError, match=r"None of the 1 meshes .*sofa\.obj is 250 m.*centimetres"):
+        MeshFolder.open(tmp_path, Quiet())
+    with pytest.raises(DataError, match="no meshes in"):
+        MeshFolder.open(tmp_path / "nowhere", Quiet())
+
+
+def test_a_mesh_without_colour_is_painted_like_the_room(meshes):
+    from edgekd.simulate.meshes.folder import MeshPiece
+    from edgekd.simulate.meshes.loading import UNPAINTED
+    from edgekd.simulate.palette import Palette
+
+    rng = np.random.default_rng(0)
+    parts = MeshPiece(meshes / "crate.obj").make(rng, Palette(LOOKS["simulated"], rng))
+    assert all(part.material != UNPAINTED for part in parts)
+    assert develop(look_at(parts)[0], LOOKS["simulated"].lens, rng).std() > 5
