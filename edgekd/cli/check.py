@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["check", "check_tables"]
 
 _FIGURES = ("abs_rel", "abs_rel_aligned", "within_5", "within_1", "scale_ratio", "rank_correlation", "abs_rel_edges")
-_HEADINGS = ("AbsRel ↓", "aligned ↓", "within 5 % ↑", "within 1 % ↑", "scale →1", "rank ↑", "edges ↓")
+_HEADINGS = ("AbsRel\n↓", "aligned\n↓", "< 5 %\n↑", "< 1 %\n↑", "scale\n→ 1", "rank\n↑", "edges\n↓")
 
 
 def check(run: RunName = None, target: Targets = None, json: Json = False) -> None:

@@ -50,9 +50,9 @@ def export(
 
 def export_table(result: ExportResult) -> Table:
     """The artefacts with size and drift."""
-    headings = ("artefact", "size", "drift", "within 5 %", "within 1 %", "scale", "")
+    headings = ("artefact", "size", "drift", "< 5 %", "< 1 %", "scale", "")
     drift_on = next((e.artefact.drift_on for e in result.exported if e.artefact.drift_on), None)
-    caption = f"drift: mean relative depth error against fp32, on {drift_on}" if drift_on else ""
+    caption = f"drift: mean relative difference of depth from fp32, on {drift_on}" if drift_on else ""
     return Table(headings, [_row(exported) for exported in result.exported], right=(1, 2, 3, 4, 5), caption=caption)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Table", "figure", "render", "size_text", "width"]
 
 _UNCUT = 400  # columns of a file
+_NAME = 24  # columns that the first column keeps, whatever the terminal's width
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def render(shown: Table | RenderableType, stream: TextIO) -> str:
     terminal = stream.isatty()
     console = Console(file=buffer, force_terminal=terminal, width=width(stream), highlight=False)
     console.print(_rich(shown) if isinstance(shown, Table) else shown)
-    return "\n".join(line.rstrip() for line in buffer.getvalue().strip("\n").splitlines())
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()).strip("\n")
 
 
 def _rich(table: Table) -> RenderableType:
@@ -53,6 +54,7 @@ def _rich(table: Table) -> RenderableType:
     shown = RichTable(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        collapse_padding=True,
         title=Text(table.title, style="bold") if table.title else None,
         caption=Text(table.caption) if table.caption else None,
         title_justify="left",
@@ -60,7 +62,15 @@ def _rich(table: Table) -> RenderableType:
     )
     for number, heading in enumerate(table.headings):
         figures = number in table.right
-        shown.add_column(Text(heading), justify="right" if figures else "left", no_wrap=figures, overflow="fold")
+        # Rich would squeeze the names of the rows away before it cuts a figure.
+        named = max((len(row[0]) for row in table.rows), default=0) if number == 0 else 0
+        shown.add_column(
+            Text(heading),
+            justify="right" if figures else "left",
+            no_wrap=figures,
+            overflow="fold",
+            min_width=min(named, _NAME) or None,
+        )
     for row in table.rows:
         shown.add_row(*(Text(cell) for cell in row))
     return shown

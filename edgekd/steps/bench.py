@@ -33,7 +33,8 @@ def bench_run(
         artefacts = built_artefacts(run, targets)
         calibration = calibration_set(run)
         about = f"{_PICTURES} held-out pictures of the run, scaled to {_CAMERA[1]}x{_CAMERA[0]}"
-        result = bench(artefacts, _pictures(calibration), about, settings, progress, scoring=scoring)
+        with progress.task("Measuring"):
+            result = bench(artefacts, _pictures(calibration), about, settings, progress, scoring=scoring)
         name = re.sub(r"[^a-z0-9]+", "-", result.machine.device.lower()).strip("-")
         path = run.folder / "bench" / f"{name}.json"
         inputs = {artefact.name: artefact.files[artefact.model] for artefact in artefacts}
