@@ -114,7 +114,7 @@ def demo(settings: DemoSettings, progress: Progress) -> DemoResult:
     run = _distilled(settings, full, settings.out, progress)
     progress.note("The same student on the same images and steps without mixing and transformation, to compare with")
     plain = replace(full, mixing=None, transform=None)
-    plain_run = _distilled(settings, plain, settings.out.with_name(f"{settings.out.name}-plain"), progress)
+    plain_run = _distilled(settings, plain, settings.out / "plain", progress)
 
     exported = export_run(run, ExportSettings(force=settings.force), progress)
     checked = check_run(run, (), progress)

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The whole path on FastDepth, a network that was trained on real pictures (NYU Depth v2): a student distilled from it
+# without data, and the network itself in INT8 without data. The pairs only measure.
+#
+#     examples/fastdepth/run.sh PAIRS/index.csv [STEPS]
+#
+# PAIRS/index.csv lists RGB-D pairs: dataset,rgb,depth,depth_units_per_metre. What is finished is not done again.
+set -euo pipefail
+pairs=${1:?the index.csv of a folder of RGB-D pairs}
+steps=${2:-2000}
+
+edgekd distill --teacher fastdepth --steps "$steps" --out runs/fastdepth-mobile-m
+edgekd export runs/fastdepth-mobile-m
+edgekd check runs/fastdepth-mobile-m
+edgekd bench runs/fastdepth-mobile-m --data "$pairs"
+
+edgekd calibrate --teacher fastdepth --out runs/fastdepth
+edgekd export runs/fastdepth
+edgekd check runs/fastdepth
+edgekd bench runs/fastdepth --data "$pairs"
