@@ -85,7 +85,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code: 0 done, 1 failed, 2 wrong usage, 3 a runtime is missing, 4 over
     the accuracy budget, 130 interrupted."""
-    console.start()
+    console.start(arguments)
     try:
         code = typer.main.get_command(app).main(
             args=list(arguments) or ["--help"], prog_name="edgekd", standalone_mode=False

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from calibration.errors import EdgekdError
@@ -26,8 +26,9 @@ class Console:
     def __init__(self) -> None:
         self.start()
 
-    def start(self) -> None:
-        """Forget the command before: several may run in one process."""
+    def start(self, arguments: Sequence[str] = ()) -> None:
+        """Begin a command with these arguments, and forget the one before: several may run in one process."""
+        self.arguments = tuple(arguments)
         self.json = False
         self._said: set[str] = set()
         self._tasks: Bars | Lines | None = None

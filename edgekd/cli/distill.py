@@ -9,8 +9,11 @@ import typer
 from edgekd.cli.console import console
 from edgekd.cli.options import Architecture, Device, Force, Images, Json, Out, Seed, TeacherSpec, again
 from edgekd.cli.runs import show_made
+from edgekd.distill.settings import DistillSettings, MixingSettings, TransformSettings
 
 __all__ = ["distill"]
+
+_STANDARD = DistillSettings()
 
 
 def distill(
@@ -20,9 +23,11 @@ def distill(
         str | None, typer.Option(metavar="NAME", help="mobile-s, mobile-m or mobile-l.  [default: mobile-m]")
     ] = None,
     images: Images = "2000",
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of the student.")] = 2000,
-    batch: Annotated[int, typer.Option(min=2, metavar="N", help="Images a step.")] = 16,
-    learning_rate: Annotated[float, typer.Option(min=0.0, metavar="RATE", help="Of the student.")] = 3e-3,
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of the student.")] = _STANDARD.steps,
+    batch: Annotated[int, typer.Option(min=2, metavar="N", help="Images a step.")] = _STANDARD.batch,
+    learning_rate: Annotated[
+        float, typer.Option(min=0.0, metavar="RATE", help="Of the student.")
+    ] = _STANDARD.learning_rate,
     mixing: Annotated[bool, typer.Option("--mixing/--no-mixing", help="Paste objects of other images in.")] = True,
     transformation: Annotated[
         bool, typer.Option("--transformation/--no-transformation", help="Fit images to the teacher's statistics.")
@@ -41,7 +46,6 @@ def distill(
     from edgekd.steps.requirements import require_training
 
     require_training()
-    from edgekd.distill.settings import DistillSettings, MixingSettings, TransformSettings
     from edgekd.models.students import DEFAULT_STUDENT
     from edgekd.steps.distill import DistillRequest, distill_run
     from edgekd.steps.images import parse_images

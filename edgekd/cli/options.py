@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -73,8 +72,8 @@ Out = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the run 
 
 
 def again(verb: str) -> str:
-    """The command line of this process with {run} in place of its folder, for run.json: it makes the run anew."""
-    words = iter(sys.argv[2:])
+    """The command as it was given, with {run} in place of the run's folder, for run.json: it makes the run anew."""
+    words = iter(console.arguments[1:])
     kept = []
     for word in words:
         if word == "--out":

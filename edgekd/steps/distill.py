@@ -50,6 +50,7 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
     Raises UnknownNameError, UsageError, ModelError, DataError, FileError, RunLockedError; RunError when the folder
     holds a run with other settings and `force` is off; KeyboardInterrupt after Ctrl-C, with the checkpoint saved.
     """
+    request.images.require(request.settings.set_aside + request.settings.batch)
     keep_freed_memory()
     device = choose_device(request.device)
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)

@@ -35,6 +35,14 @@ class ImagesSpec:
             return {"folder": str(self.folder.resolve())}
         return {"rooms": self.count, "seed": self.seed, "renderer": RENDERER, **RoomSettings().to_json()}
 
+    def require(self, images: int) -> None:
+        """Raise UsageError when fewer are asked for than are needed: before they are rendered, not after."""
+        if self.folder is None and self.count < images:
+            raise UsageError(
+                f"{self.count} simulated images are too few: set aside and in one batch there are {images}",
+                fix=f"Give at least --images {2 * images}",
+            )
+
     @property
     def digest(self) -> str:
         """Of a folder's pictures, or of all that decides what is rendered. Raises FileError for a damaged folder."""

@@ -15,6 +15,8 @@ import pytest
 
 from calibration.errors import BudgetError, MissingRuntimeError
 from edgekd.cli.app import run
+from edgekd.cli.console import console
+from edgekd.cli.options import again
 
 VERBS = ("demo", "distill", "calibrate", "export", "bench", "check", "predict", "simulate", "doctor")
 EDGEKD = [sys.executable, "-c", "from edgekd.cli.app import main; main()"]
@@ -73,6 +75,10 @@ def test_the_version_is_that_of_the_installation(capsys: pytest.CaptureFixture[s
         (["export", "small", "--precision", "int4"], "int8"),
         (["simulate", "--look", "photografed"], "photographed"),
         (["calibrate"], "--teacher"),
+        (["distill", "--images", "20"], "too few"),
+        (["distill", "--images", "rooms"], "edgekd simulate"),
+        (["distill", "--student", "mobil-s"], "mobile-s"),
+        (["distill", "--teacher", "romms"], "rooms"),
     ],
 )
 def test_wrong_usage_is_one_line_with_what_was_meant_and_exit_code_2(
@@ -84,6 +90,19 @@ def test_wrong_usage_is_one_line_with_what_was_meant_and_exit_code_2(
     assert out == "" and last.startswith("Error: ") and said in last
     assert sum(line.startswith("Error: ") for line in err.splitlines()) == 1
     assert not list(run_folder.glob("artefacts/*"))
+
+
+def test_the_help_names_the_students_and_the_default_one(capsys: pytest.CaptureFixture[str]) -> None:
+    students = pytest.importorskip("edgekd.models.students", reason="the students' table needs torch")
+    assert run(["distill", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert all(name in text for name in students.STUDENTS)
+    assert f"[default: {students.DEFAULT_STUDENT}]" in text
+
+
+def test_the_command_that_makes_a_run_anew_is_the_one_that_was_given() -> None:
+    console.start(["distill", "--out", "runs/x", "--teacher", "my net.onnx", "--force", "--steps=9", "--json"])
+    assert again("distill") == "edgekd distill --teacher 'my net.onnx' --steps=9 --out {run}"
 
 
 @pytest.mark.parametrize(("kind", "code"), [(MissingRuntimeError, 3), (BudgetError, 4)])
