@@ -1,0 +1,126 @@
+"""Teachers from weights files: the usual wrappings, and nothing pickled ever run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from user_code import write_user_code
+
+from calibration.errors import FileError, ModelError, UnknownNameError, UsageError
+from calibration.files import sha256_file, write_json
+from edgekd.models.students import build_student
+from edgekd.models.teachers import load_teacher
+from edgekd.models.weights import save_weights
+from targets.input import Framing, InputSpec
+
+SMALL = InputSpec(Framing(32, 64), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> dict[str, torch.Tensor]:
+    return build_student("mobile-s", SMALL, seed=3).state_dict()
+
+
+@pytest.mark.parametrize("wrap", ["plain", "state_dict", "model", "data parallel"])
+def test_checkpoints_in_the_usual_wrappings(wrap: str, weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    held = {
+        "plain": weights,
+        "state_dict": {"epoch": 3, "state_dict": weights},
+        "model": {"model": weights},
+        "data parallel": {"state_dict": {f"module.{name}": value for name, value in weights.items()}},
+    }[wrap]
+    path = tmp_path / "net.pth"
+    torch.save(held, path)
+    write_json(tmp_path / "net.pth.input.json", SMALL.to_json())
+    teacher = load_teacher(str(path), architecture="mobile-s")
+    assert teacher.input == SMALL and teacher.digest == sha256_file(path)
+    for name, value in teacher.module.state_dict().items():
+        torch.testing.assert_close(value, weights[name], rtol=0, atol=0)
+
+
+def test_a_checkpoint_of_a_users_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = write_user_code(tmp_path, "mynets_weights", monkeypatch)
+    source = load_teacher(f"{name}:make").module.state_dict()
+    torch.save({key: value + 0.01 for key, value in source.items() if value.is_floating_point()}, tmp_path / "net.pt")
+    teacher = load_teacher(str(tmp_path / "net.pt"), architecture=f"{name}:make")
+    assert teacher.input == InputSpec(Framing(16, 24))
+    torch.testing.assert_close(teacher.module.state_dict()["conv.weight"], source["conv.weight"] + 0.01)
+
+
+def test_our_own_students_know_what_they_are(tmp_path: Path) -> None:
+    student = build_student("mobile-s", SMALL, seed=5)
+    path = tmp_path / "student.safetensors"
+    save_weights(path, student, architecture="mobile-s", input=SMALL)
+    teacher = load_teacher(str(path))
+    assert teacher.input == SMALL
+    picture = torch.rand(1, 3, 32, 64)
+    torch.testing.assert_close(teacher.module(picture), student.eval()(picture))
+
+
+def test_missing_and_unexpected_weights_are_one_line(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    weights["intruder"] = weights.pop("head.log_depth.bias")
+    weights["stem.0.weight"] = weights["stem.0.weight"][:, :1]
+    torch.save(weights, tmp_path / "net.pt")
+    write_json(tmp_path / "net.pt.input.json", SMALL.to_json())
+    with pytest.raises(ModelError) as raised:
+        load_teacher(str(tmp_path / "net.pt"), architecture="mobile-s")
+    said = str(raised.value)
+    assert "misses head.log_depth.bias" in said and "unexpected intruder" in said and "stem.0.weight [" in said
+    assert "\n" not in said
+
+
+class Attack:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.system, ("touch attacked",))
+
+
+def test_pickled_code_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps({"w": Attack()}))
+    torch.save({"state_dict": {"w": torch.zeros(1)}, "args": Attack()}, tmp_path / "zipped.pt")
+    for name in ("plain.pt", "zipped.pt"):
+        with pytest.raises((ModelError, FileError)):
+            load_teacher(str(tmp_path / name), architecture="mobile-s")
+    assert not (tmp_path / "attacked").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<html>404</html>", "is a web page"),
+        (b"PK\x03\x04 not a zip", "truncated|not a whole"),
+        (b"\x00" * 100, "truncated|not a whole|more than tensors"),
+    ],
+)
+def test_files_that_are_no_weights(suffix: str, content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / f"net{suffix}"
+    path.write_bytes(content)
+    with pytest.raises((FileError, ModelError), match=message):
+        load_teacher(str(path), architecture="mobile-s")
+
+
+def test_weights_without_an_architecture(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save(weights, tmp_path / "net.pt")
+    with pytest.raises(UsageError, match=r"Add --architecture: one of mobile-s"):
+        load_teacher(str(tmp_path / "net.pt"))
+    with pytest.raises(UnknownNameError, match="Did you mean mobile-s"):
+        load_teacher(str(tmp_path / "net.pt"), architecture="mobil-s")
+    with pytest.raises(ModelError, match=r"net\.pt\.input\.json"):
+        load_teacher(str(tmp_path / "net.pt"), architecture="mobile-s")
+
+
+def test_torchscript_is_refused(tmp_path: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "net.pt", "w") as archive:
+        archive.writestr("net/constants.pkl", b"")
+        archive.writestr("net/data.pkl", b"")
+    with pytest.raises(ModelError, match="TorchScript program"):
+        load_teacher(str(tmp_path / "net.pt"), architecture="mobile-s")

@@ -1,0 +1,40 @@
+"""A module of networks as a user might have it in the working folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+FACTORY = """
+import torch
+from targets.input import Framing, InputSpec
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(3, 1, 3, padding=1), torch.nn.BatchNorm2d(1)
+    def forward(self, x):
+        return 1 + torch.relu(self.norm(self.conv(x)))
+
+def make():
+    torch.manual_seed(0)
+    net = Net()
+    net.input = InputSpec(Framing(16, 24))
+    return net
+
+def bare():
+    return Net()
+
+def failing():
+    raise RuntimeError("no weights here")
+"""
+
+
+def write_user_code(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Writes the module into `folder` and runs there, as a user would."""
+    (folder / f"{name}.py").write_text(FACTORY)
+    monkeypatch.chdir(folder)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return name
