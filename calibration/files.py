@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ __all__ = ["read_json", "replacing", "replacing_folder", "sha256_bytes", "sha256
 _UNWRITABLE = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
 )  # fmt: skip
+
+
+_NUMPY_DISK_FULL = re.compile(r"Not enough free space|\d+ requested and \d+ written")
+"""numpy's C code writes arrays itself and raises an OSError without errno."""
 
 
 def sha256_bytes(data: bytes | memoryview) -> str:
@@ -45,7 +50,7 @@ def _explaining(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or _NUMPY_DISK_FULL.search(str(error)):
             raise DiskFullError(
                 f"The disk is full while writing {path}; what was there before is whole",
                 fix="Free some space and run the same command again",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from calibration.errors import DiskFullError, FileError, RunError
-from calibration.files import write_bytes
+from calibration.files import replacing_folder, write_bytes
 from edgekd.run import Run, TeacherRecord
 
 ASKED = {"steps": 500, "mixing": {"probability": 0.5}, "size": (3, 4)}
@@ -155,6 +155,16 @@ def test_a_full_disk_leaves_the_manifest_as_it_was(run: Run, monkeypatch: pytest
     monkeypatch.undo()
     assert (run.folder / "run.json").read_bytes() == before
     assert not [path for path in run.folder.iterdir() if path.name.endswith(".part")]
+
+
+@pytest.mark.parametrize(
+    "said", ["Not enough free space to write 19267584 bytes after offset 128", "19267584 requested and 1024 written"]
+)
+def test_numpy_says_that_a_disk_is_full_without_an_errno(tmp_path: Path, said: str) -> None:
+    with pytest.raises(DiskFullError), replacing_folder(tmp_path / "calibration") as folder:
+        (folder / "images.npy").write_bytes(b"")
+        raise OSError(said)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_killed_process_left_half_written_goes_with_the_next_lock(run: Run) -> None:
