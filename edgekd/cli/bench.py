@@ -43,4 +43,4 @@ def bench(
     result, path = bench_run(found, tuple(target or ()), settings, console, scoring=scoring)
     console.result(result.to_json(), bench_table(result, width=console.width))
     console.note(f"Kept in {path}")
-    console.next_command(f"edgekd check {found.folder}")
+    console.next_command("check", found.folder)

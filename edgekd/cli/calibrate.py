@@ -55,4 +55,4 @@ def calibrate(
     )
     run = calibrate_run(request, console)
     show_made(run, ("calibrate", "calibration", "onnx"))
-    console.next_command(f"edgekd export {run.folder}")
+    console.next_command("export", run.folder)

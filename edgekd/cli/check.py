@@ -33,7 +33,7 @@ def check(run: RunName = None, target: Targets = None, json: Json = False) -> No
         if row.reason is not None:
             console.note(f"{row.name}: {row.reason}. {row.fix}.")
     console.note(f"On {result.pictures}; drift says what building cost, not how accurate the depth is")
-    console.next_command(f"edgekd predict {found.folder} PICTURE")
+    console.next_command("predict", found.folder, "PICTURE")
 
 
 def check_tables(result: CheckResult) -> list[Table]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibration.errors import EdgekdError
@@ -55,9 +57,9 @@ class Console:
             self._said.add(text)
             self._show().print(text)
 
-    def next_command(self, command: str) -> None:
-        """The last line of a verb: what to try next."""
-        self._show().print(f"Next: {command}", style="bold")
+    def next_command(self, *words: str | Path) -> None:
+        """The last line of a verb: what to try next, quoted so that it can be copied."""
+        self._show().print(f"Next: {shlex.join(['edgekd', *map(str, words)])}", style="bold")
 
     def error(self, error: EdgekdError) -> None:
         """A known error, as one line."""

@@ -59,7 +59,7 @@ def demo(
     for picture in result.pictures:
         console.note(f"To look at: {picture}")
     console.note(f"Everything is in {result.run.folder}; it took {result.seconds / 60:.1f} minutes")
-    console.next_command("edgekd distill --teacher SPEC, with a teacher of your own")
+    console.next_command("distill", "--teacher", "SPEC")
 
 
 def _accuracy(result: DemoResult) -> Table:

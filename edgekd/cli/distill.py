@@ -72,4 +72,4 @@ def distill(
     )
     run = distill_run(request, console)
     show_made(run, ("distill", "calibration", "onnx"))
-    console.next_command(f"edgekd export {run.folder}")
+    console.next_command("export", run.folder)

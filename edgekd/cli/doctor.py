@@ -22,7 +22,7 @@ def doctor(json: Json = False) -> None:
     found = examine(console)
     console.result(found.to_json(), _machine(found), _targets(found), *_mending(found))
     trains = not found.extras[0].missing
-    console.next_command("edgekd demo" if trains else "edgekd bench RUN")
+    console.next_command("demo" if trains else "bench")
 
 
 def _machine(found: Examination) -> Table:

@@ -45,7 +45,7 @@ def export(
         if exported.artefact.device_command is not None:
             console.note(f"{exported.artefact.name}, on the device: {exported.artefact.device_command}")
     result.raise_failures(settings)
-    console.next_command(f"edgekd bench {found.folder}")
+    console.next_command("bench", found.folder)
 
 
 def export_table(result: ExportResult) -> Table:

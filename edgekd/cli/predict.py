@@ -49,7 +49,7 @@ def predict(
     console.result([_json(prediction) for prediction in made], _table(made))
     if any(prediction.covered < 0.999 for prediction in made):
         console.note("The network looks at the middle of a picture; where it saw nothing depth is 0")
-    console.next_command(f"edgekd bench {found.folder}")
+    console.next_command("bench", found.folder)
 
 
 def _table(made: list[Prediction]) -> Table:

@@ -65,4 +65,4 @@ def simulate(
         value["preview"] = str(sheet)
         rows.append(("preview", str(sheet)))
     console.result(value, Table(("simulated rooms", ""), rows))
-    console.next_command(f"edgekd distill --images {out}")
+    console.next_command("distill", "--images", out)

@@ -140,8 +140,8 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["doctor"]])
-def test_a_reader_who_leaves_is_no_error(arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "small"]])
+def test_a_reader_who_leaves_is_no_error(exported_run: Path, arguments: list[str]) -> None:
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run([*EDGEKD, *arguments], stdout=write, stderr=subprocess.PIPE, text=True, check=False)

@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -23,11 +24,11 @@ def test_data_goes_to_stdout_and_everything_else_to_stderr(capsys: pytest.Captur
     console = Console()
     console.note("a note")
     console.result({"a": 1}, TABLE)
-    console.next_command("edgekd bench")
+    console.next_command("bench", Path("my runs/x"))
     console.failure("it\nfailed")
     out, err = capsys.readouterr()
     assert "0.012" in out and "a note" not in out
-    assert err == "a note\nNext: edgekd bench\nError: it failed\n"
+    assert err == "a note\nNext: edgekd bench 'my runs/x'\nError: it failed\n"
 
 
 def test_with_json_there_is_nothing_but_json_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
