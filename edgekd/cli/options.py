@@ -50,7 +50,7 @@ Architecture = Annotated[
 ]
 Images = Annotated[
     str,
-    typer.Option(metavar="SPEC", help="How many rooms to simulate, or the folder of a set of `edgekd simulate`."),
+    typer.Option(metavar="SPEC", help="How many rooms to simulate, or a folder of simulated images."),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="Where to train: auto, cpu, cuda or cuda:N.")]
 Targets = Annotated[

@@ -65,6 +65,7 @@ class Builder:
         uvs[:, 1:] -= uvs[:, :1].copy()
         return Scene(
             size=size,
+            points=points,
             normals=normals.reshape(-1, 9),
             uvs=uvs.reshape(-1, 6),
             density=np.sqrt(uv_area / np.maximum(area, 1e-9)).astype(np.float32) * SIDE,

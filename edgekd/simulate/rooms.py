@@ -12,7 +12,7 @@ import numpy as np
 from calibration.errors import DataError, UnknownNameError
 from calibration.files import sha256_bytes
 from edgekd.simulate.antialias import smooth_edges
-from edgekd.simulate.camera import choose_camera
+from edgekd.simulate.camera import Camera, choose_camera
 from edgekd.simulate.layout import build_room
 from edgekd.simulate.lens import develop
 from edgekd.simulate.looks import LOOKS
@@ -22,7 +22,7 @@ from edgekd.simulate.sample import SimulatedImage
 from edgekd.simulate.scene import Scene
 from edgekd.simulate.shade import shade
 
-__all__ = ["RENDERER", "RoomSettings", "RoomSource", "render"]
+__all__ = ["RENDERER", "RoomSettings", "RoomSource", "render", "view"]
 
 RENDERER = 2  # raised whenever a seed gives other pictures than before
 
@@ -58,13 +58,8 @@ def render(settings: RoomSettings, seed: int, index: int) -> SimulatedImage:
     Pictures with the same index // views_per_room show the same room, which is built once for them.
     Raises DataError for a negative seed or index, MissingRuntimeError without embreex.
     """
-    if seed < 0 or index < 0:
-        raise DataError(f"Picture {index} of seed {seed} does not exist", fix="Give a seed and an index of 0 or more")
-    room, view = divmod(index, settings.views_per_room)
     look = LOOKS[settings.look]
-    scene = _scene(settings.look, seed, room, settings.meshes)
-    rng = _generator(seed, room, view + 1)
-    camera = choose_camera(scene, rng, settings.height, settings.width, float(rng.uniform(*look.lens.distortion)))
+    scene, camera, rng = view(settings, seed, index)
     hits = cast(scene, camera)
     radiance = shade(scene, camera, hits, ambient=float(rng.uniform(*look.ambient)))
     radiance = smooth_edges(scene, camera, hits, radiance)
@@ -74,6 +69,17 @@ def render(settings: RoomSettings, seed: int, index: int) -> SimulatedImage:
         ids=scene.objects[hits.triangle].reshape(shape),
         depth=hits.depth.reshape(shape),
     )
+
+
+def view(settings: RoomSettings, seed: int, index: int) -> tuple[Scene, Camera, np.random.Generator]:
+    """What picture `index` looks at and from where, and the randomness that is left for its light and lens."""
+    if seed < 0 or index < 0:
+        raise DataError(f"Picture {index} of seed {seed} does not exist", fix="Give a seed and an index of 0 or more")
+    room, number = divmod(index, settings.views_per_room)
+    scene = _scene(settings.look, seed, room, settings.meshes)
+    rng = _generator(seed, room, number + 1)
+    distortion = float(rng.uniform(*LOOKS[settings.look].lens.distortion))
+    return scene, choose_camera(scene, rng, settings.height, settings.width, distortion), rng
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class Scene:
     """Everything in one room, ready to be looked at. One row a triangle [T], a material [M] or an object [B]."""
 
     size: Triple  # of the room, metres
+    points: Floats  # [T, 3, 3] corners, metres
     normals: Floats  # [T, 9]: normal at the first corner, and its change along both edges
     uvs: Floats  # [T, 6]: texture coordinates in tiles, likewise
     density: Floats  # [T] texels a metre
