@@ -32,12 +32,14 @@ class TransformSettings:
 
     learning_rate: float = 2e-3
     warm_up: int = 60  # steps of the transformation alone before the student starts
+    every: int = 2  # steps of the student to one update from then on: an update costs as much as the student
     keep_weight: float = 1.0  # how strongly transformed pictures are held near the simulated ones
     momentum: float = 0.5  # of the running estimate of the statistics, so that small batches serve
 
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, f"a transform learning rate of {self.learning_rate}", "Give a positive one")
         _require(self.warm_up >= 0, f"a warm-up of {self.warm_up} steps", "Give 0 or more")
+        _require(self.every >= 1, f"an update every {self.every} steps", "Give at least 1")
         _require(self.keep_weight >= 0, f"a keep weight of {self.keep_weight}", "Give 0 or more")
         _require(0 <= self.momentum < 1, f"a statistics momentum of {self.momentum}", "Give one in [0, 1)")
 

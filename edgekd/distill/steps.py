@@ -185,13 +185,21 @@ class Fitting:
         pictures = to_tensor(batch.mixed, self.device)
         metrics: dict[str, float] = {}
         position = (batch.step - self.warm_up) / self._settings.steps
-        if self.transform is not None:
-            pictures, depth, metrics = self.transform.step(pictures, batch.step, 1.0 - 0.9 * max(0.0, position))
+        if self.transform is not None and self._updates_transform(batch.step):
+            rate = 1.0 - 0.9 * max(0.0, position)
+            pictures, depth, metrics = self.transform.step(pictures, batch.step, rate)
         else:
+            pictures = self.adapt(pictures, batch.step)
             depth = self.teach(pictures)
         if self.student is not None and batch.step >= self.warm_up:
             metrics |= self.student.step(pictures, depth, student_rate(position, self._settings.steps))
         return metrics
+
+    def _updates_transform(self, step: int) -> bool:
+        settings = self._settings.transform
+        if settings is None or self.student is None or step < self.warm_up:
+            return True
+        return (step - self.warm_up) % settings.every == 0
 
     @torch.no_grad()
     def teach(self, pictures: Tensor) -> Tensor:
