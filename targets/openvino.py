@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import MissingRuntimeError
+from calibration.errors import DiskFullError, FileError, MissingRuntimeError
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
 from targets.artefact import misfit
@@ -161,7 +162,16 @@ def _convert(runtime: ModuleType, model: Any, path: Path, *, half: bool) -> None
     with tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder) / "model.onnx", model)
         converted = runtime.Core().read_model(Path(folder) / "model.onnx")
-    runtime.save_model(converted, path, compress_to_fp16=half)
+    try:
+        runtime.save_model(converted, path, compress_to_fp16=half)
+    except RuntimeError as error:
+        # OpenVINO's stream errors carry no reason: ask the disk itself.
+        if shutil.disk_usage(path.parent).free < model.ByteSize():
+            raise DiskFullError(
+                f"The disk is full while writing {path}", fix="Free some space and run the same command again"
+            ) from error
+        reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
+        raise FileError(f"OpenVINO cannot write {path} ({reason})", fix="Check the folder and its disk") from error
 
 
 def _infer_float(runtime: ModuleType, job: Job, images: NDArray[np.uint8]) -> NDArray[np.float32]:
