@@ -32,7 +32,7 @@ class TransformSettings:
 
     learning_rate: float = 2e-3
     warm_up: int = 60  # steps of the transformation alone before the student starts
-    every: int = 2  # steps of the student to one update from then on: an update costs as much as the student
+    every: int = 2  # steps of the student to one update from then on: an update costs more than the student's own
     keep_weight: float = 1.0  # how strongly transformed pictures are held near the simulated ones
     momentum: float = 0.5  # of the running estimate of the statistics, so that small batches serve
 

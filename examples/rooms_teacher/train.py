@@ -76,7 +76,7 @@ def main() -> None:
 
     save_weights(arguments.out, fit.student, architecture="rooms", input=ROOMS_INPUT)
     figures = {
-        "seen in training": _figures(fit, training, 200),
+        "seen in training": _figures(fit, training, min(200, len(training))),
         "held out": _figures(fit, held_out, len(held_out)),
         "images": len(training),
         "steps": settings.steps,
