@@ -113,3 +113,13 @@ def test_the_transformation_alone_can_be_fitted(teacher, boxes, tmp_path) -> Non
     assert steps_logged(tmp_path)[-1].keys() == {"step", "statistics", "change"}
     assert len(batches.aside()) == 8
     assert any(p.abs().sum() > 0 for p in net.local[-1].parameters())
+
+
+def test_after_its_warm_up_the_transformation_is_updated_at_every_so_many_steps(
+    teacher, small_net, boxes, tmp_path
+) -> None:
+    settings = DistillSettings(steps=7, batch=4, set_aside=8, transform=TransformSettings(warm_up=2, every=3))
+    run(teacher, small_net, boxes, tmp_path, settings)
+    updated = [line["step"] for line in steps_logged(tmp_path) if "statistics" in line]
+    assert updated == [0, 1, 2, 5, 8]
+    assert all("loss" in line for line in steps_logged(tmp_path)[2:])  # the student learns at every step
