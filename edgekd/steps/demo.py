@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,7 +33,7 @@ from edgekd.steps.bench import bench_run
 from edgekd.steps.check import CheckResult, check_run
 from edgekd.steps.distill import DistillRequest, distill_run
 from edgekd.steps.export import ExportResult, ExportSettings, export_run
-from edgekd.steps.images import ImagesSpec
+from edgekd.steps.images import ImagesSpec, usable_cores
 from edgekd.steps.training import run_depth
 from targets.input import InputSpec
 
@@ -145,8 +144,9 @@ def _held_out(count: int, progress: Progress) -> DepthDataset:
     folder = cache_folder() / "simulated" / f"held-out-{RENDERER}-{_HELD_OUT_SEED}-{count}"
     look = RoomSettings(look="photographed")
     with locked(folder, progress):
-        workers = os.cpu_count() or 1
-        write_set(folder, look, seed=_HELD_OUT_SEED, count=count, workers=workers, keep_depth=True, progress=progress)
+        write_set(
+            folder, look, seed=_HELD_OUT_SEED, count=count, workers=usable_cores(), keep_depth=True, progress=progress
+        )
     return open_dataset(str(folder))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.progress import Progress
+from edgekd.steps.images import usable_cores
 from targets import all_targets
 from targets.base import Status
 
@@ -72,7 +73,7 @@ def examine(progress: Progress) -> Examination:
         edgekd=version("edgekd"),
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        cores=_cores(),
+        cores=usable_cores(),
         memory=_memory(),
         torch=torch,
         targets=statuses,
@@ -112,13 +113,6 @@ def _space(what: str, path: Path) -> Space:
         return Space(what, str(path.absolute()), shutil.disk_usage(existing).free)
     except OSError:
         return Space(what, str(path.absolute()), None)
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
 
 
 def _memory() -> int | None:
