@@ -17,6 +17,7 @@ from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.loop import distill
 from edgekd.distill.settings import DistillSettings
+from edgekd.models.checks import require_batch_norm
 from edgekd.models.students import DEFAULT_STUDENT, build_student
 from edgekd.models.teachers import load_teacher
 from edgekd.models.weights import fill, load_weights, save_weights
@@ -54,6 +55,8 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
     keep_freed_memory()
     device = choose_device(request.device)
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
+    if request.settings.transform is not None:
+        require_batch_norm(teacher)  # before anything is rendered or written
     student = build_student(request.student, teacher.input, request.settings.seed)
     folder = request.out or RUNS / f"{teacher.name}-{request.student}"
     record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source)

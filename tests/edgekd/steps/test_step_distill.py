@@ -16,7 +16,7 @@ pytest.importorskip("embreex", reason="simulating rooms needs embreex")
 
 from torch import nn  # noqa: E402
 
-from calibration.errors import RunError, UnknownNameError  # noqa: E402
+from calibration.errors import ModelError, RunError, UnknownNameError  # noqa: E402
 from calibration.images import CalibrationSet  # noqa: E402
 from calibration.progress import Advance, Quiet  # noqa: E402
 from edgekd.distill.settings import DistillSettings, TransformSettings  # noqa: E402
@@ -155,6 +155,13 @@ def test_other_settings_are_refused_by_name_and_force_starts_anew(request_: Dist
 def test_names_are_checked_before_a_folder_is_made(request_: DistillRequest) -> None:
     with pytest.raises(UnknownNameError, match="mobile-s"):
         distill_run(replace(request_, student="mobil-s"), Quiet())
+    assert not Path("runs").exists()
+
+
+def test_a_folded_teacher_is_told_so_before_anything_is_written(request_: DistillRequest) -> None:
+    folded = replace(request_, teacher="test_step_distill:without_statistics")
+    with pytest.raises(ModelError, match=r"were folded when it was exported.*--no-transformation"):
+        distill_run(folded, Quiet())
     assert not Path("runs").exists()
 
 
