@@ -9,7 +9,7 @@ import typer
 from edgekd.cli.console import console
 from edgekd.cli.options import Architecture, Device, Force, Images, Json, Out, Seed, TeacherSpec, again
 from edgekd.cli.runs import show_made
-from edgekd.distill.settings import DistillSettings, MixingSettings, TransformSettings
+from edgekd.distill.settings import DistillSettings, GrowthSettings, MixingSettings, TransformSettings
 
 __all__ = ["distill"]
 
@@ -32,6 +32,9 @@ def distill(
     transformation: Annotated[
         bool, typer.Option("--transformation/--no-transformation", help="Fit images to the teacher's statistics.")
     ] = True,
+    background: Annotated[
+        bool, typer.Option("--background", help="Start while the rooms are still being rendered.")
+    ] = False,
     seed: Seed = 0,
     device: Device = "auto",
     out: Out = None,
@@ -64,6 +67,7 @@ def distill(
             seed=seed,
             mixing=MixingSettings() if mixing else None,
             transform=TransformSettings() if transformation else None,
+            growth=GrowthSettings() if background else None,
         ),
         device=device,
         out=out,

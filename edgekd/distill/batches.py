@@ -71,17 +71,27 @@ class Batches:
             )
         self._images = images
         self._settings = settings
-        order = np.random.default_rng([settings.seed, 1]).permutation(len(images))
-        self.set_aside: NDArray[np.intp] = np.sort(order[: settings.set_aside])
-        self._training = np.sort(order[settings.set_aside :])
+        first = self.available(0)
+        aside = np.random.default_rng([settings.seed, 1]).permutation(first)[: settings.set_aside]
+        self.set_aside: NDArray[np.intp] = np.sort(aside)
+        self._training = np.setdiff1d(np.arange(len(images)), aside)
+
+    def available(self, step: int) -> int:
+        """How many of the images, from the first on, step number `step` may draw from."""
+        count, growth = len(self._images), self._settings.growth
+        if growth is None:
+            return count
+        least = max(growth.first, self._settings.set_aside + 2 * self._settings.batch)
+        grown = (count - least) * step / (growth.until * self._settings.steps)
+        return min(count, least + max(0, int(grown)))
 
     def batch(self, step: int) -> Batch:
         """Batch number `step`: shuffled by epoch, flipped half of the time, mixed when mixing is on."""
         settings = self._settings
         rng = np.random.default_rng([settings.seed, 2, step])
         pictures, ids = [], []
-        for position in range(step * settings.batch, (step + 1) * settings.batch):
-            picture, identity = self._images[self._index(position)]
+        for index in self._indices(step):
+            picture, identity = self._images[index]
             if rng.random() < 0.5:
                 picture, identity = picture[:, ::-1], identity[:, ::-1]
             pictures.append(picture)
@@ -107,9 +117,15 @@ class Batches:
                 for future in ahead:
                     future.cancel()
 
-    def _index(self, position: int) -> int:
-        epoch, place = divmod(position, len(self._training))
-        return int(self._training[_shuffled(self._settings.seed, epoch, len(self._training))[place]])
+    def _indices(self, step: int) -> list[int]:
+        """Of the images of one batch: by epochs, or at random from as many as are available."""
+        seed, batch, count = self._settings.seed, self._settings.batch, len(self._training)
+        if self._settings.growth is not None:
+            rng = np.random.default_rng([seed, 3, step])
+            chosen = rng.choice(self.available(step) - len(self.set_aside), batch, replace=False)
+            return [int(self._training[place]) for place in chosen]
+        places = (divmod(position, count) for position in range(step * batch, (step + 1) * batch))
+        return [int(self._training[_shuffled(seed, epoch, count)[place]]) for epoch, place in places]
 
 
 @functools.lru_cache(maxsize=4)

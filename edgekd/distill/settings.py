@@ -8,7 +8,7 @@ from typing import Any
 
 from calibration.errors import UsageError
 
-__all__ = ["DistillSettings", "MixingSettings", "TransformSettings"]
+__all__ = ["DistillSettings", "GrowthSettings", "MixingSettings", "TransformSettings"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,21 @@ class TransformSettings:
 
 
 @dataclass(frozen=True)
+class GrowthSettings:
+    """Training while images are still being rendered: how many of them each step may draw from.
+
+    It depends on the step alone, never on how fast the rendering is: the same command gives the same student.
+    """
+
+    first: int = 512  # images that are there before the first step; those set aside are among them
+    until: float = 0.5  # share of the student's steps after which all images are drawn from; linear up to there
+
+    def __post_init__(self) -> None:
+        _require(self.first >= 1, f"{self.first} first images", "Give at least 1")
+        _require(0 < self.until <= 1, f"images that grow until {self.until} of the steps", "Give a share in (0, 1]")
+
+
+@dataclass(frozen=True)
 class DistillSettings:
     """One distillation. `mixing` None and `transform` None is plain distillation on simulated images."""
 
@@ -55,6 +70,7 @@ class DistillSettings:
     seed: int = 0
     mixing: MixingSettings | None = field(default_factory=MixingSettings)
     transform: TransformSettings | None = field(default_factory=TransformSettings)
+    growth: GrowthSettings | None = None  # None: all images are there before the first step
     set_aside: int = 128  # simulated images never trained on: they become the calibration set
     preview_every: int = 200
 
@@ -75,11 +91,12 @@ class DistillSettings:
         """The inverse of `to_json`. Raises UsageError when the fields are not those of this version."""
         try:
             parts = dict(value)
-            mixing, transform = parts.pop("mixing"), parts.pop("transform")
+            mixing, transform, growth = (parts.pop(name) for name in ("mixing", "transform", "growth"))
             return cls(
                 **parts,
                 mixing=None if mixing is None else MixingSettings(**mixing),
                 transform=None if transform is None else TransformSettings(**transform),
+                growth=None if growth is None else GrowthSettings(**growth),
             )
         except (KeyError, TypeError) as error:
             raise UsageError(f"Distillation settings cannot be read ({error})", fix="Start a new run") from error

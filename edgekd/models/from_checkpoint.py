@@ -11,21 +11,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from calibration.errors import FileError, ModelError, UnknownNameError, UsageError
+from calibration.errors import FileError, ModelError, UsageError
 from calibration.files import sha256_file
 from calibration.progress import Progress
+from edgekd.models.architectures import ARCHITECTURES
+from edgekd.models.architectures import architecture as find
 from edgekd.models.checks import refuse_other_files
 from edgekd.models.freeze import freeze, stated_input
 from edgekd.models.from_factory import call_factory, input_of
-from edgekd.models.rooms import RoomsNet
-from edgekd.models.students import STUDENTS
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import WeightsFile, fill, load_weights
 from targets.input import InputSpec
 
-__all__ = ["ARCHITECTURES", "checkpoint_teacher"]
-
-ARCHITECTURES = {**STUDENTS, "rooms": RoomsNet}
+__all__ = ["checkpoint_teacher"]
 
 _NESTED = ("state_dict", "model", "model_state_dict")
 
@@ -67,11 +65,10 @@ def _build(
         fix=f"Describe its input in {path.name}.input.json (models/README.md)",
     )
     if ":" not in architecture:
-        if architecture not in ARCHITECTURES:
-            raise UnknownNameError("architecture", architecture, ARCHITECTURES)
+        entry = find(architecture)
         if described is None:
             raise missing
-        return ARCHITECTURES[architecture](described), described
+        return entry.build(described), described
     made = call_factory(architecture, progress)
     module = made.module if isinstance(made, Teacher) else made
     described = described or (made.input if isinstance(made, Teacher) else input_of(made))

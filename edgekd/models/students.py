@@ -1,120 +1,31 @@
-"""The students: small encoder-decoders to be trained from scratch, quantised and compiled.
-
-To add one, write a function from InputSpec to a module and give it a line in `STUDENTS`.
-"""
+"""Students by name: networks of ARCHITECTURES before their training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from calibration.errors import UnknownNameError
-from edgekd.models.blocks import (
-    BasicBlock,
-    Context,
-    ConvBN,
-    InvertedResidual,
-    LogDepthHead,
-    Merge,
-    Separable,
-    halved,
-    initialise,
-)
+from edgekd.models.architectures import ARCHITECTURES, Architecture
 from targets.input import InputSpec
 
-__all__ = ["DEFAULT_STUDENT", "STUDENTS", "MobileDepth", "Widths", "build_student"]
+__all__ = ["DEFAULT_STUDENT", "STUDENTS", "build_student"]
 
-
-@dataclass(frozen=True)
-class Widths:
-    """How wide and deep a MobileDepth is; every stage halves the resolution, from 1/4 of the input's on.
-
-    Depthwise convolutions save arithmetic where maps are small and many channels wide; on large maps they only cost
-    memory traffic. So the early stages are plain 3x3 blocks and the late ones inverted residuals (README.md).
-    """
-
-    stem: int
-    early: tuple[tuple[int, int], ...]  # (channels, residual blocks), plain 3x3 convolutions
-    late: tuple[tuple[int, int], ...]  # (channels, blocks), inverted residuals
-    decoder: tuple[int, ...]  # channels, deepest first, up to a quarter of the input's resolution
-
-
-class MobileDepth(nn.Module):
-    """Encoder-decoder with additive skips, a global context, and a log-depth head at a quarter of the resolution.
-
-    Takes normalised float32 RGB [N, 3, H, W] at the resolution of `input`; gives metres [N, 1, H, W].
-    """
-
-    def __init__(self, input: InputSpec, widths: Widths) -> None:  # noqa: A002 - the field's own name
-        super().__init__()
-        size = (input.height, input.width)
-        self.stem = ConvBN(3, widths.stem, 3, stride=2)
-        self.stages = nn.ModuleList()
-        channels = [widths.stem]
-        for outputs, blocks in widths.early:
-            entry = ConvBN(channels[-1], outputs, 3, stride=2)
-            self.stages.append(nn.Sequential(entry, *(BasicBlock(outputs) for _ in range(blocks))))
-            channels.append(outputs)
-        for outputs, blocks in widths.late:
-            narrow = InvertedResidual(channels[-1], outputs, stride=2, expand=_EXPAND)
-            rest = (InvertedResidual(outputs, outputs, stride=1, expand=_EXPAND) for _ in range(blocks - 1))
-            self.stages.append(nn.Sequential(narrow, *rest))
-            channels.append(outputs)
-        deep = channels.pop()
-        self.context = Context(deep)
-        self.merges = nn.ModuleList()
-        for index, outputs in enumerate(widths.decoder):
-            last = index == len(widths.decoder) - 1
-            refine = ConvBN(outputs, outputs, 3) if last else Separable(outputs, outputs, 5)
-            self.merges.append(Merge(deep, channels[-1], outputs, halved(size, len(channels)), refine))
-            channels.pop()
-            deep = outputs
-        self.head = LogDepthHead(deep, size)
-        initialise(self)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        skips = []
-        for stage in self.stages:
-            x = stage(x)
-            skips.append(x)
-        x = self.context(skips.pop())
-        for merge in self.merges:
-            x = merge(x, skips.pop())
-        depth: Tensor = self.head(x)
-        return depth
-
-
-_EXPAND = 4
-
-
-def _small(input: InputSpec) -> nn.Module:  # noqa: A002
-    return MobileDepth(input, Widths(16, ((16, 1), (32, 1)), ((48, 2), (80, 3)), (48, 32, 24)))
-
-
-def _medium(input: InputSpec) -> nn.Module:  # noqa: A002
-    return MobileDepth(input, Widths(16, ((24, 1), (40, 1)), ((64, 3), (120, 3)), (64, 40, 24)))
-
-
-def _large(input: InputSpec) -> nn.Module:  # noqa: A002
-    return MobileDepth(input, Widths(24, ((40, 2), (64, 2)), ((120, 4), (216, 4)), (120, 64, 40)))
-
-
-STUDENTS: dict[str, Callable[[InputSpec], nn.Module]] = {
-    "mobile-s": _small,
-    "mobile-m": _medium,
-    "mobile-l": _large,
-}
+STUDENTS: dict[str, Architecture] = {name: entry for name, entry in ARCHITECTURES.items() if name != "rooms"}
 DEFAULT_STUDENT = "mobile-m"
 
 
 def build_student(name: str, input: InputSpec, seed: int = 0) -> nn.Module:  # noqa: A002
-    """An untrained student; the same name, input and seed give the same weights. Raises UnknownNameError."""
+    """An untrained student; the same name, input and seed give the same weights.
+
+    Raises UnknownNameError; MissingRuntimeError when its ImageNet weights are not installed.
+    """
     if name not in STUDENTS:
         raise UnknownNameError("student", name, STUDENTS)
+    entry = STUDENTS[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return STUDENTS[name](input)
+        student = entry.build(input)
+    if entry.pretrain is not None:
+        entry.pretrain(student)
+    return student

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from edgekd.simulate.sample import SimulatedImage
 from edgekd.simulate.shards import Entry, index_shard, read_image
 from edgekd.simulate.workers import make_shards
 
-__all__ = ["SimulatedSet", "write_set"]
+__all__ = ["SimulatedSet", "set_request", "shard_names", "write_set"]
 
 _MANIFEST = "manifest.json"
 _PICTURES = 32  # a shard: small, so that an interruption loses little
@@ -39,7 +39,7 @@ class SimulatedSet:
         folder = Path(folder)
         manifest = _read_manifest(folder)
         remake = "Run the same simulation into this folder again; it makes what is missing"
-        names = _shard_names(manifest["request"])
+        names = shard_names(manifest["request"])
         if set(names) != set(manifest["shards"]):
             made, wanted = len(manifest["shards"]), len(names)
             raise FileError(f"The set {folder} is unfinished: {made} of {wanted} shards", fix=remake)
@@ -67,25 +67,41 @@ class SimulatedSet:
         return read_image(self.folder / name, entry)
 
 
-def write_set(
-    folder: Path, settings: RoomSettings, *, seed: int, count: int, workers: int, keep_depth: bool, progress: Progress
-) -> SimulatedSet:
-    """Render pictures 0 to count - 1 of `seed` into `folder`; what an interrupted run finished is kept.
-
-    Raises DataError for a count or a folder that cannot be meant, FileError or DiskFullError from writing.
-    """
-    folder = Path(folder)
-    if count < 1 or workers < 1:
-        raise DataError(f"A set of {count} pictures by {workers} workers cannot be made", fix="Give at least 1 of each")
-    request = {
+def set_request(settings: RoomSettings, *, seed: int, count: int, keep_depth: bool) -> dict[str, Any]:
+    """All that decides a set's pictures, as its manifest holds it."""
+    return {
         "renderer": RENDERER,
         "settings": settings.to_json(),
         "seed": seed,
         "count": count,
         "keep_depth": keep_depth,
     }
+
+
+def write_set(
+    folder: Path,
+    settings: RoomSettings,
+    *,
+    seed: int,
+    count: int,
+    workers: int,
+    keep_depth: bool,
+    progress: Progress,
+    arrived: Callable[[frozenset[str]], None] = lambda shards: None,
+) -> SimulatedSet:
+    """Render pictures 0 to count - 1 of `seed` into `folder`; what an interrupted run finished is kept.
+
+    `arrived` hears the names of all shards that are whole, at the start and whenever one is added; what it raises ends
+    the rendering. Raises DataError for a count or a folder that cannot be meant, FileError or DiskFullError from
+    writing.
+    """
+    folder = Path(folder)
+    if count < 1 or workers < 1:
+        raise DataError(f"A set of {count} pictures by {workers} workers cannot be made", fix="Give at least 1 of each")
+    request = set_request(settings, seed=seed, count=count, keep_depth=keep_depth)
     shards = _finished(folder, request)
-    wanted = _shard_names(request)
+    arrived(frozenset(shards))
+    wanted = shard_names(request)
     missing = {name: numbers for name, numbers in wanted.items() if name not in shards}
     with progress.task("Simulating rooms", total=count) as advance:
         advance(count - sum(len(numbers) for numbers in missing.values()))
@@ -95,10 +111,11 @@ def write_set(
                 shards[name] = digest
                 _write_manifest(folder, request, {key: shards[key] for key in wanted if key in shards})
                 advance(len(missing[name]))
+                arrived(frozenset(shards))
     return SimulatedSet.open(folder)
 
 
-def _shard_names(request: Mapping[str, Any]) -> dict[str, range]:
+def shard_names(request: Mapping[str, Any]) -> dict[str, range]:
     """Each shard's file name and the pictures it holds; the views of one room are never parted."""
     views = int(request["settings"]["views_per_room"])
     size, count = views * math.ceil(_PICTURES / views), int(request["count"])
@@ -134,7 +151,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / _MANIFEST
     manifest = read_json(path)
     try:
-        _shard_names(manifest["request"])
+        shard_names(manifest["request"])
         dict(manifest["shards"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise FileError(

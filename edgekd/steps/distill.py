@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from edgekd.models.students import DEFAULT_STUDENT, build_student
 from edgekd.models.teachers import load_teacher
 from edgekd.models.weights import fill, load_weights, save_weights
 from edgekd.run import RUNS, Run, TeacherRecord
-from edgekd.steps.images import ImagesSpec
+from edgekd.steps.images import ImagesSpec, grow_images
 from edgekd.steps.training import Training, writing
 
 __all__ = ["DistillRequest", "distill_run"]
@@ -74,8 +75,9 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
         if run.is_done(_STEP, inputs=inputs, asked=asked):
             progress.note("The student is up to date: same teacher, images and settings (--force starts anew)")
         else:
-            source = training.source
-            with run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
+            growing = request.settings.growth is not None
+            images = grow_images(request.images, progress) if growing else contextlib.nullcontext(training.source)
+            with images as source, run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
                 done = distill(
                     teacher, student, source, request.settings, folder, progress,
                     device=device, student_name=request.student,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,13 @@ from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from edgekd.models.fetch import cache_folder
 from edgekd.run.lock import locked
+from edgekd.simulate.growing import GrowingSet
 from edgekd.simulate.readers import open_source
 from edgekd.simulate.rooms import RENDERER, RoomSettings
 from edgekd.simulate.sample import ImageSource
 from edgekd.simulate.store import write_set
 
-__all__ = ["ImagesSpec", "open_images", "parse_images", "usable_cores"]
+__all__ = ["ImagesSpec", "grow_images", "open_images", "parse_images", "usable_cores"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def open_images(spec: ImagesSpec, progress: Progress) -> ImageSource:
     """The images, rendered first where they are not in the cache. Raises DataError, FileError or RunLockedError."""
     if spec.folder is not None:
         return open_source(spec.folder, progress)
-    folder = cache_folder() / "simulated" / spec.digest[:16]
+    folder = _cached(spec)
     with locked(folder, progress):
         return write_set(
             folder,
@@ -78,6 +81,37 @@ def open_images(spec: ImagesSpec, progress: Progress) -> ImageSource:
             keep_depth=False,
             progress=progress,
         )
+
+
+@contextlib.contextmanager
+def grow_images(spec: ImagesSpec, progress: Progress) -> Iterator[ImageSource]:
+    """The images while they are being rendered, on all cores but one; the rendering ends with the block.
+
+    A folder is there already and is opened as it is. Raises as `open_images`, where a picture is asked for.
+    """
+    if spec.folder is not None:
+        yield open_source(spec.folder, progress)
+        return
+    folder = _cached(spec)
+    with locked(folder, progress):
+        images = GrowingSet(
+            folder,
+            RoomSettings(),
+            seed=spec.seed,
+            count=spec.count,
+            workers=max(1, usable_cores() - 1),
+            keep_depth=False,
+        )
+        try:
+            yield images
+        finally:
+            images.close()
+            if images.waited > 1:
+                progress.note(f"Training waited {images.waited:.0f} s for pictures that were not rendered yet")
+
+
+def _cached(spec: ImagesSpec) -> Path:
+    return cache_folder() / "simulated" / spec.digest[:16]
 
 
 def usable_cores() -> int:

@@ -1,16 +1,17 @@
-"""How much of a second process's time becomes pictures: a set made by one process and by two, in turns.
+"""How much of every further process's time becomes pictures: sets made by one process and by several, in turns.
 
-    python examples/simulate/scaling.py [COUNT] [ROUNDS]
+    python examples/simulate/scaling.py [--each PICTURES] [--processes 1 2 16] [--rounds N]
 
-On a busy machine wall time says little, so both are given: pictures for a second of processor time (of all processes
-together; what two of them waste shows here) and for a second of wall time, the best of the rounds.
+Every process makes the same number of pictures, so what starting it costs weighs alike. On a busy machine wall time
+says little, so both are given: pictures for a second of processor time (of all processes together; what they waste on
+each other shows here) and for a second of wall time, the best of the rounds.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,18 +21,27 @@ from edgekd.simulate.rooms import RoomSettings
 from edgekd.simulate.store import write_set
 
 
-def main(count: int = 256, rounds: int = 3) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--each", type=int, default=128, help="pictures a process makes")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    best: dict[int, tuple[float, float]] = {}
-    for _ in range(rounds):
-        for workers in (1, 2):
+    best = dict.fromkeys(arguments.processes, (0.0, 0.0))
+    for _ in range(arguments.rounds):
+        for workers in arguments.processes:
+            count = arguments.each * workers
             processor, wall = made(count, workers)
-            before = best.get(workers, (0.0, 0.0))
+            before = best[workers]
             best[workers] = max(before[0], count / processor), max(before[1], count / wall)
+    least = arguments.processes[0]
     for workers, (processor, wall) in best.items():
-        print(f"{workers} processes: {processor:.1f} images/s of processor time, {wall:.1f} images/s of wall time")
-    print(f"two processes make {best[2][0] / best[1][0]:.0%} of twice one's pictures for their processor time")
-    print(f"and {best[2][1] / best[1][1] / 2:.0%} of twice one's in wall time")
+        share, linear = processor / best[least][0], wall * least / workers / best[least][1]
+        print(
+            f"{workers} processes: {processor:.1f} images/s of processor time ({share:.0%} of what {least} made),"
+            f" {wall:.1f} images/s of wall time ({linear:.0%} of linear)"
+        )
 
 
 def made(count: int, workers: int) -> tuple[float, float]:
@@ -50,4 +60,4 @@ def spent() -> float:
 
 
 if __name__ == "__main__":
-    main(*(int(value) for value in sys.argv[1:3]))
+    main()

@@ -5,7 +5,7 @@ import pytest
 
 from calibration.errors import DataError
 from edgekd.distill.batches import Batches, FramedImages
-from edgekd.distill.settings import DistillSettings
+from edgekd.distill.settings import DistillSettings, GrowthSettings
 from targets.input import Framing
 
 FRAMING = Framing(32, 48)
@@ -48,3 +48,27 @@ def test_without_mixing_the_simulated_images_are_what_is_trained_on(boxes) -> No
 def test_too_few_images_are_refused_with_how_many_are_needed(boxes) -> None:
     with pytest.raises(DataError, match="at least 144"):
         Batches(FramedImages(boxes, FRAMING), DistillSettings(batch=4, set_aside=128))
+
+
+def test_while_images_are_rendered_a_step_draws_from_as_many_as_its_number_allows(boxes) -> None:
+    asked = []
+    kind = type(boxes)
+
+    class Watched(kind):
+        def __getitem__(self, index: int):
+            asked.append(index)
+            return super().__getitem__(index)
+
+    growth = GrowthSettings(first=20, until=0.5)
+    batches = make(Watched(100), steps=40, growth=growth, seed=1)
+    assert [batches.available(step) for step in (0, 10, 20, 39)] == [20, 60, 100, 100]
+    batches.aside()
+    assert max(asked) < 20
+    aside = set(asked)
+    for step in range(40):
+        asked.clear()
+        batches.batch(step)
+        assert max(asked, default=0) < batches.available(step)
+        assert not aside & set(asked)
+    again = make(kind(100), steps=40, growth=growth, seed=1)
+    assert (again.batch(7).mixed == batches.batch(7).mixed).all()

@@ -19,7 +19,7 @@ from torch import nn  # noqa: E402
 from calibration.errors import ModelError, RunError, UnknownNameError  # noqa: E402
 from calibration.images import CalibrationSet  # noqa: E402
 from calibration.progress import Advance, Quiet  # noqa: E402
-from edgekd.distill.settings import DistillSettings, TransformSettings  # noqa: E402
+from edgekd.distill.settings import DistillSettings, GrowthSettings, TransformSettings  # noqa: E402
 from edgekd.models.teacher import Teacher  # noqa: E402
 from edgekd.run import Run  # noqa: E402
 from edgekd.simulate.rooms import RoomSettings  # noqa: E402
@@ -135,6 +135,21 @@ def test_an_interrupted_distillation_goes_on_and_ends_as_if_nothing_had_been(req
     weights = (resumed.folder / "student.safetensors").stat().st_mtime_ns
     distill_run(broken, Quiet()).verify()
     assert (resumed.folder / "student.safetensors").stat().st_mtime_ns == weights
+
+
+def test_training_while_rooms_are_rendered_gives_the_student_of_the_finished_set(
+    request_: DistillRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEKD_CACHE", str(Path("cache").resolve()))
+    settings = replace(SETTINGS, growth=GrowthSettings(first=16, until=0.5))
+    request = replace(request_, images=ImagesSpec(count=48, seed=9), settings=settings)
+    growing = distill_run(replace(request, out=Path("runs/growing")), Quiet())
+    shards = {path: path.stat().st_mtime_ns for path in Path("cache").rglob("*.tar")}
+    assert len(shards) == 2
+    ready = distill_run(replace(request, out=Path("runs/ready")), Quiet())
+    assert {path: path.stat().st_mtime_ns for path in Path("cache").rglob("*.tar")} == shards
+    for name in ("student.safetensors", "calibration/images.npy"):
+        assert (growing.folder / name).read_bytes() == (ready.folder / name).read_bytes(), name
 
 
 def test_other_settings_are_refused_by_name_and_force_starts_anew(request_: DistillRequest) -> None:
