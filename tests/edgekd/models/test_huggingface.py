@@ -1,0 +1,141 @@
+"""Teachers from Hugging Face: tiny models of the real classes, saved and loaded as users do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+transformers = pytest.importorskip("transformers", reason="these teachers are loaded with transformers")
+
+from calibration.errors import FileError, UsageError  # noqa: E402
+from calibration.progress import Quiet  # noqa: E402
+from edgekd.models.from_huggingface import huggingface_teacher  # noqa: E402
+from edgekd.models.teachers import load_teacher  # noqa: E402
+
+IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_normalize": True}
+
+
+def _backbone():
+    return transformers.Dinov2Config(
+        hidden_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        image_size=56,
+        patch_size=14,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+        reshape_hidden_states=False,
+        apply_layernorm=True,
+    )
+
+
+def _depth_anything(kind: str):
+    config = transformers.DepthAnythingConfig(
+        backbone_config=_backbone(),
+        reassemble_hidden_size=16,
+        neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8,
+        head_hidden_size=8,
+        depth_estimation_type=kind,
+        max_depth=10,
+    )
+    return transformers.DepthAnythingForDepthEstimation(config)
+
+
+def _dpt():
+    config = transformers.DPTConfig(
+        hidden_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=64,
+        patch_size=16,
+        backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8,
+        is_hybrid=False,
+    )
+    return transformers.DPTForDepthEstimation(config)
+
+
+def _glpn():
+    config = transformers.GLPNConfig(
+        hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=8
+    )
+    return transformers.GLPNForDepthEstimation(config)
+
+
+def save(folder: Path, network, preprocessor: dict) -> Path:
+    # As transformers draws them the weights are so small that depth hardly depends on the picture, or is all zeros.
+    convolutions = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
+    for layer in convolutions:
+        layer.reset_parameters()
+    torch.nn.init.constant_(convolutions[-1].bias, 0.5)
+    network.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    return folder
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(0)
+    square = {**IMAGENET, "size": {"height": 56, "width": 56}}
+    return {
+        "metric": save(tmp_path / "metric", _depth_anything("metric"), square),
+        "inverse": save(tmp_path / "inverse", _depth_anything("relative"), square),
+        "dpt": save(tmp_path / "dpt", _dpt(), {**IMAGENET, "size": {"height": 64, "width": 64}}),
+        "glpn": save(tmp_path / "glpn", _glpn(), {"do_rescale": True, "size_divisor": 32}),
+    }
+
+
+def test_metric_depth_is_what_the_real_class_predicts(saved):
+    teacher = load_teacher(f"hf:{saved['metric']}")
+    assert (teacher.input.height, teacher.input.width) == (56, 56)
+    assert teacher.input.mean == (0.485, 0.456, 0.406)
+    network = transformers.DepthAnythingForDepthEstimation.from_pretrained(saved["metric"]).eval()
+    x = torch.randn(2, 3, 56, 56, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(teacher.module(x)[:, 0], network(x).predicted_depth)
+
+
+@pytest.mark.parametrize("name", ["inverse", "dpt"])
+def test_inverse_depth_keeps_its_ratios_and_is_told_apart_from_metres(saved, name):
+    notes: list[str] = []
+
+    class Notes(Quiet):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    teacher = huggingface_teacher(f"hf:{saved[name]}", Notes())
+    assert any("inverse depth" in note and "only ratios" in note for note in notes)
+    network = transformers.AutoModelForDepthEstimation.from_pretrained(saved[name]).eval()
+    size = teacher.input.height
+    x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        disparity, depth = network(x).predicted_depth, teacher.module(x)[:, 0]
+    assert depth.shape == disparity.shape
+    product = (disparity * depth)[disparity > 0.2 * disparity.median()]
+    torch.testing.assert_close(product, torch.full_like(product, product.median()), rtol=1e-3, atol=0)
+    assert torch.isfinite(depth).all() and (depth > 0).all()
+
+
+def test_a_network_of_any_resolution_and_without_normalisation(saved):
+    teacher = huggingface_teacher(f"hf:{saved['glpn']}", Quiet())
+    assert (teacher.input.height, teacher.input.width) == (480, 640)
+    assert teacher.input.std == (1.0, 1.0, 1.0)
+    assert "metric depth" in teacher.source
+
+
+def test_what_is_wrong_with_it_is_one_line(saved, tmp_path):
+    with pytest.raises(UsageError, match="@metric, @relative, @inverse"):
+        huggingface_teacher(f"hf:{saved['metric']}@disparity", Quiet())
+    with pytest.raises(FileError, match="cannot be loaded as a depth model"):
+        huggingface_teacher(f"hf:{tmp_path / 'nothing'}", Quiet())
+    (saved["dpt"] / "preprocessor_config.json").unlink()
+    with pytest.raises(FileError, match=r"preprocessor_config\.json"):
+        huggingface_teacher(f"hf:{saved['dpt']}", Quiet())
+    (saved["metric"] / "model.safetensors").unlink()
+    with pytest.raises(FileError, match="safetensors"):
+        huggingface_teacher(f"hf:{saved['metric']}", Quiet())
