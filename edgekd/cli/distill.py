@@ -9,7 +9,13 @@ import typer
 from edgekd.cli.console import console
 from edgekd.cli.options import Architecture, Device, Force, Images, Json, Out, Seed, TeacherSpec, again
 from edgekd.cli.runs import show_made
-from edgekd.distill.settings import DistillSettings, GrowthSettings, MixingSettings, TransformSettings
+from edgekd.distill.settings import (
+    DistillSettings,
+    FeatureSettings,
+    GrowthSettings,
+    MixingSettings,
+    TransformSettings,
+)
 
 __all__ = ["distill"]
 
@@ -20,17 +26,26 @@ def distill(
     teacher: TeacherSpec = None,
     architecture: Architecture = None,
     student: Annotated[
-        str | None, typer.Option(metavar="NAME", help="mobile-s, mobile-m or mobile-l.  [default: mobile-m]")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Cut out of the teacher: slim-s, slim-m, slim-l. Others: mobile-s, mobile-m, mobile-l, "
+            "mobilenetv2-035, mobilenetv2-050, mobilenetv2-100, lite0-small, lite0, hu-mobilenetv2, hu-resnet34, "
+            "fcrn-resnet18, fcrn-resnet50.  [default: slim-l]",
+        ),
     ] = None,
     images: Images = "2000",
     steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of the student.")] = _STANDARD.steps,
     batch: Annotated[int, typer.Option(min=2, metavar="N", help="Images a step.")] = _STANDARD.batch,
     learning_rate: Annotated[
-        float, typer.Option(min=0.0, metavar="RATE", help="Of the student.")
-    ] = _STANDARD.learning_rate,
+        float | None, typer.Option(min=0.0, metavar="RATE", help="Of the student.  [default: what suits it]")
+    ] = None,
     mixing: Annotated[bool, typer.Option("--mixing/--no-mixing", help="Paste objects of other images in.")] = True,
     transformation: Annotated[
         bool, typer.Option("--transformation/--no-transformation", help="Fit images to the teacher's statistics.")
+    ] = True,
+    features: Annotated[
+        bool, typer.Option("--features/--no-features", help="Hold the student's features to the teacher's too.")
     ] = True,
     background: Annotated[
         bool, typer.Option("--background", help="Start while the rooms are still being rendered.")
@@ -49,24 +64,26 @@ def distill(
     from edgekd.steps.requirements import require_training
 
     require_training()
-    from edgekd.models.students import DEFAULT_STUDENT
+    from edgekd.models.students import DEFAULT_STUDENT, student_named
     from edgekd.steps.distill import DistillRequest, distill_run
     from edgekd.steps.images import parse_images
 
     if teacher is None:
         console.note("No --teacher was given: taking `rooms`, the built-in one. It stands in for yours")
+    chosen = student or DEFAULT_STUDENT
     request = DistillRequest(
         teacher=teacher or "rooms",
         architecture=architecture,
-        student=student or DEFAULT_STUDENT,
+        student=chosen,
         images=parse_images(images, seed),
         settings=DistillSettings(
             steps=steps,
             batch=batch,
-            learning_rate=learning_rate,
+            learning_rate=student_named(chosen).learning_rate if learning_rate is None else learning_rate,
             seed=seed,
             mixing=MixingSettings() if mixing else None,
             transform=TransformSettings() if transformation else None,
+            features=FeatureSettings() if features else None,
             growth=GrowthSettings() if background else None,
         ),
         device=device,

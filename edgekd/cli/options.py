@@ -41,7 +41,7 @@ TeacherSpec = Annotated[
     typer.Option(
         "--teacher",
         metavar="SPEC",
-        help="rooms, fastdepth, a .onnx, a .pt or .safetensors with --architecture, hf:org/name, or package.module:factory.",
+        help="rooms, fastdepth, a .onnx, a .pt or .safetensors with --architecture, hf:org/name, or module:factory.",
     ),
 ]
 Architecture = Annotated[

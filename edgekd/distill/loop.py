@@ -18,6 +18,7 @@ from calibration.files import write_bytes
 from calibration.progress import Progress
 from edgekd.distill.batches import Batches, FramedImages
 from edgekd.distill.checkpoint import Checkpoint
+from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.interrupt import deferred_interrupt
 from edgekd.distill.preview import Previews
 from edgekd.distill.settings import DistillSettings
@@ -60,7 +61,15 @@ def distill(
     """
     batches = Batches(FramedImages(images, teacher.input.framing), settings)
     transform = None if settings.transform is None else TransformFit(teacher, settings, device)
-    fitting = Fitting(teacher, transform, StudentFit(student, teacher.input, settings, device), settings, device)
+    features = None
+    if settings.features is not None:
+        pairs = pairs_of(student, teacher.module, (teacher.input.height, teacher.input.width))
+        if pairs:
+            features = FeatureMatch(pairs, teacher.module)
+        else:
+            progress.note("Student and teacher have no features to compare: the student is held to the depth alone")
+    fit = StudentFit(student, teacher.input, settings, device, features)
+    fitting = Fitting(teacher, transform, fit, settings, device)
     checkpoint = Checkpoint(
         folder / "checkpoint",
         {

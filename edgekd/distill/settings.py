@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from calibration.errors import UsageError
 
-__all__ = ["DistillSettings", "GrowthSettings", "MixingSettings", "TransformSettings"]
+__all__ = ["DistillSettings", "FeatureSettings", "GrowthSettings", "MixingSettings", "TransformSettings"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,16 @@ class TransformSettings:
 
 
 @dataclass(frozen=True)
+class FeatureSettings:
+    """Holding the student's intermediate features to the teacher's."""
+
+    weight: float = 1.0  # beside the loss on depth
+
+    def __post_init__(self) -> None:
+        _require(self.weight > 0, f"a feature weight of {self.weight}", "Give a positive one, or switch features off")
+
+
+@dataclass(frozen=True)
 class GrowthSettings:
     """Training while images are still being rendered: how many of them each step may draw from.
 
@@ -61,15 +71,16 @@ class GrowthSettings:
 
 @dataclass(frozen=True)
 class DistillSettings:
-    """One distillation. `mixing` None and `transform` None is plain distillation on simulated images."""
+    """One distillation. Without `mixing`, `transform` and `features` it is plain distillation on simulated images."""
 
     steps: int = 2000
     batch: int = 16
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     seed: int = 0
     mixing: MixingSettings | None = field(default_factory=MixingSettings)
     transform: TransformSettings | None = field(default_factory=TransformSettings)
+    features: FeatureSettings | None = field(default_factory=FeatureSettings)
     growth: GrowthSettings | None = None  # None: all images are there before the first step
     set_aside: int = 128  # simulated images never trained on: they become the calibration set
     preview_every: int = 200
@@ -91,15 +102,19 @@ class DistillSettings:
         """The inverse of `to_json`. Raises UsageError when the fields are not those of this version."""
         try:
             parts = dict(value)
-            mixing, transform, growth = (parts.pop(name) for name in ("mixing", "transform", "growth"))
-            return cls(
-                **parts,
-                mixing=None if mixing is None else MixingSettings(**mixing),
-                transform=None if transform is None else TransformSettings(**transform),
-                growth=None if growth is None else GrowthSettings(**growth),
-            )
+            for name, kind in _PARTS.items():
+                parts[name] = None if parts[name] is None else kind(**parts[name])
+            return cls(**parts)
         except (KeyError, TypeError) as error:
             raise UsageError(f"Distillation settings cannot be read ({error})", fix="Start a new run") from error
+
+
+_PARTS: dict[str, Callable[..., Any]] = {
+    "mixing": MixingSettings,
+    "transform": TransformSettings,
+    "features": FeatureSettings,
+    "growth": GrowthSettings,
+}
 
 
 def _require(good: bool, what: str, fix: str) -> None:

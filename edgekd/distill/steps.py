@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgekd.distill.batches import Batch
 from edgekd.distill.device import autocast
+from edgekd.distill.features import FeatureMatch
 from edgekd.distill.losses import distillation_loss
 from edgekd.distill.settings import DistillSettings, TransformSettings
 from edgekd.distill.statistics import RunningMoments, observe, statistics_distance
@@ -68,7 +69,7 @@ class TransformFit:
             torch.manual_seed(settings.seed)
             self.net = TransformNet().to(device)
         module = teacher.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._observed, self._stored = observe(module)
+        self.observed, self._stored = observe(module)
         self._running = RunningMoments(self.settings.momentum)
         self._optimiser = torch.optim.Adam(self.net.parameters(), lr=self.settings.learning_rate, betas=(0.9, 0.99))
 
@@ -78,7 +79,7 @@ class TransformFit:
             group["lr"] = self.settings.learning_rate * rate
         transformed, change = self.net(simulated, self.generator(step))
         with autocast(self._device):
-            depth, seen = self._observed(self._normalise(transformed))
+            depth, seen = self.observed(self._normalise(transformed))
         distances = statistics_distance(self._running.update(seen), self._stored)
         loss = distances.mean() + self.settings.keep_weight * change
         self._optimiser.zero_grad(set_to_none=True)
@@ -107,7 +108,14 @@ class TransformFit:
 class StudentFit:
     """The student, its running average (which is what is kept), and its optimiser."""
 
-    def __init__(self, student: nn.Module, spec: InputSpec, settings: DistillSettings, device: torch.device) -> None:
+    def __init__(
+        self,
+        student: nn.Module,
+        spec: InputSpec,
+        settings: DistillSettings,
+        device: torch.device,
+        features: FeatureMatch | None = None,
+    ) -> None:
         self.student = student.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.average = AveragedModel(
             self.student, multi_avg_fn=get_ema_multi_avg_fn(_AVERAGE_DECAY), use_buffers=True
@@ -115,8 +123,12 @@ class StudentFit:
         self._settings = settings
         self._device = device
         self._normalise = Normalise(spec).to(device)
-        weights = [p for p in self.student.parameters() if p.ndim > 1]
-        others = [p for p in self.student.parameters() if p.ndim <= 1]
+        self.features = None if features is None else features.to(device)
+        if self.features is not None:
+            self.features.watch_student(self.student)  # and not its average, which was copied before
+        trained = [*self.student.parameters(), *([] if self.features is None else self.features.parameters())]
+        weights = [p for p in trained if p.ndim > 1]
+        others = [p for p in trained if p.ndim <= 1]
         self._optimiser = torch.optim.AdamW(
             [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
             lr=settings.learning_rate,
@@ -129,12 +141,18 @@ class StudentFit:
         with autocast(self._device):
             predicted = self.student(self._normalise(pictures))
         loss = distillation_loss(predicted.float(), depth)
+        metrics = {"loss": float(loss.detach())}
+        if self.features is not None:
+            assert self._settings.features is not None
+            apart = self.features()
+            loss = loss + self._settings.features.weight * apart
+            metrics["features"] = float(apart.detach())
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self._optimiser.step()
         self.average.update_parameters(self.student)
-        return {"loss": float(loss.detach())}
+        return metrics
 
     @torch.no_grad()
     def predict(self, pictures: Tensor) -> Tensor:
@@ -146,17 +164,22 @@ class StudentFit:
         """Put the running average into the student itself, in eval mode."""
         self.student.load_state_dict(self.average.module.state_dict())
         self.student.eval()
+        if self.features is not None:
+            self.features.release()
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "student": self.student.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self._optimiser.state_dict(),
+            "features": {} if self.features is None else self.features.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.student.load_state_dict(state["student"])
         self.average.load_state_dict(state["average"])
+        if self.features is not None:
+            self.features.load_state_dict(state["features"])
         self._optimiser.load_state_dict(state["optimiser"])
 
 
@@ -177,6 +200,10 @@ class Fitting:
         self._settings = settings
         self._normalise = Normalise(teacher.input).to(device)
         self._teacher = teacher.module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        if student is not None and student.features is not None:
+            student.features.watch_teacher(self._teacher)
+            if transform is not None:
+                student.features.watch_teacher(transform.observed.module)
         warm = settings.transform.warm_up if settings.transform is not None and student is not None else 0
         self.warm_up = warm
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import nn
 
 from calibration.errors import UnknownNameError
@@ -31,6 +32,18 @@ class Architecture:
     summary: str
     build: Callable[[InputSpec], nn.Module]
     pretrain: Callable[[nn.Module], None] | None = None
+
+    def start(self, input: InputSpec, seed: int = 0) -> nn.Module:  # noqa: A002 - the field's own name
+        """A network before its training; the same input and seed give the same weights.
+
+        Raises MissingRuntimeError when the ImageNet weights that it starts from are not installed.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = self.build(input)
+        if self.pretrain is not None:
+            self.pretrain(network)
+        return network
 
 
 ARCHITECTURES: dict[str, Architecture] = {

@@ -6,8 +6,8 @@ What a network's number means is decided by name, never guessed from values:
     relative   proportional to depth; the unit is unknown
     inverse    proportional to 1/depth (MiDaS and DPT, the first Depth Anything); an unknown shift is taken as 0
 
-hf:org/name@inverse says it where the table below does not know. Of relative and inverse depth the unit is set so that the
-median over test pictures is that of a room; distances between things keep their ratios, and metres are only a name.
+hf:org/name@inverse says it where the table below does not know. Of relative and inverse depth the unit is set so that
+the median over test pictures is that of a room; distances keep their ratios, and metres are only a name.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def _input(name: str, config: Any) -> InputSpec:
     if not said.get("do_normalize", "image_mean" in said):
         return InputSpec(Framing(height, width))
     try:
-        mean, std = (tuple(float(value) for value in said[key]) for key in ("image_mean", "image_std"))
-        return InputSpec(Framing(height, width), mean=mean, std=std)  # type: ignore[arg-type] - checked by InputSpec
+        (r, g, b), (dr, dg, db) = ([float(value) for value in said[key]] for key in ("image_mean", "image_std"))
+        return InputSpec(Framing(height, width), mean=(r, g, b), std=(dr, dg, db))
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(
             f"preprocessor_config.json of {name} does not state its normalisation ({error})",

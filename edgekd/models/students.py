@@ -1,31 +1,66 @@
-"""Students by name: networks of ARCHITECTURES before their training."""
+"""STUDENTS, the table of what can be distilled into: networks cut out of the teacher, and those of ARCHITECTURES.
+
+To add one, give it a line here, or in ARCHITECTURES when it does not depend on the teacher.
+"""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
 from torch import nn
 
 from calibration.errors import UnknownNameError
-from edgekd.models.architectures import ARCHITECTURES, Architecture
-from targets.input import InputSpec
+from edgekd.models.architectures import ARCHITECTURES
+from edgekd.models.slim import slim
+from edgekd.models.teacher import Teacher
 
-__all__ = ["DEFAULT_STUDENT", "STUDENTS", "build_student"]
-
-STUDENTS: dict[str, Architecture] = {name: entry for name, entry in ARCHITECTURES.items() if name != "rooms"}
-DEFAULT_STUDENT = "mobile-m"
+__all__ = ["DEFAULT_STUDENT", "STUDENTS", "Student", "build_student", "student_named"]
 
 
-def build_student(name: str, input: InputSpec, seed: int = 0) -> nn.Module:  # noqa: A002
-    """An untrained student; the same name, input and seed give the same weights.
+@dataclass(frozen=True)
+class Student:
+    """How a student is made for a teacher from a seed, and the learning rate that suits it."""
 
-    Raises UnknownNameError; MissingRuntimeError when its ImageNet weights are not installed.
+    summary: str
+    make: Callable[[Teacher, int], nn.Module]
+    learning_rate: float = 3e-3
+
+
+def _cut(cut: float) -> Callable[[Teacher, int], nn.Module]:
+    return lambda teacher, seed: slim(teacher, cut)
+
+
+def _drawn(name: str, teacher: Teacher, seed: int) -> nn.Module:
+    return ARCHITECTURES[name].start(teacher.input, seed)
+
+
+STUDENTS: dict[str, Student] = {
+    # What the teacher knows is in their first weights: a rate for training from scratch would wash it out.
+    "slim-s": Student("the teacher with half of its channels, a quarter of its parameters", _cut(0.5), 1e-3),
+    "slim-m": Student("with 60 % of its channels, a third of its parameters", _cut(0.4), 1e-3),
+    "slim-l": Student("with three quarters of its channels, half of its parameters", _cut(0.25), 1e-3),
+    **{
+        name: Student(entry.summary, partial(_drawn, name), 1e-3 if entry.pretrain else 3e-3)
+        for name, entry in ARCHITECTURES.items()
+        if name != "rooms"
+    },
+}
+DEFAULT_STUDENT = "slim-l"
+
+
+def build_student(name: str, teacher: Teacher, seed: int = 0) -> nn.Module:
+    """A student before its training; the same name, teacher and seed give the same weights.
+
+    Raises UnknownNameError; ModelError when none can be cut out of the teacher; MissingRuntimeError when ImageNet
+    weights that it starts from are not installed.
     """
+    return student_named(name).make(teacher, seed)
+
+
+def student_named(name: str) -> Student:
+    """The entry of that name. Raises UnknownNameError with the near matches."""
     if name not in STUDENTS:
         raise UnknownNameError("student", name, STUDENTS)
-    entry = STUDENTS[name]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        student = entry.build(input)
-    if entry.pretrain is not None:
-        entry.pretrain(student)
-    return student
+    return STUDENTS[name]

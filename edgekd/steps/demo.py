@@ -21,7 +21,8 @@ from edgekd.evaluate.datasets.frame import DepthDataset
 from edgekd.evaluate.metrics import score
 from edgekd.evaluate.protocols import PROTOCOLS
 from edgekd.models.fetch import cache_folder
-from edgekd.models.students import DEFAULT_STUDENT, build_student
+from edgekd.models.students import DEFAULT_STUDENT, build_student, student_named
+from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import load_teacher
 from edgekd.models.weights import fill, load_weights
 from edgekd.pictures import preview_strip, save_png
@@ -35,7 +36,6 @@ from edgekd.steps.distill import DistillRequest, distill_run
 from edgekd.steps.export import ExportResult, ExportSettings, export_run
 from edgekd.steps.images import ImagesSpec, usable_cores
 from edgekd.steps.training import run_depth
-from targets.input import InputSpec
 
 __all__ = ["Accuracy", "DemoResult", "DemoSettings", "demo"]
 
@@ -107,12 +107,13 @@ def demo(settings: DemoSettings, progress: Progress) -> DemoResult:
     full = DistillSettings(
         steps=settings.steps,
         batch=settings.batch,
+        learning_rate=student_named(DEFAULT_STUDENT).learning_rate,
         seed=settings.seed,
         preview_every=max(1, settings.steps // 4),
     )
     run = _distilled(settings, full, settings.out, progress)
     progress.note("The same student on the same images and steps without mixing and transformation, to compare with")
-    plain = replace(full, mixing=None, transform=None)
+    plain = replace(full, mixing=None, transform=None, features=None)
     plain_run = _distilled(settings, plain, settings.out / "plain", progress)
 
     exported = export_run(run, ExportSettings(force=settings.force), progress)
@@ -159,8 +160,8 @@ def _compare(run: Run, plain_run: Run, data: DepthDataset, progress: Progress) -
     truth = np.stack([spec.framing.nearest(frame.depth) for frame in frames])
     networks = {
         "teacher": teacher.module,
-        "student, plain distillation": _student(plain_run, spec),
-        "student, mixed and transformed": _student(run, spec),
+        "student, plain distillation": _student(plain_run, teacher),
+        "student, mixed and transformed": _student(run, teacher),
     }
     depths: dict[str, NDArray[np.float32]] = {}
     with progress.task("Comparing with plain distillation", total=len(networks)) as advance:
@@ -189,8 +190,8 @@ def _accuracy(
     return Accuracy(name, absrel, delta1, agreement)
 
 
-def _student(run: Run, spec: InputSpec) -> nn.Module:
+def _student(run: Run, teacher: Teacher) -> nn.Module:
     path = run.folder / "student.safetensors"
-    student = build_student(DEFAULT_STUDENT, spec)
+    student = build_student(DEFAULT_STUDENT, teacher)
     fill(student, load_weights(path).tensors, str(path), architecture=DEFAULT_STUDENT)
     return student.eval()

@@ -58,7 +58,7 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
     if request.settings.transform is not None:
         require_batch_norm(teacher)  # before anything is rendered or written
-    student = build_student(request.student, teacher.input, request.settings.seed)
+    student = build_student(request.student, teacher, request.settings.seed)
     folder = request.out or RUNS / f"{teacher.name}-{request.student}"
     record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source)
     asked = {

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ import torch
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.batches import Batches, FramedImages
 from edgekd.distill.device import choose_device, describe
+from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.steps import Fitting, StudentFit, TransformFit
 from edgekd.models.students import DEFAULT_STUDENT, build_student
@@ -52,7 +54,10 @@ def main() -> None:
     fittings = {
         "full": _fitting(teacher, arguments.student, DistillSettings(batch=arguments.batch), device),
         "plain": _fitting(
-            teacher, arguments.student, DistillSettings(batch=arguments.batch, mixing=None, transform=None), device
+            teacher,
+            arguments.student,
+            DistillSettings(batch=arguments.batch, mixing=None, transform=None, features=None),
+            device,
         ),
     }
     seconds: dict[str, list[float]] = {name: [] for name in fittings}
@@ -79,12 +84,17 @@ def _fitting(
 ) -> tuple[Fitting, Batches]:
     batches = Batches(FramedImages(_Noise(), teacher.input.framing), _small(settings))
     transform = None if settings.transform is None else TransformFit(teacher, settings, device)
-    fit = StudentFit(build_student(student, teacher.input, settings.seed), teacher.input, settings, device)
+    module = build_student(student, teacher, settings.seed)
+    features = None
+    if settings.features is not None:
+        pairs = pairs_of(module, teacher.module, (teacher.input.height, teacher.input.width))
+        features = FeatureMatch(pairs, teacher.module)
+    fit = StudentFit(module, teacher.input, settings, device, features)
     return Fitting(teacher, transform, fit, settings, device), batches
 
 
 def _small(settings: DistillSettings) -> DistillSettings:
-    return DistillSettings(batch=settings.batch, set_aside=8, mixing=settings.mixing, transform=settings.transform)
+    return replace(settings, set_aside=8)
 
 
 def _spread(values: list[float]) -> str:

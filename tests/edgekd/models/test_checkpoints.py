@@ -12,7 +12,7 @@ from user_code import write_user_code
 
 from calibration.errors import FileError, ModelError, UnknownNameError, UsageError
 from calibration.files import sha256_file, write_json
-from edgekd.models.students import build_student
+from edgekd.models.architectures import architecture
 from edgekd.models.teachers import load_teacher
 from edgekd.models.weights import save_weights
 from targets.input import Framing, InputSpec
@@ -22,7 +22,7 @@ SMALL = InputSpec(Framing(32, 64), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
 
 @pytest.fixture
 def weights(tmp_path: Path) -> dict[str, torch.Tensor]:
-    return build_student("mobile-s", SMALL, seed=3).state_dict()
+    return architecture("mobile-s").start(SMALL, seed=3).state_dict()
 
 
 @pytest.mark.parametrize("wrap", ["plain", "state_dict", "model", "data parallel"])
@@ -52,7 +52,7 @@ def test_a_checkpoint_of_a_users_architecture(tmp_path: Path, monkeypatch: pytes
 
 
 def test_our_own_students_know_what_they_are(tmp_path: Path) -> None:
-    student = build_student("mobile-s", SMALL, seed=5)
+    student = architecture("mobile-s").start(SMALL, seed=5)
     path = tmp_path / "student.safetensors"
     save_weights(path, student, architecture="mobile-s", input=SMALL)
     teacher = load_teacher(str(path))

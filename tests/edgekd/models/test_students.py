@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from calibration.errors import UnknownNameError
+from edgekd.models.architectures import ARCHITECTURES, architecture
 from edgekd.models.rooms import ROOMS_INPUT, RoomsNet
 from edgekd.models.students import DEFAULT_STUDENT, STUDENTS, build_student
+from edgekd.models.teachers import load_teacher
 from targets.input import Framing, InputSpec
 
 SMALL = InputSpec(Framing(64, 96))
@@ -26,41 +28,40 @@ MILLIONS = {  # the last four are those of the published table
     "fcrn-resnet18": 13.7,
     "fcrn-resnet50": 63.6,
 }
-EDGE = [name for name in STUDENTS if not name.startswith(("hu", "fcrn"))]
 
 
 def _millions(module: nn.Module) -> float:
     return sum(parameter.numel() for parameter in module.parameters()) / 1e6
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", MILLIONS)
 def test_an_untrained_student_gives_the_depth_of_a_room(name: str) -> None:
-    student = build_student(name, SMALL).train()  # as in its first step: BatchNorm holds no statistics yet
+    student = architecture(name).start(SMALL).train()  # as in its first step: BatchNorm holds no statistics yet
     with torch.no_grad():
         depth = student(torch.randn(2, 3, 64, 96))
     assert depth.shape == (2, 1, 64, 96)
     assert 1.5 < float(depth.median()) < 4.0
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", MILLIONS)
 @pytest.mark.parametrize(("height", "width"), [(228, 304), (225, 97)])
 def test_any_resolution_serves(name: str, height: int, width: int) -> None:
-    student = build_student(name, InputSpec(Framing(height, width))).eval()
+    student = architecture(name).start(InputSpec(Framing(height, width))).eval()
     with torch.no_grad():
         assert student(torch.rand(1, 3, height, width)).shape == (1, 1, height, width)
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", MILLIONS)
 def test_sizes_are_as_stated(name: str) -> None:
     """The pairs of arXiv 2208.12464 have the parameter counts of its table, the others those of the table here."""
     digits = 1 if MILLIONS[name] == round(MILLIONS[name], 1) else 2
-    assert round(_millions(build_student(name, SMALL)), digits) == MILLIONS[name]
+    assert round(_millions(architecture(name).start(SMALL)), digits) == MILLIONS[name]
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", MILLIONS)
 def test_what_the_table_says_of_its_size_is_so(name: str) -> None:
-    stated, _, _ = STUDENTS[name].summary.partition(" M")
-    assert abs(_millions(build_student(name, SMALL)) - float(stated)) < 0.051
+    stated, _, _ = ARCHITECTURES[name].summary.partition(" M")
+    assert abs(_millions(architecture(name).start(SMALL)) - float(stated)) < 0.051
 
 
 def test_lite0_starts_with_what_imagenet_taught_it() -> None:
@@ -70,8 +71,8 @@ def test_lite0_starts_with_what_imagenet_taught_it() -> None:
         weights = weights.detach()
         return float((weights[..., 1:] * weights[..., :-1]).mean() / weights.square().mean())
 
-    trained = build_student("lite0-small", SMALL).get_parameter("encoder._conv_stem.weight")
-    drawn = build_student("mobilenetv2-050", SMALL).get_parameter("encoder.features.0.0.weight")
+    trained = architecture("lite0-small").start(SMALL).get_parameter("encoder._conv_stem.weight")
+    drawn = architecture("mobilenetv2-050").start(SMALL).get_parameter("encoder.features.0.0.weight")
     assert smoothness(trained) > 0.2 > smoothness(drawn)
 
 
@@ -79,23 +80,23 @@ def test_the_seed_decides_the_weights_and_leaves_torchs_own_generator_alone() ->
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    first = build_student(DEFAULT_STUDENT, SMALL, seed=4).state_dict()
+    first = architecture("mobile-m").start(SMALL, seed=4).state_dict()
     assert torch.equal(torch.rand(1), expected)
     torch.rand(10)
-    again = build_student(DEFAULT_STUDENT, SMALL, seed=4).state_dict()
-    other = build_student(DEFAULT_STUDENT, SMALL, seed=5).state_dict()
+    again = architecture("mobile-m").start(SMALL, seed=4).state_dict()
+    other = architecture("mobile-m").start(SMALL, seed=5).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["stem.0.weight"], other["stem.0.weight"])
 
 
 def test_an_unknown_student_gives_near_matches() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean mobile-m"):
-        build_student("mobil-m", SMALL)
+        build_student("mobil-m", load_teacher("rooms"))
 
 
-@pytest.mark.parametrize("name", [*(name for name in EDGE if name.startswith("mobile-")), "rooms"])
+@pytest.mark.parametrize("name", ["mobile-s", "mobile-m", "mobile-l", "rooms"])
 def test_layers_are_ones_that_runtimes_like_and_torch_trains_safely(name: str) -> None:
-    network = RoomsNet() if name == "rooms" else build_student(name, SMALL)
+    network = architecture(name).start(SMALL)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             assert layer.kernel_size != (1, 1) or layer.stride == (1, 1)
@@ -103,10 +104,10 @@ def test_layers_are_ones_that_runtimes_like_and_torch_trains_safely(name: str) -
             assert layer.bias is None or layer.out_channels == 1 or layer.kernel_size == (1, 1)
 
 
-@pytest.mark.parametrize("name", [DEFAULT_STUDENT, "rooms"])
+@pytest.mark.parametrize("name", ["mobile-m", "rooms"])
 def test_a_network_learns_from_scratch(name: str) -> None:
     """Sixty steps on one batch: depth that follows brightness is learnt to a few per cent."""
-    network = (RoomsNet(SMALL) if name == "rooms" else build_student(name, SMALL)).train()
+    network = architecture(name).start(SMALL).train()
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(4, 3, 4, 6, generator=generator)
     pictures = nn.functional.interpolate(coarse, size=(64, 96), mode="bilinear")
@@ -128,3 +129,9 @@ def test_the_built_in_teacher_fits_into_its_file_and_stores_statistics() -> None
     assert (network.input.height, network.input.width) == (192, 256)
     assert network.input == ROOMS_INPUT
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()) > 20
+
+
+def test_every_student_of_the_table_is_tested_here() -> None:
+    assert {name for name in STUDENTS if not name.startswith("slim")} == set(MILLIONS)
+    assert set(ARCHITECTURES) == {*MILLIONS, "rooms"}
+    assert DEFAULT_STUDENT in STUDENTS

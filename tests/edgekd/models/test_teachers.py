@@ -180,7 +180,6 @@ def test_maps_without_a_channel_get_one(tmp_path: Path) -> None:
     [
         ("fastdepht", UnknownNameError, "Did you mean fastdepth"),
         ("zzz", UnknownNameError, "Choose one of: fastdepth, rooms"),
-        ("hf:org/name", UsageError, "cannot be loaded by this version"),
         ("net.tflite/x", UsageError, "neither a known kind of model file"),
         ("missing.onnx", FileError, r"Cannot read missing\.onnx"),
         ("missing.pt", FileError, r"Cannot read missing\.pt"),

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from calibration.errors import ModelError
+from edgekd.models.architectures import architecture
 from edgekd.models.opset import OPSET
 from edgekd.models.pictures import Normalise, probe_pictures
 from edgekd.models.rooms import RoomsNet
-from edgekd.models.students import build_student
 from edgekd.models.to_onnx import export_onnx
 from targets.input import Framing, InputSpec
 
@@ -40,7 +40,7 @@ def _lived_in(network: nn.Module) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def student() -> nn.Module:
-    return _lived_in(build_student("mobile-s", SMALL, seed=1))
+    return _lived_in(architecture("mobile-s").start(SMALL, seed=1))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from torch import nn
 
 from calibration.errors import FileError, ModelError
 from calibration.files import sha256_file
-from edgekd.models.students import build_student
+from edgekd.models.architectures import architecture
 from edgekd.models.weights import fill, load_weights, save_weights, weights_digest
 from targets.input import Framing, InputSpec
 
@@ -18,26 +18,26 @@ INPUT = InputSpec(Framing(32, 64, resize_height=40, crop=(36, 72)), mean=(0.1, 0
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
-    student = build_student("mobile-s", INPUT, seed=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    student = architecture("mobile-s").start(INPUT, seed=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     path = tmp_path / "run" / "student.safetensors"
     digest = save_weights(path, student, architecture="mobile-s", input=INPUT)
     held = load_weights(path)
     assert (held.architecture, held.input, held.digest) == ("mobile-s", INPUT, digest)
     assert digest == sha256_file(path)
-    other = build_student("mobile-s", INPUT, seed=2)
+    other = architecture("mobile-s").start(INPUT, seed=2)
     fill(other, held.tensors, str(path), architecture="mobile-s")
     assert weights_digest(other) == weights_digest(student)
     assert [file.name for file in path.parent.iterdir()] == ["student.safetensors"]
 
 
 def test_the_same_weights_make_the_same_file(tmp_path: Path) -> None:
-    student = build_student("mobile-s", INPUT)
+    student = architecture("mobile-s").start(INPUT)
     digests = {save_weights(tmp_path / name, student, architecture="mobile-s", input=INPUT) for name in ("a", "b")}
     assert len(digests) == 1
 
 
 def test_the_digest_sees_every_value() -> None:
-    student = build_student("mobile-s", INPUT)
+    student = architecture("mobile-s").start(INPUT)
     before = weights_digest(student)
     with torch.no_grad():
         next(student.buffers())[0] += 1e-3
@@ -45,9 +45,9 @@ def test_the_digest_sees_every_value() -> None:
 
 
 def test_another_size_is_refused_in_one_line(tmp_path: Path) -> None:
-    save_weights(tmp_path / "s", build_student("mobile-s", INPUT), architecture="mobile-s", input=INPUT)
+    save_weights(tmp_path / "s", architecture("mobile-s").start(INPUT), architecture="mobile-s", input=INPUT)
     with pytest.raises(ModelError, match=r"does not fit the architecture mobile-m.*and \d+ more") as raised:
-        fill(build_student("mobile-m", INPUT), load_weights(tmp_path / "s").tensors, "s", architecture="mobile-m")
+        fill(architecture("mobile-m").start(INPUT), load_weights(tmp_path / "s").tensors, "s", architecture="mobile-m")
     assert "\n" not in str(raised.value)
 
 
@@ -64,7 +64,7 @@ def test_a_file_of_another_program_has_no_description(tmp_path: Path) -> None:
 
 def test_a_truncated_file(tmp_path: Path) -> None:
     path = tmp_path / "s.safetensors"
-    save_weights(path, build_student("mobile-s", INPUT), architecture="mobile-s", input=INPUT)
+    save_weights(path, architecture("mobile-s").start(INPUT), architecture="mobile-s", input=INPUT)
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(FileError, match="not a whole safetensors file"):
         load_weights(path)
@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(FileError, match="Cannot write"):
         save_weights(
-            tmp_path / "file" / "run" / "s", build_student("mobile-s", INPUT), architecture="mobile-s", input=INPUT
+            tmp_path / "file" / "run" / "s", architecture("mobile-s").start(INPUT), architecture="mobile-s", input=INPUT
         )
 
 

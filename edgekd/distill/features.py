@@ -1,0 +1,154 @@
+"""Holding the student's intermediate features to the teacher's, where both have something to compare.
+
+A student cut out of its teacher has a counterpart of every channel: each BatchNorm output is held to the same channels
+of the teacher's. Any other student is compared at each resolution, through a 1x1 convolution that is trained along and
+thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from edgekd.models.slim import Slim
+
+__all__ = ["FeatureMatch", "Pair", "encoder_pairs", "mirrored_pairs", "pairs_of"]
+
+_FLOOR = 1e-3  # of the squared spread that a difference is divided by
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A place in the student and its counterpart in the teacher, both by the name of a layer."""
+
+    student: str
+    teacher: str
+    widths: tuple[int, int]  # channels of the student and of the teacher
+    channels: tuple[int, ...] | None = None  # of the teacher, that the student's are; None: they are projected
+
+
+def pairs_of(student: nn.Module, teacher: nn.Module, size: tuple[int, int]) -> tuple[Pair, ...]:
+    """Where to compare a student with its teacher; empty when there is no such place."""
+    return mirrored_pairs(student) if isinstance(student, Slim) else encoder_pairs(student, teacher, size)
+
+
+def mirrored_pairs(student: Slim) -> tuple[Pair, ...]:
+    """Every BatchNorm layer of a student that was cut out of its teacher."""
+    return tuple(
+        Pair(f"network.{name}", name, (len(channels), len(channels)), channels)
+        for name, channels in student.kept.items()
+    )
+
+
+def encoder_pairs(student: nn.Module, teacher: nn.Module, size: tuple[int, int]) -> tuple[Pair, ...]:
+    """What goes into the first layer that leaves a resolution, where both networks have that resolution."""
+    mine, theirs = _leaving(student, size), _leaving(teacher, size)
+    return tuple(
+        Pair(mine[at][0], theirs[at][0], (mine[at][1], theirs[at][1])) for at in mine if at in theirs and at != size
+    )
+
+
+class FeatureMatch(nn.Module):
+    """Watches a student and its teacher, and gives the distance of what they last showed; the weights project."""
+
+    def __init__(self, pairs: Sequence[Pair], teacher: nn.Module) -> None:
+        super().__init__()
+        self.pairs = tuple(pairs)
+        self.projections = nn.ModuleList(
+            nn.Identity() if pair.channels is not None else nn.Conv2d(*pair.widths, 1) for pair in pairs
+        )
+        for index, pair in enumerate(pairs):
+            if pair.channels is not None:
+                channels = torch.tensor(pair.channels)
+                self.register_buffer(f"channels_{index}", channels, persistent=False)
+                self.register_buffer(f"spread_{index}", _spread(teacher, pair.teacher)[channels], persistent=False)
+        self._shown: dict[str, Tensor] = {}
+        self._taught: dict[str, Tensor] = {}
+        self._watching: list[RemovableHandle] = []
+
+    def watch_student(self, module: nn.Module) -> None:
+        """From now on what `module` shows is compared."""
+        for pair in self.pairs:
+            self._watch(module.get_submodule(pair.student), pair, self._shown, pair.student)
+
+    def watch_teacher(self, module: nn.Module) -> None:
+        """From now on what `module` shows is what the student is compared with; several may be watched."""
+        for pair in self.pairs:
+            self._watch(module.get_submodule(pair.teacher), pair, self._taught, pair.teacher)
+
+    def release(self) -> None:
+        """Watch nothing any more."""
+        for handle in self._watching:
+            handle.remove()
+        self._watching.clear()
+        self._shown.clear()
+        self._taught.clear()
+
+    def forward(self) -> Tensor:
+        """Mean over places and channels of the squared difference in units of the teacher's variance; a scalar."""
+        distances = []
+        for index, (pair, projection) in enumerate(zip(self.pairs, self.projections, strict=True)):
+            mine, theirs = projection(self._shown[pair.student]).float(), self._taught[pair.teacher].detach().float()
+            if pair.channels is None:
+                spread = theirs.var((0, 2, 3), correction=0) + _FLOOR
+            else:
+                theirs, spread = theirs[:, self.get_buffer(f"channels_{index}")], self.get_buffer(f"spread_{index}")
+            distances.append(((mine - theirs).square().mean((0, 2, 3)) / spread).mean())
+        self._shown.clear()
+        self._taught.clear()
+        return torch.stack(distances).mean()
+
+    def _watch(self, layer: nn.Module, pair: Pair, held: dict[str, Tensor], name: str) -> None:
+        """Keep what the layer gives where channels correspond, else what it is given."""
+
+        def after(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            held[name] = output
+
+        def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            held[name] = inputs[0]
+
+        mirrored = pair.channels is not None
+        self._watching.append(
+            layer.register_forward_hook(after) if mirrored else layer.register_forward_pre_hook(before)
+        )
+
+
+def _spread(teacher: nn.Module, name: str) -> Tensor:
+    """The variance per channel that a BatchNorm layer gives its output: its squared weight."""
+    layer = teacher.get_submodule(name)
+    assert isinstance(layer, nn.BatchNorm2d)
+    weight = torch.ones(layer.num_features) if layer.weight is None else layer.weight.detach()
+    return weight.square() + _FLOOR
+
+
+@torch.no_grad()
+def _leaving(network: nn.Module, size: tuple[int, int]) -> dict[tuple[int, int], tuple[str, int]]:
+    """By resolution, the first layer that leaves it, and how many channels it is given; the lowest is left upwards."""
+    found: dict[tuple[int, int], tuple[str, int]] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            before, after = inputs[0].shape, output.shape
+            if after[-1] != before[-1] and before[1] > 1:  # one channel is the depth itself
+                found.setdefault((int(before[-2]), int(before[-1])), (name, int(before[1])))
+
+        return hook
+
+    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, _RESIZING)]
+    handles = [layer.register_forward_hook(note(name)) for name, layer in layers]
+    training = network.training
+    try:
+        parameter = next(network.parameters())
+        network.eval()(torch.zeros(1, 3, *size, device=parameter.device))
+    finally:
+        network.train(training)
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+_RESIZING = (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d, nn.Upsample)

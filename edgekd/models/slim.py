@@ -1,0 +1,86 @@
+"""Students cut out of their teacher: the same network with fewer channels, starting from the teacher's own weights.
+
+What the teacher learnt from the pictures nobody has is in its weights: a student that keeps the strongest of its
+filters starts with that, and each of its channels has a counterpart in the teacher to be held to (features.py of
+edgekd.distill). Which channels belong together (a residual sum, a skip) is found by torch-pruning's dependency graph
+(Fang et al., DepGraph, CVPR 2023); a group goes by the L2 norm of its weights.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from calibration.errors import MissingRuntimeError, ModelError
+from edgekd.models.checks import batch_norm_layers
+from edgekd.models.teacher import Teacher
+
+__all__ = ["Slim", "slim"]
+
+_ROUND_TO = 8  # channels: what runtimes like
+_MOMENTUM = 0.1  # of BatchNorm; an imported network may have none
+
+
+class Slim(nn.Module):
+    """A network with fewer channels. `kept` names, for each of its BatchNorm layers, the teacher's channels it has."""
+
+    def __init__(self, network: nn.Module, kept: dict[str, tuple[int, ...]]) -> None:
+        super().__init__()
+        self.network = network
+        self.kept = kept
+
+    def forward(self, x: Tensor) -> Tensor:
+        depth: Tensor = self.network(x)
+        return depth
+
+
+def slim(teacher: Teacher, cut: float) -> Slim:
+    """The teacher without the weaker `cut` (0 to 1) of each layer's channels; the same cut gives the same student.
+
+    Raises ModelError when it is not a convolutional network with BatchNorm, MissingRuntimeError without torch-pruning.
+    """
+    try:
+        import torch_pruning as tp
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"A student cut out of its teacher needs torch-pruning ({error})", fix="Run pip install 'edgekd[distill]'"
+        ) from error
+    network = copy.deepcopy(teacher.module).cpu().float().eval().requires_grad_(True)
+    layers = batch_norm_layers(network)
+    if not layers:
+        raise ModelError(
+            f"No student can be cut out of {teacher.name}: it has no BatchNorm layers",
+            fix="Give --student mobile-m, or another one that is not cut out of its teacher",
+        )
+    means = {name: _mean(layer).clone() for name, layer in layers.items()}
+    for layer in layers.values():  # the running means carry the channels' numbers through the pruning
+        layer.running_mean = torch.arange(len(_mean(layer)), dtype=torch.float32)
+    last = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.out_channels == 1]
+    try:
+        tp.pruner.BasePruner(
+            network,
+            torch.zeros(1, 3, teacher.input.height, teacher.input.width),
+            importance=tp.importance.MagnitudeImportance(p=2),
+            pruning_ratio=cut,
+            ignored_layers=last,
+            round_to=_ROUND_TO,
+        ).step()
+    except Exception as error:  # torch-pruning follows any network as far as it can
+        raise ModelError(
+            f"No student can be cut out of {teacher.name} ({type(error).__name__}: {error})",
+            fix="Give --student mobile-m, or another one that is not cut out of its teacher",
+        ) from error
+    kept = {}
+    for name, layer in batch_norm_layers(network).items():
+        channels = _mean(layer).round().long()
+        kept[name] = tuple(channels.tolist())
+        layer.running_mean = means[name][channels]
+        layer.momentum = _MOMENTUM
+    return Slim(network, kept)
+
+
+def _mean(layer: nn.BatchNorm2d) -> Tensor:
+    assert layer.running_mean is not None
+    return layer.running_mean

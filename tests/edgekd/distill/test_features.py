@@ -1,0 +1,93 @@
+"""Comparing the student's features with the teacher's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from edgekd.distill.features import FeatureMatch, encoder_pairs, pairs_of
+from edgekd.models.architectures import architecture
+from edgekd.models.pictures import Normalise, probe_pictures
+from edgekd.models.slim import slim
+from edgekd.models.teacher import Teacher
+from edgekd.models.teachers import load_teacher
+
+
+@pytest.fixture(scope="module")
+def rooms() -> Teacher:
+    return load_teacher("rooms")
+
+
+def test_a_student_cut_out_of_its_teacher_is_compared_channel_by_channel(rooms: Teacher) -> None:
+    """By hand: the squared difference of each BatchNorm output in units of its squared weight."""
+    student = slim(rooms, 0.5)
+    pairs = pairs_of(student, rooms.module, (192, 256))
+    assert len(pairs) == len(student.kept)
+    match = FeatureMatch(pairs, rooms.module)
+    match.watch_student(student)
+    match.watch_teacher(rooms.module)
+    seen: dict[str, torch.Tensor] = {}
+    handles = []
+    for network, side in ((student, "student"), (rooms.module, "teacher")):
+        for name, layer in network.named_modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                key = f"{side} {name.removeprefix('network.')}"
+                handles.append(layer.register_forward_hook(lambda m, i, o, key=key: seen.__setitem__(key, o.detach())))
+    x = torch.rand(2, 3, 192, 256, generator=torch.Generator().manual_seed(0))
+    student.eval()(x)
+    rooms.module(x)
+    apart = []
+    for name, kept in student.kept.items():
+        weight = rooms.module.get_submodule(name).weight[list(kept)].view(1, -1, 1, 1)
+        difference = seen[f"student {name}"] - seen[f"teacher {name}"][:, list(kept)]
+        apart.append((difference.square() / (weight.square() + 1e-3)).mean())
+    torch.testing.assert_close(match().detach(), torch.stack(apart).mean())
+    match.release()
+    for handle in handles:
+        handle.remove()
+
+
+def test_any_other_student_is_compared_at_every_resolution_both_have(rooms: Teacher) -> None:
+    student = architecture("mobile-s").start(rooms.input)
+    pairs = encoder_pairs(student, rooms.module, (192, 256))
+    assert [pair.widths for pair in pairs] == [(16, 16), (16, 32), (128, 56), (192, 96), (48, 96)]
+    assert student.training
+    match = FeatureMatch(pairs, rooms.module)
+    match.watch_student(student)
+    match.watch_teacher(rooms.module)
+    x = torch.rand(2, 3, 192, 256)
+    student(x)
+    rooms.module(x)
+    match().backward()
+    assert all(parameter.grad is not None for parameter in match.parameters())
+    assert student.stem[0].weight.grad is not None and student.stem[0].weight.grad.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in rooms.module.parameters())
+    match.release()
+    rooms.module(x)
+    assert not match._taught  # nothing is kept of a network that is not watched
+
+
+def test_features_pull_a_student_towards_its_teacher(rooms: Teacher) -> None:
+    student = slim(rooms, 0.4).train()
+    match = FeatureMatch(pairs_of(student, rooms.module, (192, 256)), rooms.module)
+    match.watch_student(student)
+    match.watch_teacher(rooms.module)
+    x = Normalise(rooms.input)(torch.from_numpy(probe_pictures(192, 256, 4)))
+    optimiser = torch.optim.Adam(student.parameters(), lr=1e-3)
+    distances = []
+    for _ in range(20):
+        student(x)
+        rooms.module(x)
+        apart = match()
+        optimiser.zero_grad()
+        apart.backward()
+        optimiser.step()
+        distances.append(apart.item())
+    match.release()
+    assert distances[-1] < 0.7 * distances[0]
+
+
+def test_networks_without_a_common_resolution_have_no_pairs() -> None:
+    flat = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 1, 1))
+    assert encoder_pairs(flat, load_teacher("rooms").module, (192, 256)) == ()
