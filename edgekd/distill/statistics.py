@@ -7,23 +7,33 @@ one that gives its output and the moments of its input in one autograd node, wit
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from calibration.errors import ModelError
+from edgekd.models.checks import batch_norm_layers
 
-__all__ = ["Moments", "ObservedTeacher", "RunningMoments", "StoredStatistics", "observe", "statistics_distance"]
+__all__ = [
+    "Moments",
+    "ObservedTeacher",
+    "RunningMoments",
+    "StatisticsDistance",
+    "StoredStatistics",
+    "observe",
+    "stored_statistics",
+]
 
 _EPS = 1e-5
+_DEAD = 1e-8  # a stored variance at which a channel never changed
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and variance per channel [C] of the input to one BatchNorm layer, over batch and space."""
+    """Mean and variance [C] over batch and space of every channel of every observed layer, one layer after another."""
 
     mean: Tensor
     variance: Tensor
@@ -31,12 +41,21 @@ class Moments:
 
 @dataclass(frozen=True)
 class StoredStatistics:
-    """What the teacher's BatchNorm layers stored, in the order in which the layers run."""
+    """What is known of the inputs of a teacher's layers on the pictures it was trained on."""
 
-    names: tuple[str, ...]
-    moments: tuple[Moments, ...]
-    floors: tuple[Tensor, ...]  # per layer, scalar: added to a variance before it divides or goes into a logarithm
-    alive: tuple[Tensor, ...]  # per layer, [C] of 0 and 1: channels whose stored variance is not practically zero
+    names: tuple[str, ...]  # of the layers
+    sizes: tuple[int, ...]  # channels of each layer
+    moments: Moments
+
+    @classmethod
+    def of(cls, layers: Mapping[str, tuple[Tensor, Tensor]]) -> StoredStatistics:
+        """From mean and variance [C] of the input of each layer, by its name."""
+        means, variances = [mean for mean, _ in layers.values()], [variance for _, variance in layers.values()]
+        sizes = tuple(len(mean) for mean in means)
+        return cls(tuple(layers), sizes, Moments(torch.cat(means).float(), torch.cat(variances).float()))
+
+    def to(self, device: torch.device) -> StoredStatistics:
+        return replace(self, moments=Moments(self.moments.mean.to(device), self.moments.variance.to(device)))
 
 
 class _AffineWithMoments(torch.autograd.Function):
@@ -77,7 +96,8 @@ class _ObservedBatchNorm(nn.Module):
 
     def __init__(self, layer: nn.BatchNorm2d) -> None:
         super().__init__()
-        mean, variance = _stored(layer)
+        assert layer.running_mean is not None and layer.running_var is not None
+        mean, variance = layer.running_mean.detach().clone(), layer.running_var.detach().clone()
         weight = torch.ones_like(mean) if layer.weight is None else layer.weight.detach()
         bias = torch.zeros_like(mean) if layer.bias is None else layer.bias.detach()
         scale = weight / (variance + layer.eps).sqrt()
@@ -91,66 +111,96 @@ class _ObservedBatchNorm(nn.Module):
         return output[0]
 
 
-class ObservedTeacher(nn.Module):
-    """A teacher that tells, beside the depth, the moments at every BatchNorm input."""
+class _Tap:
+    """Leaves the moments of what any other layer is given in `seen`: channels last for LayerNorm and Linear."""
 
-    def __init__(self, module: nn.Module, layers: Sequence[tuple[str, _ObservedBatchNorm]]) -> None:
+    def __init__(self, layer: nn.Module) -> None:
+        self._last = isinstance(layer, (nn.LayerNorm, nn.Linear))
+        self.seen: Moments | None = None
+        layer.register_forward_pre_hook(self._look)
+
+    def _look(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0]
+        rest = [axis for axis in range(x.ndim) if axis != (x.ndim - 1 if self._last else 1)]
+        variance, mean = torch.var_mean(x.float(), dim=rest, correction=0)
+        self.seen = Moments(mean, variance)
+
+
+class ObservedTeacher(nn.Module):
+    """A teacher that tells, beside the depth, the moments of what its observed layers are given."""
+
+    def __init__(self, module: nn.Module, layers: Mapping[str, _ObservedBatchNorm | _Tap]) -> None:
         super().__init__()
         self.module = module
-        self._layers = tuple(layers)
+        self._layers = dict(layers)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, list[Moments]]:
-        """Depth [N, 1, H, W] in metres of normalised RGB [N, 3, H, W], and the moments in the order of `names`."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Moments]:
+        """Depth [N, 1, H, W] in metres of normalised RGB [N, 3, H, W], and the moments in the order of the layers."""
         depth = self.module(x)
-        moments = []
-        for name, layer in self._layers:
+        means, variances = [], []
+        for name, layer in self._layers.items():
             if layer.seen is None:
-                raise ModelError(f"BatchNorm layer {name} of the teacher never ran", fix="Remove the unused layer")
-            moments.append(layer.seen)
+                raise ModelError(f"The layer {name} of the teacher never ran", fix="Remove the unused layer")
+            means.append(layer.seen.mean)
+            variances.append(layer.seen.variance)
             layer.seen = None
-        return depth, moments
+        return depth, Moments(torch.cat(means), torch.cat(variances))
 
 
-def observe(module: nn.Module) -> tuple[ObservedTeacher, StoredStatistics]:
-    """Copy a frozen teacher into one that can be observed. Raises ModelError when it has no BatchNorm statistics."""
-    module = copy.deepcopy(module)
-    names: list[str] = []
-    layers: list[_ObservedBatchNorm] = []
-    moments: list[Moments] = []
-    for name, layer in list(module.named_modules()):
-        if not isinstance(layer, nn.BatchNorm2d) or layer.running_mean is None or layer.running_var is None:
-            continue
-        observed = _ObservedBatchNorm(layer)
-        parent, _, child = name.rpartition(".")
-        setattr(module.get_submodule(parent), child, observed)
-        names.append(name)
-        layers.append(observed)
-        moments.append(Moments(*_stored(layer)))
+def stored_statistics(module: nn.Module) -> StoredStatistics:
+    """What a network's own BatchNorm layers stored. Raises ModelError when there are none."""
+    layers = batch_norm_layers(module)
     if not layers:
         raise ModelError(
             "The teacher has no BatchNorm statistics, so nothing tells what its pictures looked like",
-            fix="Distil without the transformation: --no-transformation",
+            fix="Distil without the transformation (--no-transformation), or give a --statistics file",
         )
-    floors = [moment.variance.median() * 1e-2 + 1e-8 for moment in moments]
-    alive = [(moment.variance > 1e-8).to(moment.variance.dtype) for moment in moments]
-    stored = StoredStatistics(tuple(names), tuple(moments), tuple(floors), tuple(alive))
-    return ObservedTeacher(module, list(zip(names, layers, strict=True))), stored
+    return StoredStatistics.of({name: _stored(layer) for name, layer in layers.items()})
 
 
-def statistics_distance(seen: Sequence[Moments], stored: StoredStatistics) -> Tensor:
-    """Per layer [L], the mean over living channels of a symmetric, unit-free distance of the moments.
+def observe(module: nn.Module, names: Sequence[str]) -> ObservedTeacher:
+    """A copy of a frozen network that can be observed at the inputs of the named layers."""
+    module = copy.deepcopy(module)
+    layers: dict[str, _ObservedBatchNorm | _Tap] = {}
+    for name in names:
+        layer = module.get_submodule(name)
+        if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None:
+            observed = _ObservedBatchNorm(layer)
+            parent, _, child = name.rpartition(".")
+            setattr(module.get_submodule(parent), child, observed)
+            layers[name] = observed
+        else:
+            layers[name] = _Tap(layer)
+    return ObservedTeacher(module, layers)
 
-    (mu - mean)^2 / (var + floor) + ln((var_seen + floor) / (var + floor))^2 / 2: for small differences this is twice
-    the Kullback-Leibler divergence of two normal distributions. Channels with a stored variance of practically zero
-    carry no information and would dominate by their tiny denominators; they count nothing.
+
+class StatisticsDistance:
+    """How far moments are from the stored ones, layer by layer.
+
+    (mu - mean)^2 / (var + floor) + ln((var_seen + floor) / (var + floor))^2 / 2, averaged over a layer's channels: for
+    small differences twice the Kullback-Leibler divergence of two normal distributions, without a unit. The floor is a
+    hundredth of the layer's median variance. Channels whose stored variance is practically zero carry no information
+    and would dominate by their tiny denominators; they count nothing.
     """
-    distances = []
-    for moment, reference, floor, alive in zip(seen, stored.moments, stored.floors, stored.alive, strict=True):
-        spread = reference.variance + floor
-        shift = (moment.mean - reference.mean).square() / spread
-        ratio = ((moment.variance + floor) / spread).log().square() / 2
-        distances.append(((shift + ratio) * alive).sum() / alive.sum().clamp_min(1))
-    return torch.stack(distances)
+
+    def __init__(self, stored: StoredStatistics) -> None:
+        variances = stored.moments.variance.split(stored.sizes)
+        alive = [(variance > _DEAD).float() for variance in variances]
+        floors = [(variance.median() * 1e-2 + _DEAD).expand(len(variance)) for variance in variances]
+        device = stored.moments.mean.device
+        self.layers = len(stored.sizes)
+        self._mean = stored.moments.mean
+        self._floor = torch.cat(floors)
+        self._spread = stored.moments.variance + self._floor
+        self._share = torch.cat([living / living.sum().clamp_min(1) for living in alive])
+        self._layer = torch.repeat_interleave(torch.tensor(stored.sizes, device=device))
+
+    def __call__(self, seen: Moments) -> Tensor:
+        """The distance of each layer, [L]."""
+        shift = (seen.mean - self._mean).square() / self._spread
+        ratio = ((seen.variance + self._floor) / self._spread).log().square() / 2
+        distances = torch.zeros(self.layers, device=shift.device)
+        return distances.index_add(0, self._layer, (shift + ratio) * self._share)
 
 
 class RunningMoments:
@@ -158,41 +208,31 @@ class RunningMoments:
 
     def __init__(self, momentum: float) -> None:
         self.momentum = momentum
-        self._moments: list[Moments] | None = None
+        self._mean: Tensor | None = None
+        self._square: Tensor | None = None  # raw second moment: what averages over batches
 
-    def update(self, batch: Sequence[Moments]) -> list[Moments]:
+    def update(self, batch: Moments) -> Moments:
         """Take in a batch's moments and return the estimate.
 
         A set of rooms is matched, not each batch: the value is that of the running estimate, the gradient that of the
         batch. The variance of the estimate contains the spread of the batches' means.
         """
-        previous = self._moments
-        kept: list[Moments] = []
-        estimate: list[Moments] = []
-        for index, moment in enumerate(batch):
-            mean, square = moment.mean.detach(), (moment.variance + moment.mean.square()).detach()
-            if previous is not None:
-                mean = torch.lerp(mean, previous[index].mean, self.momentum)
-                square = torch.lerp(square, previous[index].variance, self.momentum)
-            kept.append(Moments(mean, square))  # raw second moment: what averages over batches
-            variance = (square - mean.square()).clamp_min(0)
-            estimate.append(
-                Moments(
-                    mean + (moment.mean - moment.mean.detach()),
-                    variance + (moment.variance - moment.variance.detach()),
-                )
-            )
-        self._moments = kept
-        return estimate
+        mean, square = batch.mean.detach(), (batch.variance + batch.mean.square()).detach()
+        if self._mean is not None and self._square is not None:
+            mean = torch.lerp(mean, self._mean, self.momentum)
+            square = torch.lerp(square, self._square, self.momentum)
+        self._mean, self._square = mean, square
+        variance = (square - mean.square()).clamp_min(0)
+        return Moments(
+            mean + (batch.mean - batch.mean.detach()), variance + (batch.variance - batch.variance.detach())
+        )
 
-    def state_dict(self) -> dict[str, list[Tensor]]:
-        """Plain tensors for a checkpoint."""
-        moments = self._moments or []
-        return {"mean": [m.mean for m in moments], "square": [m.variance for m in moments]}
+    def state_dict(self) -> dict[str, Tensor]:
+        """Plain tensors for a checkpoint; empty before the first update."""
+        return {} if self._mean is None or self._square is None else {"mean": self._mean, "square": self._square}
 
-    def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
-        pairs = list(zip(state["mean"], state["square"], strict=True))
-        self._moments = [Moments(mean, square) for mean, square in pairs] or None
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self._mean, self._square = state.get("mean"), state.get("square")
 
 
 def _stored(layer: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from edgekd.distill.device import autocast
 from edgekd.distill.features import FeatureMatch
 from edgekd.distill.losses import distillation_loss
 from edgekd.distill.settings import DistillSettings, TransformSettings
-from edgekd.distill.statistics import RunningMoments, observe, statistics_distance
+from edgekd.distill.statistics import RunningMoments, StatisticsDistance, observe, stored_statistics
 from edgekd.distill.transform import TransformNet
 from edgekd.models.teacher import Teacher
 from targets.input import InputSpec
@@ -69,7 +69,9 @@ class TransformFit:
             torch.manual_seed(settings.seed)
             self.net = TransformNet().to(device)
         module = teacher.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.observed, self._stored = observe(module)
+        stored = stored_statistics(module)
+        self.observed = observe(module, stored.names)
+        self._distance = StatisticsDistance(stored.to(device))
         self._running = RunningMoments(self.settings.momentum)
         self._optimiser = torch.optim.Adam(self.net.parameters(), lr=self.settings.learning_rate, betas=(0.9, 0.99))
 
@@ -80,7 +82,7 @@ class TransformFit:
         transformed, change = self.net(simulated, self.generator(step))
         with autocast(self._device):
             depth, seen = self.observed(self._normalise(transformed))
-        distances = statistics_distance(self._running.update(seen), self._stored)
+        distances = self._distance(self._running.update(seen))
         loss = distances.mean() + self.settings.keep_weight * change
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()

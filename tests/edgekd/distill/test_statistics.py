@@ -10,18 +10,17 @@ from calibration.errors import ModelError
 from edgekd.distill.statistics import (
     Moments,
     RunningMoments,
+    StatisticsDistance,
     StoredStatistics,
     _AffineWithMoments,
     observe,
-    statistics_distance,
+    stored_statistics,
 )
 from edgekd.models.teacher import Teacher
 
 
-def stored(mean: list[float], variance: list[float], alive: list[float] | None = None) -> StoredStatistics:
-    moments = Moments(torch.tensor(mean), torch.tensor(variance))
-    living = torch.tensor(alive) if alive else torch.ones(len(mean))
-    return StoredStatistics(("layer",), (moments,), (torch.tensor(0.0),), (living,))
+def stored(**layers: tuple[list[float], list[float]]) -> StoredStatistics:
+    return StoredStatistics.of({name: (torch.tensor(mean), torch.tensor(var)) for name, (mean, var) in layers.items()})
 
 
 def test_an_observed_teacher_gives_the_same_depth_and_the_moments_that_hooks_see(teacher: Teacher) -> None:
@@ -31,14 +30,41 @@ def test_an_observed_teacher_gives_the_same_depth_and_the_moments_that_hooks_see
             layer.register_forward_pre_hook(lambda _, inputs, name=name: seen.__setitem__(name, inputs[0]))
     x = torch.rand(5, 3, 32, 48)
     expected = teacher.module(x)
-    observed, statistics = observe(teacher.module)
-    depth, moments = observed(x)
+    statistics = stored_statistics(teacher.module)
+    depth, moments = observe(teacher.module, statistics.names)(x)
     torch.testing.assert_close(depth, expected, rtol=1e-5, atol=1e-6)
     assert statistics.names == tuple(seen) == ("first.1", "second.1")
-    for moment, values in zip(moments, seen.values(), strict=True):
-        torch.testing.assert_close(moment.mean, values.double().mean((0, 2, 3)).float(), rtol=1e-5, atol=1e-6)
-        variance = values.double().var((0, 2, 3), correction=0).float()
-        torch.testing.assert_close(moment.variance, variance, rtol=1e-4, atol=1e-6)
+    for mean, variance, values in zip(
+        moments.mean.split(statistics.sizes), moments.variance.split(statistics.sizes), seen.values(), strict=True
+    ):
+        torch.testing.assert_close(mean, values.double().mean((0, 2, 3)).float(), rtol=1e-5, atol=1e-6)
+        expected = values.double().var((0, 2, 3), correction=0).float()
+        torch.testing.assert_close(variance, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_layers_that_store_nothing_can_be_observed_too() -> None:
+    """LayerNorm has its channels last, a convolution has them second; gradients reach the picture."""
+
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Conv2d(3, 6, 4, 4)
+            self.norm = nn.LayerNorm(6)
+            self.head = nn.Conv2d(6, 1, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.embed(x)
+            tokens = self.norm(y.flatten(2).transpose(1, 2))
+            return self.head(tokens.transpose(1, 2).reshape(y.shape))
+
+    module = Tokens().requires_grad_(False)
+    x = torch.rand(2, 3, 8, 8, requires_grad=True)
+    depth, moments = observe(module, ("embed", "norm"))(x)
+    torch.testing.assert_close(depth, module(x))
+    torch.testing.assert_close(moments.mean[:3], x.mean((0, 2, 3)))
+    torch.testing.assert_close(moments.variance[3:], module.embed(x).var((0, 2, 3), correction=0))
+    moments.variance.sum().backward()
+    assert x.grad is not None and x.grad.abs().sum() > 0
 
 
 def test_the_fused_gradient_is_the_numerical_one() -> None:
@@ -50,16 +76,17 @@ def test_the_fused_gradient_is_the_numerical_one() -> None:
 
 
 def test_distance_by_hand() -> None:
-    seen = [Moments(torch.tensor([1.0, 0.0]), torch.tensor([4.0, 4.0 * math.e]))]
-    distance = statistics_distance(seen, stored([0.0, 0.0], [4.0, 4.0]))
-    # Channel 0: mean off by 1 at variance 4: 1/4. Channel 1: log variance ratio 1: 1/2. Mean over channels.
-    torch.testing.assert_close(distance, torch.tensor([(0.25 + 0.5) / 2]))
+    # The floor is a hundredth of the layer's median variance: 0.04 for the first layer, 0.01 for the second.
+    distance = StatisticsDistance(stored(one=([0.0, 0.0], [4.0, 4.0]), two=([1.0], [1.0])))
+    seen = Moments(torch.tensor([1.0, 0.0, 1.0]), torch.tensor([4.0, 4.04 * math.e - 0.04, 1.0]))
+    # First layer: mean off by 1 at a variance of 4.04; logarithm of the variance ratio 1, so 1/2. Mean over channels.
+    torch.testing.assert_close(distance(seen), torch.tensor([(1 / 4.04 + 0.5) / 2, 0.0]))
 
 
 def test_a_channel_that_stored_no_variance_counts_nothing() -> None:
-    seen = [Moments(torch.tensor([1.0, 99.0]), torch.tensor([4.0, 50.0]))]
-    distance = statistics_distance(seen, stored([0.0, 0.0], [4.0, 1e-12], alive=[1.0, 0.0]))
-    torch.testing.assert_close(distance, torch.tensor([0.25]))
+    distance = StatisticsDistance(stored(layer=([0.0, 0.0, 0.0], [4.0, 4.0, 1e-12])))
+    seen = Moments(torch.tensor([1.0, 0.0, 99.0]), torch.tensor([4.0, 4.0, 50.0]))
+    torch.testing.assert_close(distance(seen), torch.tensor([1 / 4.04 / 2]))
 
 
 def test_the_running_estimate_is_that_of_all_pictures_together() -> None:
@@ -67,20 +94,19 @@ def test_the_running_estimate_is_that_of_all_pictures_together() -> None:
     x = torch.cat([torch.randn(4, 2, 8, 8), torch.randn(4, 2, 8, 8) + 3])
     running = RunningMoments(momentum=0.5)
     for half in (x[:4], x[4:]):
-        moments = Moments(half.mean((0, 2, 3)), half.var((0, 2, 3), correction=0))
-        estimate = running.update([moments])[0]
+        estimate = running.update(Moments(half.mean((0, 2, 3)), half.var((0, 2, 3), correction=0)))
     torch.testing.assert_close(estimate.mean, x.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(estimate.variance, x.var((0, 2, 3), correction=0), rtol=1e-4, atol=1e-5)
 
 
 def test_the_running_estimate_passes_the_whole_gradient() -> None:
     running = RunningMoments(momentum=0.9)
-    running.update([Moments(torch.zeros(1), torch.ones(1))])
+    running.update(Moments(torch.zeros(1), torch.ones(1)))
     mean = torch.ones(1, requires_grad=True)
-    running.update([Moments(mean, torch.ones(1))])[0].mean.sum().backward()
+    running.update(Moments(mean, torch.ones(1))).mean.sum().backward()
     assert mean.grad is not None and mean.grad.item() == 1.0
 
 
 def test_a_teacher_without_statistics_is_refused_with_what_still_can_be_done() -> None:
     with pytest.raises(ModelError, match="--no-transformation"):
-        observe(nn.Conv2d(3, 1, 3))
+        stored_statistics(nn.Conv2d(3, 1, 3))
