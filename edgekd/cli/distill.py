@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,6 +48,10 @@ def distill(
     features: Annotated[
         bool, typer.Option("--features/--no-features", help="Hold the student's features to the teacher's too.")
     ] = True,
+    statistics: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of edgekd statistics, for a teacher without BatchNorm.", show_default=False),
+    ] = None,
     background: Annotated[
         bool, typer.Option("--background", help="Start while the rooms are still being rendered.")
     ] = False,
@@ -86,6 +91,7 @@ def distill(
             features=FeatureSettings() if features else None,
             growth=GrowthSettings() if background else None,
         ),
+        statistics=statistics,
         device=device,
         out=out,
         force=force,

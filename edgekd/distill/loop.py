@@ -22,6 +22,7 @@ from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.interrupt import deferred_interrupt
 from edgekd.distill.preview import Previews
 from edgekd.distill.settings import DistillSettings
+from edgekd.distill.statistics import StoredStatistics, stored_statistics
 from edgekd.distill.steps import Fitting, StudentFit, TransformFit
 from edgekd.distill.transform import TransformNet
 from edgekd.models.teacher import Teacher
@@ -52,15 +53,19 @@ def distill(
     *,
     device: torch.device,
     student_name: str,
+    stored: StoredStatistics | None = None,
 ) -> Distilled:
     """Train `student` (in place) to give the teacher's depth on adapted simulated images.
 
-    Writes metrics.jsonl, previews/ and checkpoint/ into `folder`; with a checkpoint there, goes on from it. The caller
-    removes the checkpoint once what it wants kept is saved. Raises ModelError when the teacher has no statistics and a
-    transformation is asked for, or when a loss is no longer a number; KeyboardInterrupt after Ctrl-C, once saved.
+    `stored` is what the transformation is fitted to; by default what the teacher's BatchNorm layers stored. Writes
+    metrics.jsonl, previews/ and checkpoint/ into `folder`; with a checkpoint there, goes on from it. The caller
+    removes the checkpoint once what it wants kept is saved. Raises ModelError when the teacher has no statistics and
+    a transformation is asked for, or when a loss is no longer a number; KeyboardInterrupt after Ctrl-C, once saved.
     """
     batches = Batches(FramedImages(images, teacher.input.framing), settings)
-    transform = None if settings.transform is None else TransformFit(teacher, settings, device)
+    transform = None
+    if settings.transform is not None:
+        transform = TransformFit(teacher, stored or stored_statistics(teacher.module), settings, device)
     features = None
     if settings.features is not None:
         pairs = pairs_of(student, teacher.module, (teacher.input.height, teacher.input.width))
@@ -96,7 +101,7 @@ def fit_transform(
     if settings.transform is None:
         raise ModelError("Fitting the transformation was asked for with the transformation off", fix="Switch it on")
     batches = Batches(FramedImages(images, teacher.input.framing), settings)
-    transform = TransformFit(teacher, settings, device)
+    transform = TransformFit(teacher, stored_statistics(teacher.module), settings, device)
     fitting = Fitting(teacher, transform, None, settings, device)
     key = {"settings": settings.to_json(), "teacher": teacher.digest, "images": images.digest}
     _run(fitting, batches, settings, folder, Checkpoint(folder / "checkpoint", key), progress, "Fitting")

@@ -132,6 +132,7 @@ class ObservedTeacher(nn.Module):
     def __init__(self, module: nn.Module, layers: Mapping[str, _ObservedBatchNorm | _Tap]) -> None:
         super().__init__()
         self.module = module
+        self.sizes: tuple[int, ...] = ()  # channels of each layer, once it has run
         self._layers = dict(layers)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Moments]:
@@ -144,6 +145,7 @@ class ObservedTeacher(nn.Module):
             means.append(layer.seen.mean)
             variances.append(layer.seen.variance)
             layer.seen = None
+        self.sizes = tuple(len(mean) for mean in means)
         return depth, Moments(torch.cat(means), torch.cat(variances))
 
 
@@ -223,9 +225,7 @@ class RunningMoments:
             square = torch.lerp(square, self._square, self.momentum)
         self._mean, self._square = mean, square
         variance = (square - mean.square()).clamp_min(0)
-        return Moments(
-            mean + (batch.mean - batch.mean.detach()), variance + (batch.variance - batch.variance.detach())
-        )
+        return Moments(mean + (batch.mean - batch.mean.detach()), variance + (batch.variance - batch.variance.detach()))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Plain tensors for a checkpoint; empty before the first update."""

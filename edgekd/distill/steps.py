@@ -16,7 +16,7 @@ from edgekd.distill.device import autocast
 from edgekd.distill.features import FeatureMatch
 from edgekd.distill.losses import distillation_loss
 from edgekd.distill.settings import DistillSettings, TransformSettings
-from edgekd.distill.statistics import RunningMoments, StatisticsDistance, observe, stored_statistics
+from edgekd.distill.statistics import RunningMoments, StatisticsDistance, StoredStatistics, observe
 from edgekd.distill.transform import TransformNet
 from edgekd.models.teacher import Teacher
 from targets.input import InputSpec
@@ -59,7 +59,9 @@ class Normalise(nn.Module):
 class TransformFit:
     """The transformation network, the observed teacher that judges it, and its optimiser."""
 
-    def __init__(self, teacher: Teacher, settings: DistillSettings, device: torch.device) -> None:
+    def __init__(
+        self, teacher: Teacher, stored: StoredStatistics, settings: DistillSettings, device: torch.device
+    ) -> None:
         assert settings.transform is not None
         self.settings: TransformSettings = settings.transform
         self._seed = settings.seed
@@ -69,7 +71,6 @@ class TransformFit:
             torch.manual_seed(settings.seed)
             self.net = TransformNet().to(device)
         module = teacher.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        stored = stored_statistics(module)
         self.observed = observe(module, stored.names)
         self._distance = StatisticsDistance(stored.to(device))
         self._running = RunningMoments(self.settings.momentum)

@@ -47,7 +47,8 @@ def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
     if not layers:
         raise ModelError(
             f"The teacher {teacher.name} stores no statistics: {_why_no_batch_norm(teacher.module)}",
-            fix="Distil with mixing alone (--no-transformation), or quantise the teacher itself with edgekd calibrate",
+            fix="Distil with mixing alone (--no-transformation), give a --statistics file, or quantise the teacher"
+            " itself with edgekd calibrate",
         )
     if all(_untouched(layer) for layer in layers.values()):
         raise ModelError(

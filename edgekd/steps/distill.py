@@ -12,12 +12,14 @@ from typing import Any
 
 from torch import nn
 
+from calibration.files import sha256_file
 from calibration.progress import Progress
 from edgekd.distill.adapt import load_transform, save_transform
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.loop import distill
 from edgekd.distill.settings import DistillSettings
+from edgekd.distill.statistics_file import StatisticsFile
 from edgekd.models.checks import require_batch_norm
 from edgekd.models.students import DEFAULT_STUDENT, build_student
 from edgekd.models.teachers import load_teacher
@@ -40,6 +42,7 @@ class DistillRequest:
     student: str = DEFAULT_STUDENT
     images: ImagesSpec = field(default_factory=ImagesSpec)
     settings: DistillSettings = field(default_factory=DistillSettings)
+    statistics: Path | None = None  # a file of edgekd statistics, in place of what BatchNorm layers stored
     device: str = "auto"
     out: Path | None = None
     force: bool = False
@@ -56,8 +59,12 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
     keep_freed_memory()
     device = choose_device(request.device)
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
-    if request.settings.transform is not None:
-        require_batch_norm(teacher)  # before anything is rendered or written
+    stored = None
+    if request.settings.transform is not None:  # before anything is rendered or written
+        if request.statistics is not None:
+            stored = StatisticsFile.read(request.statistics).for_teacher(teacher)
+        else:
+            require_batch_norm(teacher)
     student = build_student(request.student, teacher, request.settings.seed)
     folder = request.out or RUNS / f"{teacher.name}-{request.student}"
     record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source)
@@ -68,6 +75,8 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
         "device": device.type,
     }
     inputs = {"teacher": teacher.digest, "images": request.images.digest}
+    if stored is not None and request.statistics is not None:
+        inputs["statistics"] = sha256_file(request.statistics)
     command = request.command or f"edgekd distill --teacher {shlex.quote(request.teacher)} --out {{run}}"
     with writing(folder, record, _STEP, inputs=inputs, asked=asked, force=request.force, progress=progress) as run:
         progress.note(f"Distilling {teacher.name} into {request.student} in {folder} on {describe(device)}")
@@ -80,7 +89,7 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
             with images as source, run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
                 done = distill(
                     teacher, student, source, request.settings, folder, progress,
-                    device=device, student_name=request.student,
+                    device=device, student_name=request.student, stored=stored,
                 )  # fmt: skip
                 weights = folder / "student.safetensors"
                 save_weights(weights, done.student, architecture=request.student, input=teacher.input)

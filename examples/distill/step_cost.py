@@ -21,6 +21,7 @@ from edgekd.distill.batches import Batches, FramedImages
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.settings import DistillSettings
+from edgekd.distill.statistics import stored_statistics
 from edgekd.distill.steps import Fitting, StudentFit, TransformFit
 from edgekd.models.students import DEFAULT_STUDENT, build_student
 from edgekd.models.teacher import Teacher
@@ -83,7 +84,11 @@ def _fitting(
     teacher: Teacher, student: str, settings: DistillSettings, device: torch.device
 ) -> tuple[Fitting, Batches]:
     batches = Batches(FramedImages(_Noise(), teacher.input.framing), _small(settings))
-    transform = None if settings.transform is None else TransformFit(teacher, settings, device)
+    transform = (
+        None
+        if settings.transform is None
+        else TransformFit(teacher, stored_statistics(teacher.module), settings, device)
+    )
     module = build_student(student, teacher, settings.seed)
     features = None
     if settings.features is not None:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from edgekd.distill.settings import DistillSettings, TransformSettings
+from edgekd.distill.statistics import stored_statistics
 from edgekd.distill.steps import TransformFit, to_tensor
 from edgekd.distill.transform import TransformNet
 from edgekd.models.teacher import Teacher
@@ -37,7 +38,7 @@ def test_fitting_brings_the_teachers_statistics_nearer(teacher: Teacher, boxes) 
     settings = DistillSettings(
         steps=300, batch=8, set_aside=8, transform=TransformSettings(learning_rate=0.02, momentum=0.5)
     )
-    fit = TransformFit(teacher, settings, torch.device("cpu"))
+    fit = TransformFit(teacher, stored_statistics(teacher.module), settings, torch.device("cpu"))
     x = to_tensor(np.stack([boxes[i].rgb for i in range(32)]), torch.device("cpu"))
     distances = [fit.step(x, step, 1.0)[2]["statistics"] for step in range(300)]
     assert distances[-1] < 0.4 * distances[0]

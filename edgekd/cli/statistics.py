@@ -1,0 +1,59 @@
+"""`edgekd statistics`: what the owner of private pictures can give away of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekd.cli.console import console
+from edgekd.cli.options import Architecture, Device, Json, TeacherSpec
+from edgekd.cli.tables import Table
+
+__all__ = ["statistics"]
+
+
+def statistics(
+    teacher: TeacherSpec = None,
+    architecture: Architecture = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The private pictures; they stay there.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to give away.")] = Path("statistics.safetensors"),
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Measure a teacher's per-layer means and variances on private pictures.
+
+    They stand in for what BatchNorm layers would have stored: distillation takes the file for a
+    teacher that has none. Two numbers a channel, over all pictures together.
+    """
+    from calibration.errors import UsageError
+    from edgekd.steps.requirements import require_training
+
+    if teacher is None or images is None:
+        raise UsageError("Statistics are of a teacher on pictures", fix="Give --teacher SPEC and --images FOLDER")
+    require_training()
+    from edgekd.models.teachers import load_teacher
+    from edgekd.steps.statistics import measure_statistics
+
+    measured = measure_statistics(
+        load_teacher(teacher, architecture=architecture, progress=console), images, console, device=device
+    )
+    measured.write(out)
+    names, sizes = measured.statistics.names, measured.statistics.sizes
+    console.result(
+        {"file": str(out), "teacher": measured.teacher, "pictures": measured.pictures, "layers": list(names)},
+        Table(
+            ("layer", "channels"),
+            [(name, str(size)) for name, size in zip(names, sizes, strict=True)],
+            right=(1,),
+            caption=f"of {measured.pictures} pictures, {out.stat().st_size / 1000:.0f} kB",
+        ),
+    )
+    console.note(
+        "The file holds a mean and a variance for each channel over all pictures. No picture can be computed from them;"
+        " they do tell what the set looks like on the whole"
+    )
+    console.next_command("distill", "--teacher", teacher, "--statistics", out)

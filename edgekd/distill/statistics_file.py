@@ -1,0 +1,122 @@
+"""Statistics measured on private pictures, as a file that their owner can give away.
+
+Of each chosen layer it holds the mean and the variance per channel of what the layer is given, over all pictures and
+all places: two numbers a channel, 25 to 100 kB in all. No picture and no part of one can be computed from them when
+there are many pictures; they do tell what the set looks like on the whole (how dark, how cluttered, how far away),
+and with very few pictures they describe those pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from calibration.errors import FileError, ModelError
+from calibration.files import write_bytes
+from edgekd.distill.statistics import StoredStatistics
+from edgekd.models.checks import batch_norm_layers
+from edgekd.models.teacher import Teacher
+
+__all__ = ["LEAST_PICTURES", "StatisticsFile", "layers_to_measure"]
+
+LEAST_PICTURES = 8  # with fewer the means would be those of single pictures
+_MOST_LAYERS = 8  # of a network that has no BatchNorm
+_METADATA = "edgekd.statistics"
+_NORMS = (nn.LayerNorm, nn.GroupNorm)
+
+
+def layers_to_measure(module: nn.Module) -> tuple[str, ...]:
+    """All BatchNorm layers; without any, eight LayerNorm or GroupNorm layers (or convolutions) spread over the
+    network."""
+    if layers := batch_norm_layers(module):
+        return tuple(layers)
+    names = [name for name, layer in module.named_modules() if isinstance(layer, _NORMS)]
+    names = names or [name for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)]
+    if not names:
+        raise ModelError(
+            "The teacher has no normalisation and no convolution to measure at", fix="Distil without the transformation"
+        )
+    count = min(len(names), _MOST_LAYERS)
+    return tuple(names[round(index * (len(names) - 1) / max(1, count - 1))] for index in range(count))
+
+
+@dataclass(frozen=True)
+class StatisticsFile:
+    """Means and variances of a teacher's layers, the teacher they belong to, and how many pictures they are of."""
+
+    teacher: str
+    digest: str  # of the teacher
+    pictures: int
+    statistics: StoredStatistics
+
+    def write(self, path: Path) -> None:
+        """Write it as safetensors. Raises FileError or DiskFullError."""
+        from safetensors.torch import save
+
+        tensors: dict[str, Tensor] = {}
+        moments = self.statistics.moments
+        for index, (mean, variance) in enumerate(
+            zip(moments.mean.split(self.statistics.sizes), moments.variance.split(self.statistics.sizes), strict=True)
+        ):
+            tensors[f"{index}.mean"], tensors[f"{index}.variance"] = mean.contiguous(), variance.contiguous()
+        described = {
+            "teacher": self.teacher,
+            "digest": self.digest,
+            "pictures": self.pictures,
+            "layers": list(self.statistics.names),
+        }
+        write_bytes(path, save(tensors, metadata={_METADATA: json.dumps(described, sort_keys=True)}))
+
+    @classmethod
+    def read(cls, path: Path) -> StatisticsFile:
+        """Raises FileError when it is missing, damaged or another kind of file, or holds numbers that cannot be."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt") as stream:
+                described = json.loads((stream.metadata() or {})[_METADATA])
+                layers = {
+                    str(name): (stream.get_tensor(f"{index}.mean"), stream.get_tensor(f"{index}.variance"))
+                    for index, name in enumerate(described["layers"])
+                }
+            read = cls(
+                str(described["teacher"]), str(described["digest"]), int(described["pictures"]), _checked(layers, path)
+            )
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            raise FileError(
+                f"{path} holds no statistics of a teacher ({error})", fix="Make it with edgekd statistics"
+            ) from error
+        return read
+
+    def for_teacher(self, teacher: Teacher) -> StoredStatistics:
+        """The statistics, once it is sure that they are this teacher's. Raises ModelError naming what does not fit."""
+        again = f"Measure them with edgekd statistics --teacher {teacher.name}"
+        if self.digest != teacher.digest:
+            raise ModelError(
+                f"The statistics are of another teacher: {self.teacher} ({self.digest[:12]}), not {teacher.name}"
+                f" ({teacher.digest[:12]})",
+                fix=again,
+            )
+        known = dict(teacher.module.named_modules())
+        missing = [name for name in self.statistics.names if name not in known]
+        if missing:
+            raise ModelError(f"The teacher has no layer {missing[0]} that the statistics are of", fix=again)
+        return self.statistics
+
+
+def _checked(layers: dict[str, tuple[Tensor, Tensor]], path: Path) -> StoredStatistics:
+    remeasure = "Measure them again"
+    for name, (mean, variance) in layers.items():
+        if mean.ndim != 1 or mean.shape != variance.shape:
+            raise FileError(f"{path}: the statistics of {name} have the wrong shape", fix=remeasure)
+        if not (torch.isfinite(mean).all() and torch.isfinite(variance).all() and (variance >= 0).all()):
+            raise FileError(
+                f"{path}: the statistics of {name} hold NaN, infinity or a negative variance", fix=remeasure
+            )
+    if not layers:
+        raise FileError(f"{path} holds the statistics of no layer", fix=remeasure)
+    return StoredStatistics.of(layers)

@@ -1,0 +1,64 @@
+"""Measuring a teacher's statistics on pictures that stay where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from calibration.errors import DataError
+from calibration.progress import Progress
+from edgekd.distill.device import choose_device
+from edgekd.distill.statistics import Moments, StoredStatistics, observe
+from edgekd.distill.statistics_file import LEAST_PICTURES, StatisticsFile, layers_to_measure
+from edgekd.distill.steps import Normalise, to_tensor
+from edgekd.models.teacher import Teacher
+from edgekd.pictures import list_pictures, read_picture
+
+__all__ = ["measure_statistics"]
+
+
+@torch.no_grad()
+def measure_statistics(
+    teacher: Teacher, folder: Path, progress: Progress, *, device: str = "auto", batch: int = 8
+) -> StatisticsFile:
+    """Means and variances of what the teacher's layers are given, over every picture in `folder`.
+
+    A picture that cannot be read is named and left out. Raises DataError when fewer than eight are left.
+    """
+    where = choose_device(device)
+    module = teacher.module.to(where)
+    names = layers_to_measure(module)
+    observed, normalise = observe(module, names), Normalise(teacher.input).to(where)
+    paths, framed = list_pictures(folder), []
+    mean = square = torch.zeros((), dtype=torch.float64)
+    seen = 0
+    with progress.task("Measuring", total=len(paths)) as advance:
+        for number, path in enumerate(paths):
+            try:
+                framed.append(teacher.input.framing.image(read_picture(path)))
+            except DataError as error:
+                progress.note(str(error))
+            if framed and (len(framed) == batch or number == len(paths) - 1):
+                _, moments = observed(normalise(to_tensor(np.stack(framed), where)))
+                sums = _sums(moments)
+                mean, square = mean + sums.mean * len(framed), square + sums.variance * len(framed)
+                seen, framed = seen + len(framed), []
+            advance(1)
+    if seen < LEAST_PICTURES:
+        raise DataError(
+            f"{seen} pictures of {folder} could be read: their statistics would be those of single pictures",
+            fix=f"Give at least {LEAST_PICTURES}, better some hundreds",
+        )
+    mean, square = mean / seen, square / seen
+    variance = (square - mean.square()).clamp_min(0)
+    layers = zip(names, mean.float().split(observed.sizes), variance.float().split(observed.sizes), strict=True)
+    statistics = StoredStatistics.of({name: (middle, spread) for name, middle, spread in layers})
+    return StatisticsFile(teacher.name, teacher.digest, seen, statistics)
+
+
+def _sums(moments: Moments) -> Moments:
+    """First and raw second moments in float64 on the CPU: what averages over batches."""
+    mean, variance = moments.mean.double().cpu(), moments.variance.double().cpu()
+    return Moments(mean, variance + mean.square())
