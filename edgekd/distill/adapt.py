@@ -27,7 +27,9 @@ def transformed_images(net: TransformNet, images: NDArray[np.uint8], *, seed: in
     for start in range(0, len(images), _BATCH):
         generator = torch.Generator(device).manual_seed(seed * 1_000_003 + start)
         chunk = slice(start, start + _BATCH)
-        adapted[chunk] = to_pictures(net(to_tensor(images[chunk], device), generator)[0])
+        pictures = to_tensor(images[chunk], device)
+        noise = torch.randn(pictures.shape, generator=generator, device=device)
+        adapted[chunk] = to_pictures(net(pictures, noise)[0])
     return adapted
 
 

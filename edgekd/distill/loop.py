@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -21,6 +22,7 @@ from edgekd.distill.checkpoint import Checkpoint
 from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.interrupt import deferred_interrupt
 from edgekd.distill.preview import Previews
+from edgekd.distill.ranks import Ranks
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import StoredStatistics, stored_statistics
 from edgekd.distill.steps import Fitting, StudentFit, TransformFit
@@ -31,6 +33,7 @@ from edgekd.simulate.sample import ImageSource
 __all__ = ["Distilled", "distill", "fit_transform"]
 
 _SAVE_EVERY_SECONDS = 30.0
+_ALONE = Ranks()
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,21 @@ def distill(
     device: torch.device,
     student_name: str,
     stored: StoredStatistics | None = None,
+    ranks: Ranks = _ALONE,
 ) -> Distilled:
     """Train `student` (in place) to give the teacher's depth on adapted simulated images.
 
-    `stored` is what the transformation is fitted to; by default what the teacher's BatchNorm layers stored. Writes
+    `stored` is what the transformation is fitted to; by default what the teacher's BatchNorm layers stored. Several
+    `ranks` share each batch, and the first of them alone writes. Writes
     metrics.jsonl, previews/ and checkpoint/ into `folder`; with a checkpoint there, goes on from it. The caller
     removes the checkpoint once what it wants kept is saved. Raises ModelError when the teacher has no statistics and
     a transformation is asked for, or when a loss is no longer a number; KeyboardInterrupt after Ctrl-C, once saved.
     """
+    ranks.require_parts(settings.batch)
     batches = Batches(FramedImages(images, teacher.input.framing), settings)
     transform = None
     if settings.transform is not None:
-        transform = TransformFit(teacher, stored or stored_statistics(teacher.module), settings, device)
+        transform = TransformFit(teacher, stored or stored_statistics(teacher.module), settings, device, ranks)
     features = None
     if settings.features is not None:
         pairs = pairs_of(student, teacher.module, (teacher.input.height, teacher.input.width))
@@ -73,8 +79,8 @@ def distill(
             features = FeatureMatch(pairs, teacher.module)
         else:
             progress.note("Student and teacher have no features to compare: the student is held to the depth alone")
-    fit = StudentFit(student, teacher.input, settings, device, features)
-    fitting = Fitting(teacher, transform, fit, settings, device)
+    fit = StudentFit(student, teacher.input, settings, device, features, ranks)
+    fitting = Fitting(teacher, transform, fit, settings, device, ranks)
     checkpoint = Checkpoint(
         folder / "checkpoint",
         {
@@ -84,7 +90,7 @@ def distill(
             "student": student_name,
         },
     )
-    metrics = _run(fitting, batches, settings, folder, checkpoint, progress, "Distilling")
+    metrics = _run(fitting, batches, settings, folder, checkpoint, progress, "Distilling", ranks)
     return Distilled(student, None if transform is None else transform.net, batches, metrics)
 
 
@@ -116,6 +122,7 @@ def _run(
     checkpoint: Checkpoint,
     progress: Progress,
     label: str,
+    ranks: Ranks = _ALONE,
 ) -> dict[str, float]:
     total = fitting.warm_up + settings.steps
     start = 0
@@ -123,11 +130,12 @@ def _run(
         start, state = saved
         fitting.load_state_dict(state)
         progress.note(f"Going on from step {start} of {total}")
+    ranks.wait()  # until all have read the checkpoint
     previews = Previews(folder / "previews", batches, fitting)
     metrics: dict[str, float] = {}
     saved_at = time.monotonic()
     with (
-        _open_log(folder / "metrics.jsonl", start) as log,
+        _open_log(folder / "metrics.jsonl", start) if ranks.first else contextlib.nullcontext() as log,
         deferred_interrupt() as interrupted,
         progress.task(label, total) as advance,
     ):
@@ -136,23 +144,25 @@ def _run(
             begun = time.perf_counter()
             metrics = fitting.step(batch)
             done = batch.step + 1
-            if not all(math.isfinite(value) for value in metrics.values()):
+            broken, stop = ranks.any(not all(map(math.isfinite, metrics.values())), interrupted())
+            if broken:
                 raise ModelError(
                     f"The loss is no longer a number at step {batch.step} (batch {batch.step} of seed {settings.seed});"
                     f" the last good checkpoint is {checkpoint.path}",
                     fix="Use a lower --learning-rate with another --out, or check the teacher",
                 )
             seconds = time.perf_counter() - begun
-            log.write(json.dumps({"step": batch.step, **metrics, "seconds": round(seconds, 4)}) + "\n")
             advance(1)
-            if done % settings.preview_every == 0 or done == total:
-                previews.write(done)
-            late = time.monotonic() - saved_at > _SAVE_EVERY_SECONDS
-            if late or interrupted() or done == total:
-                log.flush()
-                checkpoint.save(done, fitting.state_dict())
-                saved_at = time.monotonic()
-            if interrupted() and done < total:
+            if log is not None:
+                log.write(json.dumps({"step": batch.step, **metrics, "seconds": round(seconds, 4)}) + "\n")
+                if done % settings.preview_every == 0 or done == total:
+                    previews.write(done)
+                late = time.monotonic() - saved_at > _SAVE_EVERY_SECONDS
+                if late or stop or done == total:
+                    log.flush()
+                    checkpoint.save(done, fitting.state_dict())
+                    saved_at = time.monotonic()
+            if stop and done < total:
                 raise KeyboardInterrupt
     fitting.finish()
     return metrics

@@ -15,7 +15,9 @@ from edgekd.distill.batches import Batch
 from edgekd.distill.device import autocast
 from edgekd.distill.features import FeatureMatch
 from edgekd.distill.losses import distillation_loss
+from edgekd.distill.ranks import Ranks
 from edgekd.distill.settings import DistillSettings, TransformSettings
+from edgekd.distill.shared_norm import share_norms, unshare_norms
 from edgekd.distill.statistics import RunningMoments, StatisticsDistance, StoredStatistics, observe
 from edgekd.distill.transform import TransformNet
 from edgekd.models.teacher import Teacher
@@ -24,6 +26,7 @@ from targets.input import InputSpec
 __all__ = ["Fitting", "Normalise", "StudentFit", "TransformFit", "student_rate", "to_pictures", "to_tensor"]
 
 _AVERAGE_DECAY = 0.99
+_ALONE = Ranks()
 
 
 def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
@@ -60,12 +63,18 @@ class TransformFit:
     """The transformation network, the observed teacher that judges it, and its optimiser."""
 
     def __init__(
-        self, teacher: Teacher, stored: StoredStatistics, settings: DistillSettings, device: torch.device
+        self,
+        teacher: Teacher,
+        stored: StoredStatistics,
+        settings: DistillSettings,
+        device: torch.device,
+        ranks: Ranks = _ALONE,
     ) -> None:
         assert settings.transform is not None
         self.settings: TransformSettings = settings.transform
         self._seed = settings.seed
         self._device = device
+        self._ranks = ranks
         self._normalise = Normalise(teacher.input).to(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
@@ -80,20 +89,24 @@ class TransformFit:
         """Update the transformation; return the transformed pictures and the teacher's depth on them, both detached."""
         for group in self._optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * rate
-        transformed, change = self.net(simulated, self.generator(step))
+        transformed, change = self.net(simulated, self.noise(simulated, step))
         with autocast(self._device):
             depth, seen = self.observed(self._normalise(transformed))
-        distances = self._distance(self._running.update(seen))
+        distances = self._distance(self._running.update(self._ranks.moments(seen)))
         loss = distances.mean() + self.settings.keep_weight * change
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self._ranks.average_gradients(self.net.parameters())
         self._optimiser.step()
         metrics = {"statistics": float(distances.detach().mean()), "change": float(change.detach())}
         return transformed.detach(), depth.detach().float(), metrics
 
-    def generator(self, step: int) -> torch.Generator:
-        """The source of the noise of one step: a function of the seed and the step alone."""
-        return torch.Generator(self._device).manual_seed(self._seed * 1_000_003 + step)
+    def noise(self, pictures: Tensor, step: int) -> Tensor:
+        """The noise of one step, a function of the seed and the step alone; this process's part of that of the
+        batch."""
+        generator = torch.Generator(self._device).manual_seed(self._seed * 1_000_003 + step)
+        shape = (len(pictures) * self._ranks.count, *pictures.shape[1:])
+        return self._ranks.part(torch.randn(shape, generator=generator, device=self._device))
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -118,6 +131,7 @@ class StudentFit:
         settings: DistillSettings,
         device: torch.device,
         features: FeatureMatch | None = None,
+        ranks: Ranks = _ALONE,
     ) -> None:
         self.student = student.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.average = AveragedModel(
@@ -125,11 +139,17 @@ class StudentFit:
         ).eval()
         self._settings = settings
         self._device = device
+        self._ranks = ranks
+        if ranks.count > 1:
+            share_norms(self.student)
         self._normalise = Normalise(spec).to(device)
         self.features = None if features is None else features.to(device)
         if self.features is not None:
             self.features.watch_student(self.student)  # and not its average, which was copied before
-        trained = [*self.student.parameters(), *([] if self.features is None else self.features.parameters())]
+        self._trained = trained = [
+            *self.student.parameters(),
+            *([] if self.features is None else self.features.parameters()),
+        ]
         weights = [p for p in trained if p.ndim > 1]
         others = [p for p in trained if p.ndim <= 1]
         self._optimiser = torch.optim.AdamW(
@@ -152,6 +172,7 @@ class StudentFit:
             metrics["features"] = float(apart.detach())
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self._ranks.average_gradients(self._trained)
         nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self._optimiser.step()
         self.average.update_parameters(self.student)
@@ -165,6 +186,7 @@ class StudentFit:
 
     def finish(self) -> None:
         """Put the running average into the student itself, in eval mode."""
+        unshare_norms(self.student)
         self.student.load_state_dict(self.average.module.state_dict())
         self.student.eval()
         if self.features is not None:
@@ -196,7 +218,9 @@ class Fitting:
         student: StudentFit | None,
         settings: DistillSettings,
         device: torch.device,
+        ranks: Ranks = _ALONE,
     ) -> None:
+        self._ranks = ranks
         self.transform = transform
         self.student = student
         self.device = device
@@ -212,7 +236,7 @@ class Fitting:
 
     def step(self, batch: Batch) -> dict[str, float]:
         """Run one step and return what is to be logged."""
-        pictures = to_tensor(batch.mixed, self.device)
+        pictures = self._ranks.part(to_tensor(batch.mixed, self.device))
         metrics: dict[str, float] = {}
         position = (batch.step - self.warm_up) / self._settings.steps
         if self.transform is not None and self._updates_transform(batch.step):
@@ -243,7 +267,7 @@ class Fitting:
         """The transformed pictures, or the same ones without a transformation."""
         if self.transform is None:
             return pictures
-        transformed: Tensor = self.transform.net(pictures, self.transform.generator(seed))[0]
+        transformed: Tensor = self.transform.net(pictures, self.transform.noise(pictures, seed))[0]
         return transformed
 
     def finish(self) -> None:

@@ -44,10 +44,10 @@ class TransformNet(nn.Module):
         for last in (*correction.parameters(), *residual.parameters()):
             nn.init.zeros_(last)
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The transformed picture and its mean squared local change, which a loss may hold small.
 
-        `generator` decides the noise; None gives the picture without noise.
+        `noise` of the picture's shape, normally distributed, is what becomes sensor noise; None leaves it out.
         """
         pooled = F.avg_pool2d(x, _POOL, ceil_mode=True)
         local = torch.tanh(self.local(pooled)) * _LOCAL_LIMIT
@@ -61,8 +61,7 @@ class TransformNet(nn.Module):
         bend, twist = bend[:, :, None, None], twist[:, :, None, None]
         y = torch.addcmul(y, y - y * y, torch.addcmul(bend + twist, twist, y, value=-2))
 
-        if generator is not None:
-            noise = torch.randn(y.shape, generator=generator, device=y.device, dtype=y.dtype)
+        if noise is not None:
             y = torch.addcmul(y, noise, self.noise.clamp(-7, -2).exp().view(1, 3, 1, 1))
         return _clip(y), local.square().mean()
 

@@ -10,22 +10,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from calibration.errors import UsageError
 from calibration.files import sha256_file
-from calibration.progress import Progress
+from calibration.progress import Progress, Quiet
 from edgekd.distill.adapt import load_transform, save_transform
 from edgekd.distill.allocator import keep_freed_memory
-from edgekd.distill.device import choose_device, describe
-from edgekd.distill.loop import distill
+from edgekd.distill.device import describe
+from edgekd.distill.loop import Distilled, distill
+from edgekd.distill.ranks import Ranks, joined
 from edgekd.distill.settings import DistillSettings
+from edgekd.distill.statistics import StoredStatistics
 from edgekd.distill.statistics_file import StatisticsFile
 from edgekd.models.checks import require_batch_norm
 from edgekd.models.students import DEFAULT_STUDENT, build_student
+from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import load_teacher
 from edgekd.models.weights import fill, load_weights, save_weights
 from edgekd.run import RUNS, Run, TeacherRecord
-from edgekd.steps.images import ImagesSpec, grow_images
+from edgekd.simulate.sample import ImageSource
+from edgekd.steps.images import ImagesSpec, grow_images, open_rendered
 from edgekd.steps.training import Training, writing
 
 __all__ = ["DistillRequest", "distill_run"]
@@ -57,16 +63,41 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
     """
     request.images.require(request.settings.set_aside + request.settings.batch)
     keep_freed_memory()
-    device = choose_device(request.device)
+    with joined(request.device) as (ranks, device):
+        ranks.require_parts(request.settings.batch)
+        if ranks.count > 1 and request.settings.growth is not None:
+            raise UsageError("Several processes cannot train while rooms are rendered", fix="Leave --background out")
+        cast = _cast(request, progress if ranks.first else Quiet())
+        folder = request.out or RUNS / f"{cast.teacher.name}-{request.student}"
+        if ranks.first:
+            return _lead(request, cast, folder, progress, ranks, device)
+        return _follow(request, cast, folder, ranks, device)
+
+
+@dataclass(frozen=True)
+class _Cast:
+    """Who takes part in a distillation, known to fit together before anything is rendered or written."""
+
+    teacher: Teacher
+    student: nn.Module
+    stored: StoredStatistics | None  # of a file
+
+
+def _cast(request: DistillRequest, progress: Progress) -> _Cast:
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
     stored = None
-    if request.settings.transform is not None:  # before anything is rendered or written
+    if request.settings.transform is not None:
         if request.statistics is not None:
             stored = StatisticsFile.read(request.statistics).for_teacher(teacher)
         else:
             require_batch_norm(teacher)
-    student = build_student(request.student, teacher, request.settings.seed)
-    folder = request.out or RUNS / f"{teacher.name}-{request.student}"
+    return _Cast(teacher, build_student(request.student, teacher, request.settings.seed), stored)
+
+
+def _lead(
+    request: DistillRequest, cast: _Cast, folder: Path, progress: Progress, ranks: Ranks, device: torch.device
+) -> Run:
+    teacher, student = cast.teacher, cast.student
     record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source)
     asked = {
         "student": request.student,
@@ -75,32 +106,64 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
         "device": device.type,
     }
     inputs = {"teacher": teacher.digest, "images": request.images.digest}
-    if stored is not None and request.statistics is not None:
+    if cast.stored is not None and request.statistics is not None:
         inputs["statistics"] = sha256_file(request.statistics)
     command = request.command or f"edgekd distill --teacher {shlex.quote(request.teacher)} --out {{run}}"
     with writing(folder, record, _STEP, inputs=inputs, asked=asked, force=request.force, progress=progress) as run:
         progress.note(f"Distilling {teacher.name} into {request.student} in {folder} on {describe(device)}")
         training = Training(run, teacher, request.images, request.settings, command, progress)
-        if run.is_done(_STEP, inputs=inputs, asked=asked):
+        done = run.is_done(_STEP, inputs=inputs, asked=asked)
+        ranks.any(not done)  # what the others wait to hear
+        if done:
             progress.note("The student is up to date: same teacher, images and settings (--force starts anew)")
         else:
             growing = request.settings.growth is not None
             images = grow_images(request.images, progress) if growing else contextlib.nullcontext(training.source)
             with images as source, run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
-                done = distill(
-                    teacher, student, source, request.settings, folder, progress,
-                    device=device, student_name=request.student, stored=stored,
-                )  # fmt: skip
+                ranks.wait()  # the pictures are there: the others may open them
+                result = _train(request, cast, source, folder, progress, ranks, device)
                 weights = folder / "student.safetensors"
-                save_weights(weights, done.student, architecture=request.student, input=teacher.input)
+                save_weights(weights, result.student, architecture=request.student, input=teacher.input)
                 made.add(weights, folder / "metrics.jsonl", folder / "previews")
-                if done.transform is not None:
-                    save_transform(folder / "transform.safetensors", done.transform, teacher.input)
+                if result.transform is not None:
+                    save_transform(folder / "transform.safetensors", result.transform, teacher.input)
                     made.add(folder / "transform.safetensors")
         # Only now: until its results were recorded the checkpoint was what an interrupted command went on from.
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         _finish(training, student, request.student, inputs)
     return run
+
+
+def _follow(request: DistillRequest, cast: _Cast, folder: Path, ranks: Ranks, device: torch.device) -> Run:
+    """What every process but the first does: its part of the training, and nothing that is written."""
+    (needed,) = ranks.any(False)
+    if needed:
+        ranks.wait()
+        _train(request, cast, open_rendered(request.images), folder, Quiet(), ranks, device)
+    return Run.open(folder)
+
+
+def _train(
+    request: DistillRequest,
+    cast: _Cast,
+    source: ImageSource,
+    folder: Path,
+    progress: Progress,
+    ranks: Ranks,
+    device: torch.device,
+) -> Distilled:
+    return distill(
+        cast.teacher,
+        cast.student,
+        source,
+        request.settings,
+        folder,
+        progress,
+        device=device,
+        student_name=request.student,
+        stored=cast.stored,
+        ranks=ranks,
+    )
 
 
 def _finish(training: Training, student: nn.Module, name: str, inputs: Mapping[str, str]) -> None:

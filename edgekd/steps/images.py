@@ -19,9 +19,9 @@ from edgekd.simulate.growing import GrowingSet
 from edgekd.simulate.readers import open_source
 from edgekd.simulate.rooms import RENDERER, RoomSettings
 from edgekd.simulate.sample import ImageSource
-from edgekd.simulate.store import write_set
+from edgekd.simulate.store import SimulatedSet, write_set
 
-__all__ = ["ImagesSpec", "grow_images", "open_images", "parse_images", "usable_cores"]
+__all__ = ["ImagesSpec", "grow_images", "open_images", "open_rendered", "parse_images", "usable_cores"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,11 @@ def open_images(spec: ImagesSpec, progress: Progress) -> ImageSource:
             keep_depth=False,
             progress=progress,
         )
+
+
+def open_rendered(spec: ImagesSpec) -> ImageSource:
+    """The images, once another process of this command has rendered them. Raises FileError when they are not whole."""
+    return open_source(spec.folder) if spec.folder is not None else SimulatedSet.open(_cached(spec))
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -27,11 +29,19 @@ def test_its_output_stays_in_range_and_saturated_pixels_can_come_back() -> None:
     assert net.globals.grad is not None and net.globals.grad[9:12].abs().min() > 0
 
 
-def test_noise_is_decided_by_its_generator() -> None:
-    net, x = TransformNet(), torch.rand(1, 3, 16, 16)
-    first, again, other = (net(x, torch.Generator().manual_seed(seed))[0] for seed in (4, 4, 5))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+def test_noise_is_added_in_the_strength_that_was_learnt() -> None:
+    net, x = TransformNet(), torch.full((1, 3, 64, 64), 0.5)
+    torch.nn.init.constant_(net.noise, math.log(0.1))
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    clean, noisy = net(x)[0], net(x, noise)[0]
+    torch.testing.assert_close(noisy - clean, 0.1 * noise, rtol=0, atol=1e-5)
+
+
+def test_the_noise_of_a_step_is_decided_by_seed_and_step(teacher: Teacher) -> None:
+    fit = TransformFit(teacher, stored_statistics(teacher.module), DistillSettings(seed=3), torch.device("cpu"))
+    x = torch.zeros(2, 3, 8, 8)
+    assert torch.equal(fit.noise(x, 4), fit.noise(x, 4))
+    assert not torch.equal(fit.noise(x, 4), fit.noise(x, 5))
 
 
 def test_fitting_brings_the_teachers_statistics_nearer(teacher: Teacher, boxes) -> None:

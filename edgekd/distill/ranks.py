@@ -1,0 +1,129 @@
+"""Several processes that distil one student together, as torchrun starts them.
+
+    torchrun --nproc-per-node 2 --no-python edgekd distill --batch 32
+
+Each process takes its part of every batch; statistics, BatchNorm and gradients are those of the whole batch, so the
+student is the one that a single process would make, up to the order of summation. The first process alone writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from calibration.errors import EdgekdError, UsageError
+from edgekd.distill.device import choose_device
+from edgekd.distill.statistics import Moments
+
+__all__ = ["Ranks", "joined"]
+
+_PATIENCE = timedelta(minutes=30)  # the first process may render for as long before the others hear of it
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that distil together; by default it is alone."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def part(self, batch: Tensor) -> Tensor:
+        """This process's share of a batch [N, ...]."""
+        size = len(batch) // self.count
+        return batch[self.rank * size : (self.rank + 1) * size]
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """The mean over all processes; no gradient passes."""
+        tensor = tensor.detach().clone()
+        if self.count > 1:
+            self._reduce(tensor)
+            tensor /= self.count
+        return tensor
+
+    def moments(self, mine: Moments) -> Moments:
+        """The moments of the whole batch, with the gradient of this process's part.
+
+        Averaged over the processes (`average_gradients`) it is the gradient of the whole batch's moments.
+        """
+        if self.count == 1:
+            return mine
+        mean, square = self.mean(torch.stack([mine.mean, mine.variance + mine.mean.square()]))
+        part = mine.variance + mine.mean.square() - 2 * mean * mine.mean
+        return Moments(
+            mean + (mine.mean - mine.mean.detach()),
+            (square - mean.square()).clamp_min(0) + (part - part.detach()),
+        )
+
+    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Replace every gradient by its mean over the processes."""
+        if self.count == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        self._reduce(flat)
+        flat /= self.count
+        for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def any(self, *here: bool) -> tuple[bool, ...]:
+        """For each question whether any process says yes."""
+        if self.count == 1:
+            return here
+        answers = torch.tensor([float(answer) for answer in here])
+        self._reduce(answers)
+        return tuple(bool(answer) for answer in answers.tolist())
+
+    def wait(self) -> None:
+        """Go on once all processes are here."""
+        self.any(False)
+
+    def require_parts(self, batch: int) -> None:
+        """Raise UsageError when a batch cannot be shared evenly, or leaves too little for statistics."""
+        if batch % self.count or batch // self.count < 2:
+            raise UsageError(
+                f"A batch of {batch} cannot be shared by {self.count} processes",
+                fix=f"Give --batch a multiple of {self.count}, at least {2 * self.count}",
+            )
+
+    def _reduce(self, tensor: Tensor) -> None:
+        shared = tensor if torch.distributed.get_backend() == "gloo" else tensor.cuda()  # nccl takes nothing else
+        try:
+            torch.distributed.all_reduce(shared)
+            tensor.copy_(shared)
+        except RuntimeError as error:
+            lines = str(error).strip().splitlines()
+            raise EdgekdError(
+                f"Another of the {self.count} processes ended ({lines[0][:120] if lines else 'no reason given'})",
+                fix="Run the same command again: it goes on from the last checkpoint",
+            ) from error
+
+
+@contextlib.contextmanager
+def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
+    """This process's place and device: alone, or as torchrun says in RANK, WORLD_SIZE and LOCAL_RANK."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Ranks(), choose_device(device)
+        return
+    chosen = choose_device(device)
+    if chosen.type == "cuda" and ":" not in device:
+        chosen = choose_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
+        torch.cuda.set_device(chosen)
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+    try:
+        yield Ranks(torch.distributed.get_rank(), count), chosen
+    finally:
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,72 @@
+"""BatchNorm over the whole batch of several processes, while they train together.
+
+torch's SyncBatchNorm needs a GPU; this one also works over gloo on CPUs. A layer is turned into one that shares and
+back in place, and keeps its name and weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+__all__ = ["share_norms", "unshare_norms"]
+
+
+class _SharedBatchNorm2d(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        count = torch.distributed.get_world_size()
+        moments: Tensor = _Mean.apply(torch.stack([x.mean((0, 2, 3)), x.square().mean((0, 2, 3))]), count)  # type: ignore[no-untyped-call]
+        mean, variance = moments[0], (moments[1] - moments[0].square()).clamp_min(0)
+        if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+            size = x.numel() // x.shape[1] * count
+            self.running_mean.lerp_(mean.detach(), self.momentum)
+            self.running_var.lerp_(variance.detach() * size / (size - 1), self.momentum)
+        scale = (variance + self.eps).rsqrt()
+        shift = -mean * scale
+        if self.weight is not None:
+            scale, shift = scale * self.weight, shift * self.weight + self.bias
+        return torch.addcmul(_plane(shift), x, _plane(scale))
+
+
+class _Mean(torch.autograd.Function):
+    """The mean over processes, forwards and backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, count: int) -> Tensor:
+        ctx.count = count
+        return _mean(x, count)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _mean(gradients[0], ctx.count), None
+
+
+def share_norms(network: nn.Module) -> None:
+    """From now on the BatchNorm layers of `network` normalise over all processes in training mode."""
+    for layer in network.modules():
+        if type(layer) is nn.BatchNorm2d:
+            layer.__class__ = _SharedBatchNorm2d
+
+
+def unshare_norms(network: nn.Module) -> None:
+    """Turn the layers back into plain BatchNorm2d."""
+    for layer in network.modules():
+        if type(layer) is _SharedBatchNorm2d:
+            layer.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
+
+
+def _mean(x: Tensor, count: int) -> Tensor:
+    x = x.contiguous().clone()
+    torch.distributed.all_reduce(x)
+    return x / count
+
+
+def _plane(channels: Tensor) -> Tensor:
+    return channels.view(1, -1, 1, 1)

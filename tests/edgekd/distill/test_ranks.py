@@ -1,0 +1,108 @@
+"""Two processes make the student that one makes of the same batches."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.multiprocessing import get_context
+
+from calibration.errors import EdgekdError, UsageError
+from calibration.progress import Quiet
+from edgekd.distill.loop import distill
+from edgekd.distill.ranks import Ranks, joined
+from edgekd.distill.settings import DistillSettings, FeatureSettings, TransformSettings
+from edgekd.distill.shared_norm import share_norms, unshare_norms
+from edgekd.models.teacher import Teacher
+
+SETTINGS = DistillSettings(
+    steps=10,
+    batch=8,
+    set_aside=8,
+    learning_rate=1e-2,
+    features=FeatureSettings(),
+    transform=TransformSettings(warm_up=3),
+)
+
+
+def _port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _member(
+    rank: int, count: int, port: int, folder: Path, teacher: Teacher, student: nn.Module, boxes, dies: bool
+) -> None:
+    import os
+
+    torch.set_num_threads(1)
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(count), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    with joined("cpu") as (ranks, device):
+        if dies and rank == 1:
+            os._exit(9)
+        try:
+            made = distill(
+                teacher, student, boxes, SETTINGS, folder, Quiet(), device=device, student_name="small", ranks=ranks
+            )
+        except EdgekdError as error:
+            (folder / f"error-{rank}").write_text(str(error))
+            raise
+    torch.save({"student": made.student.state_dict(), "transform": made.transform.state_dict()}, folder / f"{rank}.pt")
+
+
+def _run(count: int, folder: Path, teacher: Teacher, small_net, boxes, dies: bool = False) -> list[int | None]:
+    folder.mkdir()
+    torch.manual_seed(5)
+    student, port, context = small_net(), _port(), get_context("fork")
+    for part in (student.first, student.second):
+        part[0].bias = None  # before BatchNorm it changes nothing, and Adam makes steps of its rounding errors
+    processes = [
+        context.Process(target=_member, args=(rank, count, port, folder, teacher, student, boxes, dies))
+        for rank in range(count)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    return [process.exitcode for process in processes]
+
+
+def test_two_processes_give_the_student_of_one(teacher, small_net, boxes, tmp_path) -> None:
+    """The same up to the order of summation: after ten steps all weights are within 1e-4."""
+    assert _run(1, tmp_path / "one", teacher, small_net, boxes) == [0]
+    assert _run(2, tmp_path / "two", teacher, small_net, boxes) == [0, 0]
+    one = torch.load(tmp_path / "one" / "0.pt", weights_only=True)
+    for rank in (0, 1):
+        two = torch.load(tmp_path / "two" / f"{rank}.pt", weights_only=True)
+        for part in ("student", "transform"):
+            for name, value in one[part].items():
+                torch.testing.assert_close(two[part][name], value, rtol=0, atol=1e-4, msg=f"{part} {name}")
+    lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(13))  # written once
+
+
+def test_when_a_process_dies_the_others_say_so(teacher, small_net, boxes, tmp_path) -> None:
+    codes = _run(2, tmp_path / "run", teacher, small_net, boxes, dies=True)
+    assert codes[1] == 9 and codes[0] not in (0, None)
+    said = (tmp_path / "run" / "error-0").read_text()
+    assert "Another of the 2 processes ended" in said and "goes on from the last checkpoint" in said
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    Ranks(0, 2).require_parts(8)
+    for batch in (9, 2):
+        with pytest.raises(UsageError, match="multiple of 2, at least 4"):
+            Ranks(0, 2).require_parts(batch)
+
+
+def test_layers_that_share_become_plain_again() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    share_norms(network)
+    assert type(network[1]) is not nn.BatchNorm2d and isinstance(network[1], nn.BatchNorm2d)
+    unshare_norms(network)
+    assert type(network[1]) is nn.BatchNorm2d
