@@ -119,7 +119,8 @@ class Holding(Protocol):
 
     def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
         """Put pictures uint8 [N, H, W, 3] where the runtime reads them; each call of what is returned infers them
-        there, leaves the depth where the runtime wrote it, and returns when it is done."""
+        there, leaves the depth where the runtime wrote it, and returns when it is done. Good until the next `infer`
+        or `hold`."""
         ...
 
 

@@ -103,7 +103,6 @@ class OpenVinoRunner:
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise misfit(artefact, f"OpenVINO {_version(runtime)} cannot open the model ({reason})") from error
-        self._compiled: Any = compiled
         self._request: Any = compiled.create_infer_request()
         self.artefact = artefact
         self.settings: Mapping[str, str] = {
@@ -123,15 +122,13 @@ class OpenVinoRunner:
         return np.asarray(depth, dtype=np.float32)
 
     def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
-        """See `targets.base.Holding`: a request of its own, whose tensor is filled once."""
-        import openvino
-
-        request = self._compiled.create_infer_request()
-        request.set_input_tensor(openvino.Tensor(require_images(images, self.artefact.input).copy()))
+        """See `targets.base.Holding`. In the runner's own request: OpenVINO goes on writing into the memory of a request
+        that shared its model and is gone."""
+        self.infer(images)  # copies them into the request's tensor
 
         def infer() -> None:
-            request.start_async()
-            request.wait()
+            self._request.start_async()
+            self._request.wait()
 
         return infer
 
@@ -141,7 +138,7 @@ class OpenVinoRunner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._request = self._compiled = None
+        self._request = None
 
 
 _INSTALL = 'Install it: pip install "edgekd[openvino]"'

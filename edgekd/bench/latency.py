@@ -24,7 +24,6 @@ __all__ = ["Latency", "Measured", "feeds_of", "measure", "measure_latency"]
 _WINDOW = 20  # inferences in a window of the warm-up
 _SETTLED = 0.03  # two windows in a row whose medians differ by less: warm
 _LONGEST_WARM_UP = 10.0  # seconds
-_HELD = 4  # batches of pictures that a runner is asked to hold: each takes a request and memory of its own
 _BESIDE = 2.0  # seconds, at most, for each of the two latencies beside the first
 
 Infer = Callable[[NDArray[np.uint8]], Any]
@@ -102,8 +101,7 @@ def measure_latency(
     infer = timed(runner.infer, feeds)
     resident = None
     if isinstance(runner, Holding):
-        runs = [runner.hold(feed) for feed in feeds[:_HELD]]
-        resident = timed(lambda run: run(), runs, _BESIDE)
+        resident = timed(lambda run: run(), [runner.hold(feeds[0])], _BESIDE)
     framed = timed(_framing(runner), list(camera), _BESIDE) if len(camera) else None
     return Latency(
         batch=batch,
