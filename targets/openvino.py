@@ -122,8 +122,8 @@ class OpenVinoRunner:
         return np.asarray(depth, dtype=np.float32)
 
     def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
-        """See `targets.base.Holding`. In the runner's own request: OpenVINO goes on writing into the memory of a request
-        that shared its model and is gone."""
+        """See `targets.base.Holding`. In the runner's own request: OpenVINO writes on into the memory of one that
+        shared its model and is gone."""
         self.infer(images)  # copies them into the request's tensor
 
         def infer() -> None:

@@ -1,10 +1,12 @@
 """What the figures show, in words. A rule speaks only where its figures are there, and gives them.
 
-To add a rule: a function of a group of entries (one run on one machine), and its line in `_RULES`.
+Nothing is concluded from latencies of grade C. To add a rule: a function of a group of entries (one run on one
+machine), and its line in `_RULES`.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,9 +35,10 @@ def advise(story: Story) -> list[Advice]:
     """What to choose, then what to mend, then what to know; each remark once."""
     found: dict[str, Advice] = {}
     for group in _groups(story.entries):
-        for rule in _RULES:
-            for advice in rule(group):
-                found.setdefault(advice.text, advice)
+        calm = [entry for entry in group if _latency(entry).infer.grade.letter != "C"]
+        advices = [*(rule(calm) for rule in _RULES), *(rule(group) for rule in _RULES_OF_ALL)]
+        for advice in itertools.chain.from_iterable(advices):
+            found.setdefault(advice.text, advice)
     order = ("choice", "mend", "know")
     return sorted(found.values(), key=lambda advice: order.index(advice.kind))
 
@@ -262,13 +265,15 @@ def _was(entries: Sequence[Entry]) -> str:
 _RULES: tuple[Callable[[Sequence[Entry]], Iterator[Advice]], ...] = (
     _choice,
     _int8,
-    _tail,
     _bottleneck,
-    _first_picture,
     _streams,
+    _energy,
+)
+_RULES_OF_ALL: tuple[Callable[[Sequence[Entry]], Iterator[Advice]], ...] = (
+    _tail,
+    _first_picture,
     _scale_error,
     _drift,
     _flicker,
-    _energy,
     _grades,
 )

@@ -70,7 +70,7 @@ def scatter_chart(points: Sequence[Point], x: Axis, y: Axis, title: str) -> Elem
     up = _scale([end for point in points for end in (point.low, point.high)], _HEIGHT - _BOTTOM, _TOP)
     best = front([(point.x, point.y) for point in points])
     parts = [*_frame(across, up, x.label, y.label), _front_line([points[place] for place in best], across, up)]
-    taken: list[tuple[float, float, float]] = []
+    taken = [(up(point.y) + 4, across(point.x) - 8, across(point.x) + 8) for point in points]  # no name on a point
     for place, point in enumerate(points):
         parts += _point(point, across, up, place in best, taken)
     return _svg(_WIDTH, _HEIGHT, title, parts)
@@ -85,10 +85,11 @@ def line_chart(points: Sequence[tuple[int, float]], label: str) -> Element:
     across = _Scale(float(shown[0][0]), float(max(shown[-1][0], shown[0][0] + 1)), 46, width - 8, log=False)
     # What lies far out of the ordinary (the first steps, a spike) would press all else flat.
     ordered = sorted(values)
-    up = _scale([ordered[len(ordered) // 50], ordered[-1 - len(ordered) // 50]], height - 24, 10)
+    low, high = ordered[len(ordered) // 50], ordered[-1 - len(ordered) // 50]
+    up = _scale([low, high], height - 24, 10)
     parts = [*_frame(across, up, "", "", corner=(46, 10, width - 8, height - 24))]
     for line, class_ in ((shown, "raw"), (smooth, "smooth")):
-        path = " ".join(f"{across(step):.1f},{min(max(up(value), 4), height - 18):.1f}" for step, value in line)
+        path = " ".join(f"{across(step):.1f},{up(min(max(value, low), high)):.1f}" for step, value in line)
         parts.append(tag("polyline", points=path, class_=class_))
     return _svg(width, height, label, parts)
 

@@ -17,9 +17,15 @@ __all__ = ["accuracy_tables", "conditions_table", "drift_table", "speed_tables",
 def table(headings: Sequence[Child], rows: Sequence[Sequence[Child]], caption: Child = None) -> Element:
     """A table that scrolls by itself where the screen is narrow; the first column names the row."""
     head = tag("tr", [tag("th", heading, scope="col") for heading in headings])
-    body = [tag("tr", tag("th", row[0], scope="row"), [tag("td", cell) for cell in row[1:]]) for row in rows]
+    body = [tag("tr", tag("th", row[0], scope="row"), [_td(cell) for cell in row[1:]]) for row in rows]
     inner = tag("table", tag("caption", caption) if caption else None, tag("thead", head), tag("tbody", body))
     return tag("div", inner, class_="scroll", tabindex="0")
+
+
+def _td(cell: Child) -> Element:
+    """Words stand at the left, figures under one another at the right."""
+    words = isinstance(cell, str) and (len(cell) > 24 or not (cell[:1].isdigit() or cell[:1] in "-<"))
+    return tag("td", cell, class_="w" if words else None)
 
 
 def speed_tables(story: Story) -> Iterator[Element]:
@@ -179,7 +185,7 @@ def _cell(column: Column, entry: Entry, best: float | None) -> Child:
         extra = tag("small", f" {timing.p99_low:.2f}-{high}", title="95 % interval of p99")
     if column.name == "pictures_per_s" and entry.row.throughput is not None:
         extra = tag("small", f" in {entry.row.throughput.streams}", title="streams at once")
-    return [text, extra, mark]
+    return [text, mark, extra]
 
 
 def _badge(given: Grade) -> Element:

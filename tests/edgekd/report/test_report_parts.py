@@ -86,6 +86,7 @@ def test_equal_figures_and_constant_curves_can_be_drawn() -> None:
     scatter_chart([Point(0.0, 0.0, 0.0, 0.0, "zero", "fp32", 0)], Axis("x"), Axis("y"), "t")
     line_chart([(0, 1.0)], "one")
     line_chart([(step, 0.5) for step in range(2000)], "flat")
+    line_chart([(step, 0.0 if step < 3 else 2.0**-step) for step in range(200)], "zero at first, then over decades")
 
 
 def test_a_long_curve_is_thinned() -> None:
