@@ -2,7 +2,7 @@
 
     python examples/report/size.py
 
-The run is made of noise in a temporary folder: pictures of noise are the largest that JPEG makes. The aim is 20 s and 5 MB.
+The run is made of noise in a temporary folder: pictures of noise are the largest that JPEG makes. The aim: 20 s, 5 MB.
 """
 
 from __future__ import annotations
