@@ -169,7 +169,7 @@ def _bottleneck(group: Sequence[Entry]) -> Iterator[Advice]:
 def _first_picture(group: Sequence[Entry]) -> Iterator[Advice]:
     for entry in group:
         cold = entry.row.cold
-        if cold is not None and cold.load + cold.first > 2000:
+        if cold is not None and cold.grade.letter != "C" and cold.load + cold.first > 2000:
             yield Advice(
                 "know",
                 f"{entry.row.name} gives its first depth {(cold.load + cold.first) / 1000:.1f} s after it is asked "
