@@ -2,7 +2,8 @@
 
     python examples/bench/others.py runs/NAME/artefacts/openvino-int8 runs/NAME/artefacts/onnxruntime-int8 [--rounds 5]
 
-They take turns; printed is the median of the rounds' ratios, ours over theirs. The aim is 1.00 within 3 %.
+They take turns; printed is the median of the rounds' ratios, ours over theirs. The aim is 1.00 within 3 %. benchmark_app
+leaves filling the input out of its loop, so it is compared with our figure without copies; session.run copies, as `infer`.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ def compare(artefact: Artefact, other: Callable[[Artefact, int], float], rounds:
 def ours(artefact: Artefact, threads: int) -> float:
     with get_target(artefact.target).open(artefact, RunnerOptions(threads)) as runner:
         found = measure_latency(runner, pictures(artefact), minimum=SAMPLES, seconds=0, progress=Quiet())
+    if artefact.target == "openvino" and found.resident is not None:
+        return found.resident.timing.p50
     return found.p50
 
 
