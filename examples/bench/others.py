@@ -2,8 +2,9 @@
 
     python examples/bench/others.py runs/NAME/artefacts/openvino-int8 runs/NAME/artefacts/onnxruntime-int8 [--rounds 5]
 
-They take turns; printed is the median of the rounds' ratios, ours over theirs. The aim is 1.00 within 3 %. benchmark_app
-leaves filling the input out of its loop, so it is compared with our figure without copies; session.run copies, as `infer`.
+They take turns; printed is the median of the rounds' ratios, ours over theirs. The aim is 1.00 within 3 %.
+benchmark_app leaves filling the input out of its loop, so it is compared with our figure without copies; session.run
+copies, as `infer` does.
 """
 
 from __future__ import annotations
