@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,17 @@ from calibration.images import CalibrationSet
 from calibration.progress import Progress
 from targets.input import InputSpec
 
-__all__ = ["PRECISIONS", "Artefact", "BuildOptions", "Precision", "Runner", "RunnerOptions", "Status", "Target"]
+__all__ = [
+    "PRECISIONS",
+    "Artefact",
+    "BuildOptions",
+    "Holding",
+    "Precision",
+    "Runner",
+    "RunnerOptions",
+    "Status",
+    "Target",
+]
 
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -101,6 +111,17 @@ class Runner(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A runner that can infer without copying: what a bench takes from `infer` to tell what the copies cost."""
+
+    def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
+        """Put pictures uint8 [N, H, W, 3] where the runtime reads them; each call of what is returned infers them
+        there, leaves the depth where the runtime wrote it, and returns when it is done. Good until the next `infer`
+        or `hold`."""
+        ...
 
 
 class Target(Protocol):

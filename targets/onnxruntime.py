@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -120,6 +120,21 @@ class OnnxRuntimeRunner:
         feed = {"image": require_images(images, self.artefact.input)}
         depth: NDArray[np.float32] = self._session.run(["depth"], feed)[0]
         return depth
+
+    def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
+        """See `targets.base.Holding`: bound once, in the provider's own memory."""
+        runtime = import_onnxruntime()
+        device = "cuda" if self.settings["provider"] == _PROVIDERS["cuda"] else "cpu"
+        feed = runtime.OrtValue.ortvalue_from_numpy(require_images(images, self.artefact.input), device, 0)
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input("image", feed)
+        binding.bind_output("depth", device)
+
+        def infer() -> None:
+            self._session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+
+        return infer
 
     def __enter__(self) -> OnnxRuntimeRunner:
         return self

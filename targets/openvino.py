@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -120,6 +120,17 @@ class OpenVinoRunner:
         # Nothing shared: a request that has once shared the caller's array writes later pictures into it.
         depth = self._request.infer(feed, share_inputs=False, share_outputs=False)["depth"]
         return np.asarray(depth, dtype=np.float32)
+
+    def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
+        """See `targets.base.Holding`. In the runner's own request: OpenVINO writes on into the memory of one that
+        shared its model and is gone."""
+        self.infer(images)  # copies them into the request's tensor
+
+        def infer() -> None:
+            self._request.start_async()
+            self._request.wait()
+
+        return infer
 
     def __enter__(self) -> OpenVinoRunner:
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekd.bench.bench import BenchSettings, Scoring, bench
+from edgekd.bench.bench import BenchSettings, Clip, Scoring, bench
 from edgekd.bench.latency import Latency, measure_latency
 from edgekd.bench.machine import describe_machine
 from edgekd.bench.result import BenchResult, BenchRow
@@ -12,6 +12,7 @@ __all__ = [
     "BenchResult",
     "BenchRow",
     "BenchSettings",
+    "Clip",
     "Latency",
     "Scoring",
     "bench",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 
 import numpy as np
@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from calibration.errors import DataError, EdgekdError
 from calibration.progress import Progress
-from edgekd.bench.conditions import change, read_conditions
-from edgekd.bench.grade import grade
-from edgekd.bench.latency import measure_latency
+from edgekd.bench.cold import measure_cold
+from edgekd.bench.conditions import read_conditions, summarise
+from edgekd.bench.flicker import Flicker, measure_flicker
+from edgekd.bench.latency import feeds_of, measure_latency
 from edgekd.bench.machine import Machine, describe_machine
 from edgekd.bench.result import BenchResult, BenchRow
+from edgekd.bench.streams import measure_throughput
+from edgekd.bench.timing import ENOUGH
 from edgekd.evaluate.datasets.frame import DepthDataset
 from edgekd.evaluate.evaluate import evaluate
 from edgekd.evaluate.placing import place
@@ -25,27 +28,36 @@ from targets import get_target
 from targets.base import Artefact, Runner, RunnerOptions
 from targets.input import Framing, InputSpec
 
-__all__ = ["BenchSettings", "Scoring", "bench", "frame_all", "require_scorable"]
+__all__ = ["BenchSettings", "Clip", "Scoring", "bench", "frame_all", "require_scorable"]
+
+_MOST_STREAMS = 8
+_THROUGHPUT_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """How latency is measured. `device` None means each artefact's own."""
+    """How latency is measured. `device` None means each artefact's own, `streams` None as many as the cores hold."""
 
     threads: int = 1
     device: str | None = None
     batch: int = 1
-    minimum: int = 200  # inferences
+    minimum: int = ENOUGH  # inferences
     seconds: float = 5.0
+    streams: int | None = None
+    cold: bool = True  # load time, first inference and memory, in processes of their own
     framed: bool = True  # measure a second time with a camera's picture framed before each inference
 
     def __post_init__(self) -> None:
-        if min(self.threads, self.batch, self.minimum) < 1 or not 0 <= self.seconds < float("inf"):
+        if min(self.threads, self.batch, self.minimum, self.streams or 1) < 1 or not 0 <= self.seconds < float("inf"):
             raise DataError(
-                f"A bench with {self.threads} threads, batches of {self.batch}, {self.minimum} inferences and "
-                f"{self.seconds} s cannot be run",
+                f"A bench with {self.threads} threads, {self.streams} streams, batches of {self.batch}, {self.minimum} "
+                f"inferences and {self.seconds} s cannot be run",
                 fix="Give at least 1 of each and 0 seconds or more",
             )
+
+    def streams_on(self, machine: Machine) -> int:
+        """How many streams throughput is measured with: two at least, for one is what latency tells."""
+        return self.streams or max(2, min(int(machine.usable_cores // self.threads), _MOST_STREAMS))
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,121 @@ class Scoring:
 
     data: DepthDataset
     protocol: ScoringProtocol
+    spec: str = ""  # where the data lie, as it was given
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames to measure flicker on: shots uint8 [T, H, W, 3] of pictures of any one size."""
+
+    shots: tuple[NDArray[np.uint8], ...]
+    about: str
+
+
+@dataclass
+class _Bench:
+    """One bench: what all its rows share."""
+
+    pictures: Sequence[NDArray[np.uint8]]
+    settings: BenchSettings
+    machine: Machine
+    progress: Progress
+    scoring: Scoring | None
+    clip: Clip | None
+    fp32_clips: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)  # by target
+
+    def row(self, artefact: Artefact) -> BenchRow:
+        row = BenchRow(
+            name=artefact.name,
+            target=artefact.target,
+            precision=artefact.precision,
+            size=_size(artefact),
+            model=artefact.files.get(artefact.model, ""),
+            student=artefact.student,
+            calibration=artefact.calibration,
+            built=dict(artefact.settings),
+            drift=dict(artefact.drift),
+            drift_on=artefact.drift_on,
+        )
+        if not artefact.can_run_here:
+            command = artefact.device_command or "Copy the run to the device and bench it there"
+            return replace(row, reason="built for another device than this machine", fix=command)
+        try:
+            return self._measured(row, artefact)
+        except _PartError as error:
+            row, cause = error.row, error.cause
+        except Exception as error:  # what a runtime raises has no common base; the other artefacts still count
+            cause = error
+        if isinstance(cause, EdgekdError):
+            reason, fix = cause.message, cause.fix
+        else:
+            line = (str(cause).strip().splitlines() or [""])[0]
+            reason, fix = f"{type(cause).__name__}: {line}", "Build it anew: edgekd export --force"
+        self.progress.note(f"{row.name} cannot be measured: {reason}")
+        return replace(row, reason=reason, fix=fix)
+
+    def _measured(self, row: BenchRow, artefact: Artefact) -> BenchRow:
+        """Part by part, so that what was measured before a failure is kept."""
+        options = RunnerOptions(self.settings.threads, self.settings.device)
+        target = get_target(artefact.target)
+        try:
+            with target.open(artefact, options) as runner:
+                framed = frame_all(self.pictures, artefact.input)
+                row = self._latency(row, runner, framed)
+                if self.clip is not None:
+                    row = replace(row, flicker=self._flicker(runner, self.clip))
+                if self.scoring is not None:
+                    data, protocol = self.scoring.data, self.scoring.protocol
+                    scored = evaluate(runner.infer, artefact.input, data, protocol, self.progress)
+                    row = replace(row, evaluation=scored)
+            feeds, streams = feeds_of(framed, self.settings.batch), self.settings.streams_on(self.machine)
+            throughput = measure_throughput(
+                lambda: target.open(artefact, options),
+                feeds,
+                streams,
+                min(self.settings.seconds, _THROUGHPUT_SECONDS),
+                self.machine.usable_cores,
+            )
+            row = replace(row, throughput=throughput)
+            if self.settings.cold:
+                row = replace(row, cold=measure_cold(artefact, options.threads, options.device))
+        except Exception as error:
+            raise _PartError(row, error) from error
+        return row
+
+    def _latency(self, row: BenchRow, runner: Runner, framed: NDArray[np.uint8]) -> BenchRow:
+        settings = self.settings
+        camera = [picture for picture in self.pictures if picture.shape != framed.shape[1:]] if settings.framed else []
+        latency = measure_latency(
+            runner,
+            framed,
+            minimum=settings.minimum,
+            seconds=settings.seconds,
+            batch=settings.batch,
+            camera=camera,
+            usable_cores=self.machine.usable_cores,
+            progress=self.progress,
+        )
+        return replace(row, latency=latency)
+
+    def _flicker(self, runner: Runner, clip: Clip) -> Flicker:
+        artefact = runner.artefact
+        depths = []
+        for shot in clip.shots:
+            frames = frame_all(shot, artefact.input)
+            depths.append(np.concatenate([runner.infer(frames[place : place + 1]) for place in range(len(frames))]))
+        if artefact.precision == "fp32":
+            self.fp32_clips[artefact.target] = depths
+            return measure_flicker(depths, None)
+        same = self.fp32_clips.get(artefact.target)
+        return measure_flicker(depths, same or next(iter(self.fp32_clips.values()), None))
+
+
+class _PartError(Exception):
+    """A part of a row failed; `row` holds the parts before it."""
+
+    def __init__(self, row: BenchRow, cause: Exception) -> None:
+        self.row, self.cause = row, cause
 
 
 def bench(
@@ -64,6 +191,8 @@ def bench(
     progress: Progress,
     *,
     scoring: Scoring | None = None,
+    clip: Clip | None = None,
+    run: str = "",
 ) -> BenchResult:
     """One row for each artefact, in the order given.
 
@@ -78,79 +207,23 @@ def bench(
     if scoring is not None:
         require_scorable(scoring)
     machine = describe_machine()
+    idle = _idle_watts()
+    bench = _Bench(pictures, settings, machine, progress, scoring, clip)
     rows = []
     for number, artefact in enumerate(artefacts, start=1):
         progress.note(f"Measuring {artefact.name} ({number} of {len(artefacts)})")
-        rows.append(_measure(artefact, pictures, settings, scoring, machine, progress))
+        rows.append(bench.row(artefact))
     return BenchResult(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        run=run,
         machine=machine,
-        settings=asdict(settings),
+        settings={**asdict(settings), "streams": settings.streams_on(machine)},
         pictures=about_pictures,
+        clip=None if clip is None else clip.about,
+        data=None if scoring is None else scoring.spec,
+        idle_watts=idle,
         rows=tuple(rows),
     )
-
-
-def _measure(
-    artefact: Artefact,
-    pictures: Sequence[NDArray[np.uint8]],
-    settings: BenchSettings,
-    scoring: Scoring | None,
-    machine: Machine,
-    progress: Progress,
-) -> BenchRow:
-    row = BenchRow(
-        name=artefact.name,
-        target=artefact.target,
-        precision=artefact.precision,
-        size=_size(artefact),
-        student=artefact.student,
-        calibration=artefact.calibration,
-        drift=dict(artefact.drift),
-        drift_on=artefact.drift_on,
-    )
-    if not artefact.can_run_here:
-        command = artefact.device_command or "Copy the run to the device and bench it there"
-        return replace(row, reason="built for another device than this machine", fix=command)
-    try:
-        start = time.perf_counter()
-        with get_target(artefact.target).open(artefact, RunnerOptions(settings.threads, settings.device)) as runner:
-            row = replace(row, opened=1000 * (time.perf_counter() - start))
-            row = _timed(row, runner, pictures, settings, machine, progress)
-            if scoring is not None:
-                scored = evaluate(runner.infer, artefact.input, scoring.data, scoring.protocol, progress)
-                row = replace(row, evaluation=scored)
-    except EdgekdError as error:
-        return _failed(row, error.message, error.fix, progress)
-    except Exception as error:  # what a runtime raises has no common base; the other artefacts still count
-        reason = (str(error).strip().splitlines() or [""])[0]
-        return _failed(row, f"{type(error).__name__}: {reason}", "Build it anew: edgekd export --force", progress)
-    return row
-
-
-def _timed(
-    row: BenchRow,
-    runner: Runner,
-    pictures: Sequence[NDArray[np.uint8]],
-    settings: BenchSettings,
-    machine: Machine,
-    progress: Progress,
-) -> BenchRow:
-    framed = frame_all(pictures, runner.artefact.input)
-    camera = [picture for picture in pictures if picture.shape != framed.shape[1:]] if settings.framed else []
-    before = read_conditions()
-    latency = measure_latency(
-        runner,
-        framed,
-        minimum=settings.minimum,
-        seconds=settings.seconds,
-        batch=settings.batch,
-        camera=camera,
-        progress=progress,
-    )
-    conditions = change(before, read_conditions())
-    trusted = grade(latency, conditions, machine.usable_cores)
-    return replace(row, latency=latency, conditions=conditions, grade=trusted)
 
 
 def require_scorable(scoring: Scoring) -> None:
@@ -167,15 +240,19 @@ def require_scorable(scoring: Scoring) -> None:
         raise DataError(f"{frame.name}: {error.message}", fix=error.fix) from error
 
 
-def frame_all(pictures: Sequence[NDArray[np.uint8]], input: InputSpec) -> NDArray[np.uint8]:  # noqa: A002
+def frame_all(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], input: InputSpec) -> NDArray[np.uint8]:  # noqa: A002
     """Pictures at the network's resolution, uint8 [N, H, W, 3]; those that have it already are left as they are."""
     size = (input.height, input.width, 3)
     return np.stack([p if p.shape == size else input.framing.image(p) for p in pictures])
 
 
-def _failed(row: BenchRow, reason: str, fix: str, progress: Progress) -> BenchRow:
-    progress.note(f"{row.name} cannot be measured: {reason}")
-    return replace(row, reason=reason, fix=fix)
+def _idle_watts() -> dict[str, float]:
+    """What the machine takes while nothing is inferred; no time is spent where no sensor can be read."""
+    first = read_conditions()
+    if not (first.power.rails or first.power.counters):
+        return {}
+    time.sleep(1)
+    return dict(summarise([first, read_conditions()]).watts)
 
 
 def _size(artefact: Artefact) -> int:

@@ -1,20 +1,22 @@
-"""Under which conditions a latency was measured: clocks, heat, load by others, throttling. Never fails.
+"""Under which conditions something was measured: clocks, heat, power, load by others, throttling. Never fails.
 
-A reading is taken before and after a measurement; `change` tells what happened between them.
+Readings are taken before, during and after a measurement; `summarise` tells what happened between them.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from edgekd.bench.gpu import Gpu, read_gpus
+from edgekd.bench.power import Power, joules_between, read_power, whole
 from edgekd.bench.sysfs import each, number, text
 
-__all__ = ["Change", "Reading", "change", "read_conditions"]
+__all__ = ["Conditions", "Reading", "read_conditions", "summarise"]
 
 
 @dataclass(frozen=True)
@@ -27,81 +29,132 @@ class Reading:
     clock_mhz: float | None  # of the fastest core now
     clock_limit_mhz: float | None  # the highest it is allowed
     gpu_clock_mhz: float | None
-    temperature: float | None  # Celsius, of the hottest zone
-    throttled: float | None  # how often, by any counter there is: core, package or container quota
+    temperatures: Mapping[str, float]  # Celsius, by zone
+    throttled: float | None  # how often, by any counter there is: core, package, over-current, container quota
+    held_back: tuple[str, ...]  # what lowers a clock at this moment
     busy: float | None  # seconds of CPU time used by all processes since start
     stolen: float | None  # seconds that the host kept from this machine since start
     own: float  # seconds of CPU time of this process
+    power: Power
+    on_battery: bool | None
 
 
 @dataclass(frozen=True)
-class Change:
-    """What happened between two readings."""
+class Conditions:
+    """What happened while something was measured."""
 
     seconds: float
-    load_before: float | None
-    load_after: float | None
+    readings: int
+    load: float | None  # of the last minute, at the end
     others: float | None  # cores kept busy by other processes, on average
     stolen: float | None  # cores kept from this machine by its host, on average
-    clock_before_mhz: float | None
-    clock_after_mhz: float | None
-    gpu_clock_mhz: float | None
-    temperature_before: float | None
-    temperature_after: float | None
-    throttled: float | None  # how often in between
     governors: tuple[str, ...]
+    clock_early_mhz: float | None  # the highest reading of the first third
+    clock_late_mhz: float | None  # the highest reading of the last third
+    clock_limit_mhz: float | None
+    gpu_clock_early_mhz: float | None
+    gpu_clock_late_mhz: float | None
+    temperature: float | None  # Celsius, the highest of any zone
+    warmed: float | None  # by how many degrees the hottest zone did so
+    hottest: str | None  # the zone
+    throttled: float | None  # how often in between
+    held_back: tuple[str, ...]  # what lowered a clock at any reading
+    on_battery: bool | None
+    watts: Mapping[str, float]  # mean, by sensor
+    joules: float | None  # of the whole machine, as far as it has sensors
+    energy_from: str | None  # which sensors that is
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Change:
-        """The inverse of `to_json`. Raises KeyError or TypeError for anything else."""
-        fields = {name: value[name] for name in cls.__dataclass_fields__}
-        return cls(**{**fields, "governors": tuple(fields["governors"])})
-
-
-def read_conditions(root: Path = Path("/")) -> Reading:
-    """Read the conditions of the machine whose /proc and /sys lie under `root`."""
+def read_conditions(root: Path = Path("/"), gpus: Callable[[], tuple[Gpu, ...]] = read_gpus) -> Reading:
+    """Read the conditions of the machine whose /proc and /sys lie under `root`, and of its NVIDIA cards."""
     cpus = root / "sys/devices/system/cpu"
     load = (text(root / "proc/loadavg") or "").split()
     busy, stolen = _cpu_seconds(root)
+    cards = gpus()
+    temperatures = _temperatures(root) | {
+        f"GPU {place}": card.temperature for place, card in enumerate(cards) if card.temperature is not None
+    }
+    held_back = [*_cooling(root), *(f"GPU: {reason}" for card in cards for reason in card.held_back)]
     return Reading(
         when=time.monotonic(),
         load=_float(load[0]) if load else None,
         governors=tuple(sorted({(text(path) or "").strip() for path in each(cpus, _GOVERNOR)} - {""})),
         clock_mhz=_clock(root, cpus),
         clock_limit_mhz=_largest(cpus, "cpu[0-9]*/cpufreq/scaling_max_freq", 1e3),
-        gpu_clock_mhz=_gpu_clock(root),
-        temperature=_temperature(root),
+        gpu_clock_mhz=max((card.clock_mhz for card in cards if card.clock_mhz is not None), default=_gpu_clock(root)),
+        temperatures=temperatures,
         throttled=_throttled(root, cpus),
+        held_back=tuple(held_back),
         busy=busy,
         stolen=stolen,
         own=time.process_time(),
+        power=read_power(root, cards),
+        on_battery=_on_battery(root),
     )
 
 
-def change(before: Reading, after: Reading) -> Change:
-    """What happened from one reading to the other."""
-    seconds = max(after.when - before.when, 1e-9)
-    busy, stolen = _difference(before.busy, after.busy), _difference(before.stolen, after.stolen)
-    return Change(
+def summarise(readings: Sequence[Reading]) -> Conditions:
+    """What happened from the first reading to the last, two or more in order of time."""
+    first, last = readings[0], readings[-1]
+    seconds = max(last.when - first.when, 1e-9)
+    busy, stolen = _difference(first.busy, last.busy), _difference(first.stolen, last.stolen)
+    own = last.own - first.own
+    third = max(len(readings) // 3, 1)
+    early, late = readings[:third], readings[-third:]
+    zone, temperature = max(
+        ((zone, value) for reading in readings for zone, value in reading.temperatures.items()),
+        key=lambda found: found[1],
+        default=(None, None),
+    )
+    start = None if zone is None else first.temperatures.get(zone)
+    joules = _joules(readings)
+    counted = whole(tuple(joules))
+    return Conditions(
         seconds=seconds,
-        load_before=before.load,
-        load_after=after.load,
-        others=None if busy is None else max(0.0, (busy - (after.own - before.own)) / seconds),
+        readings=len(readings),
+        load=last.load,
+        others=None if busy is None else max(0.0, (busy - own) / seconds),
         stolen=None if stolen is None else stolen / seconds,
-        clock_before_mhz=before.clock_mhz,
-        clock_after_mhz=after.clock_mhz,
-        gpu_clock_mhz=after.gpu_clock_mhz,
-        temperature_before=before.temperature,
-        temperature_after=after.temperature,
-        throttled=_difference(before.throttled, after.throttled),
-        governors=after.governors,
+        governors=last.governors,
+        clock_early_mhz=_highest(early, lambda reading: reading.clock_mhz),
+        clock_late_mhz=_highest(late, lambda reading: reading.clock_mhz),
+        clock_limit_mhz=last.clock_limit_mhz,
+        gpu_clock_early_mhz=_highest(early, lambda reading: reading.gpu_clock_mhz),
+        gpu_clock_late_mhz=_highest(late, lambda reading: reading.gpu_clock_mhz),
+        temperature=temperature,
+        warmed=None if temperature is None or start is None else temperature - start,
+        hottest=zone,
+        throttled=_difference(first.throttled, last.throttled),
+        held_back=tuple(dict.fromkeys(reason for reading in readings for reason in reading.held_back)),
+        on_battery=last.on_battery,
+        watts={name: value / seconds for name, value in joules.items()},
+        joules=sum(joules[name] for name in counted) if counted else None,
+        energy_from=" + ".join(counted) or None,
     )
 
 
 _GOVERNOR = "cpu[0-9]*/cpufreq/scaling_governor"
+
+
+def _joules(readings: Sequence[Reading]) -> dict[str, float]:
+    """By sensor, from the first reading to the last: counters by their difference, rails by the trapezoidal rule."""
+    pairs = list(itertools.pairwise(readings))
+    found: dict[str, float] = {}
+    for name in readings[0].power.counters:
+        counters = [reading.power.counters.get(name) for reading in readings]
+        known = [counter for counter in counters if counter is not None]
+        steps = [joules_between(a, b) for a, b in itertools.pairwise(known)]
+        sure = [step for step in steps if step is not None]
+        if len(sure) == len(pairs):
+            found[name] = sum(sure)
+    for name in readings[0].power.rails:
+        if all(name in reading.power.rails for reading in readings):
+            found[name] = sum((b.when - a.when) * (a.power.rails[name] + b.power.rails[name]) / 2 for a, b in pairs)
+    return found
+
+
+def _highest(readings: Sequence[Reading], part: Callable[[Reading], float | None]) -> float | None:
+    return max((value for value in map(part, readings) if value is not None), default=None)
 
 
 def _float(value: str) -> float | None:
@@ -138,21 +191,48 @@ def _gpu_clock(root: Path) -> float | None:
     return None
 
 
-def _temperature(root: Path) -> float | None:
-    """Of the hottest zone between 1 and 150 degrees: boards report absent sensors as 0 or as -256."""
-    zones = [number(path) for path in each(root / "sys/class/thermal", "thermal_zone*/temp")]
-    found = [zone / 1000 for zone in zones if zone is not None and 1e3 <= zone <= 150e3]
-    return max(found, default=None)
+def _temperatures(root: Path) -> dict[str, float]:
+    """Zones between 1 and 150 degrees: boards report absent sensors as 0 or as -256. PMIC-Die is a constant 100 on a
+    Xavier (Jetson Linux Developer Guide) and no temperature."""
+    found: dict[str, float] = {}
+    for folder in each(root / "sys/class/thermal", "thermal_zone*"):
+        value, name = number(folder / "temp"), (text(folder / "type") or "").strip() or folder.name
+        if value is not None and 1e3 <= value <= 150e3 and name != "PMIC-Die":
+            found[name] = max(value / 1000, found.get(name, 0.0))
+    return found
+
+
+def _cooling(root: Path) -> list[str]:
+    """Cooling devices of a Jetson that are at work: `cpu-throttle-alert`, `gpu-throttle-alert`, ... A fan is none."""
+    found = []
+    for folder in each(root / "sys/class/thermal", "cooling_device*"):
+        kind = (text(folder / "type") or "").strip()
+        if "throttle" in kind or kind == "hot-surface-alert":
+            state = number(folder / "cur_state")
+            if state:
+                found.append(kind)
+    return found
 
 
 def _throttled(root: Path, cpus: Path) -> float | None:
     counts = [number(path) for path in each(cpus, "cpu[0-9]*/thermal_throttle/*_throttle_count")]
+    counts += [number(path) for path in each(root / "sys/class/hwmon", "hwmon*/oc[0-9]*_event_cnt")]
     for line in (text(root / "sys/fs/cgroup/cpu.stat") or "").splitlines():
         name, _, value = line.partition(" ")
         if name == "nr_throttled":
             counts.append(_float(value))
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
+
+
+def _on_battery(root: Path) -> bool | None:
+    """Whether no mains supply is connected; None on a machine without one that tells."""
+    mains = []
+    for folder in each(root / "sys/class/power_supply", "*"):
+        if (text(folder / "type") or "").strip() == "Mains":
+            mains.append(number(folder / "online"))
+    known = [online for online in mains if online is not None]
+    return not any(known) if known else None
 
 
 def _cpu_seconds(root: Path) -> tuple[float | None, float | None]:

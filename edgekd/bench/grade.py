@@ -1,15 +1,15 @@
-"""How far a latency can be trusted: A stable, B noisy, C disturbed or throttled, with the evidence in words."""
+"""How far a figure can be trusted: A stable, B noisy, C disturbed or throttled, with the evidence in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from edgekd.bench.conditions import Change
-from edgekd.bench.latency import Latency
+from edgekd.bench.conditions import Conditions
+from edgekd.bench.timing import ENOUGH, Timing
 
-__all__ = ["Grade", "grade"]
+__all__ = ["Grade", "Letter", "grade"]
 
 Letter = Literal["A", "B", "C"]
 
@@ -22,54 +22,55 @@ class Grade:
     evidence: tuple[str, ...]
     unknown: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Grade:
-        """The inverse of `to_json`. Raises KeyError or TypeError for anything else."""
-        return cls(value["letter"], tuple(value["evidence"]), tuple(value["unknown"]))
+def grade(timing: Timing, conditions: Conditions, usable_cores: float, problems: Sequence[str] = ()) -> Grade:
+    """Grade a timing by its own samples and by what happened while they were taken. The rules are in README.md.
 
-
-def grade(latency: Latency, conditions: Change, usable_cores: float) -> Grade:
-    """Grade a latency by its own samples and by what happened while they were taken. The rules are in README.md."""
-    disturbed = [*_slowed(latency), *_throttled(conditions), *_crowded(latency, conditions, usable_cores)]
-    noisy = [*_spread(latency), *_wavering(latency), *([] if disturbed else _company(conditions))]
+    `problems` were seen before the first sample, such as a warm-up that did not settle; any makes a B at best.
+    """
+    disturbed = [*_slowed(timing), *_throttled(conditions), *_crowded(timing, conditions, usable_cores)]
+    noisy = [*problems, *_spread(timing), *_wavering(timing), *([] if disturbed else _company(conditions))]
     letter: Letter = "C" if disturbed else "B" if noisy else "A"
     calm = [
-        f"{latency.samples} samples, p90 {_percent(latency.p90 / latency.p50)} above the median, "
-        f"parts of the measurement within {_percent(max(latency.blocks) / min(latency.blocks))}"
+        f"{timing.samples} samples, p90 {_percent(timing.p90 / timing.p50)} above the median, "
+        f"parts of the measurement within {_percent(max(timing.blocks) / min(timing.blocks))}"
     ]
     return Grade(letter, tuple([*disturbed, *noisy] or calm), tuple(_unknown(conditions)))
 
 
-def _slowed(latency: Latency) -> list[str]:
+def _slowed(timing: Timing) -> list[str]:
     found = []
-    third = max(len(latency.blocks) // 3, 1)
-    early, late = min(latency.blocks[:third]), min(latency.blocks[-third:])
+    third = max(len(timing.blocks) // 3, 1)
+    early, late = min(timing.blocks[:third]), min(timing.blocks[-third:])
     if late > 1.1 * early:
         found.append(f"slowed down by {_percent(late / early)} from the first third of the measurement to the last")
-    worst = max(latency.blocks) / min(latency.blocks)
+    worst = max(timing.blocks) / min(timing.blocks)
     if worst > 1.25:
         found.append(f"a tenth of the measurement was {_percent(worst)} slower than the fastest tenth")
     return found
 
 
-def _throttled(conditions: Change) -> list[str]:
+def _throttled(conditions: Conditions) -> list[str]:
     found = []
     if conditions.throttled:
         found.append(f"throttled {conditions.throttled:.0f} times by heat, power or the container's CPU quota")
-    before, after = conditions.clock_before_mhz, conditions.clock_after_mhz
-    if before and after and after < 0.9 * before:
-        found.append(f"the clock fell from {before:.0f} to {after:.0f} MHz")
+    if conditions.held_back:
+        found.append(f"held back: {', '.join(conditions.held_back)}")
+    clocks = {
+        "the clock": (conditions.clock_early_mhz, conditions.clock_late_mhz),
+        "the GPU's clock": (conditions.gpu_clock_early_mhz, conditions.gpu_clock_late_mhz),
+    }
+    for name, (early, late) in clocks.items():
+        if early and late and late < 0.9 * early:
+            found.append(f"{name} fell from {early:.0f} to {late:.0f} MHz")
     return found
 
 
-def _crowded(latency: Latency, conditions: Change, usable_cores: float) -> list[str]:
+def _crowded(timing: Timing, conditions: Conditions, usable_cores: float) -> list[str]:
     """Were there too few idle cores left for the inference itself?"""
     if conditions.others is None:
         return []
-    needed = min(max(latency.cpu / latency.mean, 1.0), usable_cores)
+    needed = min(max(timing.cores, 1.0), usable_cores)
     if conditions.others + needed > usable_cores + 0.25:
         return [
             f"other processes kept {conditions.others:.1f} of {usable_cores:g} cores busy, "
@@ -78,45 +79,46 @@ def _crowded(latency: Latency, conditions: Change, usable_cores: float) -> list[
     return []
 
 
-def _spread(latency: Latency) -> list[str]:
+def _spread(timing: Timing) -> list[str]:
     found = []
-    if latency.p90 > 1.15 * latency.p50:
-        found.append(f"p90 is {_percent(latency.p90 / latency.p50)} above the median")
-    if latency.p99 > 2 * latency.p50:
-        found.append(f"p99 is {latency.p99 / latency.p50:.1f} times the median")
+    if timing.p90 > 1.15 * timing.p50:
+        found.append(f"p90 is {_percent(timing.p90 / timing.p50)} above the median")
+    if timing.p99 > 2 * timing.p50:
+        found.append(f"p99 is {timing.p99 / timing.p50:.1f} times the median")
     return found
 
 
-def _wavering(latency: Latency) -> list[str]:
+def _wavering(timing: Timing) -> list[str]:
     found = []
-    if not latency.settled:
-        found.append(f"had not settled after {latency.warm_up} inferences of warm-up")
-    if latency.samples < 200:
-        found.append(f"only {latency.samples} samples")
-    spread = max(latency.blocks) / min(latency.blocks)
+    if timing.samples < ENOUGH:
+        found.append(f"only {timing.samples} samples: {ENOUGH} bound p99")
+    spread = max(timing.blocks) / min(timing.blocks)
     if 1.08 < spread <= 1.25:
         found.append(f"parts of the measurement differ by {_percent(spread)}")
     return found
 
 
-def _company(conditions: Change) -> list[str]:
+def _company(conditions: Conditions) -> list[str]:
     found = []
     if conditions.others is not None and conditions.others > 0.25:
         found.append(f"other processes kept {conditions.others:.1f} cores busy")
     if conditions.stolen is not None and conditions.stolen > 0.05:
         found.append(f"the host kept {conditions.stolen:.2f} cores to itself")
     slow = [governor for governor in conditions.governors if governor in ("powersave", "ondemand", "conservative")]
-    if slow and conditions.clock_after_mhz is None:
+    if slow and conditions.clock_late_mhz is None:
         found.append(f"the clock may change: governor {', '.join(slow)}")
+    if conditions.on_battery:
+        found.append("on battery: the clocks are those of its power plan")
     return found
 
 
-def _unknown(conditions: Change) -> list[str]:
+def _unknown(conditions: Conditions) -> list[str]:
     readings = {
-        "clock": conditions.clock_after_mhz,
-        "temperature": conditions.temperature_after,
+        "clock": conditions.clock_late_mhz,
+        "temperature": conditions.temperature,
         "throttling": conditions.throttled,
         "load by others": conditions.others,
+        "energy": conditions.joules,
     }
     return [name for name, value in readings.items() if value is None]
 

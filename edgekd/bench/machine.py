@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-from edgekd.bench.sysfs import number, text
+from edgekd.bench.gpu import Gpu, read_gpus
+from edgekd.bench.sysfs import each, number, text
 
 __all__ = ["Machine", "describe_machine"]
 
@@ -22,6 +22,20 @@ _FLAGS = (
 """CPU features that decide how fast int8 and half precision are, of x86 and Arm."""
 
 _RUNTIMES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "nncf", "tensorrt", "tensorrt-rtx", "torch")
+_ARM_CORES = {
+    (0x41, 0xD03): "Cortex-A53",
+    (0x41, 0xD07): "Cortex-A57",
+    (0x41, 0xD08): "Cortex-A72",
+    (0x41, 0xD0B): "Cortex-A76",
+    (0x41, 0xD0C): "Neoverse N1",
+    (0x41, 0xD40): "Neoverse V1",
+    (0x41, 0xD42): "Cortex-A78AE",
+    (0x41, 0xD83): "Neoverse V3AE",
+    (0x4E, 0x003): "Denver 2",
+    (0x4E, 0x004): "Carmel",
+}
+"""(implementer, part) of /proc/cpuinfo: kernels of 64-bit Arm give numbers in place of a name."""
+
 _RTX_LIBS = ("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu12-libs")
 
 
@@ -40,39 +54,85 @@ class Machine:
     python: str
     versions: Mapping[str, str]  # edgekd and the runtimes that are installed
     gpus: tuple[str, ...]
+    driver: str | None  # of the NVIDIA cards
+    board_release: str | None  # Jetson Linux
     power_mode: str | None  # Jetson's nvpmodel
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Machine:
-        """The inverse of `to_json`. Raises KeyError or TypeError for anything else."""
-        fields = {name: value[name] for name in cls.__dataclass_fields__}
-        return cls(**{**fields, "flags": tuple(fields["flags"]), "gpus": tuple(fields["gpus"])})
+    clocks_locked: bool | None  # as jetson_clocks does: the lowest clock of the cores and the GPU is the highest
+    turbo: bool | None
 
 
-def describe_machine(root: Path = Path("/")) -> Machine:
-    """Describe the machine whose /proc and /sys lie under `root`."""
+def describe_machine(root: Path = Path("/"), gpus: Callable[[], tuple[Gpu, ...]] = read_gpus) -> Machine:
+    """Describe the machine whose /proc and /sys lie under `root`, and its NVIDIA cards."""
     info = text(root / "proc/cpuinfo") or ""
-    board = (text(root / "proc/device-tree/model") or "").strip("\0 ") or None
-    cpu = _field(info, "model name") or _field(info, "Hardware") or platform.processor() or platform.machine()
+    board = (text(root / "proc/device-tree/model") or "").strip("\0 \n") or None
+    cpu = _field(info, "model name") or _arm_core(info) or platform.processor() or platform.machine()
     present = set((_field(info, "flags") or _field(info, "Features") or "").split())
-    gpus = _gpus(root)
+    cards = gpus()
+    names = tuple(card.name for card in cards) or _gpus(root)
+    driver = next((card.driver for card in cards if card.driver), None)
     return Machine(
-        device=board or (gpus[0] if gpus else cpu),
+        device=board or (names[0] if names else cpu),
         cpu=cpu,
         flags=tuple(flag for flag in _FLAGS if flag in present),
-        cores=os.cpu_count() or 1,
+        cores=sum(line.startswith("processor") for line in info.splitlines()) or os.cpu_count() or 1,
         usable_cores=_usable_cores(root),
         memory_gib=_memory(root),
         memory_limit_gib=_memory_limit(root),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=f"{platform.python_implementation()} {sys.version.split()[0]}",
         versions=_versions(),
-        gpus=gpus,
+        gpus=names,
+        driver=driver or (text(root / "sys/module/nvidia/version") or "").strip() or None,
+        board_release=_board_release(root),
         power_mode=_power_mode(root),
+        clocks_locked=_clocks_locked(root) if board is not None else None,
+        turbo=_turbo(root),
     )
+
+
+def _arm_core(info: str) -> str | None:
+    """The kind of core, of the last one listed: big cores come last."""
+    kinds = []
+    for line in info.splitlines():
+        name, _, value = (part.strip() for part in line.partition(":"))
+        try:
+            if name == "CPU implementer":
+                kinds.append((int(value, 16), -1))
+            elif name == "CPU part" and kinds:
+                kinds[-1] = (kinds[-1][0], int(value, 16))
+        except ValueError:
+            return None
+    if not kinds:
+        return None
+    return _ARM_CORES.get(kinds[-1]) or f"Arm core {kinds[-1][0]:#04x}/{kinds[-1][1]:#05x}"
+
+
+def _clocks_locked(root: Path) -> bool | None:
+    pairs = [
+        (number(path), number(path.with_name(path.name.replace("min", "max"))))
+        for folder, pattern in (
+            (root / "sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_min_freq"),
+            (root / "sys/class/devfreq", "*/min_freq"),
+        )
+        for path in each(folder, pattern)
+    ]
+    known = [(low, high) for low, high in pairs if low is not None and high is not None]
+    return all(low == high for low, high in known) if known else None
+
+
+def _turbo(root: Path) -> bool | None:
+    off = number(root / "sys/devices/system/cpu/intel_pstate/no_turbo")
+    boost = number(root / "sys/devices/system/cpu/cpufreq/boost")
+    if off is not None:
+        return off == 0
+    return None if boost is None else boost == 1
+
+
+def _board_release(root: Path) -> str | None:
+    """`# R36 (release), REVISION: 4.0, GCID: ...` is Jetson Linux 36.4.0."""
+    major, _, rest = (text(root / "etc/nv_tegra_release") or "").partition("(release), REVISION:")
+    revision = rest.split(",")[0].strip()
+    return f"Jetson Linux {major.strip('# R')}.{revision}" if revision else None
 
 
 def _field(info: str, name: str) -> str | None:
@@ -104,8 +164,12 @@ def _memory(root: Path) -> float | None:
 
 
 def _memory_limit(root: Path) -> float | None:
-    limit = number(root / "sys/fs/cgroup/memory.max")
-    return None if limit is None else limit / 2**30
+    """Of cgroups 2 and 1; the old ones write a huge number where there is no limit."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        limit = number(root / "sys/fs/cgroup" / name)
+        if limit is not None and limit < 2**60:
+            return limit / 2**30
+    return None
 
 
 def _gpus(root: Path) -> tuple[str, ...]:

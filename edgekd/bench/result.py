@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from calibration.errors import DataError
 from calibration.files import read_json, write_json
-from edgekd.bench.conditions import Change
-from edgekd.bench.grade import Grade
+from edgekd.bench.cold import Cold
+from edgekd.bench.flicker import Flicker
 from edgekd.bench.latency import Latency
 from edgekd.bench.machine import Machine
+from edgekd.bench.plain import read_plain
+from edgekd.bench.streams import Throughput
 from edgekd.evaluate.evaluate import Evaluation
 
 __all__ = ["SCHEMA", "BenchResult", "BenchRow"]
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the JSON; a reader refuses any other."""
 
 
 @dataclass(frozen=True)
 class BenchRow:
-    """One artefact. Where it could not run, or not to the end, `reason` and `fix` say why."""
+    """One artefact. Where it could not run, or not to the end, `reason` and `fix` say why.
+
+    All figures are of the same files, inferred in one pass a picture.
+    """
 
     name: str
     target: str
     precision: str
     size: int  # bytes of the model's files
+    model: str  # sha256 of the model file
     student: str  # digest of the fp32 ONNX it was built from
     calibration: str | None = None  # digest of the calibration set
+    built: Mapping[str, str] = field(default_factory=dict)  # what was decided when it was built
     drift: Mapping[str, float] = field(default_factory=dict)  # from the fp32 student, when it was built
     drift_on: str | None = None
-    opened: float | None = None  # milliseconds to open the artefact
     latency: Latency | None = None
-    conditions: Change | None = None
-    grade: Grade | None = None
+    throughput: Throughput | None = None
+    cold: Cold | None = None
+    flicker: Flicker | None = None
     evaluation: Evaluation | None = None
     reason: str | None = None
     fix: str | None = None
+
+    @property
+    def joules(self) -> float | None:
+        """Joules a picture while latency was measured, of the sensors that `Conditions.energy_from` names."""
+        if self.latency is None or self.latency.infer.conditions.joules is None:
+            return None
+        measured = self.latency.infer
+        return self.latency.infer.conditions.joules / (measured.timing.samples * self.latency.batch)
 
 
 @dataclass(frozen=True)
@@ -47,9 +62,13 @@ class BenchResult:
     """All artefacts of one bench on one machine."""
 
     created: str  # ISO 8601, UTC
+    run: str  # its name
     machine: Machine
-    settings: Mapping[str, float | str | None]  # threads, device, batch, minimum, seconds
+    settings: Mapping[str, float | str | None]  # threads, device, batch, minimum, seconds, streams
     pictures: str  # one line: on which pictures latency was measured
+    clip: str | None  # one line: on which frames flicker was measured
+    data: str | None  # the path that was scored on, as it was given
+    idle_watts: Mapping[str, float]  # by sensor, of a second before the first artefact
     rows: tuple[BenchRow, ...]
     schema: int = SCHEMA
 
@@ -70,13 +89,10 @@ class BenchResult:
         if found != SCHEMA:
             raise DataError(f"The bench result has schema {found}, this version of edgekd reads {SCHEMA}", fix=again)
         try:
-            return cls(
-                created=str(value["created"]),
-                machine=Machine.from_json(value["machine"]),
-                settings=dict(value["settings"]),
-                pictures=str(value["pictures"]),
-                rows=tuple(_row(row) for row in value["rows"]),
-            )
+            settings = {str(name): setting for name, setting in value["settings"].items()}
+            fields = {name: value[name] for name in ("created", "run", "pictures", "clip", "data", "idle_watts")}
+            rows = tuple(read_plain(BenchRow, row) for row in value["rows"])
+            return cls(machine=read_plain(Machine, value["machine"]), settings=settings, rows=rows, **fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"A bench result cannot be read ({error!r})", fix=again) from error
 
@@ -91,16 +107,3 @@ class BenchResult:
             return cls.from_json(read_json(path))
         except DataError as error:
             raise DataError(f"{path}: {error.message}", fix=error.fix) from error
-
-
-def _row(value: Mapping[str, Any]) -> BenchRow:
-    fields = {name: value[name] for name in BenchRow.__dataclass_fields__}
-    readers: dict[str, Callable[[Any], Any]] = {
-        "latency": Latency.from_json,
-        "conditions": Change.from_json,
-        "grade": Grade.from_json,
-        "evaluation": Evaluation.from_json,
-    }
-    for name, read in readers.items():
-        fields[name] = None if fields[name] is None else read(fields[name])
-    return BenchRow(**fields)

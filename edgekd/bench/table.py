@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgekd.bench.latency import Latency
+from edgekd.bench.latency import Latency, Measured
 from edgekd.bench.result import BenchResult, BenchRow
 from edgekd.evaluate.metrics import METRICS
 
@@ -64,28 +64,53 @@ def bench_table(result: BenchResult, *, width: int = 100) -> RenderableType:
 
 
 def _columns(result: BenchResult) -> list[_Column]:
-    lower = METRICS["absrel"].better_than
+    lower, higher = METRICS["absrel"].better_than, METRICS["delta1"].better_than
+    streams = f"{result.settings.get('streams')} streams"
     columns = [
         _Column("", "artefact", lambda row: row.name),
-        _Column("size", "MB", lambda row: row.size / 1e6, ".2f", lower, rank=4),
+        _Column("size", "MB", lambda row: row.size / 1e6, ".2f", lower, rank=5),
         _Column("latency", "p50 ms", _time(lambda latency: latency.p50), ".2f", lower),
-        _Column("", "p90 ms", _time(lambda latency: latency.p90), ".2f", lower, rank=8),
-        _Column("", "p99 ms", _time(lambda latency: latency.p99), ".2f", lower, rank=5),
-        _Column("", "CPU ms", _time(lambda latency: latency.cpu), ".2f", lower, rank=9),
-        _Column("", "framed ms", _time(lambda latency: latency.framed_p50), ".2f", lower, rank=10),
-        _Column("", "grade", lambda row: None if row.grade is None else row.grade.letter),
+        _Column("", "p90 ms", _time(lambda latency: latency.infer.timing.p90), ".2f", lower, rank=12),
+        _Column("", "p99 ms", _time(lambda latency: latency.p99), ".2f", lower, rank=6),
+        _Column("", "CPU ms", _time(lambda latency: latency.infer.timing.cpu), ".2f", lower, rank=13),
+        _Column("", "no copies", _time(lambda latency: _p50(latency.resident)), ".2f", lower, rank=15),
+        _Column("", "framed", _time(lambda latency: _p50(latency.framed)), ".2f", lower, rank=14),
+        _Column("", "grade", lambda row: None if row.latency is None else row.latency.infer.grade.letter),
+        _Column(
+            streams,
+            "pictures/s",
+            lambda row: None if row.throughput is None else row.throughput.pictures_per_second,
+            ".0f",
+            higher,
+            rank=9,
+        ),
+        _Column("cold", "load ms", lambda row: None if row.cold is None else row.cold.load, ".0f", lower, rank=10),
+        _Column("", "peak MiB", lambda row: None if row.cold is None else row.cold.peak_mib, ".0f", lower, rank=11),
     ]
+    if any(row.joules is not None for row in result.rows):
+        columns.append(_Column("energy", "mJ", _millijoules, ".1f", lower, rank=4))
     if any("within_1" in row.drift for row in result.rows):
-        higher = METRICS["within1"].better_than
-        columns.append(
-            _Column("drift", "<1 % ↑", lambda row: row.drift.get("within_1"), ".3f", higher, rank=6),
-        )
+        columns.append(_Column("drift", "<1 % ↑", lambda row: row.drift.get("within_1"), ".3f", higher, rank=7))
+    if any(row.flicker is not None and row.flicker.added is not None for row in result.rows):
+        columns.append(_Column("flicker", "added % ↓", _added, ".2f", lower, rank=8))
     protocols = dict.fromkeys(
         (row.evaluation.protocol, row.evaluation.digest) for row in result.rows if row.evaluation is not None
     )
     for protocol, digest in protocols:
         columns += [_metric(protocol, digest, name, rank) for rank, name in enumerate(_METRICS)]
     return columns
+
+
+def _p50(measured: Measured | None) -> float | None:
+    return None if measured is None else measured.timing.p50
+
+
+def _millijoules(row: BenchRow) -> float | None:
+    return None if row.joules is None else 1000 * row.joules
+
+
+def _added(row: BenchRow) -> float | None:
+    return None if row.flicker is None or row.flicker.added is None else 100 * row.flicker.added
 
 
 def _time(part: Callable[[Latency], float | None]) -> Callable[[BenchRow], float | None]:
@@ -102,7 +127,7 @@ def _metric(protocol: str, digest: str, name: str, place: int) -> _Column:
             return None
         return scored.means["raw"][name]
 
-    return _Column(protocol, metric.heading, cell, ".3f", metric.better_than, rank=(1, 2, 7, 3)[place])
+    return _Column(protocol, metric.heading, cell, ".3f", metric.better_than, rank=(1, 2, 16, 3)[place])
 
 
 def _fit(columns: list[_Column], rows: tuple[BenchRow, ...], width: int) -> tuple[list[_Column], list[str]]:
@@ -131,8 +156,9 @@ def _remarks(result: BenchResult) -> list[str]:
     for row in result.rows:
         if row.reason is not None:
             lines.append(f"{row.name}: {row.reason}. {row.fix}.")
-        if row.grade is not None and row.grade.letter != "A":
-            lines.append(f"{row.name} {row.grade.letter}: {'; '.join(row.grade.evidence)}")
+        if row.latency is not None and row.latency.infer.grade.letter != "A":
+            given = row.latency.infer.grade
+            lines.append(f"{row.name} {given.letter}: {'; '.join(given.evidence)}")
         if row.evaluation is not None:
             lines += [f"{row.name}: {remark}" for remark in row.evaluation.remarks()]
     scored = {(e.protocol, e.digest): e for e in (row.evaluation for row in result.rows) if e is not None}
@@ -142,7 +168,10 @@ def _remarks(result: BenchResult) -> list[str]:
             f"{evaluation.protocol}: {evaluation.about}; {evaluation.images} images of {evaluation.dataset}, "
             f"unaligned; 95 % interval of δ1 about ±{(high - low) / 2:.3f} ({evaluation.drawn} drawn)"
         )
-    unknown = sorted({name for row in result.rows if row.grade is not None for name in row.grade.unknown})
+    if result.clip is not None:
+        lines.append(f"Flicker on {result.clip}: what depth differs from fp32's from frame to frame, in % of depth")
+    latencies = [row.latency for row in result.rows if row.latency is not None]
+    unknown = sorted({name for latency in latencies for name in latency.infer.grade.unknown})
     if unknown:
         lines.append(f"Not to be watched on this machine: {', '.join(unknown)}")
     return lines

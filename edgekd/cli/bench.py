@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgekd.cli.console import console
 from edgekd.cli.options import Json, RunName, Targets, Threads
+from edgekd.cli.tables import Table
+
+if TYPE_CHECKING:
+    from edgekd.bench.reproduce import Comparison
 
 __all__ = ["bench"]
 
@@ -19,28 +25,77 @@ def bench(
         str | None, typer.Option(metavar="PATH", help="Pictures with depth to score on; see edgekd.evaluate.")
     ] = None,
     protocol: Annotated[str, typer.Option(metavar="NAME", help="How depth is scored: plain, nyu-eigen, ...")] = "plain",
+    clip: Annotated[
+        str | None, typer.Option(metavar="PATH", help="A video, or a folder of frames, to measure flicker on.")
+    ] = None,
     threads: Threads = 1,
+    streams: Annotated[
+        int | None, typer.Option(min=1, max=64, metavar="N", help="Inferences at once, for the throughput.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures an inference.")] = 1,
     seconds: Annotated[
         float, typer.Option(min=0.0, metavar="S", help="Measure each artefact at least this long.")
     ] = 5.0,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="The runtime's device.")] = None,
+    frames: Annotated[
+        bool, typer.Option("--frames/--no-frames", help="Keep the worst frames of --data for the report.")
+    ] = True,
+    reproduce: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Measure again what this bench says, and compare."),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, metavar="SHARE", help="With --reproduce: how far latency may differ.")
+    ] = 0.03,
     json: Json = False,
 ) -> None:
     """Measure latency and accuracy on this machine.
 
     Accuracy only with --data; it is that of the same files whose latency is measured.
     """
+    from calibration.errors import DataError
     from edgekd.bench import BenchSettings, Scoring, bench_table
+    from edgekd.bench.reproduce import Tolerances
     from edgekd.evaluate import get_protocol, open_dataset
     from edgekd.run import find_run
-    from edgekd.steps.bench import bench_run
+    from edgekd.steps.bench import bench_run, open_clip, reproduce_bench
 
     scored_by = get_protocol(protocol)
-    settings = BenchSettings(threads=threads, device=device, batch=batch, seconds=seconds)
+    settings = BenchSettings(threads=threads, device=device, batch=batch, seconds=seconds, streams=streams)
     found = find_run(run, console)
-    scoring = None if data is None else Scoring(open_dataset(data), scored_by)
-    result, path = bench_run(found, tuple(target or ()), settings, console, scoring=scoring)
+    if reproduce is not None:
+        tolerances = Tolerances(stable=tolerance)
+        compared, path = reproduce_bench(found, reproduce, data, tolerances, console)
+        console.result([asdict(one) for one in compared], _comparison(compared))
+        console.note(f"Kept in {path}")
+        if differing := [one for one in compared if one.outcome == "differs"]:
+            raise DataError(
+                f"{len(differing)} of {len(compared)} figures differ from {reproduce}, first {differing[0].figure} of "
+                f"{differing[0].artefact}: {differing[0].why}",
+                fix="See the table; on a busy machine wait and try again",
+            )
+        console.next_command("report", found.folder)
+        return
+    scoring = None if data is None else Scoring(open_dataset(data), scored_by, data)
+    shots = None if clip is None else open_clip(clip)
+    result, path = bench_run(
+        found, tuple(target or ()), settings, console, scoring=scoring, clip=shots, keep_frames=frames
+    )
     console.result(result.to_json(), bench_table(result, width=console.width))
     console.note(f"Kept in {path}")
-    console.next_command("check", found.folder)
+    console.next_command("report", found.folder)
+
+
+def _comparison(compared: tuple[Comparison, ...]) -> Table:
+    rows = [
+        (
+            one.artefact,
+            one.figure,
+            "-" if one.before is None else f"{one.before:.4g}",
+            "-" if one.after is None else f"{one.after:.4g}",
+            "-" if one.allowed is None else f"{one.allowed:.1%}",
+            f"{one.outcome}{': ' if one.why else ''}{one.why}",
+        )
+        for one in compared
+    ]
+    return Table(("artefact", "figure", "then", "now", "allowed", "outcome"), rows, right=(2, 3, 4))

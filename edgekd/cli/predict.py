@@ -1,4 +1,4 @@
-"""`edgekd predict`: depth of a person's own pictures."""
+"""`edgekd predict`: depth of a person's own pictures, videos and cameras."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgekd.cli.tables import Table
 
 if TYPE_CHECKING:
     from edgekd.steps.predict import Prediction
+    from edgekd.steps.predict_video import VideoPrediction
 
 __all__ = ["predict"]
 
@@ -20,7 +21,10 @@ __all__ = ["predict"]
 def predict(
     first: Annotated[str, typer.Argument(metavar="[RUN]", help="As elsewhere; may be left out.")],
     second: Annotated[
-        str | None, typer.Argument(metavar="PICTURE|FOLDER", help="A picture, or a folder of them.")
+        str | None,
+        typer.Argument(
+            metavar="SOURCE", help="A picture, a folder of them, a video, or camera, camera:1, camera:/dev/video2."
+        ),
     ] = None,
     artefact: Annotated[
         str | None,
@@ -28,27 +32,48 @@ def predict(
     ] = None,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the results go.")] = Path("depth"),
     npy: Annotated[bool, typer.Option("--npy", help="Write float32 metres as .npy as well.")] = False,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="Of a video: keep every frame's depth as 16-bit PNG.")
+    ] = False,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.0, metavar="S", help="Of a camera: so long; without it until Ctrl-C.")
+    ] = None,
+    colours: Annotated[str, typer.Option(metavar="NAME", help="warm, sea or grey.")] = "warm",
     threads: Threads = 1,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="The runtime's device.")] = None,
     json: Json = False,
 ) -> None:
-    """Predict the depth of pictures.
+    """Predict the depth of pictures, a video or a camera.
 
-    Writes depth in colour with a scale, and as 16-bit PNG in millimetres.
+    Writes depth in colour with a scale, and of pictures as 16-bit PNG in millimetres; of a video or camera
+    one video with picture and depth side by side.
     """
+    from calibration.errors import UnknownNameError
+    from edgekd.pictures.colour import COLOURS
     from edgekd.run import find_run
     from edgekd.steps.artefacts import choose_artefact
     from edgekd.steps.predict import predict_pictures
+    from edgekd.steps.predict_video import VideoSettings, predict_video
+    from edgekd.video import is_camera, is_video
     from targets.base import RunnerOptions
+
+    if colours not in COLOURS:
+        raise UnknownNameError("colour map", colours, COLOURS)
 
     run, source = (None, first) if second is None else (first, second)  # the run comes first and may be left out
     found = find_run(run, console)
     chosen = choose_artefact(found, artefact)
     console.note(f"Predicting with {chosen.name} of {found.folder}")
-    made = predict_pictures(chosen, Path(source), out, RunnerOptions(threads, device), console, values=npy)
-    console.result([_json(prediction) for prediction in made], _table(made))
-    if any(prediction.covered < 0.999 for prediction in made):
-        console.note("The network looks at the middle of a picture; where it saw nothing depth is 0")
+    options = RunnerOptions(threads, device)
+    if is_camera(source) or is_video(source):
+        settings = VideoSettings(seconds, frames, npy, colours)
+        done = predict_video(chosen, source, out, options, settings, console)
+        console.result(_json(done), _video_table(done))
+    else:
+        made = predict_pictures(chosen, Path(source), out, options, console, values=npy, colours=colours)
+        console.result([_json(prediction) for prediction in made], _table(made))
+        if any(prediction.covered < 0.999 for prediction in made):
+            console.note("The network looks at the middle of a picture; where it saw nothing depth is 0")
     console.next_command("bench", found.folder)
 
 
@@ -65,6 +90,17 @@ def _table(made: list[Prediction]) -> Table:
     )
 
 
-def _json(prediction: Prediction) -> dict[str, Any]:
+def _video_table(done: VideoPrediction) -> Table:
+    row = (
+        str(done.video),
+        str(done.frames),
+        f"{done.rate:.1f}",
+        f"{done.infer:.2f}",
+        f"{done.low:.2f}-{done.high:.2f}",
+    )
+    return Table(("video", "frames", "frames/s", "infer ms", "colours m"), [row], right=(1, 2, 3, 4))
+
+
+def _json(prediction: Prediction | VideoPrediction) -> dict[str, Any]:
     fields = vars(prediction)
     return {name: str(value) if isinstance(value, Path) else value for name, value in fields.items()}

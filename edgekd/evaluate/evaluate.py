@@ -42,7 +42,8 @@ class Evaluation:
     errors: int  # of these, predictions that were NaN, infinite, zero or negative
     covered: float  # mean share of the protocol's pixels that the network saw
     means: Mapping[str, Mapping[str, float]]
-    intervals: Mapping[str, Mapping[str, tuple[float, float]]]  # 95 %, by bootstrap
+    pixel_means: Mapping[str, Mapping[str, float]]  # over all pixels alike, where `means` takes all images alike
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]]  # of `means`, 95 %, by bootstrap
     drawn: str  # what the bootstrap drew: scenes or images
     rows: tuple[ImageScore, ...]
 
@@ -134,6 +135,14 @@ def _summarise(rows: list[ImageScore], data: DepthDataset, protocol: ScoringProt
     for (alignment, metric), mean, (low, high) in zip(keys, figures.mean(axis=0).tolist(), ends.tolist(), strict=True):
         means[alignment][metric] = mean
         intervals[alignment][metric] = (low, high)
+    counts = np.array([row.valid for row in scored], np.float64)
+    pixel_means = {
+        alignment: {
+            name: metric.pool(np.array([row.scores[alignment][name] for row in scored]), counts)
+            for name, metric in METRICS.items()
+        }
+        for alignment in ALIGNMENTS
+    }
     evaluation = Evaluation(
         protocol=protocol.name,
         about=protocol.about,
@@ -146,6 +155,7 @@ def _summarise(rows: list[ImageScore], data: DepthDataset, protocol: ScoringProt
         errors=sum(row.errors for row in scored),
         covered=float(np.mean([row.covered for row in scored])),
         means=means,
+        pixel_means=pixel_means,
         intervals=intervals,
         drawn=drawn,
         rows=tuple(rows),

@@ -2,7 +2,7 @@
 
 Definitions follow D. Eigen, C. Puhrsch and R. Fergus, "Depth map prediction from a single image using a multi-scale
 deep network" (2014), and the KITTI depth benchmark for SILog. All are taken over the valid pixels of one image, in
-float64; a figure for a data set is the mean over its images.
+float64; a figure for a data set is the mean over its images, and beside it that over all their pixels.
 """
 
 from __future__ import annotations
@@ -32,6 +32,15 @@ class Metric:
     high: float
     better: Literal["lower", "higher", "one"]
     compute: Callable[[Pixels, Pixels], float]  # of prediction and truth, both positive metres [n], n of 1 or more
+    squared: bool = False  # a root of a mean of squares: it is the squares that average over images
+
+    def pool(self, figures: Pixels, counts: Pixels) -> float:
+        """The figure over the pixels of several images, from each image's figure and number of pixels.
+
+        Of SILog and scale, which belong to an image, it is the mean weighted by pixels.
+        """
+        power = 2 if self.squared else 1
+        return float((counts @ figures**power / counts.sum()) ** (1 / power))
 
     @property
     def heading(self) -> str:
@@ -76,9 +85,9 @@ def _scale(prediction: Pixels, truth: Pixels) -> float:
 
 METRICS = {
     "absrel": Metric("AbsRel", "", 0, np.inf, "lower", _absrel),
-    "rmse": Metric("RMSE", "m", 0, np.inf, "lower", _rmse),
+    "rmse": Metric("RMSE", "m", 0, np.inf, "lower", _rmse, squared=True),
     "log10": Metric("log10", "", 0, np.inf, "lower", _log10),
-    "silog": Metric("SILog", "100 ln", 0, np.inf, "lower", _silog),
+    "silog": Metric("SILog", "100 ln", 0, np.inf, "lower", _silog, squared=True),
     "delta1": Metric("δ1", "", 0, 1, "higher", _delta(1.25)),
     "delta2": Metric("δ2", "", 0, 1, "higher", _delta(1.25**2)),
     "delta3": Metric("δ3", "", 0, 1, "higher", _delta(1.25**3)),

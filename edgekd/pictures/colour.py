@@ -8,18 +8,19 @@ yellow over red and purple to blue. The scale is logarithmic because depth error
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import DataError
+from calibration.errors import DataError, UnknownNameError
 
-__all__ = ["NO_DEPTH", "colour_depth", "depth_range", "scale_bar"]
+__all__ = ["COLOURS", "DEFAULT_COLOURS", "NO_DEPTH", "colour_depth", "depth_range", "scale_bar"]
 
 NO_DEPTH = (96, 96, 96)
-"""Colour of pixels without depth: a grey that the table does not hold."""
+"""Colour of pixels without depth: a grey that the table does not hold; the grey map has a dark red."""
 
 _STEPS = 256
 _EMPTY_RANGE = (0.5, 10.0)  # shown when no pixel has depth
@@ -35,19 +36,39 @@ _TO_LINEAR_RGB = np.array(
 )
 
 
-def colour_depth(depth: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+@dataclass(frozen=True)
+class _Path:
+    """A way through Oklab from near to far: lightness, hue in degrees, and the most chroma."""
+
+    lightness: tuple[float, float]
+    hue: tuple[float, float]
+    chroma: float
+    no_depth: tuple[int, int, int] = NO_DEPTH
+
+
+COLOURS = {
+    "warm": _Path((0.93, 0.25), (98, -102), 0.17),  # yellow, red, purple, blue
+    "sea": _Path((0.95, 0.25), (130, 265), 0.14),  # light green, turquoise, deep blue
+    "grey": _Path((0.97, 0.15), (0, 0), 0.0, no_depth=(110, 40, 40)),
+}
+"""Colour maps: near is light, far is dark. To add one: its line here."""
+
+DEFAULT_COLOURS = "warm"
+
+
+def colour_depth(depth: NDArray[Any], low: float, high: float, colours: str = DEFAULT_COLOURS) -> NDArray[np.uint8]:
     """Depth [H, W] in metres as colours uint8 [H, W, 3].
 
-    `low` metres and nearer is the warmest colour, `high` metres and farther the coolest.
-    Pixels without depth (zero, negative, NaN, infinite) are grey. Raises DataError unless 0 < low < high.
+    `low` metres and nearer is the first colour of the map, `high` metres and farther the last. Pixels without depth
+    (zero, negative, NaN, infinite) are grey. Raises DataError unless 0 < low < high, UnknownNameError.
     """
     _require_range(low, high)
     depth = np.asarray(depth, np.float64)
     seen = np.isfinite(depth) & (depth > 0)
     place = np.log(np.where(seen, depth, low) / low) / np.log(high / low)
-    colours: NDArray[np.uint8] = _table()[(place.clip(0, 1) * (_STEPS - 1)).round().astype(np.intp)]
-    colours[~seen] = NO_DEPTH
-    return colours
+    picture: NDArray[np.uint8] = _table(colours)[(place.clip(0, 1) * (_STEPS - 1)).round().astype(np.intp)]
+    picture[~seen] = COLOURS[colours].no_depth
+    return picture
 
 
 def depth_range(depths: Iterable[NDArray[Any]]) -> tuple[float, float]:
@@ -66,7 +87,7 @@ def depth_range(depths: Iterable[NDArray[Any]]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def scale_bar(low: float, high: float, height: int) -> NDArray[np.uint8]:
+def scale_bar(low: float, high: float, height: int, colours: str = DEFAULT_COLOURS) -> NDArray[np.uint8]:
     """A vertical bar of the colours, far at the top, with metre labels: uint8 [height, 64, 3] on a light ground.
 
     Raises DataError for an impossible range or less than 16 pixels of height.
@@ -80,7 +101,7 @@ def scale_bar(low: float, high: float, height: int) -> NDArray[np.uint8]:
         raise DataError(f"A scale bar {height} pixels high has no room for labels", fix="Give at least 16")
     canvas = np.full((height, width, 3), 250, np.uint8)
     depths = low * (high / low) ** np.linspace(1, 0, inner)
-    canvas[margin : margin + inner, :bar] = colour_depth(depths[:, None], low, high)
+    canvas[margin : margin + inner, :bar] = colour_depth(depths[:, None], low, high, colours)
     picture = Image.fromarray(canvas)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(11)
     taken: list[float] = []
@@ -102,14 +123,15 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 @cache
-def _table() -> NDArray[np.uint8]:
-    """uint8 [256, 3], near to far. Chroma is the largest up to 0.17 that stays inside sRGB."""
-    place = np.linspace(0, 1, _STEPS)
-    lightness = 0.93 - 0.68 * place
-    hue = np.radians(98 - 200 * place)  # yellow 98, red 30, purple -40, blue -102 degrees
+def _table(colours: str) -> NDArray[np.uint8]:
+    """uint8 [256, 3], near to far. Chroma is the largest up to the map's own that stays inside sRGB."""
+    if colours not in COLOURS:
+        raise UnknownNameError("colour map", colours, COLOURS)
+    path = COLOURS[colours]
+    lightness, hue = np.linspace(*path.lightness, _STEPS), np.radians(np.linspace(*path.hue, _STEPS))
     table = np.zeros((_STEPS, 3))
     done = np.zeros(_STEPS, bool)
-    for chroma in np.linspace(0.17, 0, 171):
+    for chroma in np.linspace(path.chroma, 0, 171):
         lab = np.stack([lightness, chroma * np.cos(hue), chroma * np.sin(hue)], axis=1)
         linear = (lab @ _TO_LMS.T) ** 3 @ _TO_LINEAR_RGB.T
         fits = ((linear >= 0) & (linear <= 1)).all(axis=1) & ~done

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from calibration.errors import DataError
-from edgekd.pictures.colour import colour_depth, depth_range, scale_bar
+from edgekd.pictures.colour import DEFAULT_COLOURS, colour_depth, depth_range, scale_bar
 
 __all__ = ["preview_strip", "strip"]
 
@@ -23,7 +23,7 @@ _LINE = 18
 _SHORTEST_BAR = 60
 
 
-def strip(rows: Sequence[tuple[str, Sequence[NDArray[Any]]]]) -> NDArray[np.uint8]:
+def strip(rows: Sequence[tuple[str, Sequence[NDArray[Any]]]], colours: str = DEFAULT_COLOURS) -> NDArray[np.uint8]:
     """Rows of (label, panels) as one picture uint8 [H, W, 3].
 
     A panel is a picture uint8 [h, w, 3], or depth [h, w] in metres: all depth is coloured on one range, shown by a
@@ -42,13 +42,13 @@ def strip(rows: Sequence[tuple[str, Sequence[NDArray[Any]]]]) -> NDArray[np.uint
     depths = [panel for panel in panels if panel.ndim == 2]
     low, high = depth_range(depths)
     height, width = max(panel.shape[0] for panel in panels), max(panel.shape[1] for panel in panels)
-    bands = [_band(label, row, height, width, low, high) for label, row in rows if row]
+    bands = [_band(label, _coloured(row, low, high, colours), height, width) for label, row in rows if row]
     sheet = _stack(bands)
     if depths:
-        bar = scale_bar(low, high, max(len(sheet) - 2 * _LINE, _SHORTEST_BAR))
+        bar = scale_bar(low, high, max(len(sheet) - 2 * _LINE, _SHORTEST_BAR), colours)
         bar = np.pad(bar, ((_LINE, _LINE), (0, 0), (0, 0)), constant_values=_GROUND)
         sheet = np.pad(sheet, ((0, len(bar) - len(sheet)), (0, 0), (0, 0)), constant_values=_GROUND)
-        sheet = _stack([np.concatenate([sheet, bar], axis=1), _text(_range_text(low, high))])
+        sheet = _stack([np.concatenate([sheet, bar], axis=1), _text(_range_text(low, high, colours))])
     return sheet
 
 
@@ -63,14 +63,17 @@ def preview_strip(
     return strip([(name, list(batch)) for name, batch in rows.items()])
 
 
-def _range_text(low: float, high: float) -> str:
-    return f"depth {low:.2f} m (warm) to {high:.2f} m (cool), one scale for all panels; grey: no depth"
+def _range_text(low: float, high: float, colours: str) -> str:
+    none = "dark red" if colours == "grey" else "grey"
+    return f"depth {low:.2f} m (light) to {high:.2f} m (dark), one scale for all panels; {none}: no depth"
 
 
-def _band(
-    label: str, row: Sequence[NDArray[Any]], height: int, width: int, low: float, high: float
-) -> NDArray[np.uint8]:
-    panes = [_resize(panel if panel.ndim == 3 else colour_depth(panel, low, high), height, width) for panel in row]
+def _coloured(row: Sequence[NDArray[Any]], low: float, high: float, colours: str) -> list[NDArray[np.uint8]]:
+    return [panel if panel.ndim == 3 else colour_depth(panel, low, high, colours) for panel in row]
+
+
+def _band(label: str, row: Sequence[NDArray[np.uint8]], height: int, width: int) -> NDArray[np.uint8]:
+    panes = [_resize(panel, height, width) for panel in row]
     gap = np.full((height, _GAP, 3), _GROUND, np.uint8)
     line = np.concatenate([part for pane in panes for part in (gap, pane)] + [gap], axis=1)
     return _stack([_text(label), line])

@@ -13,6 +13,7 @@ from PIL import Image
 from calibration.errors import DataError
 from calibration.progress import Progress
 from edgekd.pictures import list_pictures, read_picture, save_depth, save_png, strip
+from edgekd.pictures.colour import DEFAULT_COLOURS
 from targets import get_target
 from targets.base import Artefact, RunnerOptions
 from targets.input import Framing
@@ -37,7 +38,14 @@ class Prediction:
 
 
 def predict_pictures(
-    artefact: Artefact, source: Path, out: Path, options: RunnerOptions, progress: Progress, *, values: bool = False
+    artefact: Artefact,
+    source: Path,
+    out: Path,
+    options: RunnerOptions,
+    progress: Progress,
+    *,
+    values: bool = False,
+    colours: str = DEFAULT_COLOURS,
 ) -> list[Prediction]:
     """Write <picture>.colour.png, <picture>.depth.png (16 bits, millimetres) and, with `values`, .npy for each picture.
 
@@ -65,7 +73,7 @@ def predict_pictures(
             framing = artefact.input.framing
             depth = onto_picture(runner.infer(framing.image(rgb)[None])[0], framing, rgb.shape[0], rgb.shape[1])
             name = picture.stem if stems[picture.stem] == 1 else picture.name
-            made.append(_write(out / name, picture, rgb, depth, values))
+            made.append(_write(out / name, picture, _look(picture.name, rgb, depth, colours), depth, values))
             advance(1)
     if unread:
         raise DataError(
@@ -97,11 +105,11 @@ def onto_picture(depth: NDArray[np.float32], framing: Framing, height: int, widt
     return whole
 
 
-def _write(stem: Path, picture: Path, rgb: NDArray[np.uint8], depth: NDArray[np.float32], values: bool) -> Prediction:
+def _write(stem: Path, picture: Path, look: NDArray[np.uint8], depth: NDArray[np.float32], values: bool) -> Prediction:
     # Not with_suffix: a picture's name may hold dots.
     colour, millimetres = stem.with_name(f"{stem.name}.colour.png"), stem.with_name(f"{stem.name}.depth.png")
     metres = stem.with_name(f"{stem.name}.depth.npy") if values else None
-    save_png(colour, _look(picture.name, rgb, depth))
+    save_png(colour, look)
     save_depth(millimetres, depth)
     if metres is not None:
         save_depth(metres, depth)
@@ -110,10 +118,10 @@ def _write(stem: Path, picture: Path, rgb: NDArray[np.uint8], depth: NDArray[np.
     return Prediction(picture, colour, millimetres, metres, near, middle, far, seen.size / depth.size)
 
 
-def _look(label: str, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _look(label: str, rgb: NDArray[np.uint8], depth: NDArray[np.float32], colours: str) -> NDArray[np.uint8]:
     """The picture and its depth in colour side by side, with the scale."""
     scale = min(1.0, _SHOWN_HEIGHT / rgb.shape[0])
     size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
     small = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR))
     # Depth is never blended across an edge: nearest.
-    return strip([(label, [small, np.asarray(Image.fromarray(depth).resize(size, Image.Resampling.NEAREST))])])
+    return strip([(label, [small, np.asarray(Image.fromarray(depth).resize(size, Image.Resampling.NEAREST))])], colours)

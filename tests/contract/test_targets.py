@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from calibration.images import CalibrationSet
 from calibration.progress import Quiet
 from targets import TARGETS, all_targets, get_target
 from targets.artefact import open_artefact
-from targets.base import PRECISIONS, Artefact, BuildOptions, Precision, RunnerOptions, Target
+from targets.base import PRECISIONS, Artefact, BuildOptions, Holding, Precision, RunnerOptions, Target
 from targets.input import InputSpec
 
 # Largest mean relative error against onnx's evaluator that each precision is allowed on the small network.
@@ -117,6 +118,20 @@ class TestEveryTarget:
         assert np.array_equal(images, before)
         assert np.array_equal(first, kept)
         assert np.array_equal(again, kept)
+
+    def test_what_is_held_is_inferred_again_and_again_and_disturbs_nothing_after(self, case: Case) -> None:
+        with open_or_skip(case) as runner:
+            if not isinstance(runner, Holding):
+                pytest.skip(f"{case.artefact.name} copies with every inference")
+            images = pictures(2, seed=5)
+            before = runner.infer(images).copy()
+            run = runner.hold(pictures(1, seed=6))
+            for _ in range(5):
+                run()
+            del run
+            gc.collect()
+            for _ in range(5):
+                np.testing.assert_array_equal(runner.infer(images), before)
 
     def test_batch_size_may_change_and_does_not_matter(self, case: Case) -> None:
         images = pictures(3, seed=4)

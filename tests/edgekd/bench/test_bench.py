@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from calibration.errors import DataError
+from calibration.errors import ArtefactError, DataError
 from calibration.progress import Quiet
-from edgekd.bench import BenchResult, BenchSettings, Scoring, bench, bench_table
+from edgekd.bench import BenchResult, BenchSettings, Clip, Scoring, bench, bench_table
+from edgekd.bench.cold import measure_cold
 from edgekd.evaluate import PROTOCOLS, DepthFrame
 from targets.base import Artefact, BuildOptions
 from targets.input import Framing, InputSpec
 
 INPUT = InputSpec(Framing(16, 24))
 PICTURES = list(np.random.default_rng(0).integers(0, 255, (5, 48, 64, 3), dtype=np.uint8))
-QUICK = BenchSettings(minimum=50, seconds=0)
+QUICK = BenchSettings(minimum=50, seconds=0, cold=False)
+SHOT = np.stack([np.roll(PICTURES[0], step, axis=1) for step in range(5)])
 
 
 class Reds:
@@ -74,7 +76,8 @@ def result(artefact: Artefact) -> BenchResult:
     elsewhere = replace(artefact, target="tensorrt", can_run_here=False, device_command="edgekd bundle")
     unknown = replace(artefact, target="tensorflow")
     artefacts = [artefact, altered, elsewhere, unknown]
-    return bench(artefacts, PICTURES, "noise", QUICK, Quiet(), scoring=Scoring(Reds(), PROTOCOLS["plain"]))
+    scoring, clip = Scoring(Reds(), PROTOCOLS["plain"], "data/reds"), Clip((SHOT,), "a roll")
+    return bench(artefacts, PICTURES, "noise", QUICK, Quiet(), scoring=scoring, clip=clip, run="small")
 
 
 def test_every_artefact_is_a_row(result: BenchResult) -> None:
@@ -89,9 +92,15 @@ def test_every_artefact_is_a_row(result: BenchResult) -> None:
 
 def test_what_was_measured(result: BenchResult, artefact: Artefact) -> None:
     row = result.rows[0]
-    assert row.latency is not None and row.evaluation is not None and row.grade is not None
-    assert row.latency.samples >= 50 and row.latency.settings["threads"] == "1"
-    assert row.latency.camera == "48x64"
+    assert row.latency is not None and row.evaluation is not None
+    assert row.latency.infer.timing.samples >= 50 and row.latency.settings["threads"] == "1"
+    assert row.latency.camera == "64x48" and row.latency.framed is not None and row.latency.resident is not None
+    assert row.throughput is not None and row.throughput.pictures_per_second > 0
+    for measured in (row.latency.infer, row.latency.framed, row.latency.resident, row.throughput.measured):
+        assert measured.grade.letter in "ABC" and measured.grade.evidence
+    assert row.flicker is not None and row.flicker.frames == 5 and row.flicker.added is None  # fp32 itself
+    assert row.model == artefact.files[artefact.model]
+    assert (result.run, result.data, result.clip) == ("small", "data/reds", "a roll")
     assert row.size == sum(path.stat().st_size for path in artefact.folder.glob("*.onnx"))
     assert row.evaluation.means["raw"]["absrel"] < 1e-5
     assert row.evaluation.protocol == "plain"
@@ -148,7 +157,7 @@ def test_damaged_data_cost_the_accuracy_and_not_the_latency(artefact: Artefact) 
 def test_pictures_of_the_networks_size_are_not_framed_again(artefact: Artefact) -> None:
     framed = [INPUT.framing.image(picture) for picture in PICTURES]
     row = bench([artefact], framed, "noise", QUICK, Quiet()).rows[0]
-    assert row.latency is not None and row.latency.framed_p50 is None
+    assert row.latency is not None and row.latency.framed is None
 
 
 def test_nothing_to_measure(artefact: Artefact) -> None:
@@ -180,22 +189,50 @@ def test_table_fits_and_keeps_what_matters(result: BenchResult, width: int) -> N
         assert word in text
     unwrapped = "".join(text.split())
     assert "edgekdbundle" in unwrapped and "gone.onnx" in unwrapped
-    assert ("Left out" in text) == (width < 150)
+    assert ("Left out" in text) == (width < 200)
 
 
 def test_best_values_are_starred_and_protocols_never_share_a_column(result: BenchResult) -> None:
     row = result.rows[0]
     assert row.latency is not None and row.evaluation is not None
     worse = {**row.evaluation.means, "raw": {**row.evaluation.means["raw"], "delta1": 0.5, "absrel": 0.25}}
-    slow = replace(row, name="slow", latency=replace(row.latency, p50=99.0))
+    infer = replace(row.latency.infer, timing=replace(row.latency.infer.timing, p50=99.0))
+    slow = replace(row, name="slow", latency=replace(row.latency, infer=infer))
     slow = replace(slow, evaluation=replace(row.evaluation, means=worse))
     text = printed(replace(result, rows=(row, slow)), 200)
     first, second = (next(line for line in text.splitlines() if name in line) for name in ("onnxruntime", "slow"))
     assert f"{row.latency.p50:.2f}*" in first and "99.00 " in second
     assert "1.000*" in first and "0.500 " in second and "0.250 " in second
     other = replace(slow, evaluation=replace(slow.evaluation, protocol="scannet"))  # type: ignore[type-var]
-    text = printed(replace(result, rows=(row, other)), 200)
+    text = printed(replace(result, rows=(row, other)), 300)
     heading = next(line for line in text.splitlines() if "plain" in line and "scannet" in line)
     assert heading.count("plain") == heading.count("scannet") == 4
     first, second = (next(line for line in text.splitlines() if name in line) for name in ("onnxruntime", "slow"))
     assert first.split()[-4:] == ["-"] * 4 and "0.500" in second
+
+
+def test_load_and_memory_are_those_of_processes_of_their_own(artefact: Artefact) -> None:
+    found = measure_cold(artefact, threads=1, device=None)
+    assert found.processes == 3 and found.load > 1 and found.first > 0
+    if Path("/proc/self/status").exists():
+        assert found.base_mib is not None and found.peak_mib is not None
+        # ONNX Runtime is a library of some 20 MB; this test's own process is far larger.
+        assert 10 < found.peak_mib - found.base_mib < 200 and found.base_mib < 150
+    assert found.grade.evidence
+
+
+def test_an_artefact_that_does_not_open_elsewhere_is_one_line(artefact: Artefact, tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"does not open in a process of its own \(.*artefact\.json is missing"):
+        measure_cold(replace(artefact, folder=tmp_path), threads=1, device=None)
+
+
+def test_energy_is_that_of_the_samples(result: BenchResult) -> None:
+    row = result.rows[0]
+    assert row.latency is not None
+    assert row.joules is None or row.joules > 0
+    infer = row.latency.infer
+    ten = replace(infer, conditions=replace(infer.conditions, joules=10.0), timing=replace(infer.timing, samples=400))
+    latency = replace(row.latency, infer=ten, batch=5)
+    assert replace(row, latency=latency).joules == pytest.approx(0.005)
+    text = printed(replace(result, rows=(replace(row, latency=latency),)), 300)
+    assert "mJ" in text and "5.0" in text

@@ -1,44 +1,50 @@
-"""Which latency gets which grade, and why."""
+"""Which figure gets which grade, and why."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
-from edgekd.bench.conditions import Change
+from edgekd.bench.conditions import Conditions
 from edgekd.bench.grade import Grade, grade
-from edgekd.bench.latency import Latency
+from edgekd.bench.plain import read_plain
+from edgekd.bench.timing import Timing
 
-CALM = Change(
+CALM = Conditions(
     seconds=5,
-    load_before=0.1,
-    load_after=0.9,
+    readings=20,
+    load=0.9,
     others=0.02,
     stolen=0.0,
-    clock_before_mhz=2000,
-    clock_after_mhz=2000,
-    gpu_clock_mhz=None,
-    temperature_before=45,
-    temperature_after=50,
-    throttled=0,
     governors=("performance",),
+    clock_early_mhz=2000,
+    clock_late_mhz=2000,
+    clock_limit_mhz=2000,
+    gpu_clock_early_mhz=None,
+    gpu_clock_late_mhz=None,
+    temperature=50,
+    warmed=5,
+    hottest="cpu",
+    throttled=0,
+    held_back=(),
+    on_battery=False,
+    watts={"RAPL package-0": 12},
+    joules=60,
+    energy_from="RAPL package-0",
 )
-STEADY = Latency(
-    batch=1,
+STEADY = Timing(
     samples=500,
     p50=10,
     p90=10.4,
     p99=11,
+    p99_low=10.8,
+    p99_high=11.5,
     least=9.8,
-    mean=10.1,
+    mean=10,
     cpu=10,
-    first=50,
-    warm_up=41,
-    settled=True,
     seconds=5,
     blocks=(10, 10.1, 10, 10, 9.9, 10, 10.1, 10, 10, 10),
-    settings={},
 )
 
 
@@ -49,27 +55,34 @@ def test_a_steady_latency_on_a_calm_machine_is_a() -> None:
 
 
 @pytest.mark.parametrize(
-    ("latency", "conditions", "letter", "said"),
+    ("timing", "conditions", "letter", "said"),
     [
         ({"p90": 13.0}, {}, "B", "p90 is 30 % above"),
         ({"p99": 25.0}, {}, "B", "p99 is 2.5 times"),
-        ({"settled": False}, {}, "B", "not settled after 41"),
         ({"samples": 50}, {}, "B", "only 50 samples"),
         ({"blocks": (10, 11.0, 10, 10)}, {}, "B", "differ by 10 %"),
         ({}, {"others": 0.6}, "B", "0.6 cores busy"),
         ({}, {"stolen": 0.3}, "B", "0.30 cores to itself"),
-        ({}, {"governors": ("powersave",), "clock_after_mhz": None}, "B", "governor powersave"),
+        ({}, {"governors": ("powersave",), "clock_late_mhz": None}, "B", "governor powersave"),
+        ({}, {"on_battery": True}, "B", "on battery"),
         ({"blocks": (10, 10, 10, 10.5, 11, 11.5, 11.5, 12, 12, 12)}, {}, "C", "slowed down by 20 %"),
         ({"blocks": (10, 10, 14, 10, 10, 10)}, {}, "C", "40 % slower"),
         ({}, {"throttled": 3}, "C", "throttled 3 times"),
-        ({}, {"clock_after_mhz": 1500}, "C", "from 2000 to 1500 MHz"),
+        ({}, {"held_back": ("gpu-throttle-alert",)}, "C", "held back: gpu-throttle-alert"),
+        ({}, {"clock_late_mhz": 1500}, "C", "the clock fell from 2000 to 1500 MHz"),
+        ({}, {"gpu_clock_early_mhz": 900, "gpu_clock_late_mhz": 600}, "C", "the GPU's clock fell from 900 to 600"),
         ({}, {"others": 3.6}, "C", "3.6 of 4 cores busy"),
     ],
 )
-def test_what_lowers_a_grade(latency: dict, conditions: dict, letter: str, said: str) -> None:  # type: ignore[type-arg]
-    found = grade(replace(STEADY, **latency), replace(CALM, **conditions), 4)
+def test_what_lowers_a_grade(timing: dict, conditions: dict, letter: str, said: str) -> None:  # type: ignore[type-arg]
+    found = grade(replace(STEADY, **timing), replace(CALM, **conditions), 4)
     assert found.letter == letter
     assert said in "; ".join(found.evidence)
+
+
+def test_what_was_known_beforehand_is_evidence() -> None:
+    found = grade(STEADY, CALM, 4, ("had not settled after 41 inferences of warm-up",))
+    assert found.letter == "B" and "not settled after 41" in found.evidence[0]
 
 
 def test_two_threads_need_two_idle_cores() -> None:
@@ -79,7 +92,8 @@ def test_two_threads_need_two_idle_cores() -> None:
 
 
 def test_what_cannot_be_watched_is_listed() -> None:
-    blind = replace(CALM, clock_after_mhz=None, temperature_after=None, throttled=None, others=None)
+    blind = replace(CALM, clock_late_mhz=None, temperature=None, throttled=None, others=None, joules=None)
     found = grade(STEADY, blind, 4)
-    assert found.letter == "A" and found.unknown == ("clock", "temperature", "throttling", "load by others")
-    assert Grade.from_json(found.to_json()) == found
+    assert found.letter == "A"
+    assert found.unknown == ("clock", "temperature", "throttling", "load by others", "energy")
+    assert read_plain(Grade, asdict(found)) == found

@@ -18,7 +18,10 @@ from edgekd.cli.app import run
 from edgekd.cli.console import console
 from edgekd.cli.options import again
 
-VERBS = ("demo", "distill", "calibrate", "export", "bench", "check", "predict", "simulate", "statistics", "doctor")
+VERBS = (
+    *("demo", "distill", "calibrate", "export", "bench", "check", "report", "predict", "simulate"),
+    *("statistics", "doctor"),
+)
 EDGEKD = [sys.executable, "-c", "from edgekd.cli.app import main; main()"]
 
 

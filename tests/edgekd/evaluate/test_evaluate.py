@@ -103,6 +103,10 @@ def test_each_image_counts_alike_however_few_its_pixels() -> None:
     result = evaluate(predict, INPUT, data, PROTOCOLS["plain"], Quiet())
     assert result.means["raw"]["absrel"] == pytest.approx(0.25)  # (0 + 0.5) / 2, not 0.5 / 49
     assert [row.valid for row in result.rows] == [48, 1]
+    # The one pixel is 1 m off; over pixels it is one of 49.
+    assert result.pixel_means["raw"]["absrel"] == pytest.approx(0.5 / 49)
+    assert result.pixel_means["raw"]["rmse"] == pytest.approx((1 / 49) ** 0.5)
+    assert result.pixel_means["raw"]["delta1"] == pytest.approx(48 / 49)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0, -4.0])

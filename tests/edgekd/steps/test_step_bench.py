@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from calibration.errors import DataError
 from calibration.progress import Quiet
 from edgekd.bench import BenchResult, BenchSettings, Scoring
+from edgekd.bench.gallery import Gallery
+from edgekd.bench.reproduce import Tolerances, compare
 from edgekd.evaluate import get_protocol, open_dataset
 from edgekd.run import Run
-from edgekd.steps.bench import bench_run
+from edgekd.steps.bench import bench_run, open_clip, reproduce_bench
 
-QUICK = BenchSettings(minimum=50, seconds=0)
+QUICK = BenchSettings(minimum=50, seconds=0, cold=False)
 
 
 def test_the_result_is_kept_in_the_run_and_recorded(exported_run: Path) -> None:
@@ -45,3 +50,111 @@ def test_accuracy_is_that_of_the_benched_artefact(exported_run: Path) -> None:
     # The truth is the model's own depth, so fp32 is perfect and int8 is what rounding costs.
     assert fp32.means["raw"]["absrel"] == pytest.approx(0, abs=1e-4)
     assert 1e-4 < int8.means["raw"]["absrel"] < 0.05
+
+
+@pytest.fixture
+def data(exported_run: Path) -> Path:
+    """Six frames, whose depth is the fp32 model's own but for one that is twice as far: the worst."""
+    from small_network import SPEC, pictures, reference_depth, small_network
+
+    folder = Path("data")
+    for part in ("rgb", "depth"):
+        (folder / part).mkdir(parents=True)
+    for number, picture in enumerate(pictures(6, seed=9)):
+        Image.fromarray(picture).save(folder / "rgb" / f"{number}.png")
+        truth = reference_depth(small_network(), SPEC.framing.image(picture)[None])[0]
+        np.save(folder / "depth" / f"{number}.npy", truth * (2 if number == 4 else 1))
+    return folder
+
+
+def scoring_of(data: Path) -> Scoring:
+    return Scoring(open_dataset(str(data)), get_protocol("plain"), str(data))
+
+
+def test_the_worst_frames_are_kept_for_the_report_unless_that_is_refused(exported_run: Path, data: Path) -> None:
+    run = Run.open(exported_run)
+    _, path = bench_run(run, (), QUICK, Quiet(), scoring=scoring_of(data))
+    kept = Gallery.read(path.with_suffix(".npz"))
+    assert kept.worst is not None and kept.worst.names[0] == "4" and kept.worst.truth is not None
+    assert kept.held_out is not None and set(kept.held_out.depth) == {"onnxruntime-fp32", "onnxruntime-int8"}
+    _, path = bench_run(run, (), QUICK, Quiet(), scoring=scoring_of(data), keep_frames=False)
+    refused = Gallery.read(path.with_suffix(".npz"))
+    assert refused.worst is None and "--no-frames" in refused.note
+    assert not any(name.startswith("worst") for name in np.load(path.with_suffix(".npz")).files)
+
+
+def test_accuracy_on_one_data_set_does_not_replace_the_bench_without(exported_run: Path, data: Path) -> None:
+    run = Run.open(exported_run)
+    _, plain = bench_run(run, (), QUICK, Quiet())
+    _, scored = bench_run(run, (), QUICK, Quiet(), scoring=scoring_of(data))
+    assert plain != scored and plain.is_file() and scored.is_file()
+
+
+def test_flicker_of_int8_is_compared_with_fp32s(exported_run: Path) -> None:
+    result, _ = bench_run(Run.open(exported_run), (), QUICK, Quiet())
+    fp32, int8 = (row.flicker for row in result.rows)
+    assert fp32 is not None and int8 is not None
+    assert fp32.added is None and int8.added is not None and 0 < int8.added < 0.1
+    assert result.clip is not None and "glides" in result.clip
+
+
+def test_a_clip_is_a_video_or_a_folder_of_frames(exported_run: Path, data: Path) -> None:
+    clip = open_clip(str(data / "rgb"))
+    assert clip.shots[0].shape[0] == 6 and clip.about == "6 frames of rgb"
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(data / "rgb" / "other.png")
+    with pytest.raises(DataError, match="of 2 sizes"):
+        open_clip(str(data / "rgb"))
+
+
+def test_the_same_again_is_the_same_and_what_differs_is_named(exported_run: Path, data: Path) -> None:
+    run = Run.open(exported_run)
+    _, path = bench_run(run, (), QUICK, Quiet(), scoring=scoring_of(data))
+    compared, again = reproduce_bench(run, path, None, Tolerances(), Quiet())
+    assert again != path
+    accuracy = [one for one in compared if one.figure in ("AbsRel", "δ1")]
+    assert len(accuracy) == 4 and all(one.outcome == "same" and one.before == one.after for one in accuracy)
+    value = json.loads(path.read_text())
+    value["rows"][0]["evaluation"]["means"]["raw"]["absrel"] += 0.01
+    value["rows"][1]["model"] = "0" * 64
+    value["machine"]["cpu"] = "another"
+    altered = Path("altered.json")
+    altered.write_text(json.dumps(value))
+    compared, _ = reproduce_bench(run, altered, None, Tolerances(), Quiet())
+    outcomes = {(one.artefact, one.figure): one for one in compared}
+    assert outcomes["onnxruntime-fp32", "AbsRel"].outcome == "differs"
+    assert outcomes["onnxruntime-fp32", "p50 ms"].outcome == "not compared"
+    assert "another machine: CPU another then" in outcomes["onnxruntime-fp32", "p50 ms"].why
+    assert outcomes["onnxruntime-int8", "model"].outcome == "differs"
+
+
+def test_other_data_and_another_version_are_refused_or_told(exported_run: Path, data: Path) -> None:
+    run = Run.open(exported_run)
+    _, path = bench_run(run, (), QUICK, Quiet(), scoring=scoring_of(data))
+    np.save(data / "depth" / "0.npy", np.load(data / "depth" / "0.npy") * 1.1)
+    compared, _ = reproduce_bench(run, path, str(data), Tolerances(), Quiet())
+    assert {one.why for one in compared if one.figure == "accuracy"} == {"other data or another protocol"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 1}))
+    with pytest.raises(DataError, match="schema 1, this version of edgekd reads 2"):
+        reproduce_bench(run, path, None, Tolerances(), Quiet())
+
+
+def test_latencies_are_compared_by_their_grades(exported_run: Path) -> None:
+    result, _ = bench_run(Run.open(exported_run), (), QUICK, Quiet())
+
+    def graded(letter: str, factor: float) -> BenchResult:
+        rows = []
+        for row in result.rows:
+            assert row.latency is not None
+            infer = row.latency.infer
+            timing = replace(infer.timing, p50=4.0 * factor)
+            infer = replace(infer, timing=timing, grade=replace(infer.grade, letter=letter))  # type: ignore[arg-type]
+            rows.append(replace(row, latency=replace(row.latency, infer=infer)))
+        return replace(result, rows=tuple(rows))
+
+    def outcome(first: BenchResult, second: BenchResult) -> str:
+        return next(one.outcome for one in compare(first, second, Tolerances()) if one.figure == "p50 ms")
+
+    assert outcome(graded("A", 1), graded("A", 1.02)) == "same"
+    assert outcome(graded("A", 1), graded("A", 1.05)) == "differs"
+    assert outcome(graded("A", 1), graded("B", 1.05)) == "same"
+    assert outcome(graded("A", 1), graded("C", 1.5)) == "not compared"

@@ -1,0 +1,144 @@
+"""Pictures with the depth that every artefact gave for them on this machine: what a report shows.
+
+Held-out pictures of the run, and the frames that were scored worst where the user lets them be kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import EdgekdError, FileError
+from calibration.files import replacing
+from calibration.progress import Progress
+from edgekd.bench.bench import Scoring
+from edgekd.bench.result import BenchRow
+from targets import get_target
+from targets.base import Artefact, RunnerOptions
+
+__all__ = ["Gallery", "Shown", "make_gallery", "worst_frames"]
+
+_WORST = 4
+_KIND = "edgekd gallery 1"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pictures uint8 [N, H, W, 3] at the network's resolution and their depth [N, H, W] in metres, by artefact."""
+
+    names: tuple[str, ...]
+    pictures: NDArray[np.uint8]
+    depth: Mapping[str, NDArray[np.float32]]
+    truth: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What was kept for a report; either part may be missing."""
+
+    held_out: Shown | None = None
+    worst: Shown | None = None
+    note: str = field(default="")  # why there are no worst frames, for people
+
+    def write(self, path: Path) -> None:
+        """Write as .npz, depth as 16-bit floats: a difference of 0.05 % is lost, a report shows none that small."""
+        arrays: dict[str, NDArray[Any]] = {}
+        about: dict[str, Any] = {"kind": _KIND, "note": self.note}
+        for part in ("held_out", "worst"):
+            shown: Shown | None = getattr(self, part)
+            if shown is None:
+                continue
+            about[part] = {"names": shown.names, "depth": list(shown.depth), "truth": shown.truth is not None}
+            arrays[f"{part} pictures"] = shown.pictures
+            arrays |= {f"{part} depth {name}": plane.astype(np.float16) for name, plane in shown.depth.items()}
+            if shown.truth is not None:
+                arrays[f"{part} truth"] = shown.truth.astype(np.float16)
+        text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+        with replacing(path) as temporary, open(temporary, "wb") as stream:
+            np.savez_compressed(stream, about=text, **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def read(cls, path: Path) -> Gallery:
+        """The inverse of `write`. Raises FileError for anything else."""
+        try:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                about = json.loads(arrays["about"].tobytes())
+                if about["kind"] != _KIND:
+                    raise ValueError(f"kind {about['kind']!r}")
+                parts = {part: _shown(part, about[part], arrays) for part in ("held_out", "worst") if part in about}
+                return cls(**parts, note=str(about["note"]))
+        except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:
+            raise FileError(f"{path} cannot be read ({error})", fix="Measure anew with `edgekd bench`") from error
+
+
+def _shown(part: str, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Shown:
+    depth = {name: arrays[f"{part} depth {name}"].astype(np.float32) for name in about["depth"]}
+    truth = arrays[f"{part} truth"].astype(np.float32) if about["truth"] else None
+    return Shown(tuple(about["names"]), arrays[f"{part} pictures"], depth, truth)
+
+
+def worst_frames(rows: Sequence[BenchRow], count: int = _WORST) -> list[int]:
+    """Numbers of the frames with the highest AbsRel, worst first: of int8 artefacts, where one was scored."""
+    scored = [(row.precision, row.evaluation) for row in rows if row.evaluation is not None]
+    chosen = [evaluation for precision, evaluation in scored if precision == "int8"] or [e for _, e in scored]
+    if not chosen:
+        return []
+    errors = {
+        place: float(np.mean([evaluation.rows[place].scores["raw"]["absrel"] for evaluation in chosen]))
+        for place, row in enumerate(chosen[0].rows)
+        if row.valid
+    }
+    return sorted(errors, key=lambda place: -errors[place])[:count]
+
+
+def make_gallery(
+    artefacts: Sequence[Artefact],
+    rows: Sequence[BenchRow],
+    held_out: NDArray[np.uint8],
+    options: RunnerOptions,
+    progress: Progress,
+    *,
+    scoring: Scoring | None,
+    keep_frames: bool,
+) -> Gallery:
+    """Infer the held-out pictures uint8 [N, H, W, 3], and the worst frames, with every artefact that was measured."""
+    measured = {row.name for row in rows if row.latency is not None}
+    used = [artefact for artefact in artefacts if artefact.name in measured]
+    worst = worst_frames(rows)
+    note, frames, truths = "", held_out[:0], None
+    names: tuple[str, ...] = ()
+    if scoring is None:
+        note = "Nothing was scored: edgekd bench --data"
+    elif not keep_frames:
+        note = "The frames that were scored on are not kept (--no-frames)"
+    elif worst and used:
+        spec = used[0].input
+        chosen = [scoring.data[place] for place in worst]
+        frames = np.stack([spec.framing.image(frame.rgb) for frame in chosen])
+        truths = np.stack([spec.framing.nearest(frame.depth) for frame in chosen])
+        names = tuple(frame.name for frame in chosen)
+    depth_out: dict[str, NDArray[np.float32]] = {}
+    depth_worst: dict[str, NDArray[np.float32]] = {}
+    with progress.task("Keeping pictures for the report", total=len(used)) as advance:
+        for artefact in used:
+            try:
+                with get_target(artefact.target).open(artefact, options) as runner:
+                    depth_out[artefact.name] = np.concatenate([runner.infer(p[None]) for p in held_out])
+                    if len(frames):
+                        depth_worst[artefact.name] = np.concatenate([runner.infer(p[None]) for p in frames])
+            except EdgekdError as error:  # it ran a moment ago; the figures stand
+                progress.note(f"{artefact.name} gave no pictures: {error.message}")
+            advance(1)
+    numbers = tuple(f"held-out picture {number}" for number in range(1, len(held_out) + 1))
+    return Gallery(
+        Shown(numbers, np.asarray(held_out), depth_out) if depth_out else None,
+        Shown(names, frames, depth_worst, truths) if depth_worst else None,
+        note,
+    )

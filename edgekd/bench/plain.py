@@ -1,0 +1,57 @@
+"""Dataclasses of plain values from JSON again, strictly: nothing may be missing, and nothing of another kind."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Literal, TypeVar, cast
+
+__all__ = ["read_plain"]
+
+T = TypeVar("T")
+
+
+def read_plain(kind: type[T], value: Any) -> T:
+    """A `kind` from what `dataclasses.asdict` and JSON made of one; a class with `from_json` reads itself.
+
+    Raises KeyError, TypeError or ValueError for anything else.
+    """
+    return cast(T, _read(kind, value))
+
+
+def _read(kind: Any, value: Any) -> Any:
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        (one,) = (part for part in inner if part is not type(None))
+        return _read(one, value)
+    if origin is Literal:
+        if value not in inner:
+            raise ValueError(f"{value!r} is none of {inner}")
+        return value
+    if origin is tuple:
+        parts = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return tuple(_read(part, item) for part, item in zip(parts, value, strict=True))
+    if origin is not None and issubclass(origin, Mapping):
+        return {str(name): _read(inner[1], item) for name, item in value.items()}
+    if hasattr(kind, "from_json"):
+        return kind.from_json(value)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return kind(**{name: _read(part, value[name]) for name, part in _fields(kind).items()})
+    if kind is float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{value!r} is no number")
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"{value!r} is not of the kind {kind.__name__}")
+    return value
+
+
+@cache
+def _fields(kind: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}

@@ -1,0 +1,279 @@
+"""What the figures show, in words. A rule speaks only where its figures are there, and gives them.
+
+Nothing is concluded from latencies of grade C. To add a rule: a function of a group of entries (one run on one
+machine), and its line in `_RULES`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from edgekd.bench.latency import Latency
+from edgekd.report.gather import Entry, Story
+from edgekd.report.pareto import front
+
+__all__ = ["Advice", "advise"]
+
+_INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+_CPU_TARGETS = ("onnxruntime", "openvino")
+_FASTER = 1.08  # ratios nearer to one than this are told as no difference
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One remark. `kind` is what a reader does about it: choose by it, mend it, or know it."""
+
+    kind: Literal["choice", "mend", "know"]
+    text: str
+
+
+def advise(story: Story) -> list[Advice]:
+    """What to choose, then what to mend, then what to know; each remark once."""
+    found: dict[str, Advice] = {}
+    for group in _groups(story.entries):
+        calm = [entry for entry in group if _latency(entry).infer.grade.letter != "C"]
+        advices = [*(rule(calm) for rule in _RULES), *(rule(group) for rule in _RULES_OF_ALL)]
+        for advice in itertools.chain.from_iterable(advices):
+            found.setdefault(advice.text, advice)
+    order = ("choice", "mend", "know")
+    return sorted(found.values(), key=lambda advice: order.index(advice.kind))
+
+
+def _groups(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Entries of one run on one machine under one setting: figures that may be compared."""
+    groups: dict[tuple[object, ...], list[Entry]] = {}
+    for entry in entries:
+        if entry.measured:
+            key = (entry.run, entry.device, entry.settings.get("threads"), entry.settings.get("batch"))
+            groups.setdefault(key, []).append(entry)
+    return list(groups.values())
+
+
+def _latency(entry: Entry) -> Latency:
+    assert entry.row.latency is not None  # `_groups` leaves out what was not measured
+    return entry.row.latency
+
+
+def _choice(group: Sequence[Entry]) -> Iterator[Advice]:
+    """The fastest of those whose accuracy is not told apart from the best's."""
+    scored = [(entry, entry.scores[0]) for entry in group if entry.scores]
+    protocols = {(score.protocol, score.digest) for _, score in scored}
+    if len(scored) < 2 or len(protocols) != 1:
+        return
+    best = min(scored, key=lambda pair: pair[1].means["raw"]["absrel"])
+    low, high = best[1].intervals["raw"]["absrel"]
+    good = [
+        pair for pair in scored if pair[1].means["raw"]["absrel"] <= best[1].means["raw"]["absrel"] + (high - low) / 2
+    ]
+    least = best[1].means["raw"]["absrel"]
+    fastest, score = min(good, key=lambda pair: _latency(pair[0]).p50)
+    beaten = len(scored) - len(front([(_latency(e).p50, s.means["raw"]["absrel"]) for e, s in scored]))
+    yield Advice(
+        "choice",
+        f"On {fastest.device} take {fastest.row.name}: {_latency(fastest).p50:.2f} ms a picture at AbsRel "
+        f"{score.means['raw']['absrel']:.3f} ({score.protocol}), which {score.images} images do not tell from the "
+        f"best, {best[0].row.name} with {least:.3f}. {beaten} of {len(scored)} artefacts are beaten in both.",
+    )
+
+
+def _int8(group: Sequence[Entry]) -> Iterator[Advice]:
+    for target in dict.fromkeys(entry.row.target for entry in group):
+        by = {entry.row.precision: entry for entry in group if entry.row.target == target}
+        wider = by.get("fp16") or by.get("fp32")
+        if "int8" not in by or wider is None:
+            continue
+        int8 = by["int8"]
+        ratio = _latency(wider).p50 / _latency(int8).p50
+        if ratio >= _FASTER:
+            yield Advice("know", f"{int8.row.name} is {ratio:.2f} times as fast as {wider.row.precision}.")
+            continue
+        word = "not faster" if ratio > 1 / _FASTER else f"slower ({1 / ratio:.2f} times)"
+        reasons = "; ".join(_why_int8_is_slow(int8, group)) or "no reason was seen in what was measured"
+        yield Advice(
+            "know",
+            f"INT8 is {word} than {wider.row.precision} in {target} here ({_latency(int8).p50:.2f} and "
+            f"{_latency(wider).p50:.2f} ms): {reasons}. It is {wider.row.size / int8.row.size:.1f} times smaller.",
+        )
+
+
+def _why_int8_is_slow(int8: Entry, group: Sequence[Entry]) -> Iterator[str]:
+    machine = int8.machine
+    if int8.row.target in _CPU_TARGETS and not set(_INT8_FLAGS) & set(machine.flags):
+        yield "the processor has no 8-bit dot product (VNNI, dotprod, i8mm), so int8 is computed in wider steps"
+    kept = int8.row.built.get("float_layers") or int8.row.built.get("float layers")
+    if kept and kept not in ("none", "0"):
+        count = len([name for name in kept.replace(";", ",").split(",") if name.strip()])
+        layers = "1 layer" if count == 1 else f"{count} layers"
+        yield f"{layers} stayed in float to keep the depth, and each border costs a conversion"
+    others = [
+        entry
+        for entry in group
+        if entry.row.precision == "int8" and entry.row.target != int8.row.target and entry.row.target in _CPU_TARGETS
+    ]
+    for other in others:
+        faster = _latency(int8).p50 / _latency(other).p50
+        if int8.row.target in _CPU_TARGETS and faster >= 1.2:
+            yield (
+                f"{other.row.target} runs the same network in int8 {faster:.1f} times as fast on this machine, so it "
+                f"is {int8.row.target}'s kernels and not the processor"
+            )
+    if int8.row.target.startswith("tensorrt"):
+        yield "small networks leave the card waiting for memory and launches, which int8 does not shorten"
+
+
+def _tail(group: Sequence[Entry]) -> Iterator[Advice]:
+    for entry in group:
+        timing, conditions = _latency(entry).infer.timing, _latency(entry).infer.conditions
+        ratio = timing.p99 / timing.p50
+        if ratio < 2:
+            continue
+        if conditions.others is not None and conditions.others > 0.25:
+            why = f"the machine was busy: others kept {conditions.others:.1f} cores"
+        elif conditions.stolen is not None and conditions.stolen > 0.05:
+            why = f"the host kept {conditions.stolen:.2f} cores to itself"
+        elif conditions.throttled or conditions.held_back:
+            why = "the clocks were throttled"
+        elif timing.cores > entry.machine.usable_cores - 0.5:
+            why = "the inference needs all cores, so whatever else runs delays it; try fewer threads"
+        else:
+            why = "what disturbed it was not seen"
+        yield Advice("mend", f"p99 of {entry.row.name} is {ratio:.1f} times p50 on {entry.device}: {why}.")
+
+
+def _bottleneck(group: Sequence[Entry]) -> Iterator[Advice]:
+    for entry in group:
+        latency = _latency(entry)
+        infer = latency.infer.timing.p50
+        if latency.resident is not None and infer > 0:
+            copies = 1 - latency.resident.timing.p50 / infer
+            if copies > 0.3:
+                yield Advice(
+                    "mend",
+                    f"The student is the bottleneck no longer, the copy is: {copies:.0%} of {entry.row.name}'s "
+                    f"{infer:.2f} ms go into copying the picture in and the depth out.",
+                )
+        if latency.framed is not None and latency.batch == 1:
+            framing = latency.framed.timing.p50 - infer
+            if framing > 0.3 * infer:
+                yield Advice(
+                    "mend",
+                    f"Framing a {latency.camera} picture costs {framing:.2f} ms, {framing / infer:.0%} of what "
+                    f"{entry.row.name} takes: let the camera deliver smaller pictures.",
+                )
+
+
+def _first_picture(group: Sequence[Entry]) -> Iterator[Advice]:
+    for entry in group:
+        cold = entry.row.cold
+        if cold is not None and cold.grade.letter != "C" and cold.load + cold.first > 2000:
+            yield Advice(
+                "know",
+                f"{entry.row.name} gives its first depth {(cold.load + cold.first) / 1000:.1f} s after it is asked "
+                "for: open it when the program starts.",
+            )
+
+
+def _streams(group: Sequence[Entry]) -> Iterator[Advice]:
+    gains = []
+    for entry in group:
+        throughput, latency = entry.row.throughput, _latency(entry)
+        if throughput is not None and throughput.streams > 1 and latency.infer.timing.mean > 0:
+            single = 1000 * latency.batch / latency.infer.timing.mean
+            gains.append((throughput.streams, throughput.pictures_per_second / single))
+    if not gains:
+        return
+    streams, gain = gains[0][0], statistics.median(gain for _, gain in gains)
+    cores = group[0].machine.usable_cores
+    if gain < 1.2:
+        yield Advice(
+            "know",
+            f"{streams} streams bring {gain:.2f} times the pictures of one on {group[0].device} ({cores:g} usable "
+            "cores): run one.",
+        )
+    else:
+        yield Advice("know", f"{streams} streams bring {gain:.2f} times the pictures a second of one.")
+
+
+def _scale_error(group: Sequence[Entry]) -> Iterator[Advice]:
+    for entry in group:
+        ratio = entry.row.drift.get("scale_ratio")
+        if ratio is not None and abs(ratio - 1) > 0.01:
+            far = "farther" if ratio > 1 else "nearer"
+            yield Advice(
+                "mend",
+                f"{entry.row.name} shows everything {abs(ratio - 1):.1%} {far} than fp32: median alignment would hide "
+                "it.",
+            )
+
+
+def _drift(group: Sequence[Entry]) -> Iterator[Advice]:
+    for entry in group:
+        within = entry.row.drift.get("within_5")
+        if within is not None and within < 0.9:
+            yield Advice(
+                "mend",
+                f"{within:.0%} of {entry.row.name}'s pixels lie within 5 % of fp32: see `edgekd check`, or leave more "
+                "layers in float.",
+            )
+
+
+def _flicker(group: Sequence[Entry]) -> Iterator[Advice]:
+    for entry in group:
+        flicker = entry.row.flicker
+        if flicker is not None and flicker.added is not None and flicker.added > 0.01:
+            yield Advice(
+                "know", f"{entry.row.name} adds {flicker.added:.1%} of flicker from frame to frame to that of fp32."
+            )
+
+
+def _energy(group: Sequence[Entry]) -> Iterator[Advice]:
+    known = [(entry.row.joules, entry) for entry in group if entry.row.joules]
+    if len(known) > 1:
+        least, entry = min(known, key=lambda pair: pair[0])
+        most, other = max(known, key=lambda pair: pair[0])
+        if most > 1.2 * least:
+            yield Advice(
+                "know",
+                f"{entry.row.name} takes {1000 * least:.1f} mJ a picture, {other.row.name} {most / least:.1f} times "
+                f"that (the whole machine, {_latency(entry).infer.conditions.energy_from}).",
+            )
+
+
+def _grades(group: Sequence[Entry]) -> Iterator[Advice]:
+    bad = [entry for entry in group if _latency(entry).infer.grade.letter == "C"]
+    if bad:
+        names = ", ".join(entry.row.name for entry in bad)
+        evidence = _latency(bad[0]).infer.grade.evidence[0]
+        yield Advice(
+            "mend",
+            f"Measure again when the machine is quiet: {names} on {bad[0].device} {_was(bad)} graded C ({evidence}).",
+        )
+    if len({entry.row.student for entry in group}) > 1:
+        yield Advice(
+            "know", "These artefacts were built from different models: their figures are of different networks."
+        )
+
+
+def _was(entries: Sequence[Entry]) -> str:
+    return "was" if len(entries) == 1 else "were"
+
+
+_RULES: tuple[Callable[[Sequence[Entry]], Iterator[Advice]], ...] = (
+    _choice,
+    _int8,
+    _bottleneck,
+    _streams,
+    _energy,
+)
+_RULES_OF_ALL: tuple[Callable[[Sequence[Entry]], Iterator[Advice]], ...] = (
+    _tail,
+    _first_picture,
+    _scale_error,
+    _drift,
+    _flicker,
+    _grades,
+)

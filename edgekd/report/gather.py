@@ -1,0 +1,195 @@
+"""Everything that a report tells, read from the folders of runs; what is missing or damaged is told, never an error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from calibration.coverage import Coverage, measure_coverage
+from calibration.errors import EdgekdError
+from calibration.files import read_json
+from calibration.images import CalibrationSet
+from edgekd.bench.gallery import Gallery
+from edgekd.bench.machine import Machine
+from edgekd.bench.result import BenchResult, BenchRow
+from edgekd.evaluate.evaluate import Evaluation
+from edgekd.run import Run
+
+__all__ = ["Benched", "Entry", "ReportedRun", "Story", "gather"]
+
+
+@dataclass(frozen=True)
+class Benched:
+    """One bench file, and the pictures that were kept beside it."""
+
+    path: Path
+    result: BenchResult
+    gallery: Gallery | None
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """One run folder."""
+
+    run: Run
+    name: str  # that tells it from the other runs of the report
+    benches: tuple[Benched, ...]  # newest first
+    curves: Mapping[str, tuple[tuple[int, float], ...]]  # (step, value) by what was logged
+    preview: Path | None
+    calibration: str | None  # what the set is, and its size
+    coverage: Coverage | None
+    coverage_files: Mapping[str, Any]  # JSON by path inside the run
+    missing: tuple[str, ...]  # what could not be read, and why
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One artefact of one run on one machine under one setting: a row of the report's tables."""
+
+    run: str
+    machine: Machine
+    settings: Mapping[str, Any]
+    created: str
+    row: BenchRow  # of the newest bench
+    scores: tuple[Evaluation, ...]  # of every data set and protocol it was scored on, newest first
+
+    @property
+    def device(self) -> str:
+        power = f", {self.machine.power_mode}" if self.machine.power_mode else ""
+        return f"{self.machine.device}{power}"
+
+    @property
+    def measured(self) -> bool:
+        return self.row.latency is not None
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a report is about."""
+
+    runs: tuple[ReportedRun, ...]
+    entries: tuple[Entry, ...] = field(default=())
+
+    @property
+    def protocols(self) -> tuple[Evaluation, ...]:
+        """One evaluation for each protocol and data set: their figures never share a column."""
+        found = {(score.protocol, score.digest): score for entry in self.entries for score in entry.scores}
+        return tuple(found.values())
+
+    def scored(self, protocol: Evaluation) -> list[tuple[Entry, Evaluation]]:
+        """The entries that were scored by this protocol on these data."""
+        pairs = [(entry, score) for entry in self.entries for score in entry.scores]
+        return [pair for pair in pairs if (pair[1].protocol, pair[1].digest) == (protocol.protocol, protocol.digest)]
+
+
+def gather(runs: Sequence[Run]) -> Story:
+    """Read the runs. Names that two of them share are told apart by their folders."""
+    names = [run.name for run in runs]
+    told = [run.name if names.count(run.name) == 1 else str(run.folder) for run in runs]
+    reported = tuple(_read(run, name) for run, name in zip(runs, told, strict=True))
+    return Story(reported, tuple(entry for one in reported for entry in _entries(one)))
+
+
+def _entries(reported: ReportedRun) -> list[Entry]:
+    """Benches of one machine and setting are one: latency of the newest, accuracy of each protocol and data set."""
+    groups: dict[tuple[Any, ...], list[tuple[BenchResult, BenchRow]]] = {}
+    for benched in reported.benches:
+        result = benched.result
+        setting = tuple(result.settings.get(name) for name in ("threads", "batch", "device"))
+        for row in result.rows:
+            key = (result.machine.device, result.machine.power_mode, setting, row.name, row.model)
+            groups.setdefault(key, []).append((result, row))
+    newest = {key[:4]: key for key in reversed(list(groups))}  # an artefact that was built anew replaces the old one
+    entries = []
+    for key in newest.values():
+        found = groups[key]
+        result, row = next((pair for pair in found if pair[1].latency is not None), found[0])
+        scores: dict[tuple[str, str], Evaluation] = {}
+        for _, other in found:
+            if other.evaluation is not None:
+                scores.setdefault((other.evaluation.protocol, other.evaluation.digest), other.evaluation)
+        entries.append(
+            Entry(reported.name, result.machine, result.settings, result.created, row, tuple(scores.values()))
+        )
+    order = {row.name: place for benched in reported.benches for place, row in enumerate(benched.result.rows)}
+    return sorted(entries, key=lambda entry: (entry.device, order[entry.row.name]))
+
+
+def _read(run: Run, name: str) -> ReportedRun:
+    missing: list[str] = []
+    benches = _benches(run, missing)
+    if not benches:
+        missing.append(f"{run.folder} was not measured: edgekd bench {run.folder}")
+    calibration, coverage = None, None
+    try:
+        images = CalibrationSet.open(run.folder / "calibration")
+        calibration = f"{images.count} pictures of {images.width}x{images.height}: {images.origin}"
+        coverage = measure_coverage(images.images)
+    except EdgekdError as error:
+        missing.append(f"Calibration set: {error.message}")
+    previews = sorted((run.folder / "previews").glob("[0-9]*.png"))
+    if not previews:
+        missing.append(f"{run.folder} holds no previews of its pictures")
+    return ReportedRun(
+        run=run,
+        name=name,
+        benches=benches,
+        curves=_curves(run.folder / "metrics.jsonl", missing),
+        preview=previews[-1] if previews else None,
+        calibration=calibration,
+        coverage=coverage,
+        coverage_files=_coverage_files(run.folder, missing),
+        missing=tuple(missing),
+    )
+
+
+def _benches(run: Run, missing: list[str]) -> tuple[Benched, ...]:
+    found = []
+    for path in sorted((run.folder / "bench").glob("*.json")):
+        try:
+            result = BenchResult.read(path)
+        except EdgekdError as error:
+            missing.append(error.message)
+            continue
+        kept = path.with_suffix(".npz")
+        gallery = None
+        if kept.is_file():
+            try:
+                gallery = Gallery.read(kept)
+            except EdgekdError as error:
+                missing.append(error.message)
+        found.append(Benched(path, result, gallery))
+    return tuple(sorted(found, key=lambda benched: benched.result.created, reverse=True))
+
+
+def _curves(path: Path, missing: list[str]) -> dict[str, tuple[tuple[int, float], ...]]:
+    curves: dict[str, list[tuple[int, float]]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        missing.append(f"{path} is not there: no training curves")
+        return {}
+    for line in lines:
+        try:
+            values = json.loads(line)
+            step = int(values.pop("step"))
+            for name, value in values.items():
+                if isinstance(value, (int, float)) and name != "seconds":
+                    curves.setdefault(str(name), []).append((step, float(value)))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # the half line of a killed process
+    return {name: tuple(points) for name, points in curves.items()}
+
+
+def _coverage_files(folder: Path, missing: list[str]) -> dict[str, Any]:
+    """What other verbs wrote of how well the pictures cover the network's ranges."""
+    found = {}
+    for path in sorted(folder.glob("**/*coverage*.json")):
+        try:
+            found[path.relative_to(folder).as_posix()] = read_json(path)
+        except EdgekdError as error:
+            missing.append(error.message)
+    return found

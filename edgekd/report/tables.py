@@ -1,0 +1,200 @@
+"""The tables of the page: speed by machine, accuracy by protocol, drift, conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from edgekd.bench.conditions import Conditions
+from edgekd.bench.grade import Grade
+from edgekd.bench.latency import Measured
+from edgekd.report.figures import ACCURACY, SPEED, Column
+from edgekd.report.gather import Entry, Story
+from edgekd.report.markup import Child, Element, tag
+
+__all__ = ["accuracy_tables", "conditions_table", "drift_table", "speed_tables", "table"]
+
+
+def table(headings: Sequence[Child], rows: Sequence[Sequence[Child]], caption: Child = None) -> Element:
+    """A table that scrolls by itself where the screen is narrow; the first column names the row."""
+    head = tag("tr", [tag("th", heading, scope="col") for heading in headings])
+    body = [tag("tr", tag("th", row[0], scope="row"), [_td(cell) for cell in row[1:]]) for row in rows]
+    inner = tag("table", tag("caption", caption) if caption else None, tag("thead", head), tag("tbody", body))
+    return tag("div", inner, class_="scroll", tabindex="0")
+
+
+def _td(cell: Child) -> Element:
+    """Words stand at the left, figures under one another at the right."""
+    words = isinstance(cell, str) and (len(cell) > 24 or not (cell[:1].isdigit() or cell[:1] in "-<"))
+    return tag("td", cell, class_="w" if words else None)
+
+
+def speed_tables(story: Story) -> Iterator[Element]:
+    """One table a machine and setting: latencies of two machines are beside one another, never in one ranking."""
+    groups: dict[tuple[object, ...], list[Entry]] = {}
+    for entry in story.entries:
+        setting = tuple(entry.settings.get(name) for name in ("threads", "batch"))
+        groups.setdefault((entry.device, *setting), []).append(entry)
+    for (device, threads, batch), entries in groups.items():
+        caption = f"{device}: {threads} thread{'' if threads == 1 else 's'}, batch {batch}"
+        columns = [column for column in SPEED if any(column.value(entry) is not None for entry in entries)]
+        headings: list[Child] = ["artefact", *(tag("abbr", column.heading, title=column.about) for column in columns)]
+        best = {column.name: _best(column, entries) for column in columns}
+        rows: list[Sequence[Child]] = []
+        for entry in entries:
+            if not columns or (not entry.measured and not entry.row.drift):
+                rows.append([_name(story, entry), tag("span", entry.row.reason or "not measured", class_="quiet")])
+                continue
+            rows.append([_name(story, entry), *(_cell(column, entry, best[column.name]) for column in columns)])
+        yield table(headings, rows, caption)
+        for entry in entries:
+            if entry.row.reason:
+                yield tag("p", tag("b", entry.row.name), f": {entry.row.reason}. {entry.row.fix}.", class_="quiet")
+
+
+def accuracy_tables(story: Story) -> Iterator[Element]:
+    """One table a protocol and data set: their figures never share a column."""
+    for protocol in story.protocols:
+        scored = story.scored(protocol)
+        best = {}
+        for column in ACCURACY:
+            values = [column.value(score) for _, score in scored]
+            best[column.name] = values[0]
+            for value in values:
+                if column.better(value, best[column.name]):
+                    best[column.name] = value
+        rows: list[Sequence[Child]] = []
+        for entry, score in scored:
+            cells: list[Child] = [_name(story, entry, device=True)]
+            for column in ACCURACY:
+                value, interval = column.value(score), column.interval(score)
+                text = tag("b" if len(scored) > 1 and value == best[column.name] else "span", f"{value:.3f}")
+                shown = interval if column.name in ("absrel", "delta1") else None
+                range_ = tag("small", f" {shown[0]:.3f}-{shown[1]:.3f}") if shown else None
+                cells.append([text, range_])
+            rows.append(cells)
+        caption = f"Protocol {protocol.protocol} on {protocol.dataset}: {protocol.about}"
+        yield table(["artefact", *(column.heading for column in ACCURACY)], rows, caption)
+        yield tag(
+            "p",
+            f"{protocol.images} images ({protocol.note or 'no note'}), digest {protocol.digest[:12]}. Small figures: "
+            f"95 % interval, {protocol.drawn} drawn. Aligned figures use the truth; what a user gets is the first four "
+            "columns.",
+            class_="quiet",
+        )
+        for remark in dict.fromkeys(remark for _, score in scored for remark in score.remarks()):
+            yield tag("p", remark, class_="quiet")
+
+
+def drift_table(story: Story) -> Element | None:
+    """Disagreement with fp32 when each artefact was built, on held-out pictures."""
+    figures = {
+        "abs_rel": "AbsRel ↓",
+        "abs_rel_aligned": "aligned ↓",
+        "within_5": "<5 % ↑",
+        "within_1": "<1 % ↑",
+        "scale_ratio": "scale →1",
+        "rank_correlation": "rank ↑",
+        "abs_rel_edges": "edges ↓",
+    }
+    shown: dict[tuple[str, str, str], Entry] = {}
+    for entry in story.entries:
+        if entry.row.drift:
+            shown.setdefault((entry.run, entry.row.name, entry.row.model), entry)
+    rows: list[Sequence[Child]] = [
+        [
+            _name(story, entry),
+            *(f"{entry.row.drift[name]:.4f}" if name in entry.row.drift else "-" for name in figures),
+            entry.row.drift_on or "-",
+        ]
+        for entry in shown.values()
+    ]
+    return table(["artefact", *figures.values(), "measured on"], rows) if rows else None
+
+
+def conditions_table(story: Story) -> Element | None:
+    """Every graded figure, why it has its grade, and what the machine did meanwhile."""
+    rows: list[Sequence[Child]] = []
+    for entry in story.entries:
+        for what, measured in _graded(entry):
+            conditions = measured.conditions
+            rows.append(
+                [
+                    [_name(story, entry, device=True), tag("small", f" {what}")],
+                    _badge(measured.grade),
+                    "; ".join(measured.grade.evidence),
+                    _clock(conditions),
+                    "-"
+                    if conditions.temperature is None
+                    else f"{conditions.temperature:.0f} °C ({conditions.hottest})",
+                    "-" if conditions.others is None else f"{conditions.others:.2f}",
+                    ", ".join(f"{name} {watts:.1f}" for name, watts in conditions.watts.items()) or "-",
+                    ", ".join(measured.grade.unknown) or "nothing",
+                ]
+            )
+        if entry.row.cold is not None:
+            given = entry.row.cold.grade
+            rows.append(
+                [
+                    [_name(story, entry, device=True), tag("small", " cold start")],
+                    _badge(given),
+                    "; ".join(given.evidence),
+                    *["-"] * 4,
+                    ", ".join(given.unknown),
+                ]
+            )
+    headings = ["figure", "grade", "evidence", "clock MHz", "hottest", "cores busy by others", "watts", "not watched"]
+    return table(headings, rows) if rows else None
+
+
+def _graded(entry: Entry) -> Iterator[tuple[str, Measured]]:
+    latency, throughput = entry.row.latency, entry.row.throughput
+    if latency is not None:
+        parts = {"latency": latency.infer, "no copies": latency.resident, "framed": latency.framed}
+        yield from ((what, part) for what, part in parts.items() if part is not None)
+    if throughput is not None:
+        yield f"{throughput.streams} streams", throughput.measured
+
+
+def _heat(conditions: Conditions) -> str:
+    return "-" if conditions.temperature is None else f"{conditions.temperature:.0f} °C ({conditions.hottest})"
+
+
+def _clock(conditions: Conditions) -> str:
+    parts = [
+        (conditions.clock_early_mhz, conditions.clock_late_mhz, ""),
+        (conditions.gpu_clock_early_mhz, conditions.gpu_clock_late_mhz, "GPU "),
+    ]
+    return ", ".join(f"{name}{a:.0f} to {b:.0f}" for a, b, name in parts if a is not None and b is not None) or "-"
+
+
+def _best(column: Column, entries: Sequence[Entry]) -> float | None:
+    values = [value for value in (column.value(entry) for entry in entries) if value is not None]
+    if column.better is None or len(values) < 2:
+        return None
+    return min(values) if column.better == "lower" else max(values)
+
+
+def _cell(column: Column, entry: Entry, best: float | None) -> Child:
+    value, letter = column.value(entry), column.grade(entry)
+    text = tag("b" if value is not None and value == best else "span", column.text(entry))
+    mark = tag("i", letter, class_=f"grade {letter}", title=f"grade {letter}") if letter and value is not None else None
+    extra = None
+    if column.name == "p99_ms" and entry.row.latency is not None:
+        timing = entry.row.latency.infer.timing
+        high = "?" if timing.p99_high is None else f"{timing.p99_high:.2f}"
+        extra = tag("small", f" {timing.p99_low:.2f}-{high}", title="95 % interval of p99")
+    if column.name == "pictures_per_s" and entry.row.throughput is not None:
+        extra = tag("small", f" in {entry.row.throughput.streams}", title="streams at once")
+    return [text, mark, extra]
+
+
+def _badge(given: Grade) -> Element:
+    return tag("i", given.letter, class_=f"grade {given.letter}")
+
+
+def _name(story: Story, entry: Entry, *, device: bool = False) -> Child:
+    """The artefact; with its run and machine where the report has several."""
+    several = len({other.device for other in story.entries}) > 1
+    parts = [entry.run] if len(story.runs) > 1 else []
+    parts += [entry.device] if device and several else []
+    return [entry.row.name, tag("small", f" {', '.join(parts)}") if parts else None]

@@ -1,0 +1,27 @@
+"""The one place that imports PyAV (FFmpeg's libraries), and what its errors mean."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from calibration.errors import MissingRuntimeError
+
+__all__ = ["import_av", "reason"]
+
+
+def import_av() -> ModuleType:
+    """The module `av`. Raises MissingRuntimeError."""
+    try:
+        import av
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"Videos and cameras need PyAV ({error})", fix='Install it: pip install "edgekd[video]"'
+        ) from error
+    av.logging.set_level(None)  # FFmpeg would write of every damaged block to standard error
+    return av  # type: ignore[no-any-return]
+
+
+def reason(error: Exception) -> str:
+    """What FFmpeg said, without number and path."""
+    words = getattr(error, "strerror", None) or str(error)
+    return (words.strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,147 @@
+"""Frames of a video file or a camera, as uint8 RGB, upright."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import DataError
+from edgekd.video.library import import_av, reason
+
+__all__ = ["VIDEO_SUFFIXES", "Frames", "is_camera", "is_video", "open_frames", "sample_frames"]
+
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".wmv", ".gif")
+
+_CAMERA = "camera"
+_DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
+_RATE = 30.0  # frames a second, where the file or camera does not say
+_LIST = {
+    "linux": "See which there are: ls /dev/video*",
+    "darwin": "Give its number: camera:0",
+    "win32": "Give its name: 'camera:Integrated Camera'",
+}
+
+
+def is_camera(source: str) -> bool:
+    """Is a camera meant: `camera`, `camera:1`, `camera:/dev/video2`?"""
+    return source == _CAMERA or source.startswith(f"{_CAMERA}:")
+
+
+def is_video(source: str) -> bool:
+    """Is a video file meant, by its suffix?"""
+    return Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+@dataclass
+class Frames:
+    """An opened video or camera; a context manager. Iterate over it once: uint8 [height, width, 3] each.
+
+    `expected` is how many frames the file says it has, None for a camera or where it does not say. After iterating,
+    `damage` is why a file's frames ended early, in words, or None.
+    """
+
+    name: str
+    rate: float  # frames a second, as recorded
+    expected: int | None
+    live: bool
+    _container: Any
+    damage: str | None = field(default=None, init=False)
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        av, count = import_av(), 0
+        try:
+            for frame in self._container.decode(video=0):
+                yield _upright(np.asarray(frame.to_ndarray(format="rgb24")), getattr(frame, "rotation", 0))
+                count += 1
+        except av.error.FFmpegError as error:
+            self.damage = reason(error)
+        if self.damage is None and self.expected is not None and count < 0.98 * self.expected - 1:
+            self.damage = "the file is shorter than it says"
+        if count == 0:
+            raise DataError(
+                f"{self.name} gives no frame ({self.damage or 'it is empty'})",
+                fix="Restore the file, or check the camera",
+            )
+
+    def __enter__(self) -> Frames:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._container.close()
+
+
+def open_frames(source: str) -> Frames:
+    """Open a video file or a camera. Raises MissingRuntimeError without PyAV, DataError for what cannot be opened."""
+    return _open_camera(source) if is_camera(source) else _open_file(Path(source))
+
+
+def sample_frames(path: Path, count: int) -> list[NDArray[np.uint8]]:
+    """Some frames spread over a video file, uint8 [H, W, 3]; the first ones where it cannot be wound forward."""
+    av = import_av()
+    with open_frames(str(path)) as frames:
+        container = frames._container
+        found = []
+        for number in range(count):
+            try:
+                if container.duration:
+                    container.seek(int(container.duration * number / count))
+                frame = next(container.decode(video=0))
+            except (av.error.FFmpegError, StopIteration):
+                continue
+            found.append(_upright(np.asarray(frame.to_ndarray(format="rgb24")), getattr(frame, "rotation", 0)))
+    return found
+
+
+def _open_file(path: Path) -> Frames:
+    if not path.is_file():
+        raise DataError(f"There is no video {path}", fix="Check the path")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty (0 bytes)", fix="Restore the file or leave it out")
+    av = import_av()
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, ValueError) as error:
+        raise DataError(
+            f"{path} is no video that can be read ({reason(error)})", fix="Restore the file, or save it as MP4"
+        ) from error
+    if not container.streams.video:
+        container.close()
+        raise DataError(f"{path} holds no pictures, only sound", fix="Give a video")
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    rate = float(stream.average_rate or stream.guessed_rate or _RATE)
+    expected = stream.frames or None
+    if expected is None and stream.duration and stream.time_base:
+        expected = int(stream.duration * stream.time_base * rate)
+    return Frames(str(path), rate, expected, live=False, _container=container)
+
+
+def _open_camera(source: str) -> Frames:
+    _, _, which = source.partition(":")
+    platform = sys.platform if sys.platform in _DEVICES else "linux"
+    kind, pattern = _DEVICES[platform]
+    device = which if "/" in which else pattern.format(which or "0")
+    av = import_av()
+    try:
+        container = av.open(device, format=kind)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise DataError(
+            f"There is no camera {device} that can be opened ({reason(error)})", fix=_LIST[platform]
+        ) from error
+    stream = container.streams.video[0]
+    return Frames(device, float(stream.average_rate or _RATE), None, live=True, _container=container)
+
+
+def _upright(frame: NDArray[np.uint8], rotation: float) -> NDArray[np.uint8]:
+    """Turned by the display matrix that phones write: quarter turns, counter-clockwise."""
+    turns = round(rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(frame, turns)) if turns else frame

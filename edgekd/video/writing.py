@@ -1,0 +1,77 @@
+"""Writing a video: H.264 in MP4, which browsers and phones play; whole or not at all."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import DiskFullError, FileError, UsageError
+from calibration.files import replacing
+from edgekd.video.library import import_av, reason
+
+__all__ = ["VideoWriter"]
+
+_CODECS = ("libx264", "mpeg4")  # builds of FFmpeg without x264 write MPEG-4
+_OPTIONS = {"libx264": {"preset": "veryfast", "crf": "20"}, "mpeg4": {"qscale": "3"}}
+
+
+class VideoWriter:
+    """A context manager: `add` frames of one size; the file is there once the block ends well.
+
+    Raises UsageError for another suffix than .mp4, MissingRuntimeError without PyAV, FileError or DiskFullError.
+    """
+
+    def __init__(self, path: Path, rate: float) -> None:
+        if path.suffix.lower() != ".mp4":
+            raise UsageError(f"A video cannot be saved as {path.suffix or path.name!r}", fix="Choose .mp4")
+        self._av = import_av()
+        self._path, self._rate = path, Fraction(max(rate, 1.0)).limit_denominator(1001)
+        self._file: AbstractContextManager[Path] = replacing(path)
+        self._container: Any = None
+        self._stream: Any = None
+
+    def __enter__(self) -> VideoWriter:
+        self._container = self._av.open(str(self._file.__enter__()), "w", format="mp4")
+        return self
+
+    def add(self, frame: NDArray[np.uint8]) -> None:
+        """Add a frame uint8 [H, W, 3]; an odd last row or column is left out, for the codec takes none."""
+        even = np.ascontiguousarray(frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2])
+        if self._stream is None:
+            self._stream = self._open_stream(even.shape[0], even.shape[1])
+        self._write(self._av.VideoFrame.from_ndarray(even, format="rgb24"))
+
+    def _open_stream(self, height: int, width: int) -> Any:
+        codec = next(codec for codec in _CODECS if codec in self._av.codecs_available)
+        stream = self._container.add_stream(codec, rate=self._rate, options=_OPTIONS[codec])
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        return stream
+
+    def _write(self, frame: Any) -> None:
+        try:
+            for packet in self._stream.encode(frame):
+                self._container.mux(packet)
+        except self._av.error.FFmpegError as error:
+            if "space" in reason(error).lower():
+                raise DiskFullError(
+                    f"The disk is full while writing {self._path}", fix="Free some space and run the same command again"
+                ) from error
+            raise FileError(f"Cannot write {self._path}: {reason(error)}", fix="Choose another folder") from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self._stream is not None:
+                self._write(None)
+            self._container.close()
+        except BaseException as failure:
+            self._file.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._file.__exit__(kind, error, trace)

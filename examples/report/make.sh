@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The report of a FastDepth run that lies beside this script, and the pictures of it: a student distilled without data,
+# exported, measured on real RGB-D pairs (their figures only) and on simulated rooms held out from everything (their
+# pictures too).
+#
+#     examples/report/make.sh PAIRS/index.csv [STEPS]
+#
+# What is finished is not done again. Screenshots need Chromium (apt install chromium); without it they stay as they are.
+set -euo pipefail
+pairs=${1:?the index.csv of a folder of RGB-D pairs}
+steps=${2:-2000}
+here=$(dirname "$0")
+run=runs/fastdepth-mobile-m
+
+edgekd distill --teacher fastdepth --steps "$steps" --out "$run"
+edgekd export "$run"
+edgekd simulate --out runs/held-out --count 40 --seed 4711 --look photographed --keep-depth
+edgekd bench "$run" --data runs/held-out
+edgekd bench "$run" --data "$pairs" --no-frames
+edgekd report "$run" --out "$here"
+python "$here/screenshots.py" "$here/report.html"

@@ -1,0 +1,134 @@
+"""What is said in words: each rule speaks where its figures show it, with the reason that was measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from edgekd.bench.cold import Cold
+from edgekd.bench.conditions import Conditions
+from edgekd.bench.flicker import Flicker
+from edgekd.bench.grade import Grade
+from edgekd.bench.latency import Latency, Measured
+from edgekd.bench.machine import describe_machine
+from edgekd.bench.result import BenchRow
+from edgekd.bench.streams import Throughput
+from edgekd.bench.timing import Timing
+from edgekd.report import Entry, Story, advise
+
+CALM = Conditions(
+    5, 20, 0.1, 0.0, 0.0, (), 2000, 2000, 2000, None, None, 50, 1, "cpu", 0, (), False, {}, None, None
+)  # fmt: skip
+MACHINE = replace(
+    describe_machine(), device="A board", flags=("avx2", "avx512_vnni"), usable_cores=4.0, power_mode=None
+)
+
+
+def measured(p50: float, *, p99: float | None = None, conditions: Conditions = CALM, letter: Any = "A") -> Measured:
+    timing = Timing(
+        500, p50, p50 * 1.05, p99 or p50 * 1.2, p50, None, p50 * 0.95, p50, p50, p50 * 0.5, tuple([p50] * 10)
+    )  # fmt: skip
+    return Measured(timing, conditions, Grade(letter, ("slowed down by 20 %",), ()))
+
+
+def entry(name: str, p50: float, **parts: Any) -> Entry:
+    target, _, precision = name.rpartition("-")
+    infer = parts.pop("infer", None) or measured(p50)
+    latency = Latency(
+        1, {"threads": "1"}, 9.0, 40, True, infer, parts.pop("resident", None), parts.pop("framed", None), "640x480"
+    )  # fmt: skip
+    row = BenchRow(name, target, precision, 4_000_000, "m", "student", latency=latency, **parts)
+    return Entry("run", MACHINE, {"threads": 1, "batch": 1}, "2026-01-01", row, ())
+
+
+def said(*entries: Entry) -> str:
+    return "\n".join(advice.text for advice in advise(Story((), entries)))
+
+
+def test_a_calm_run_gives_no_reason_to_mend_anything() -> None:
+    found = advise(Story((), (entry("openvino-fp32", 4), entry("openvino-int8", 2))))
+    assert [one.kind for one in found] == ["know"]
+    assert "openvino-int8 is 2.00 times as fast as fp32" in found[0].text
+
+
+def test_int8_that_is_not_faster_and_the_reasons_that_were_measured() -> None:
+    slow = entry("onnxruntime-int8", 4.0, built={"float_layers": "conv_1, conv_2"})
+    other = entry("openvino-int8", 2.5)
+    text = said(entry("onnxruntime-fp32", 4.0), slow, entry("openvino-fp32", 4.0), other)
+    line = next(line for line in text.splitlines() if "not faster" in line)
+    assert line.startswith("INT8 is not faster than fp32 in onnxruntime here (4.00 and 4.00 ms)")
+    assert "2 layers stayed in float" in line and "openvino runs the same network in int8 1.6 times as fast" in line
+    assert "no 8-bit dot product" not in line
+    old = replace(slow, machine=replace(MACHINE, flags=("avx2",)))
+    assert "no 8-bit dot product" in said(replace(entry("onnxruntime-fp32", 4.0), machine=old.machine), old)
+    alone = said(entry("onnxruntime-fp32", 4.0), replace(slow, row=replace(slow.row, built={"float_layers": ""})))
+    assert "no reason was seen" in alone
+
+
+def test_int8_is_compared_with_fp16_where_there_is_one() -> None:
+    text = said(entry("tensorrt-fp32", 4), entry("tensorrt-fp16", 2), entry("tensorrt-int8", 2.5))
+    assert "INT8 is slower (1.25 times) than fp16 in tensorrt here" in text
+
+
+@pytest.mark.parametrize(
+    ("conditions", "why"),
+    [
+        (replace(CALM, others=1.4), "the machine was busy: others kept 1.4 cores"),
+        (replace(CALM, stolen=0.3), "the host kept 0.30 cores to itself"),
+        (replace(CALM, held_back=("gpu-throttle-alert",)), "the clocks were throttled"),
+        (CALM, "what disturbed it was not seen"),
+    ],
+)
+def test_a_long_tail_and_why(conditions: Conditions, why: str) -> None:
+    text = said(entry("openvino-fp32", 3, infer=measured(3, p99=12, conditions=conditions)))
+    assert f"p99 of openvino-fp32 is 4.0 times p50 on A board: {why}." in text
+
+
+def test_the_copy_and_the_framing_as_bottlenecks() -> None:
+    text = said(entry("tensorrt-int8", 2.0, resident=measured(0.8), framed=measured(3.5)))
+    assert "The student is the bottleneck no longer, the copy is: 60% of tensorrt-int8's 2.00 ms" in text
+    assert "Framing a 640x480 picture costs 1.50 ms, 75% of what tensorrt-int8 takes" in text
+    assert "bottleneck" not in said(entry("tensorrt-int8", 2.0, resident=measured(1.9), framed=measured(2.2)))
+
+
+def test_streams_cold_starts_scale_drift_flicker_energy_and_grades() -> None:
+    one_stream = Throughput(4, 260.0, measured(15))  # one stream gives 250 a second
+    cold = Cold(3, 2500.0, 300.0, 40.0, 200.0, Grade("A", ("e",), ()))
+    drift = {"scale_ratio": 1.03, "within_5": 0.7, "within_1": 0.2}
+    powered = replace(CALM, joules=10.0, energy_from="VDD_IN")
+    text = said(
+        entry("openvino-fp32", 4, throughput=one_stream, cold=cold, infer=measured(4, conditions=powered)),
+        entry(
+            "openvino-int8",
+            2,
+            drift=drift,
+            flicker=Flicker(48, 0.02, 0.015),
+            infer=measured(2, conditions=replace(powered, joules=4.0)),
+        ),
+    )
+    assert "4 streams bring 1.04 times the pictures of one on A board (4 usable cores): run one." in text
+    assert "openvino-fp32 gives its first depth 2.8 s after it is asked for" in text
+    assert "openvino-int8 shows everything 3.0% farther than fp32: median alignment would hide it." in text
+    assert "70% of openvino-int8's pixels lie within 5 %" in text
+    assert "openvino-int8 adds 1.5% of flicker" in text
+    assert "openvino-int8 takes 8.0 mJ a picture, openvino-fp32 2.5 times that (the whole machine, VDD_IN)" in text
+
+
+def test_nothing_is_concluded_from_a_disturbed_latency() -> None:
+    disturbed = entry("openvino-int8", 9, infer=measured(9, letter="C"), framed=measured(20))
+    (only,) = advise(Story((), (entry("openvino-fp32", 4), disturbed)))
+    assert only.text.endswith("openvino-int8 on A board was graded C (slowed down by 20 %).")
+
+
+def test_two_machines_are_not_compared_with_each_other() -> None:
+    elsewhere = replace(entry("openvino-int8", 9), machine=replace(MACHINE, device="Another board"))
+    assert "INT8" not in said(entry("openvino-fp32", 4), elsewhere)
+
+
+def test_what_was_not_measured_says_nothing() -> None:
+    row = BenchRow(
+        "tensorrt-int8", "tensorrt", "int8", 1, "m", "s", drift={"within_5": 0.1}, reason="no device", fix="x"
+    )
+    assert advise(Story((), (Entry("run", MACHINE, {}, "", row, ()),))) == []

@@ -1,0 +1,109 @@
+"""Markup that cannot be broken out of, the Pareto front, charts, and colours of differences."""
+
+from __future__ import annotations
+
+import itertools
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from edgekd.report.charts import Axis, Point, line_chart, scatter_chart
+from edgekd.report.images import colour_difference, embedded
+from edgekd.report.markup import page, tag
+from edgekd.report.pareto import front
+
+HOSTILE = '</title><script>alert(1)</script> " onload="x" & \x00\x1b\ud800'
+
+
+def test_whatever_text_it_is_given_is_text() -> None:
+    made = page(tag("html", tag("head", tag("title", HOSTILE)), tag("body", tag("p", HOSTILE, title=HOSTILE), HOSTILE)))
+    found: list[tuple[str, list[str]]] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: found.append((tag, [name for name, _ in attrs]))  # type: ignore[method-assign]
+    parser.feed(made)
+    assert found == [("html", []), ("head", []), ("title", []), ("body", []), ("p", ["title"])]
+    made.encode("utf-8")  # no half of a surrogate pair is left
+    assert "\x00" not in made and "\x1b" not in made
+
+
+def test_what_is_not_escaped_takes_nothing_that_ends_it() -> None:
+    with pytest.raises(ValueError, match="one fixed text"):
+        tag("style", "a { } </style><script>")
+
+
+def test_children_and_text_keep_their_order() -> None:
+    assert page(tag("p", "a", tag("b", "c"), "d", None, ["e", tag("i", 1.5)], "f")).splitlines()[1] == (
+        "<p>a<b>c</b>de<i>1.5</i>f</p>"
+    )
+
+
+def test_the_front_against_trying_every_pair() -> None:
+    points = [tuple(row) for row in np.random.default_rng(0).integers(0, 12, (60, 2)).astype(float).tolist()]
+    kept = front(points)
+    for place, point in enumerate(points):
+        beaten = any(other[0] <= point[0] and other[1] <= point[1] and other != point for other in points)
+        assert (place in kept) is not beaten
+    first = [points[place][0] for place in kept]
+    assert first == sorted(first)
+    assert front([(1.0, 2.0), (2.0, 1.0), (2.0, 2.0)]) == [0, 1]
+
+
+def svg_of(chart: ElementTree.Element) -> list[ElementTree.Element]:
+    return list(ElementTree.fromstring(ElementTree.tostring(chart, encoding="unicode")).iter())
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_every_point_lies_inside_its_chart_and_no_two_names_on_each_other(count: int) -> None:
+    generator = np.random.default_rng(count)
+    points = [
+        Point(x, y, y - 0.02, y + 0.02, f"onnxruntime-int8 {number}", "int8", number)
+        for number, (x, y) in enumerate(generator.uniform((1, 0.2), (60, 0.24), (count, 2)).tolist())
+    ]
+    chart = scatter_chart(points, Axis("p50 latency, ms"), Axis("AbsRel"), "a chart")
+    width, height = (float(size) for size in chart.attrib["viewBox"].split()[2:])
+    parts = svg_of(chart)
+    names = [part for part in parts if part.attrib.get("class", "").startswith("name")]
+    assert len(names) == count
+    assert len([part for part in parts if part.attrib.get("class") == "point int8"]) == count
+    for part in parts:
+        if {"x1", "y1"} <= part.attrib.keys():
+            assert 0 <= float(part.attrib["x1"]) <= width and 0 <= float(part.attrib["y1"]) <= height
+    if count <= 9:
+        spans = []
+        for name in names:
+            breadth, x = 6.6 * len(name.text or ""), float(name.attrib["x"])
+            low = x - breadth if name.attrib["text-anchor"] == "end" else x
+            spans.append((low, low + breadth, float(name.attrib["y"])))
+        for (a, b, y), (c, d, z) in itertools.combinations(spans, 2):
+            assert abs(y - z) > 10 or b < c or a > d
+
+
+def test_equal_figures_and_constant_curves_can_be_drawn() -> None:
+    same = [Point(2.0, 0.3, 0.3, 0.3, name, "fp32", 0) for name in "ab"]
+    scatter_chart(same, Axis("x"), Axis("y"), "t")
+    scatter_chart([Point(0.0, 0.0, 0.0, 0.0, "zero", "fp32", 0)], Axis("x"), Axis("y"), "t")
+    line_chart([(0, 1.0)], "one")
+    line_chart([(step, 0.5) for step in range(2000)], "flat")
+    line_chart([(step, 0.0 if step < 3 else 2.0**-step) for step in range(200)], "zero at first, then over decades")
+
+
+def test_a_long_curve_is_thinned() -> None:
+    chart = line_chart([(step, float(np.sin(step / 300))) for step in range(20_000)], "loss")
+    assert len(ElementTree.tostring(chart)) < 20_000
+
+
+def test_colours_of_a_difference() -> None:
+    reference = np.array([[2.0, 2.0, 2.0, 0.0, np.nan]])
+    colours = colour_difference(np.array([[2.0, 2.05, 4.0, 2.0, 2.0]]), reference, 0.05)
+    white, half, full, hole, nan = colours[0].tolist()
+    assert min(white) > 245 and full[0] < 110 and full[2] < 40
+    assert white[1] > half[1] > full[1]
+    assert hole == nan == [96, 96, 96]
+
+
+def test_pictures_are_inside_the_page_and_not_wider_than_asked() -> None:
+    image = embedded(np.zeros((100, 400, 3), np.uint8), 'a "quoted" name', widest=200)
+    assert image.attrib["src"].startswith("data:image/jpeg;base64,")
+    assert (image.attrib["width"], image.attrib["height"]) == ("200", "50")

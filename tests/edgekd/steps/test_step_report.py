@@ -1,0 +1,243 @@
+"""The report of a run: whole in itself, honest about what is missing, safe whatever names there are."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from calibration.errors import UsageError
+from calibration.progress import Quiet
+from edgekd.bench import BenchResult, BenchSettings, Scoring
+from edgekd.cli.app import run as command
+from edgekd.evaluate import get_protocol, open_dataset
+from edgekd.run import Run
+from edgekd.steps.bench import bench_run
+from edgekd.steps.report import report_runs
+
+QUICK = BenchSettings(minimum=50, seconds=0, cold=False)
+HOSTILE = "=cmd|' !<script>alert(1)</script> `[x](y)"
+
+
+class Parsed(HTMLParser):
+    """Headings, visible text, links and loads of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        assert not any(name.startswith("on") for name, _ in attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="session")
+def benched_once(exported_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a bench without data and one with: six frames, one of them twice as far as the network says."""
+    from small_network import SPEC, pictures, reference_depth, small_network
+
+    root = tmp_path_factory.mktemp("benched")
+    shutil.copytree(exported_once, root / "small")
+    for part in ("rgb", "depth"):
+        (root / "data" / part).mkdir(parents=True)
+    for number, picture in enumerate(pictures(6, seed=9)):
+        Image.fromarray(picture).save(root / "data" / "rgb" / f"{number}.png")
+        truth = reference_depth(small_network(), SPEC.framing.image(picture)[None])[0]
+        np.save(root / "data" / "depth" / f"{number}.npy", truth * (2 if number == 4 else 1))
+    run = Run.open(root / "small")
+    bench_run(run, (), QUICK, Quiet())
+    scoring = Scoring(open_dataset(str(root / "data")), get_protocol("plain"), "data")
+    bench_run(run, (), QUICK, Quiet(), scoring=scoring)
+    lines = [{"step": step, "loss": 1 / (step + 1), "seconds": 0.1} for step in range(50)]
+    (root / "small" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 5')
+    (root / "small" / "previews").mkdir()
+    Image.fromarray(pictures(1, 2)[0]).save(root / "small" / "previews" / "000050.png")
+    return root / "small"
+
+
+@pytest.fixture
+def benched(benched_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(benched_once, tmp_path / "runs" / "small")
+    monkeypatch.chdir(tmp_path)
+    return Path("runs/small")
+
+
+def test_everything_is_in_one_file_and_nothing_comes_from_elsewhere(benched: Path) -> None:
+    _, (html, markdown, table) = report_runs([Run.open(benched)], None, Quiet())
+    assert (html, markdown, table) == tuple(benched / f"report.{suffix}" for suffix in ("html", "md", "csv"))
+    page = Parsed(html.read_text())
+    assert all(load.startswith(("data:image/jpeg;base64,", "#")) for load in page.loads)
+    assert "script" not in page.tags and "link" not in page.tags and "iframe" not in page.tags
+    for heading in ("What was run on what", "In short", "Accuracy", "The worst frames", "Drift from fp32", "Training",
+                    "Calibration coverage", "Conditions and grades", "How to reproduce"):  # fmt: skip
+        assert heading in page.text
+    for word in ("onnxruntime-fp32", "onnxruntime-int8", "plain", "edgekd bench runs/small --reproduce", "loss"):
+        assert word in page.text
+    assert html.stat().st_size < 1_500_000
+
+
+def test_figures_are_those_of_the_bench_in_all_three(benched: Path) -> None:
+    story, (html, markdown, table) = report_runs([Run.open(benched)], None, Quiet())
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert [row["artefact"] for row in rows] == ["onnxruntime-fp32", "onnxruntime-int8"]
+    for row, entry in zip(rows, story.entries, strict=True):
+        assert entry.row.latency is not None
+        assert float(row["p50_ms"]) == pytest.approx(entry.row.latency.p50, rel=1e-5)
+        (score,) = entry.scores
+        assert float(row["absrel"]) == pytest.approx(score.means["raw"]["absrel"], rel=1e-5)
+        assert row["grade"] == entry.row.latency.infer.grade.letter
+        assert f"{score.means['raw']['delta1']:.3f}" in markdown.read_text()
+        assert f"{entry.row.latency.p50:.2f}" in html.read_text()
+
+
+def test_latency_is_that_of_the_newest_bench_and_accuracy_of_each_data_set(benched: Path) -> None:
+    (older,) = [path for path in (benched / "bench").glob("*.json") if "-plain-" not in path.name]
+    result = BenchResult.read(older)
+    marked = []
+    for row in result.rows:
+        assert row.latency is not None
+        timing = replace(row.latency.infer.timing, p50=123.456)
+        marked.append(replace(row, latency=replace(row.latency, infer=replace(row.latency.infer, timing=timing))))
+    replace(result, rows=tuple(marked), created="2020-01-01T00:00:00+00:00").write(older)
+    story, _ = report_runs([Run.open(benched)], None, Quiet())
+    assert all(entry.row.latency is not None and entry.row.latency.p50 != 123.456 for entry in story.entries)
+    assert [len(entry.scores) for entry in story.entries] == [1, 1]
+    replace(result, rows=tuple(marked), created="2999-01-01T00:00:00+00:00").write(older)
+    story, _ = report_runs([Run.open(benched)], None, Quiet())
+    assert all(entry.row.latency is not None and entry.row.latency.p50 == 123.456 for entry in story.entries)
+    assert [len(entry.scores) for entry in story.entries] == [1, 1]
+
+
+def test_two_protocols_never_share_a_table(benched: Path) -> None:
+    (scored,) = (benched / "bench").glob("*-plain-*.json")
+    result = BenchResult.read(scored)
+    other = [
+        replace(row, evaluation=replace(row.evaluation, protocol="scannet")) for row in result.rows if row.evaluation
+    ]
+    replace(result, rows=tuple(other)).write(scored.with_name("other-scannet-0.json"))
+    _, (html, markdown, _) = report_runs([Run.open(benched)], None, Quiet())
+    captions = re.findall(r"<caption>(Protocol [^<]*)</caption>", html.read_text())
+    assert len(captions) == 2 and any("plain" in one for one in captions) and any("scannet" in one for one in captions)
+    assert markdown.read_text().count("## Accuracy: ") == 2
+
+
+def test_the_worst_frame_is_named_first_and_shown(benched: Path) -> None:
+    _, (html, *_) = report_runs([Run.open(benched)], None, Quiet())
+    text = html.read_text()
+    section = text[text.index("<h2>The worst frames") : text.index("<h2>Drift from fp32")]
+    assert section.count("data:image/jpeg") >= 4
+    assert re.search(r"<tbody><tr><th scope=\"row\">4</th>", section)
+
+
+def test_a_name_is_only_a_name(benched: Path) -> None:
+    hostile = Path("runs") / HOSTILE.replace("/", "-")
+    shutil.copytree(benched, hostile)
+    (scored,) = (hostile / "bench").glob("*-plain-*.json")
+    value = json.loads(scored.read_text())
+    value["machine"]["device"] = HOSTILE
+    value["machine"]["cpu"] = "a|b\n# c"
+    for row in value["rows"]:
+        row["evaluation"]["dataset"] = HOSTILE
+        row["evaluation"]["rows"][0]["name"] = HOSTILE
+    scored.write_text(json.dumps(value))
+    _, (html, markdown, table) = report_runs([Run.open(hostile)], None, Quiet())
+    page = Parsed(html.read_text())
+    assert "script" not in page.tags and "<script>alert(1)" in page.text  # shown as text
+    for line in markdown.read_text().splitlines():
+        assert not re.search(r"(?<!\\)<script|(?<!\\)\[x\]", line)
+        assert not line.startswith("# c")
+    cells = [cell for row in csv.reader(io.StringIO(table.read_text())) for cell in row]
+    assert not any(cell.startswith(("=", "@", "+")) for cell in cells)
+
+
+def test_what_is_missing_or_damaged_is_said(benched: Path) -> None:
+    shutil.rmtree(benched / "previews")
+    (benched / "metrics.jsonl").unlink()
+    for path in (benched / "bench").glob("*.npz"):
+        path.write_bytes(b"broken")
+    (scored,) = (benched / "bench").glob("*-plain-*.json")
+    scored.write_text('{"schema": 1}')
+    story, (html, *_) = report_runs([Run.open(benched)], None, Quiet())
+    text = Parsed(html.read_text()).text
+    assert "schema 1, this version of edgekd reads 2" in text
+    assert "no previews" in text and "no training log" in text and "Nothing was scored" in text
+    assert len(story.entries) == 2  # of the bench that is whole
+
+
+def test_a_run_that_was_never_measured_has_a_report(run_folder: Path) -> None:
+    _, (html, *_) = report_runs([Run.open(run_folder)], None, Quiet())
+    assert "was not measured: edgekd bench runs/small" in Parsed(html.read_text()).text
+
+
+def test_runs_are_compared_side_by_side(benched: Path) -> None:
+    shutil.copytree(benched, Path("runs/other"))
+    story, (html, _, table) = report_runs([Run.open(benched), Run.open(Path("runs/other"))], Path("both"), Quiet())
+    assert html == Path("both/report.html")
+    assert {entry.run for entry in story.entries} == {"small", "other"}
+    assert len(list(csv.DictReader(io.StringIO(table.read_text())))) == 4
+    text = Parsed(html.read_text()).text
+    assert "edgekd report: small, other" in text
+    with pytest.raises(UsageError, match="--out"):
+        report_runs([Run.open(benched), Run.open(Path("runs/other"))], None, Quiet())
+    shutil.copytree(Path("runs/other"), Path("elsewhere/small"))
+    story, _ = report_runs([Run.open(benched), Run.open(Path("elsewhere/small"))], Path("both"), Quiet())
+    assert {entry.run for entry in story.entries} == {"runs/small", "elsewhere/small"}
+
+
+def test_coverage_that_another_verb_measured_is_shown_as_it_is(benched: Path) -> None:
+    value = {"saturated": 0.0125, "layers": [{"name": "conv_<1>", "inside": 0.98}, {"name": "conv_2", "inside": 0.5}]}
+    (benched / "calibration" / "coverage.json").write_text(json.dumps(value))
+    _, (html, *_) = report_runs([Run.open(benched)], None, Quiet())
+    text = Parsed(html.read_text()).text
+    assert "calibration/coverage.json" in text and "conv_<1>" in text and "0.0125" in text
+
+
+def test_the_verb(benched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["report", "--json"]) == 0
+    out, err = capsys.readouterr()
+    value = json.loads(out)
+    assert [Path(path).name for path in value["files"]] == ["report.html", "report.md", "report.csv"]
+    assert "No run was named: taking the newest, runs/small" in err
+    assert command(["report", "smal"]) == 2
+    assert "Did you mean runs/small?" in capsys.readouterr().err
+
+
+def test_a_browser_shows_it_on_a_phone_without_scrolling_sideways(benched: Path, tmp_path: Path) -> None:
+    browser = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
+    if browser is None:
+        pytest.skip("no Chromium is installed here")
+    _, (html, *_) = report_runs([Run.open(benched)], None, Quiet())
+    # The page's own policy forbids scripts; the copy measures itself.
+    text = re.sub(
+        r'<meta content="default-src[^>]*>|<meta http-equiv="Content-Security-Policy"[^>]*>', "", html.read_text()
+    )
+    script = "<script>document.title = document.documentElement.scrollWidth + ' ' + innerWidth</script></body>"
+    (tmp_path / "copy.html").write_text(text.replace("</body>", script))
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}",
+         "--window-size=500,900", "--dump-dom", (tmp_path / "copy.html").as_uri()],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    found = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
+    assert found is not None, done.stderr[-500:]
+    assert int(found[1]) <= int(found[2])

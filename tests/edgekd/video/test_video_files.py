@@ -1,0 +1,128 @@
+"""Videos as they come: whole, cut, empty, turned by a phone, no video at all; and what is written."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration.errors import DataError, MissingRuntimeError, UsageError
+from edgekd.video import VideoWriter, is_camera, is_video, open_frames, sample_frames
+from edgekd.video.source import _upright
+
+av = pytest.importorskip("av", reason="videos need PyAV")
+
+
+def write(path: Path, count: int = 20, *, options: dict[str, str] | None = None) -> Path:
+    """Frames of one grey each, brighter from frame to frame, by PyAV alone."""
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream("mpeg4", rate=25, options={"g": "5"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(count):
+            grey = np.full((48, 64, 3), (20 + 10 * number) % 250, np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+def test_frames_come_in_order_with_their_rate(tmp_path: Path) -> None:
+    with open_frames(str(write(tmp_path / "a.mp4"))) as frames:
+        means = [frame.mean() for frame in frames]
+        assert frames.rate == 25 and frames.expected == 20 and frames.damage is None and not frames.live
+    np.testing.assert_allclose(means, 20 + 10 * np.arange(20), atol=4)
+
+
+def test_samples_are_spread(tmp_path: Path) -> None:
+    means = [frame.mean() for frame in sample_frames(write(tmp_path / "a.mp4"), 4)]
+    assert len(means) == 4 and means == sorted(means) and means[-1] > means[0] + 80
+
+
+def test_a_video_that_ends_early_gives_what_is_there_and_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", 60, options={"movflags": "faststart"})  # its index lies before the pictures
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    with open_frames(str(path)) as frames:
+        count = sum(1 for _ in frames)
+    assert 5 < count < 60 and frames.expected == 60
+    assert frames.damage
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "0 bytes"), (b"no video at all" * 50, "no video that can be read")]
+)
+def test_what_is_no_video(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        open_frames(str(path))
+
+
+def test_a_video_whose_index_is_lost(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4")
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(DataError, match=r"a\.mp4"), open_frames(str(path)) as frames:
+        list(frames)
+
+
+def test_sound_alone_and_nothing_there(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        stream.layout = "mono"
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        sound.sample_rate = 8000
+        for packet in [*stream.encode(sound), *stream.encode()]:
+            container.mux(packet)
+    with pytest.raises(DataError, match="only sound"):
+        open_frames(str(tmp_path / "a.wav"))
+    with pytest.raises(DataError, match="no video"):
+        open_frames(str(tmp_path / "b.mp4"))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="cameras have other names elsewhere")
+def test_a_camera_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(DataError, match=r"no camera /dev/video97 that can be opened \(No such file") as raised:
+        open_frames("camera:97")
+    assert "ls /dev/video*" in raised.value.fix
+
+
+def test_what_is_meant() -> None:
+    assert is_camera("camera") and is_camera("camera:/dev/video2") and not is_camera("camera.png")
+    assert is_video("a/b.MP4") and not is_video("a/b.png") and not is_video("folder")
+
+
+def test_a_phones_video_is_turned_upright() -> None:
+    """A display matrix of 90 degrees turns the frame counter-clockwise: what was at the right is on top."""
+    frame = np.zeros((4, 6, 3), np.uint8)
+    frame[:, -1] = 255
+    turned = _upright(frame, 90)
+    assert turned.shape == (6, 4, 3) and turned[0].min() == 255 and turned[1:].max() == 0
+    assert _upright(frame, 0) is frame
+
+
+def test_without_pyav_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.mp4")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingRuntimeError, match=r"edgekd\[video\]"):
+        open_frames(str(path))
+
+
+def test_what_is_written_is_h264_of_even_size_and_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "b.mp4"
+    with VideoWriter(path, 30) as writer:
+        for number in range(10):
+            writer.add(np.full((49, 65, 3), 20 * number, np.uint8))
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, float(stream.average_rate)) == (64, 48, 30)
+        assert stream.codec_context.name == "h264"
+        assert sum(1 for _ in container.decode(video=0)) == 10
+    with pytest.raises(RuntimeError), VideoWriter(tmp_path / "c.mp4", 30) as writer:
+        writer.add(np.zeros((48, 64, 3), np.uint8))
+        raise RuntimeError("stopped")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out"]
+    with pytest.raises(UsageError, match=r"\.avi"):
+        VideoWriter(tmp_path / "c.avi", 30)
