@@ -38,6 +38,9 @@ def distill(
     images: Images = "2000",
     steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of the student.")] = _STANDARD.steps,
     batch: Annotated[int, typer.Option(min=2, metavar="N", help="Images a step.")] = _STANDARD.batch,
+    accumulate: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Parts that a batch is worked off in, for want of memory.")
+    ] = _STANDARD.accumulate,
     learning_rate: Annotated[
         float | None, typer.Option(min=0.0, metavar="RATE", help="Of the student.  [default: what suits it]")
     ] = None,
@@ -84,6 +87,7 @@ def distill(
         settings=DistillSettings(
             steps=steps,
             batch=batch,
+            accumulate=accumulate,
             learning_rate=student_named(chosen).learning_rate if learning_rate is None else learning_rate,
             seed=seed,
             mixing=MixingSettings() if mixing else None,

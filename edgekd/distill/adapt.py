@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgekd.distill.steps import to_pictures, to_tensor
+from edgekd.distill.tensors import to_pictures, to_tensor
 from edgekd.distill.transform import TransformNet
 from edgekd.models.weights import fill, load_weights, save_weights
 from targets.input import InputSpec

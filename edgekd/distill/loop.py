@@ -22,18 +22,19 @@ from edgekd.distill.checkpoint import Checkpoint
 from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.interrupt import deferred_interrupt
 from edgekd.distill.preview import Previews
-from edgekd.distill.ranks import Ranks
+from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import StoredStatistics, stored_statistics
-from edgekd.distill.steps import Fitting, StudentFit, TransformFit
+from edgekd.distill.steps import Fitting
+from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.transform import TransformNet
+from edgekd.distill.transform_fit import TransformFit
 from edgekd.models.teacher import Teacher
 from edgekd.simulate.sample import ImageSource
 
 __all__ = ["Distilled", "distill", "fit_transform"]
 
 _SAVE_EVERY_SECONDS = 30.0
-_ALONE = Ranks()
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def distill(
     device: torch.device,
     student_name: str,
     stored: StoredStatistics | None = None,
-    ranks: Ranks = _ALONE,
+    ranks: Ranks = ALONE,
 ) -> Distilled:
     """Train `student` (in place) to give the teacher's depth on adapted simulated images.
 
@@ -67,7 +68,7 @@ def distill(
     removes the checkpoint once what it wants kept is saved. Raises ModelError when the teacher has no statistics and
     a transformation is asked for, or when a loss is no longer a number; KeyboardInterrupt after Ctrl-C, once saved.
     """
-    ranks.require_parts(settings.batch)
+    ranks.require_parts(settings.batch, settings.accumulate)
     batches = Batches(FramedImages(images, teacher.input.framing), settings)
     transform = None
     if settings.transform is not None:
@@ -122,7 +123,7 @@ def _run(
     checkpoint: Checkpoint,
     progress: Progress,
     label: str,
-    ranks: Ranks = _ALONE,
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
     total = fitting.warm_up + settings.steps
     start = 0

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgekd.distill.batches import Batches
-from edgekd.distill.steps import Fitting, to_pictures, to_tensor
+from edgekd.distill.steps import Fitting
+from edgekd.distill.tensors import to_pictures, to_tensor
 from edgekd.pictures import preview_strip, save_png
 
 __all__ = ["Previews"]

@@ -22,7 +22,7 @@ from calibration.errors import EdgekdError, UsageError
 from edgekd.distill.device import choose_device
 from edgekd.distill.statistics import Moments
 
-__all__ = ["Ranks", "joined"]
+__all__ = ["ALONE", "Ranks", "joined"]
 
 _PATIENCE = timedelta(minutes=30)  # the first process may render for as long before the others hear of it
 
@@ -89,12 +89,13 @@ class Ranks:
         """Go on once all processes are here."""
         self.any(False)
 
-    def require_parts(self, batch: int) -> None:
+    def require_parts(self, batch: int, accumulate: int = 1) -> None:
         """Raise UsageError when a batch cannot be shared evenly, or leaves too little for statistics."""
-        if batch % self.count or batch // self.count < 2:
+        parts = self.count * accumulate
+        if batch % parts or batch // parts < 2:
             raise UsageError(
-                f"A batch of {batch} cannot be shared by {self.count} processes",
-                fix=f"Give --batch a multiple of {self.count}, at least {2 * self.count}",
+                f"A batch of {batch} cannot be shared by {self.count} processes in {accumulate} parts each",
+                fix=f"Give --batch a multiple of {parts}, at least {2 * parts}",
             )
 
     def _reduce(self, tensor: Tensor) -> None:
@@ -110,12 +111,15 @@ class Ranks:
             ) from error
 
 
+ALONE = Ranks()
+
+
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     """This process's place and device: alone, or as torchrun says in RANK, WORLD_SIZE and LOCAL_RANK."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield Ranks(), choose_device(device)
+        yield ALONE, choose_device(device)
         return
     chosen = choose_device(device)
     if chosen.type == "cuda" and ":" not in device:

@@ -34,6 +34,7 @@ class TransformSettings:
     warm_up: int = 60  # steps of the transformation alone before the student starts
     every: int = 2  # steps of the student to one update from then on: an update costs more than the student's own
     keep_weight: float = 1.0  # how strongly transformed pictures are held near the simulated ones
+    layers: float = 0.25  # share of the teacher's layers, from the first, whose statistics are matched
     momentum: float = 0.5  # of the running estimate of the statistics, so that small batches serve
 
     def __post_init__(self) -> None:
@@ -41,6 +42,7 @@ class TransformSettings:
         _require(self.warm_up >= 0, f"a warm-up of {self.warm_up} steps", "Give 0 or more")
         _require(self.every >= 1, f"an update every {self.every} steps", "Give at least 1")
         _require(self.keep_weight >= 0, f"a keep weight of {self.keep_weight}", "Give 0 or more")
+        _require(0 < self.layers <= 1, f"{self.layers} of the layers", "Give a share in (0, 1]")
         _require(0 <= self.momentum < 1, f"a statistics momentum of {self.momentum}", "Give one in [0, 1)")
 
 
@@ -75,6 +77,7 @@ class DistillSettings:
 
     steps: int = 2000
     batch: int = 16
+    accumulate: int = 1  # parts that a batch is worked off in, for memory; BatchNorm of the student sees one part
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     seed: int = 0
@@ -88,6 +91,8 @@ class DistillSettings:
     def __post_init__(self) -> None:
         _require(self.steps >= 1, f"{self.steps} steps", "Give at least 1")
         _require(self.batch >= 2, f"a batch of {self.batch}", "Give at least 2: BatchNorm needs them")
+        parts = f"a batch of {self.batch} in {self.accumulate} parts"
+        _require(self.accumulate >= 1 and self.batch >= 2 * self.accumulate, parts, "Give parts of at least 2 images")
         _require(self.learning_rate > 0, f"a learning rate of {self.learning_rate}", "Give a positive one")
         _require(self.weight_decay >= 0, f"a weight decay of {self.weight_decay}", "Give 0 or more")
         _require(self.seed >= 0, f"a seed of {self.seed}", "Give 0 or more")

@@ -54,6 +54,13 @@ class StoredStatistics:
         sizes = tuple(len(mean) for mean in means)
         return cls(tuple(layers), sizes, Moments(torch.cat(means).float(), torch.cat(variances).float()))
 
+    def first(self, share: float) -> StoredStatistics:
+        """Those of the first `share` of the layers, at least of one."""
+        count = max(1, round(share * len(self.names)))
+        size = sum(self.sizes[:count])
+        moments = Moments(self.moments.mean[:size], self.moments.variance[:size])
+        return StoredStatistics(self.names[:count], self.sizes[:count], moments)
+
     def to(self, device: torch.device) -> StoredStatistics:
         return replace(self, moments=Moments(self.moments.mean.to(device), self.moments.variance.to(device)))
 

@@ -64,7 +64,7 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
     request.images.require(request.settings.set_aside + request.settings.batch)
     keep_freed_memory()
     with joined(request.device) as (ranks, device):
-        ranks.require_parts(request.settings.batch)
+        ranks.require_parts(request.settings.batch, request.settings.accumulate)
         if ranks.count > 1 and request.settings.growth is not None:
             raise UsageError("Several processes cannot train while rooms are rendered", fix="Leave --background out")
         cast = _cast(request, progress if ranks.first else Quiet())

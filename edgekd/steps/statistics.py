@@ -12,7 +12,7 @@ from calibration.progress import Progress
 from edgekd.distill.device import choose_device
 from edgekd.distill.statistics import Moments, StoredStatistics, observe
 from edgekd.distill.statistics_file import LEAST_PICTURES, StatisticsFile, layers_to_measure
-from edgekd.distill.steps import Normalise, to_tensor
+from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.teacher import Teacher
 from edgekd.pictures import list_pictures, read_picture
 

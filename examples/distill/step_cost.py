@@ -22,7 +22,9 @@ from edgekd.distill.device import choose_device, describe
 from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import stored_statistics
-from edgekd.distill.steps import Fitting, StudentFit, TransformFit
+from edgekd.distill.steps import Fitting
+from edgekd.distill.student_fit import StudentFit
+from edgekd.distill.transform_fit import TransformFit
 from edgekd.models.students import DEFAULT_STUDENT, build_student
 from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import load_teacher

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from calibration.files import sha256_file, write_json
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.settings import DistillSettings
-from edgekd.distill.steps import StudentFit, student_rate, to_tensor
+from edgekd.distill.student_fit import StudentFit, student_rate
+from edgekd.distill.tensors import to_tensor
 from edgekd.evaluate.metrics import score
 from edgekd.models.rooms import ROOMS_INPUT, RoomsNet
 from edgekd.models.weights import save_weights
@@ -51,7 +52,12 @@ def main() -> None:
 
     torch.manual_seed(0)
     settings = DistillSettings(
-        steps=arguments.steps, batch=arguments.batch, learning_rate=arguments.learning_rate, mixing=None, transform=None
+        steps=arguments.steps,
+        batch=arguments.batch,
+        learning_rate=arguments.learning_rate,
+        mixing=None,
+        transform=None,
+        features=None,
     )
     fit = StudentFit(RoomsNet(ROOMS_INPUT), ROOMS_INPUT, settings, torch.device("cpu"))
     pictures, depths = _framed(training)
@@ -65,7 +71,8 @@ def main() -> None:
     begun, losses = time.monotonic(), []
     for step in range(start, settings.steps):
         batch, truth = _batch(pictures, depths, step, settings.batch)
-        metrics = fit.step(batch, truth, student_rate(step / settings.steps, settings.steps))
+        metrics = fit.accumulate(batch, truth)
+        fit.update(student_rate(step / settings.steps, settings.steps))
         losses.append(metrics["loss"])
         if (step + 1) % 50 == 0:
             left = (time.monotonic() - begun) / (step + 1 - start) * (settings.steps - step - 1)

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,20 @@ def test_after_its_warm_up_the_transformation_is_updated_at_every_so_many_steps(
     updated = [line["step"] for line in steps_logged(tmp_path) if "statistics" in line]
     assert updated == [0, 1, 2, 5, 8]
     assert all("loss" in line for line in steps_logged(tmp_path)[2:])  # the student learns at every step
+
+
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(teacher, boxes, tmp_path) -> None:
+    class Plain(torch.nn.Module):  # without BatchNorm, which would see the parts
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 1, 1), torch.nn.ReLU(), torch.nn.Conv2d(8, 1, 1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.body(x).clamp(-3, 3).exp()
+
+    settings = DistillSettings(steps=5, batch=8, set_aside=8, transform=None, features=None)
+    whole = run(teacher, Plain, boxes, tmp_path / "whole", settings)
+    parts = run(teacher, Plain, boxes, tmp_path / "parts", replace(settings, accumulate=4))
+    torch.testing.assert_close(weights(parts), weights(whole), rtol=0, atol=1e-5)
+    losses = [[line["loss"] for line in steps_logged(tmp_path / name)] for name in ("whole", "parts")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)

@@ -110,3 +110,11 @@ def test_the_running_estimate_passes_the_whole_gradient() -> None:
 def test_a_teacher_without_statistics_is_refused_with_what_still_can_be_done() -> None:
     with pytest.raises(ModelError, match="--no-transformation"):
         stored_statistics(nn.Conv2d(3, 1, 3))
+
+
+def test_the_first_layers_alone_can_be_matched() -> None:
+    four = stored(a=([1.0], [1.0]), b=([2.0, 3.0], [1.0, 1.0]), c=([4.0], [1.0]), d=([5.0], [1.0]))
+    half = four.first(0.5)
+    assert half.names == ("a", "b") and half.moments.mean.tolist() == [1.0, 2.0, 3.0]
+    assert four.first(0.01).names == ("a",)
+    assert four.first(1.0).names == four.names

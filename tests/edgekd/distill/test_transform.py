@@ -7,8 +7,9 @@ import torch
 
 from edgekd.distill.settings import DistillSettings, TransformSettings
 from edgekd.distill.statistics import stored_statistics
-from edgekd.distill.steps import TransformFit, to_tensor
+from edgekd.distill.tensors import to_tensor
 from edgekd.distill.transform import TransformNet
+from edgekd.distill.transform_fit import TransformFit
 from edgekd.models.teacher import Teacher
 
 
@@ -50,7 +51,10 @@ def test_fitting_brings_the_teachers_statistics_nearer(teacher: Teacher, boxes) 
     )
     fit = TransformFit(teacher, stored_statistics(teacher.module), settings, torch.device("cpu"))
     x = to_tensor(np.stack([boxes[i].rgb for i in range(32)]), torch.device("cpu"))
-    distances = [fit.step(x, step, 1.0)[2]["statistics"] for step in range(300)]
+    distances = []
+    for step in range(300):
+        distances.append(fit.accumulate(x, fit.noise(x, step), 1.0)[2]["statistics"])
+        fit.update(1.0)
     assert distances[-1] < 0.4 * distances[0]
     # The stored statistics are those of a red tint: the transformation found it.
     transformed = fit.net(x)[0].mean((0, 2, 3))

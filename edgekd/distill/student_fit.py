@@ -1,0 +1,121 @@
+"""The student while it is trained, its running average (which is what is kept), and its optimiser."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from edgekd.distill.device import autocast
+from edgekd.distill.features import FeatureMatch
+from edgekd.distill.losses import distillation_loss
+from edgekd.distill.ranks import ALONE, Ranks
+from edgekd.distill.settings import DistillSettings
+from edgekd.distill.shared_norm import share_norms, unshare_norms
+from edgekd.distill.tensors import Normalise
+from targets.input import InputSpec
+
+__all__ = ["StudentFit", "student_rate"]
+
+_AVERAGE_DECAY = 0.99
+
+
+class StudentFit:
+    """The student, its running average (which is what is kept), and its optimiser."""
+
+    def __init__(
+        self,
+        student: nn.Module,
+        spec: InputSpec,
+        settings: DistillSettings,
+        device: torch.device,
+        features: FeatureMatch | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.student = student.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.average = AveragedModel(
+            self.student, multi_avg_fn=get_ema_multi_avg_fn(_AVERAGE_DECAY), use_buffers=True
+        ).eval()
+        self._settings = settings
+        self._device = device
+        self._ranks = ranks
+        if ranks.count > 1:
+            share_norms(self.student)
+        self._normalise = Normalise(spec).to(device)
+        self.features = None if features is None else features.to(device)
+        if self.features is not None:
+            self.features.watch_student(self.student)  # and not its average, which was copied before
+        self._trained = trained = [
+            *self.student.parameters(),
+            *([] if self.features is None else self.features.parameters()),
+        ]
+        weights = [p for p in trained if p.ndim > 1]
+        others = [p for p in trained if p.ndim <= 1]
+        self._optimiser = torch.optim.AdamW(
+            [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+        )
+
+    def accumulate(self, pictures: Tensor, depth: Tensor, share: float = 1.0) -> dict[str, float]:
+        """Add `share` of the gradient towards the teacher's `depth` on `pictures`."""
+        with autocast(self._device):
+            predicted = self.student(self._normalise(pictures))
+        loss = distillation_loss(predicted.float(), depth)
+        metrics = {"loss": float(loss.detach())}
+        if self.features is not None:
+            assert self._settings.features is not None
+            apart = self.features()
+            loss = loss + self._settings.features.weight * apart
+            metrics["features"] = float(apart.detach())
+        (loss * share).backward()
+        return metrics
+
+    def update(self, rate: float) -> None:
+        """Make one step with the gradient that was accumulated, at `rate` of the learning rate."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._settings.learning_rate * rate
+        self._ranks.average_gradients(self._trained)
+        nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        self.average.update_parameters(self.student)
+
+    @torch.no_grad()
+    def predict(self, pictures: Tensor) -> Tensor:
+        """Depth by the running average, [N, 1, H, W]."""
+        predicted: Tensor = self.average(self._normalise(pictures))
+        return predicted.float()
+
+    def finish(self) -> None:
+        """Put the running average into the student itself, in eval mode."""
+        unshare_norms(self.student)
+        self.student.load_state_dict(self.average.module.state_dict())
+        self.student.eval()
+        if self.features is not None:
+            self.features.release()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "student": self.student.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "features": {} if self.features is None else self.features.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.student.load_state_dict(state["student"])
+        self.average.load_state_dict(state["average"])
+        if self.features is not None:
+            self.features.load_state_dict(state["features"])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+
+def student_rate(position: float, steps: int) -> float:
+    """Share of the full learning rate: a short linear rise, then a cosine to 1 %."""
+    rise = min(0.1, 50 / steps)
+    if position < rise:
+        return (position * steps + 1) / (rise * steps)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (position - rise) / (1 - rise)))

@@ -1,0 +1,83 @@
+"""The transformation network while it is fitted: the observed teacher that judges it, and its optimiser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgekd.distill.device import autocast
+from edgekd.distill.ranks import ALONE, Ranks
+from edgekd.distill.settings import DistillSettings, TransformSettings
+from edgekd.distill.statistics import RunningMoments, StatisticsDistance, StoredStatistics, observe
+from edgekd.distill.tensors import Normalise
+from edgekd.distill.transform import TransformNet
+from edgekd.models.teacher import Teacher
+
+__all__ = ["TransformFit"]
+
+
+class TransformFit:
+    """The transformation network, the observed teacher that judges it, and its optimiser."""
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        stored: StoredStatistics,
+        settings: DistillSettings,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        assert settings.transform is not None
+        self.settings: TransformSettings = settings.transform
+        self._seed = settings.seed
+        self._device = device
+        self._ranks = ranks
+        self._normalise = Normalise(teacher.input).to(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.net = TransformNet().to(device)
+        module = teacher.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        stored = stored.first(self.settings.layers)
+        self.observed = observe(module, stored.names)
+        self._distance = StatisticsDistance(stored.to(device))
+        self._running = RunningMoments(self.settings.momentum)
+        self._optimiser = torch.optim.Adam(self.net.parameters(), lr=self.settings.learning_rate, betas=(0.9, 0.99))
+
+    def accumulate(self, simulated: Tensor, noise: Tensor, share: float) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """Add `share` of these pictures' gradient; return them transformed and the teacher's depth, both detached."""
+        transformed, change = self.net(simulated, noise)
+        with autocast(self._device):
+            depth, seen = self.observed(self._normalise(transformed))
+        distances = self._distance(self._running.update(self._ranks.moments(seen)))
+        loss = distances.mean() + self.settings.keep_weight * change
+        (loss * share).backward()
+        metrics = {"statistics": float(distances.detach().mean()), "change": float(change.detach())}
+        return transformed.detach(), depth.detach().float(), metrics
+
+    def update(self, rate: float) -> None:
+        """Make one step with the gradient that was accumulated, at `rate` of the learning rate."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate * rate
+        self._ranks.average_gradients(self.net.parameters())
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+
+    def noise(self, pictures: Tensor, step: int) -> Tensor:
+        """The noise of one step, a function of the seed and the step alone; this process's part of the batch's."""
+        generator = torch.Generator(self._device).manual_seed(self._seed * 1_000_003 + step)
+        shape = (len(pictures) * self._ranks.count, *pictures.shape[1:])
+        return self._ranks.part(torch.randn(shape, generator=generator, device=self._device))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "net": self.net.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "running": self._running.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.net.load_state_dict(state["net"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._running.load_state_dict(state["running"])
