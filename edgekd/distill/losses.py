@@ -6,12 +6,17 @@ from torch import Tensor
 
 __all__ = ["distillation_loss", "log_depth"]
 
-_NEAREST = 1e-3  # metres
+_NEAREST = 0.1  # metres
 
 
 def log_depth(depth: Tensor) -> Tensor:
-    """Natural logarithm of metres; anything under a millimetre counts as a millimetre."""
-    return depth.clamp_min(_NEAREST).log()
+    """Natural logarithm of metres, and nearer than 0.1 m its tangent there.
+
+    So a depth of zero or less, which a network without a logarithm at its end may give, has a finite value and a
+    gradient that leads away from it.
+    """
+    near = depth.clamp_max(_NEAREST)
+    return depth.clamp_min(_NEAREST).log() + (near - _NEAREST) / _NEAREST
 
 
 def distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
-"""Train the built-in teacher `rooms` on simulated rooms of the photographed look, and print the figures it reached.
+"""Train a teacher on simulated rooms of the photographed look, and print the figures it reached.
 
     python examples/rooms_teacher/train.py --out rooms.safetensors --work rooms-teacher
+
+makes the built-in teacher; --architecture and --size make others for the same stand-in world.
 
 The photographed look stands in for a camera's private pictures. The teacher sees their true depth here and nowhere
 else: distillation has only its weights. Rendering and training go on where they stopped.
@@ -20,15 +22,17 @@ from numpy.typing import NDArray
 
 from calibration.files import sha256_file, write_json
 from edgekd.distill.allocator import keep_freed_memory
+from edgekd.distill.device import choose_device
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.student_fit import StudentFit, student_rate
 from edgekd.distill.tensors import to_tensor
 from edgekd.evaluate.metrics import score
-from edgekd.models.rooms import ROOMS_INPUT, RoomsNet
+from edgekd.models.architectures import architecture
+from edgekd.models.rooms import ROOMS_INPUT
 from edgekd.models.weights import save_weights
 from edgekd.simulate.rooms import RoomSettings
 from edgekd.simulate.store import SimulatedSet, write_set
-from targets.input import Framing
+from targets.input import Framing, InputSpec
 
 TRAIN_SEED, HELD_OUT_SEED = 101, 202
 
@@ -37,6 +41,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the weights to write (.safetensors)")
     parser.add_argument("--work", type=Path, required=True, help="folder for the rendered sets and the checkpoint")
+    parser.add_argument("--architecture", default="rooms", help="a name of edgekd.models.architectures")
+    parser.add_argument("--size", type=int, nargs=2, default=(192, 256), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--held-out", type=int, default=200)
     parser.add_argument("--steps", type=int, default=3000)
@@ -59,8 +66,10 @@ def main() -> None:
         transform=None,
         features=None,
     )
-    fit = StudentFit(RoomsNet(ROOMS_INPUT), ROOMS_INPUT, settings, torch.device("cpu"))
-    pictures, depths = _framed(training)
+    device = choose_device(arguments.device)
+    spec = InputSpec(Framing(*arguments.size), mean=ROOMS_INPUT.mean, std=ROOMS_INPUT.std)
+    fit = StudentFit(architecture(arguments.architecture).start(spec), spec, settings, device)
+    pictures, depths = _framed(training, spec.framing)
     checkpoint = arguments.work / "checkpoint.pt"
     start = 0
     if checkpoint.exists():
@@ -70,7 +79,7 @@ def main() -> None:
         print(f"going on from step {start}", flush=True)
     begun, losses = time.monotonic(), []
     for step in range(start, settings.steps):
-        batch, truth = _batch(pictures, depths, step, settings.batch)
+        batch, truth = (part.to(device) for part in _batch(pictures, depths, step, settings.batch))
         metrics = fit.accumulate(batch, truth)
         fit.update(student_rate(step / settings.steps, settings.steps))
         losses.append(metrics["loss"])
@@ -81,10 +90,12 @@ def main() -> None:
             torch.save({"step": step + 1, "state": fit.state_dict()}, checkpoint)
     fit.finish()
 
-    save_weights(arguments.out, fit.student, architecture="rooms", input=ROOMS_INPUT)
+    save_weights(arguments.out, fit.student, architecture=arguments.architecture, input=spec)
     figures = {
-        "seen in training": _figures(fit, training, min(200, len(training))),
-        "held out": _figures(fit, held_out, len(held_out)),
+        "architecture": arguments.architecture,
+        "size": list(arguments.size),
+        "seen in training": _figures(fit, training, min(200, len(training)), spec.framing, device),
+        "held out": _figures(fit, held_out, len(held_out), spec.framing, device),
         "images": len(training),
         "steps": settings.steps,
         "batch": settings.batch,
@@ -103,8 +114,7 @@ def _rendered(folder: Path, settings: RoomSettings, seed: int, count: int, worke
     return write_set(folder, settings, seed=seed, count=count, workers=workers, keep_depth=True, progress=Console())
 
 
-def _framed(images: SimulatedSet) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-    framing: Framing = ROOMS_INPUT.framing
+def _framed(images: SimulatedSet, framing: Framing) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
     pictures = np.empty((len(images), framing.height, framing.width, 3), np.uint8)
     depths = np.empty((len(images), framing.height, framing.width), np.float16)
     for index in range(len(images)):
@@ -126,14 +136,15 @@ def _batch(
     return to_tensor(rgb, torch.device("cpu")), torch.from_numpy(depth)[:, None].clamp_min(0.1)
 
 
-def _figures(fit: StudentFit, images: SimulatedSet, count: int) -> dict[str, float]:
+def _figures(
+    fit: StudentFit, images: SimulatedSet, count: int, framing: Framing, device: torch.device
+) -> dict[str, float]:
     rows = []
     for index in range(count):
         sample = images[index]
         assert sample.depth is not None
-        picture = ROOMS_INPUT.framing.image(sample.rgb)[None]
-        predicted = fit.predict(to_tensor(picture, torch.device("cpu")))[0, 0].numpy()
-        rows.append(score(predicted, ROOMS_INPUT.framing.nearest(sample.depth)))
+        predicted = fit.predict(to_tensor(framing.image(sample.rgb)[None], device))[0, 0].cpu().numpy()
+        rows.append(score(predicted, framing.nearest(sample.depth)))
     return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in ("absrel", "rmse", "delta1")}
 
 

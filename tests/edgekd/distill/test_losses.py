@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 
-from edgekd.distill.losses import distillation_loss
+from edgekd.distill.losses import distillation_loss, log_depth
 
 
 def test_a_constant_ratio_costs_its_logarithm_and_no_gradient() -> None:
@@ -19,5 +20,11 @@ def test_gradients_by_hand() -> None:
     torch.testing.assert_close(distillation_loss(student, teacher).item(), 0.5 + 0.5 * 1.0)
 
 
-def test_depths_of_zero_do_not_break_it() -> None:
-    assert math.isfinite(distillation_loss(torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)).item())
+def test_depths_of_zero_or_less_lead_back_to_depth() -> None:
+    depth = torch.tensor([[[[-0.5, 0.0, 0.05, 0.1, 1.0]]]], requires_grad=True)
+    value = log_depth(depth)
+    expected = [math.log(0.1) - 6, math.log(0.1) - 1, math.log(0.1) - 0.5, math.log(0.1), 0.0]
+    torch.testing.assert_close(value.flatten().tolist(), expected, rtol=1e-5, atol=1e-5)
+    (gradient,) = torch.autograd.grad(value.sum(), depth)
+    assert gradient.flatten()[:3].tolist() == pytest.approx([10.0, 10.0, 10.0])
+    assert float(gradient.flatten()[4]) == pytest.approx(1.0)

@@ -5,10 +5,17 @@ import json
 import pytest
 
 from calibration.errors import UsageError
-from edgekd.distill.settings import DistillSettings
+from edgekd.distill.settings import DistillSettings, GrowthSettings
 
 
-@pytest.mark.parametrize("settings", [DistillSettings(), DistillSettings(mixing=None), DistillSettings(transform=None)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        DistillSettings(),
+        DistillSettings(mixing=None, features=None),
+        DistillSettings(transform=None, growth=GrowthSettings()),
+    ],
+)
 def test_settings_survive_the_manifest(settings: DistillSettings) -> None:
     assert DistillSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
 
