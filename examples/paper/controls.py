@@ -1,0 +1,151 @@
+"""The ways of teaching a student that are compared: what it learns from, what is switched on, who labels the
+pictures."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+from worlds import World
+
+from edgekd.distill.settings import DistillSettings, FeatureSettings, MixingSettings, TransformSettings
+from edgekd.distill.statistics import Moments, StatisticsDistance, observe, stored_statistics
+from edgekd.distill.tensors import Normalise, to_tensor
+from edgekd.models.teacher import Teacher
+from edgekd.simulate.sample import ImageSource, SimulatedImage
+
+__all__ = ["CONTROLS", "Control"]
+
+Images = Callable[[World, int], ImageSource]
+
+
+@dataclass(frozen=True)
+class Control:
+    """One row of the table. `images` gives what is learnt from, of a seed."""
+
+    summary: str
+    images: Images
+    mixing: bool = False
+    transform: bool = False
+    features: bool = False
+    labels: Callable[[Teacher], Teacher] = lambda teacher: teacher
+
+    def settings(self, common: DistillSettings) -> DistillSettings:
+        return replace(
+            common,
+            mixing=MixingSettings() if self.mixing else None,
+            transform=TransformSettings() if self.transform else None,
+            features=FeatureSettings() if self.features else None,
+        )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Some of the pictures of a source."""
+
+    source: ImageSource
+    numbers: tuple[int, ...]
+
+    @property
+    def digest(self) -> str:
+        return f"{self.source.digest}, {len(self.numbers)} chosen"
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> SimulatedImage:
+        return self.source[self.numbers[index]]
+
+
+@dataclass(frozen=True)
+class _Noise:
+    count: int
+    seed: int
+
+    @property
+    def digest(self) -> str:
+        return f"noise {self.seed} {self.count}"
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> SimulatedImage:
+        rng = np.random.default_rng([self.seed, index])
+        return SimulatedImage(rng.integers(0, 256, (240, 320, 3), dtype=np.uint8), np.zeros((240, 320), np.uint16))
+
+
+def _simulated(world: World, seed: int) -> ImageSource:
+    return world.simulated(world.count, seed)
+
+
+def _many(world: World, seed: int) -> ImageSource:
+    return world.simulated(6 * world.count, seed)
+
+
+def _noise(world: World, seed: int) -> ImageSource:
+    return _Noise(world.count, seed)
+
+
+def _other(world: World, seed: int) -> ImageSource:
+    return world.other(world.count, seed)
+
+
+def _same(world: World, seed: int) -> ImageSource:
+    return world.same(world.count, seed)
+
+
+@torch.no_grad()
+def _accepted(world: World, seed: int) -> ImageSource:
+    """Of twice as many simulated images those that the teacher's statistics accept best, each judged alone."""
+    source, spec = world.simulated(2 * world.count, seed), world.teacher.input
+    stored = stored_statistics(world.teacher.module)
+    observed, normalise = observe(world.teacher.module, stored.names), Normalise(spec)
+    distance = StatisticsDistance(stored)
+    scores = []
+    for number in range(len(source)):
+        picture = to_tensor(spec.framing.image(source[number].rgb)[None], torch.device("cpu"))
+        seen: Moments = observed(normalise(picture))[1]
+        scores.append(float(distance(seen).mean()))
+    best = np.sort(np.argsort(scores)[: world.count])
+    return _Chosen(source, tuple(int(number) for number in best))
+
+
+class _BatchStatistics(nn.Module):
+    """A teacher whose BatchNorm layers normalise by the batch before them (Raikwar and Mishra, NeurIPS 2022)."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(module)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.network.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.train()
+                layer.momentum = 0.0
+        depth: torch.Tensor = self.network(x)
+        return depth
+
+
+def _by_batch(teacher: Teacher) -> Teacher:
+    return replace(teacher, module=_BatchStatistics(teacher.module).requires_grad_(False))
+
+
+CONTROLS: dict[str, Control] = {
+    "noise": Control("random noise", _noise),
+    "plain": Control("plain distillation on simulated images", _simulated),
+    "plain-6x": Control("the same with six times as many images", _many),
+    "batch": Control("teacher's BatchNorm by batch statistics, mixed", _simulated, mixing=True, labels=_by_batch),
+    "accepted": Control("images accepted by the statistics, of twice as many", _accepted),
+    "mixing": Control("mixing", _simulated, mixing=True),
+    "transform": Control("transformation", _simulated, transform=True),
+    "both": Control("mixing and transformation", _simulated, mixing=True, transform=True),
+    "features": Control("features", _simulated, features=True),
+    "ours": Control("mixing, transformation and features", _simulated, mixing=True, transform=True, features=True),
+    "other": Control("unlabelled pictures of another domain", _other),
+    "same": Control("unlabelled pictures of the teacher's domain", _same),
+    "same-features": Control("the same, with features", _same, features=True),
+}

@@ -1,0 +1,188 @@
+"""Teach one student in every way, several seeds each, and print the table.
+
+    python examples/paper/table.py --teacher rooms --student slim-l --work paper python examples/paper/table.py
+    --teacher fastdepth --student slim-l --work paper --pairs PAIRS/index.csv --unlabelled DIR
+
+All rows have the same number of images, steps and seeds. Without --pairs the world is the stand-in one. Runs that are
+finished are kept in WORK/runs.jsonl and not made again; --only names rows, several processes may share the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import platform
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from controls import CONTROLS, Control
+from numpy.typing import NDArray
+from worlds import World, real_world, stand_in_world
+
+from calibration.files import sha256_bytes
+from calibration.progress import Quiet
+from edgekd.distill.allocator import keep_freed_memory
+from edgekd.distill.device import choose_device, describe
+from edgekd.distill.loop import distill
+from edgekd.distill.settings import DistillSettings
+from edgekd.evaluate.metrics import score
+from edgekd.models.students import build_student, student_named
+from edgekd.steps.training import run_depth
+
+SHOWN = ("agreement", "delta1", "absrel")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", default="rooms")
+    parser.add_argument("--student", default="slim-l")
+    parser.add_argument("--work", type=Path, required=True, help="folder for rendered sets and finished runs")
+    parser.add_argument("--pairs", type=Path, help="index.csv of real RGB-D pairs to measure on")
+    parser.add_argument("--unlabelled", type=Path, help="pictures of the place of the pairs, for the upper bound")
+    parser.add_argument("--only", nargs="+", default=list(CONTROLS), choices=list(CONTROLS), metavar="ROW")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=600)
+    parser.add_argument("--held-out", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, help="of PyTorch")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if arguments.pairs is not None:
+        world = real_world(arguments.teacher, arguments.work, arguments.images, arguments.pairs, arguments.unlabelled)
+    else:
+        world = stand_in_world(arguments.teacher, arguments.work, arguments.images, arguments.held_out)
+    device = choose_device(arguments.device)
+    truth = run_depth(world.teacher.module, world.teacher.input, world.pictures)
+    done = Finished(arguments.work / "runs.jsonl")
+    for seed in range(arguments.seeds):
+        for name in arguments.only:
+            common = DistillSettings(
+                steps=arguments.steps,
+                batch=arguments.batch,
+                learning_rate=student_named(arguments.student).learning_rate,
+                seed=seed,
+                set_aside=8,
+                preview_every=arguments.steps,
+            )
+            key = _key(world, name, arguments.student, common, arguments.images)
+            if done.claim(key):
+                done.add({**key, **_run(world, CONTROLS[name], arguments.student, common, device, truth)})
+    rows = [row for row in done.rows() if row["world"] == world.name and row["student"] == arguments.student]
+    _print(world, [row for row in rows if row["teacher"] == world.teacher.digest], truth, arguments, device)
+
+
+def _key(world: World, name: str, student: str, settings: DistillSettings, images: int) -> dict[str, Any]:
+    return {
+        "world": world.name,
+        "teacher": world.teacher.digest,
+        "student": student,
+        "row": name,
+        "seed": settings.seed,
+        "steps": settings.steps,
+        "batch": settings.batch,
+        "images": images,
+        "held_out": sha256_bytes(world.pictures.tobytes())[:16],
+    }
+
+
+def _run(
+    world: World,
+    control: Control,
+    student: str,
+    common: DistillSettings,
+    device: torch.device,
+    taught: NDArray[np.float32],
+) -> dict[str, Any]:
+    begun = time.monotonic()
+    network = build_student(student, world.teacher, common.seed)
+    images = control.images(world, common.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        made = distill(
+            control.labels(world.teacher), network, images, control.settings(common), Path(folder), Quiet(),
+            device=device, student_name=student,
+        )  # fmt: skip
+    predicted = run_depth(made.student, world.teacher.input, world.pictures)
+    return {**_scores(predicted, world.truth, taught), "pictures": images.digest, "seconds": time.monotonic() - begun}
+
+
+def _scores(
+    predicted: NDArray[np.float32], truth: NDArray[np.float32], taught: NDArray[np.float32]
+) -> dict[str, float]:
+    against = [score(p, t) for p, t in zip(predicted, truth, strict=True)]
+    agreement = [score(p, t)["delta1"] for p, t in zip(predicted, taught, strict=True)]
+    return {
+        "agreement": float(np.mean(agreement)),
+        "delta1": float(np.mean([row["delta1"] for row in against])),
+        "absrel": float(np.mean([row["absrel"] for row in against])),
+    }
+
+
+class Finished:
+    """Runs on disk, one JSON line each; whoever claims one makes it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._claims = path, path.with_suffix(".claims")
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def claim(self, key: dict[str, Any]) -> bool:
+        text = json.dumps(key, sort_keys=True)
+        with open(self._claims, "a+", encoding="utf-8") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            stream.seek(0)
+            if text in stream.read().splitlines():
+                return False
+            stream.write(text + "\n")
+        return True
+
+    def add(self, row: dict[str, Any]) -> None:
+        with open(self._path, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
+
+
+def _print(
+    world: World, rows: list[dict[str, Any]], taught: NDArray[np.float32], arguments: Any, device: torch.device
+) -> None:
+    teacher = _scores(taught, world.truth, taught)
+    print(
+        f"{world.name} world, {world.teacher.name} ({world.teacher.digest[:12]}) -> {arguments.student}: "
+        f"{arguments.images} images, {arguments.steps} steps of {arguments.batch}, {len(world.pictures)} held out, "
+        f"{describe(device)}, torch {torch.__version__}, Python {platform.python_version()}\n"
+    )
+    print("| learnt from | agreement | delta1 | AbsRel | gap closed, agreement | gap closed, delta1 | seeds |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(f"| the teacher itself | | {teacher['delta1']:.3f} | {teacher['absrel']:.3f} | | | |")
+    by_row = {name: [row for row in rows if row["row"] == name] for name in CONTROLS}
+    means = {
+        name: {key: float(np.mean([row[key] for row in found])) for key in SHOWN}
+        for name, found in by_row.items()
+        if found
+    }
+    for name, mean in means.items():
+        found = by_row[name]
+        cells = [f"{mean[key]:.3f} ± {np.std([row[key] for row in found]):.3f}" for key in SHOWN]
+        gaps = [_gap(means, name, key) for key in ("agreement", "delta1")]
+        print(f"| {CONTROLS[name].summary} | {' | '.join([*cells, *gaps])} | {len(found)} |")
+
+
+def _gap(means: dict[str, dict[str, float]], name: str, key: str) -> str:
+    """(this - plain) / (same domain - plain); a row with features is compared with the same bound as all others."""
+    if "plain" not in means or "same" not in means or name in ("plain", "same", "noise"):
+        return ""
+    plain, same = means["plain"][key], means["same"][key]
+    return f"{(means[name][key] - plain) / (same - plain):.2f}" if same > plain else ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Where the method is measured: a teacher, simulated images, and held-out pictures of the teacher's own domain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.cli.console import Console
+from edgekd.evaluate.datasets import open_dataset
+from edgekd.models.teacher import Teacher
+from edgekd.models.teachers import load_teacher
+from edgekd.pictures import list_pictures, read_picture
+from edgekd.simulate.looks import LOOKS
+from edgekd.simulate.rooms import RoomSettings
+from edgekd.simulate.sample import ImageSource, SimulatedImage
+from edgekd.simulate.store import write_set
+
+__all__ = ["World", "real_world", "stand_in_world"]
+
+# A third look, for pictures of another domain: neither what is distilled from nor what the teacher was trained on. It
+# stands at the top of the module because the processes that render import it too.
+LOOKS["showroom"] = replace(
+    LOOKS["photographed"],
+    name="showroom",
+    walls=("stripes", "checks", "blooms"),
+    floors=("marble", "carpet", "checks"),
+    paint_hue=(0.55, 0.15),
+    paint_saturation=(0.3, 0.7),
+    warmth=(0.0, 0.1),
+    lens=replace(LOOKS["photographed"].lens, cast=(-0.6, -0.2), exposure=(0.5, 0.65), contrast=(-0.4, 0.0)),
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """A teacher and pictures by (count, seed). `count` is how many a student learns from."""
+
+    name: str
+    teacher: Teacher
+    count: int
+    simulated: Callable[[int, int], ImageSource]
+    other: Callable[[int, int], ImageSource]
+    same: Callable[[int, int], ImageSource]
+    pictures: NDArray[np.uint8]  # held out, framed for the teacher [N, H, W, 3]
+    truth: NDArray[np.float32]  # [N, H, W], 0 where unknown
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Pictures of a folder, over and over when there are fewer than are asked for."""
+
+    paths: tuple[Path, ...]
+    count: int
+
+    @property
+    def digest(self) -> str:
+        return f"{self.paths[0].parent.name}, {len(self.paths)} pictures"
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> SimulatedImage:
+        rgb = read_picture(self.paths[index % len(self.paths)])
+        return SimulatedImage(rgb, np.zeros(rgb.shape[:2], np.uint16))
+
+
+def stand_in_world(teacher: str, work: Path, count: int, held_out: int) -> World:
+    """A teacher that was trained on rooms of the photographed look, and other rooms of that look to measure on."""
+    loaded = load_teacher(teacher, progress=Console())
+    data = open_dataset(str(_rendered(work, "photographed", 202, held_out).folder))
+    frames = [data[index] for index in range(held_out)]
+    framing = loaded.input.framing
+    return World(
+        name="stand-in",
+        teacher=loaded,
+        count=count,
+        simulated=lambda number, seed: _rendered(work, "simulated", seed, number),
+        other=lambda number, seed: _rendered(work, "showroom", 400 + seed, number),
+        same=lambda number, seed: _rendered(work, "photographed", 300 + seed, number),
+        pictures=np.stack([framing.image(frame.rgb) for frame in frames]),
+        truth=np.stack([framing.nearest(frame.depth) for frame in frames]),
+    )
+
+
+def real_world(teacher: str, work: Path, count: int, pairs: Path, unlabelled: Path) -> World:
+    """A teacher that was trained on real pictures, measured on RGB-D pairs; `unlabelled` are pictures of the same
+    place.
+
+    Pictures of another domain are rooms of the photographed look.
+    """
+    loaded = load_teacher(teacher, progress=Console())
+    data = open_dataset(str(pairs))
+    frames = [data[index] for index in range(len(data))]
+    framing = loaded.input.framing
+    return World(
+        name="real",
+        teacher=loaded,
+        count=count,
+        simulated=lambda number, seed: _rendered(work, "simulated", seed, number),
+        other=lambda number, seed: _rendered(work, "photographed", 300 + seed, number),
+        same=lambda number, seed: _Pictures(tuple(list_pictures(unlabelled)), number),
+        pictures=np.stack([framing.image(frame.rgb) for frame in frames]),
+        truth=np.stack([framing.nearest(frame.depth) for frame in frames]),
+    )
+
+
+def _rendered(work: Path, look: str, seed: int, count: int):  # type: ignore[no-untyped-def]
+    return write_set(
+        work / "sets" / f"{look}-{seed}-{count}",
+        RoomSettings(look=look),
+        seed=seed,
+        count=count,
+        workers=2,
+        keep_depth=look == "photographed" and seed == 202,
+        progress=Console(),
+    )
