@@ -16,8 +16,11 @@ Advance = Callable[[int], None]
 class Progress(Protocol):
     """Shows tasks. The command line's is a rich bar with the time left; `Quiet` shows nothing."""
 
-    def task(self, label: str, total: int | None = None) -> AbstractContextManager[Advance]:
-        """A bar for `total` units of work; with `total` None, a timer for work of unknown length."""
+    def task(self, label: str, total: int | None = None, *, every: float = 20.0) -> AbstractContextManager[Advance]:
+        """A bar for `total` units of work; with `total` None, a timer for work of unknown length.
+
+        Where lines are shown in place of bars, one comes at least every so many seconds.
+        """
         ...
 
     def note(self, text: str) -> None:
@@ -29,7 +32,7 @@ class Quiet:
     """A Progress that shows nothing."""
 
     @contextlib.contextmanager
-    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
+    def task(self, label: str, total: int | None = None, *, every: float = 20.0) -> Iterator[Advance]:
         yield lambda done: None
 
     def note(self, text: str) -> None:

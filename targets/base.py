@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
+from targets.board.options import EngineOptions
 from targets.input import InputSpec
 
 __all__ = [
@@ -46,9 +47,10 @@ class Status:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build. `device` None means the target's own default device."""
+    """How to build. `device` None means the target's own default device; `engine` is for the TensorRTs."""
 
     device: str | None = None
+    engine: EngineOptions = field(default_factory=EngineOptions)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ __all__ = ["Probe", "probe_tensorrt"]
 
 _SCRIPT = """
 import importlib, json, sys
-found = {"version": None, "builds": False, "device": None, "problem": None}
+found = {"version": None, "builds": False, "device": None, "capability": None, "problem": None}
 try:
     trt = importlib.import_module(sys.argv[1])
     found["version"] = trt.__version__
@@ -20,10 +20,11 @@ try:
 except Exception as error:
     found["problem"] = f"{type(error).__name__}: {error}".splitlines()[0]
 try:
-    from targets.cuda import device_name
-    found["device"] = device_name()
-except Exception:
-    pass
+    from targets.board.cuda import Device
+    device = Device()
+    found["device"], found["capability"] = device.name, device.capability
+except Exception as error:
+    found["problem"] = found["problem"] or str(error).splitlines()[0]
 print("\\n" + json.dumps(found))
 """
 
@@ -35,7 +36,8 @@ class Probe:
     version: str | None  # None: not installed
     builds: bool  # its builder starts
     device: str | None  # the CUDA device's name
-    problem: str | None  # why it does not build
+    capability: str | None  # its compute capability, such as 8.7
+    problem: str | None  # why it does not build or run
 
 
 @cache
@@ -45,7 +47,6 @@ def probe_tensorrt(module: str) -> Probe:
         answer = subprocess.run(
             [sys.executable, "-c", _SCRIPT, module], capture_output=True, text=True, timeout=120, check=False
         )
-        found = json.loads(answer.stdout.splitlines()[-1])
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
-        return Probe(None, False, None, f"{module} ended the process it was tried in ({type(error).__name__})")
-    return Probe(found["version"], found["builds"], found["device"], found["problem"])
+        return Probe(**json.loads(answer.stdout.splitlines()[-1]))
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError, TypeError) as error:
+        return Probe(None, False, None, None, f"{module} ended the process it was tried in ({type(error).__name__})")

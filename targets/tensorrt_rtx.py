@@ -10,10 +10,9 @@ from types import ModuleType
 from calibration.errors import MissingRuntimeError
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
-from targets.artefact import misfit
 from targets.base import Artefact, BuildOptions, Precision, Runner, RunnerOptions, Status
 from targets.building import Built, package, prepare
-from targets.engine import EngineRunner, build_engine, refusal
+from targets.engine import ENGINE, MODEL, OPTIONS, EngineRunner, build_engine, refusal
 from targets.probe import probe_tensorrt
 from targets.reference import infer_model
 from targets.typed import write_typed
@@ -22,8 +21,6 @@ __all__ = ["TensorRTRtx", "rtx_refusal"]
 
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 _MODULES = ("tensorrt_rtx", "tensorrt_rtx_bindings")  # the vendor's wheel, and the one of the package index
-_MODEL = "model.onnx"
-_ENGINE = "model.engine"
 _INSTALL = 'Install it (Linux, x86-64): pip install "edgekd[tensorrt-rtx]"'
 
 
@@ -56,7 +53,7 @@ class TensorRTRtx:
                 probe.version,
                 precisions=_PRECISIONS,
                 missing="No CUDA device is here: engines are built but not run",
-                fix="Run them on a machine with an RTX card and `pip install cuda-python`",
+                fix="Take them to a machine with an RTX card: edgekd bundle --target tensorrt-rtx",
             )
         return Status(True, True, probe.version, (probe.device,), _PRECISIONS)
 
@@ -70,20 +67,19 @@ class TensorRTRtx:
         *,
         into: Path,
     ) -> Artefact:
-        trt, here = _import_rtx(), self.status()
+        name = _import_rtx().__name__
+        here, probe = self.status(), probe_tensorrt(name)
         job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress)
 
         def write(folder: Path) -> Built:
-            settings = write_typed(job, folder / _MODEL, progress)
-            with progress.task("Building a TensorRT for RTX engine"):
-                engine = build_engine(trt, (folder / _MODEL).read_bytes(), job.graph.input)
-            (folder / _ENGINE).write_bytes(engine)
+            settings = {**write_typed(job, folder / MODEL, progress), OPTIONS: str(options.engine)}
+            build_engine(name, self.name, folder, job.graph.input, job.precision, options.engine, probe, progress)
             return Built(
-                _ENGINE,
-                {"tensorrt-rtx": trt.__version__},
+                ENGINE,
+                {"tensorrt-rtx": str(probe.version)},
                 can_run_here=here.can_run,
-                device_command=None if here.can_run else f"tensorrt_rtx --loadEngine={_ENGINE}",
-                stand_in=_MODEL,
+                device_command=None if here.can_run else f"tensorrt_rtx --loadEngine={ENGINE}",
+                stand_in=MODEL,
                 settings=settings,
             )
 
@@ -99,11 +95,8 @@ class TensorRTRtx:
         here = self.status()
         if not here.can_run:
             raise MissingRuntimeError(f"{artefact.name} cannot run here: {here.missing}", fix=here.fix or _INSTALL)
-        built_by = artefact.versions.get("tensorrt-rtx")
-        if built_by != here.version:
-            raise misfit(artefact, f"the engine is of TensorRT for RTX {built_by}, here is {here.version}")
-        settings = {"version": str(here.version), "device": here.devices[0]}
-        return EngineRunner(_import_rtx(), artefact, artefact.folder / _ENGINE, settings)
+        name = _import_rtx().__name__
+        return EngineRunner(name, artefact, probe_tensorrt(name))
 
 
 def _installed() -> str | None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Bars", "Lines"]
 
 _FIRST_LINE = 5.0  # seconds of work before a log hears of it
-_EVERY = 20.0  # seconds between lines
 _AT_ONCE = 0.2  # seconds within which what is done had been done before, by a command that was interrupted
 _COLOURS = {"red": "\x1b[31m", "bold": "\x1b[1m"}
 
@@ -40,8 +39,8 @@ class Bars:
             sys.stderr.flush()
 
     @contextlib.contextmanager
-    def task(self, label: str, total: int | None) -> Iterator[Advance]:
-        """A bar; one inside another goes when it is done, the outermost stays as a record."""
+    def task(self, label: str, total: int | None, every: float = 20.0) -> Iterator[Advance]:
+        """A bar, redrawn five times a second; one inside another goes when it is done, the outermost stays."""
         live = self._begin()
         bar = live.add_task(label, total=total, count="")
         done = 0
@@ -101,7 +100,7 @@ class Lines:
         sys.stderr.flush()
 
     @contextlib.contextmanager
-    def task(self, label: str, total: int | None) -> Iterator[Advance]:
+    def task(self, label: str, total: int | None, every: float = 20.0) -> Iterator[Advance]:
         """Says after a few seconds, and then now and then, how far it is; and once it is done, how long it took."""
         started, done, ahead, over = time.monotonic(), 0, 0, threading.Event()
 
@@ -112,9 +111,9 @@ class Lines:
                 ahead = done
 
         def report() -> None:
-            wait = _FIRST_LINE
+            wait = min(_FIRST_LINE, every)
             while not over.wait(wait):
-                wait = _EVERY
+                wait = every
                 self.print(f"{label}: {_state(done, ahead, total, time.monotonic() - started)}")
 
         thread = threading.Thread(target=report, daemon=True)

@@ -70,9 +70,9 @@ class Console:
         self._show().print(f"Error: {' '.join(text.split())}", style="red")
 
     @contextlib.contextmanager
-    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
-        """A bar for `total` units of work, or a timer for work of unknown length."""
-        with self._show().task(label, total) as advance:
+    def task(self, label: str, total: int | None = None, *, every: float = 20.0) -> Iterator[Advance]:
+        """A bar for `total` units of work, or a timer for work of unknown length; in a log a line `every` so often."""
+        with self._show().task(label, total, every) as advance:
             yield advance
 
     def _show(self) -> Bars | Lines:

@@ -47,8 +47,7 @@ def test_a_log_hears_of_long_work_and_of_its_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bars, "_FIRST_LINE", 0.3)
-    monkeypatch.setattr(bars, "_EVERY", 0.05)
-    with Lines().task("Distilling", 200) as advance:
+    with Lines().task("Distilling", 200, every=0.3) as advance:
         advance(100)  # at once: a step of an earlier command, not of this one's speed
         time.sleep(0.25)
         advance(50)

@@ -1,0 +1,205 @@
+"""Building an engine from ONNX and running it by named tensors, alike for every TensorRT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from targets.board.cuda import Buffer, Device, Graph, Stream
+from targets.board.errors import BoardError, InputError, MisfitError, RefusedError
+from targets.board.options import EngineOptions
+from targets.board.versions import Versions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from targets.tensorrt_api import TensorRTModule
+
+__all__ = ["Engine", "build_engine", "refusal"]
+
+_ROOM = "Close other programs, give the builder less (engine option workspace=256), or free some disk"
+_loggers: dict[str, Any] = {}
+
+
+def refusal(trt: TensorRTModule, model: bytes) -> str | None:
+    """Why the parser refuses an ONNX model, or None where it takes it."""
+    return _parse(trt, model, EngineOptions())[-1]
+
+
+def build_engine(
+    trt: TensorRTModule,
+    model: bytes,
+    size: tuple[int, int],
+    precision: str,
+    options: EngineOptions,
+    timings: bytes = b"",
+    stepped: Callable[[str], None] | None = None,
+) -> tuple[bytes, bytes]:
+    """(engine, timing cache) of a model whose input `image` is uint8 [N, *size, 3].
+
+    `timings` is the cache that an earlier build on this device gave; `stepped` hears what the builder is at. Raises
+    RefusedError with TensorRT's own words, InputError for an option that it does not have.
+    """
+    versions = Versions(trt)
+    builder, network, parser, problem = _parse(trt, model, options)
+    if problem is not None:
+        raise RefusedError(f"{trt.__name__} {versions.text} refuses the model ({problem})", _OTHER)
+    config = builder.create_builder_config()
+    versions.configure(config, builder, precision, options)
+    profile = builder.create_optimization_profile()
+    # A DLA core takes one shape alone.
+    one, most = ((count, *size, 3) for count in (1, options.batch if options.dla is None else 1))
+    profile.set_shape("image", one, one, most)
+    config.add_optimization_profile(profile)
+    cache = None
+    if versions.keeps_timings:
+        cache = config.create_timing_cache(timings)
+        config.set_timing_cache(cache, ignore_mismatch=False)
+    if stepped is not None and hasattr(trt, "IProgressMonitor"):
+        config.progress_monitor = _monitor(trt, stepped)
+    plan = builder.build_serialized_network(network, config)
+    del parser  # holds the weights until the engine is built
+    if plan is None:
+        reason = _logger(trt).last()
+        starved = any(word in reason.lower() for word in ("memory", "workspace", "alloc"))
+        raise RefusedError(f"{trt.__name__} cannot build an engine ({reason})", _ROOM if starved else _OTHER)
+    return bytes(plan), bytes(cache.serialize()) if cache is not None else b""
+
+
+_OTHER = "Take another precision, such as fp32"
+
+
+class Engine:
+    """An engine on the first CUDA device, launched as one recorded CUDA graph where that works."""
+
+    def __init__(self, trt: TensorRTModule, plan: bytes, graphs: bool = True) -> None:
+        self._device = Device()  # first of all: without a device TensorRT's Runtime can end the process
+        self._device.start()
+        self._stream = Stream(self._device)
+        self._runtime = trt.Runtime(_logger(trt))  # must outlive the engine
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            self._stream.close()
+            raise MisfitError(f"The engine does not load ({_logger(trt).last()})", "Build it anew")
+        self._context = Versions(trt).context(self._engine)
+        self._wants_graphs, self._graph = graphs, None  # type: bool, Graph | None
+        self._image, self._depth = None, None  # type: Buffer | None, Buffer | None
+        self.device = self._device.name
+        self.graphs = "not yet" if graphs else "off"  # what became of them, for people
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Depth float32 [N, h, w] in metres of pictures uint8 [N, H, W, 3]. Raises InputError for any other size."""
+        if self._image is None or self._image.host.shape != images.shape:
+            self._prepare(images.shape)
+        assert self._image is not None and self._depth is not None
+        np.copyto(self._image.host, images)
+        if self._graph is not None:
+            self._graph.launch()
+        else:
+            self._enqueue()
+        self._stream.wait()
+        return self._depth.host.copy()
+
+    def close(self) -> None:
+        """Free what is held on the device."""
+        self._free()
+        self._context = self._engine = self._runtime = None
+        self._stream.close()
+
+    def _prepare(self, shape: tuple[int, ...]) -> None:
+        """Buffers for this shape, and the recorded graph of one inference."""
+        self._free()
+        if not self._context.set_input_shape("image", shape):
+            raise InputError(f"The engine does not take {list(shape)}", "Give fewer pictures at once")
+        output = tuple(self._context.get_tensor_shape("depth"))
+        self._image, self._depth = Buffer(self._device, shape, np.uint8), Buffer(self._device, output, np.float32)
+        self._context.set_tensor_address("image", self._image.address)
+        self._context.set_tensor_address("depth", self._depth.address)
+        self._image.host[...] = 128
+        self._enqueue()  # once outside of any recording: TensorRT settles what depends on the shape
+        self._stream.wait()
+        if self._wants_graphs:
+            self._record()
+
+    def _record(self) -> None:
+        graph = Graph(self._stream)
+        try:
+            graph.record()
+            try:
+                self._enqueue()
+            finally:
+                graph.finish()
+        except BoardError as error:
+            graph.close()
+            self.graphs = f"none ({error.message})"
+            return
+        self._graph, self.graphs = graph, "on"
+
+    def _enqueue(self) -> None:
+        assert self._image is not None and self._depth is not None
+        self._image.upload(self._stream)
+        if not self._context.execute_async_v3(self._stream.handle):
+            raise RefusedError("The engine did not run", "Build it anew")
+        self._depth.download(self._stream)
+
+    def _free(self) -> None:
+        for held in (self._graph, self._image, self._depth):
+            if held is not None:
+                held.close()
+        self._graph = self._image = self._depth = None
+
+
+def _parse(trt: TensorRTModule, model: bytes, options: EngineOptions) -> tuple[Any, Any, Any, str | None]:
+    logger = _logger(trt)
+    builder = trt.Builder(logger)
+    network = builder.create_network(Versions(trt).network_flags(options))
+    parser = trt.OnnxParser(network, logger)
+    if parser.parse(model):
+        return builder, network, parser, None
+    errors = [parser.get_error(index).desc().splitlines() for index in range(parser.num_errors)]
+    reason = "; ".join(line for lines in errors for line in lines[:2]) or logger.last()
+    return builder, network, parser, reason
+
+
+def _monitor(trt: Any, stepped: Callable[[str], None]) -> Any:
+    """TensorRT 10 and newer tell their phases and steps; older ones are silent."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, name: str, parent: str, steps: int) -> None:
+            self.steps[name] = steps
+            stepped(name)
+
+        def phase_finish(self, name: str) -> None:
+            self.steps.pop(name, None)
+
+        def step_complete(self, name: str, step: int) -> bool:
+            stepped(f"{name} {step + 1}/{self.steps.get(name, step + 1)}")
+            return True  # go on
+
+    return Monitor()
+
+
+def _logger(trt: Any) -> Any:
+    """One logger a module: TensorRT keeps the first it is given. It remembers the last errors and prints nothing."""
+    if trt.__name__ not in _loggers:
+
+        class Remembering(trt.ILogger):  # type: ignore[misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.errors: list[str] = []
+
+            def log(self, severity: Any, message: str) -> None:
+                if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                    self.errors = [*self.errors[-9:], message.strip()]
+
+            def last(self) -> str:
+                return self.errors[-1].splitlines()[0] if self.errors else "it gave no reason"
+
+        _loggers[trt.__name__] = Remembering()
+    return _loggers[trt.__name__]

@@ -1,0 +1,39 @@
+"""The known errors on a board: one line that says what is wrong and what mends it."""
+
+from __future__ import annotations
+
+__all__ = ["BoardError", "InputError", "MisfitError", "MissingError", "RefusedError", "SelfTestError"]
+
+
+class BoardError(Exception):
+    """A known error: `message` says what is wrong and where, `fix` what mends it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, fix: str) -> None:
+        self.message, self.fix = message.rstrip(". "), fix.rstrip(". ")
+        super().__init__(f"{self.message}. {self.fix}.")
+
+
+class MissingError(BoardError):
+    """A runtime, driver or device that is not there."""
+
+    exit_code = 3
+
+
+class MisfitError(BoardError):
+    """A file that is missing, altered, or of another version, device or model."""
+
+
+class RefusedError(BoardError):
+    """A model that the runtime does not build or run."""
+
+
+class InputError(BoardError):
+    """A picture or an argument that cannot serve."""
+
+    exit_code = 2
+
+
+class SelfTestError(BoardError):
+    """Depth that is not what it was where the bundle was made."""

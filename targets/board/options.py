@@ -1,0 +1,63 @@
+"""How an engine is built, beyond the model: room to work in, effort, where it may run."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from targets.board.errors import InputError
+
+__all__ = ["EngineOptions"]
+
+_FLAGS = {"version-compatible": "version_compatible", "hardware-compatible": "hardware_compatible"}
+_NUMBERS = ("workspace", "effort", "dla", "batch")
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Options of a TensorRT build. None: TensorRT's own default."""
+
+    workspace: int | None = None  # MiB that a tactic may use
+    effort: int | None = None  # 0 to 5: how many tactics are tried, TensorRT 8.6 and newer; more is slower to build
+    version_compatible: bool = False  # also runs on newer releases of the same major version; 8.6 and newer
+    hardware_compatible: bool = False  # also runs on other GPUs from Ampere on; 8.6 and newer, not on Jetson
+    dla: int | None = None  # the DLA core to run on; what it cannot do runs on the GPU
+    batch: int = 8  # the most pictures at once; engines are tuned for one
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("workspace", 1, 1 << 20), ("effort", 0, 5), ("dla", 0, 7), ("batch", 1, 256)):
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise InputError(f"{name}={value} cannot be meant", f"Give {least} to {most}")
+
+    @classmethod
+    def parse(cls, text: str) -> EngineOptions:
+        """From `workspace=1024,effort=5,version-compatible,hardware-compatible,dla=0,batch=1`. Raises InputError."""
+        values: dict[str, Any] = {}
+        for word in filter(None, (part.strip() for part in text.split(","))):
+            name, given, number = word.partition("=")
+            if name in _FLAGS and not given:
+                values[_FLAGS[name]] = True
+            elif name in _NUMBERS and number.isdigit():
+                values[name] = int(number)
+            else:
+                known = [*_FLAGS, *(f"{number}=N" for number in _NUMBERS)]
+                near = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+                fix = f"Did you mean {near[0]}?" if near else "Known are {}".format(", ".join(known))
+                raise InputError(f"There is no engine option {word!r}", fix)
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> EngineOptions:
+        """The inverse of `to_json`."""
+        return cls(**value)
+
+    def __str__(self) -> str:
+        words = [flag for flag, name in _FLAGS.items() if getattr(self, name)]
+        words += [f"{name}={getattr(self, name)}" for name in _NUMBERS if getattr(self, name) is not None]
+        return ",".join(words)

@@ -1,0 +1,39 @@
+"""The line for TensorRT's own command that builds the same engine, for those who would rather not use Python."""
+
+from __future__ import annotations
+
+from targets.board.options import EngineOptions
+
+__all__ = ["trtexec_line"]
+
+
+def trtexec_line(
+    program: str,
+    version: tuple[int, int] | None,
+    onnx: str,
+    engine: str,
+    size: tuple[int, int],
+    precision: str,
+    options: EngineOptions,
+) -> str:
+    """The command for a TensorRT of `version`; None stands for 10, whose words most releases know."""
+    major = (version or (10, 0))[0]
+    most = options.batch if options.dla is None else 1
+    words = [program, "--onnx=" + onnx, "--saveEngine=" + engine]
+    for bound, count in (("min", 1), ("opt", 1), ("max", most)):
+        words.append("--{}Shapes=image:{}x{}x{}x3".format(bound, count, *size))
+    if major == 10 and options.dla is None:
+        words.append("--stronglyTyped")  # 11 knows nothing else
+    elif major < 11:
+        words += {"fp16": ["--fp16"], "int8": ["--fp16", "--int8"]}.get(precision, [])
+    if options.workspace is not None:
+        words.append(f"--memPoolSize=workspace:{options.workspace}")
+    if options.effort is not None:
+        words.append(f"--builderOptimizationLevel={options.effort}")
+    if options.version_compatible:
+        words.append("--versionCompatible")
+    if options.hardware_compatible:
+        words.append("--hardwareCompatibilityLevel=ampere+")
+    if options.dla is not None:
+        words += [f"--useDLACore={options.dla}", "--allowGPUFallback"]
+    return " ".join(words)
