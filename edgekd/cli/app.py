@@ -17,14 +17,27 @@ import typer
 from typer.core import TyperGroup
 
 from calibration.errors import DiskFullError, EdgekdError
-from edgekd.cli import bench, calibrate, check, demo, distill, doctor, export, predict, report, simulate, statistics
+from edgekd.cli import (
+    bench,
+    bundle,
+    calibrate,
+    check,
+    demo,
+    distill,
+    doctor,
+    export,
+    predict,
+    report,
+    simulate,
+    statistics,
+)
 from edgekd.cli.console import console
 
 __all__ = ["app", "main", "run"]
 
 _INTERRUPTED = 130  # 128 + SIGINT
 _PACKAGES = ("edgekd", "targets", "calibration")
-_VERBS = (demo, distill, calibrate, export, bench, check, report, predict, simulate, statistics, doctor)
+_VERBS = (demo, distill, calibrate, export, bench, check, report, predict, bundle, simulate, statistics, doctor)
 
 
 class _InterruptedByUserError(Exception):

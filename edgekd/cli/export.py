@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekd.cli.console import console
-from edgekd.cli.options import Force, Json, Precisions, RunName, Targets
+from edgekd.cli.options import Engine, Force, Json, Precisions, RunName, Targets, engine_options
 from edgekd.cli.tables import Table, figure, size_text
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def export(
         float | None,
         typer.Option(metavar="SHARE", help="Budget for the mean relative depth error against fp32, such as 0.02."),
     ] = None,
+    engine: Engine = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -37,7 +38,9 @@ def export(
     from edgekd.run import find_run
     from edgekd.steps.export import ExportSettings, export_run
 
-    settings = ExportSettings(tuple(target or ()), tuple(precision or ()), device, max_drift, force)
+    settings = ExportSettings(
+        tuple(target or ()), tuple(precision or ()), device, max_drift, force, engine_options(engine)
+    )
     found = find_run(run, console)
     result = export_run(found, settings, console)
     console.result(_json(result), export_table(result))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgekd.cli.console import console
 
+if TYPE_CHECKING:
+    from targets.board.options import EngineOptions
+
 __all__ = [
     "Architecture",
     "Device",
+    "Engine",
     "Force",
     "Images",
     "Json",
@@ -24,6 +28,7 @@ __all__ = [
     "TeacherSpec",
     "Threads",
     "again",
+    "engine_options",
 ]
 
 
@@ -68,7 +73,23 @@ Seed = Annotated[
     int, typer.Option(min=0, metavar="N", help="The same seed gives the same pictures, weights and batches.")
 ]
 Threads = Annotated[int, typer.Option(min=1, max=256, metavar="N", help="CPU threads of the runtime.")]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OPTIONS",
+        help="TensorRT's: workspace=MIB,effort=0-5,version-compatible,hardware-compatible,dla=CORE,batch=N.",
+    ),
+]
 Out = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the run is made.", show_default=False)]
+
+
+def engine_options(text: str | None) -> EngineOptions:
+    """What --engine says. Raises UsageError."""
+    from targets.board.options import EngineOptions
+    from targets.engine import explained
+
+    with explained():
+        return EngineOptions.parse(text or "")
 
 
 def again(verb: str) -> str:

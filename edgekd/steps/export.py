@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from calibration.errors import BudgetError, EdgekdError, MissingRuntimeError, UsageError
@@ -13,6 +13,7 @@ from edgekd.steps.artefacts import artefact_folder, calibration_set, export_step
 from targets import all_targets, get_target
 from targets.artefact import open_artefact, write_artefact
 from targets.base import PRECISIONS, Artefact, BuildOptions, Precision, Status, Target
+from targets.board.options import EngineOptions
 
 __all__ = ["ExportResult", "ExportSettings", "Exported", "NotExported", "export_run"]
 
@@ -29,6 +30,7 @@ class ExportSettings:
     device: str | None = None
     max_drift: float | None = None
     force: bool = False
+    engine: EngineOptions = field(default_factory=EngineOptions)  # of the TensorRTs
 
     def __post_init__(self) -> None:
         for precision in self.precisions:
@@ -153,10 +155,15 @@ def _export(
     inputs = {"model": run.digest(model), "calibration": calibration.digest}
     asked = {"target": target.name, "precision": precision, "device": settings.device, "runtime": status.version}
     command = f"edgekd export {{run}} --target {target.name} --precision {precision}"
+    if target.name.startswith("tensorrt") and settings.engine != EngineOptions():
+        asked["engine"] = str(settings.engine)
+        command += f" --engine {settings.engine}"
     fresh = settings.force or not run.is_done(step, inputs=inputs, asked=asked)
     if fresh:
         with run.step(step, inputs=inputs, asked=asked, command=command) as made:
-            target.build(model, precision, calibration, BuildOptions(settings.device), progress, into=folder)
+            target.build(
+                model, precision, calibration, BuildOptions(settings.device, settings.engine), progress, into=folder
+            )
             made.add(folder)
     else:
         progress.note(f"{name} is up to date: same model, same pictures, same runtime (--force builds it anew)")

@@ -14,10 +14,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Mapping
 
 from targets.board.cuda import Device
 from targets.board.engine import build_engine
@@ -70,7 +69,7 @@ def serve_build(text: str) -> int:
     """The child: build, write the engine with its key, answer. Returns the exit code."""
     job = BuildJob.from_text(text)
     try:
-        answer: dict[str, Any] = {"seconds": _build(job, lambda step: print(step, flush=True))}
+        answer: dict[str, Any] = {"seconds": _build_here(job, lambda step: print(step, flush=True))}
     except BoardError as error:
         answer = {"error": type(error).__name__, "message": error.message, "fix": error.fix}
     print(_ANSWER + json.dumps(answer), flush=True)
@@ -128,8 +127,11 @@ def _answer(lines: list[str], complaints: list[str], code: int) -> float:
     return float(answer["seconds"])
 
 
-def _build(job: BuildJob, say: Callable[[str], None]) -> float:
-    trt = _import(job.module)
+def _build_here(job: BuildJob, say: Callable[[str], None]) -> float:
+    try:
+        trt: Any = importlib.import_module(job.module)
+    except ImportError as error:
+        raise MissingError(f"{job.module} cannot be imported ({error})", "Install it") from error
     model = read_bytes(job.onnx, "edgekd export")
     key = here_key(job.runtime, str(trt.__version__), model, job.options)
     timings = Timings(job.cache, key)
@@ -139,13 +141,6 @@ def _build(job: BuildJob, say: Callable[[str], None]) -> float:
     write_engine(job.engine, engine, key, seconds)
     timings.keep(cache, len(model), seconds)
     return seconds
-
-
-def _import(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingError(f"{name} cannot be imported ({error})", "Install it") from error
 
 
 def _require_disk(job: BuildJob) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
@@ -25,7 +24,7 @@ _loggers: dict[str, Any] = {}
 
 def refusal(trt: TensorRTModule, model: bytes) -> str | None:
     """Why the parser refuses an ONNX model, or None where it takes it."""
-    return _parse(trt, model, EngineOptions())[-1]
+    return _parse_model(trt, model, EngineOptions())[-1]
 
 
 def build_engine(
@@ -43,7 +42,7 @@ def build_engine(
     RefusedError with TensorRT's own words, InputError for an option that it does not have.
     """
     versions = Versions(trt)
-    builder, network, parser, problem = _parse(trt, model, options)
+    builder, network, parser, problem = _parse_model(trt, model, options)
     if problem is not None:
         raise RefusedError(f"{trt.__name__} {versions.text} refuses the model ({problem})", _OTHER)
     config = builder.create_builder_config()
@@ -151,7 +150,7 @@ class Engine:
         self._graph = self._image = self._depth = None
 
 
-def _parse(trt: TensorRTModule, model: bytes, options: EngineOptions) -> tuple[Any, Any, Any, str | None]:
+def _parse_model(trt: TensorRTModule, model: bytes, options: EngineOptions) -> tuple[Any, Any, Any, str | None]:
     logger = _logger(trt)
     builder = trt.Builder(logger)
     network = builder.create_network(Versions(trt).network_flags(options))

@@ -1,0 +1,104 @@
+"""Making a bundle of a run: the encodings, exported where they are not yet, and all that runs them on a device."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from calibration.errors import UnknownNameError, UsageError
+from calibration.progress import Progress
+from edgekd.run import Run
+from edgekd.run.versions import versions
+from edgekd.steps.artefacts import calibration_set, run_model
+from edgekd.steps.export import ExportSettings, export_run
+from targets import TARGETS
+from targets.base import PRECISIONS, Artefact, Precision
+from targets.board.options import EngineOptions
+from targets.bundle.write import BundleOptions, Encoding, WrittenBundle, write_bundle
+from targets.graph import read_graph
+
+__all__ = ["BundleSettings", "bundle_run"]
+
+_ENCODED_FOR = {
+    "tensorrt": "tensorrt",
+    "tensorrt-rtx": "tensorrt",
+    "openvino": "onnxruntime",  # it reads ONNX as it is
+    "onnxruntime": "onnxruntime",
+}
+"""The target whose artefact holds the ONNX file that a runtime reads."""
+
+_PRECISIONS: dict[str, tuple[Precision, ...]] = {"tensorrt": PRECISIONS, "onnxruntime": ("fp32", "int8")}
+_MODEL = "model.onnx"
+_PICTURES = 16  # held-out pictures among which the self-test's is chosen
+
+
+@dataclass(frozen=True)
+class BundleSettings:
+    """What goes into the bundle. No `targets`: every runtime; no `precisions`: all that a runtime has."""
+
+    targets: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+    camera: tuple[int, int] | None = None  # (height, width)
+    engine: EngineOptions = field(default_factory=EngineOptions)
+
+    def __post_init__(self) -> None:
+        for name in self.targets:
+            if name not in _ENCODED_FOR:
+                raise UnknownNameError("target", name, TARGETS)
+        for name in self.precisions:
+            if name not in PRECISIONS:
+                raise UnknownNameError("precision", name, PRECISIONS)
+
+
+def bundle_run(run: Run, settings: BundleSettings, progress: Progress, out: Path | None = None) -> WrittenBundle:
+    """Write <out>/<run's name>/ and .tar.gz; `out` None means bundle/ in the run.
+
+    Raises what exporting raises, UsageError when no model is left, ModelError, RunError or FileError.
+    """
+    encodings = _encodings(run, settings, progress)
+    with run.lock(progress):
+        model, calibration = run_model(run), calibration_set(run)
+        inputs = {"model": run.digest(model), "calibration": calibration.digest}
+        made_from = {**inputs, "run": run.name, "edgekd": versions()["edgekd"], "machine": platform.machine()}
+        options = BundleOptions(run.name, settings.camera, settings.engine)
+        _, held_out = calibration.split()
+        into = (run.folder / "bundle" if out is None else out) / run.name
+        with progress.task("Writing the bundle"):
+            written = write_bundle(read_graph(model), encodings, held_out[:_PICTURES], options, made_from, into)
+        if out is None:
+            asked = {**asdict(settings), "engine": str(settings.engine)}
+            with run.step("bundle", inputs=inputs, asked=asked, command="edgekd bundle {run}") as made:
+                made.add(written.folder, written.archive)
+    for mistake in written.blind_to:
+        progress.note(f"The self-test would not notice {mistake}: the depth changes less than int8 does")
+    return written
+
+
+def _encodings(run: Run, settings: BundleSettings, progress: Progress) -> list[Encoding]:
+    runtimes = settings.targets or tuple(_ENCODED_FOR)
+    found: dict[str, Encoding] = {}
+    for target, precisions in _PRECISIONS.items():
+        served = tuple(name for name in runtimes if _ENCODED_FOR[name] == target)
+        wanted = tuple(p for p in precisions if p in (settings.precisions or PRECISIONS))
+        if not (served and wanted):
+            continue
+        for artefact in _exported(run, target, wanted, progress):
+            encoding = Encoding(artefact.folder / _MODEL, artefact.precision, served)
+            if encoding.file in found:  # fp32 is one file for all
+                encoding = Encoding(encoding.path, encoding.precision, (*found[encoding.file].runtimes, *served))
+            found[encoding.file] = encoding
+    if not found:
+        raise UsageError(
+            f"No model of {', '.join(settings.precisions)} is there for {', '.join(runtimes)}",
+            fix="fp16 is TensorRT's; take fp32 or int8",
+        )
+    return list(found.values())
+
+
+def _exported(run: Run, target: str, precisions: Sequence[Precision], progress: Progress) -> list[Artefact]:
+    settings = ExportSettings(targets=(target,), precisions=tuple(precisions))
+    result = export_run(run, settings, progress)
+    result.raise_failures(settings)
+    return [exported.artefact for exported in result.exported]

@@ -1,0 +1,46 @@
+"""Frames of a camera, through OpenCV, which JetPack brings; a pipeline of GStreamer is for CSI cameras."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Iterator
+
+import numpy as np
+
+from targets.board.errors import InputError, MissingError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["frames"]
+
+
+def frames(source: str, size: tuple[int, int] | None) -> Iterator[NDArray[np.uint8]]:
+    """RGB uint8 [H, W, 3] of a camera's number, a video file or a GStreamer pipeline; `size` is asked of a camera.
+
+    Raises MissingError without OpenCV, InputError when nothing comes.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingError(
+            "A camera needs OpenCV", "sudo apt install python3-opencv, or pip install opencv-python"
+        ) from error
+    if source.isdigit():
+        capture = cv2.VideoCapture(int(source))
+        if size is not None:
+            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[0])
+            capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[1])
+    else:
+        capture = cv2.VideoCapture(source, cv2.CAP_GSTREAMER if " ! " in source else cv2.CAP_ANY)
+    try:
+        came = 0
+        while True:
+            good, bgr = capture.read()
+            if not good:
+                break
+            came += 1
+            yield np.ascontiguousarray(bgr[..., ::-1])
+        if not came:
+            raise InputError(f"No frame came from {source}", "Look at it with: v4l2-ctl --list-devices")
+    finally:
+        capture.release()

@@ -1,0 +1,66 @@
+"""How a camera's picture becomes what the network was trained to see, with numpy alone.
+
+The same resampling as Pillow's anti-aliased bilinear resize with a box, which edgekd itself uses: a triangle as wide as
+the reduction, centred on each output pixel.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Mapping
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Framing", "resampling"]
+
+
+class Framing:
+    """What part of a picture the network sees, and at which size; as in the manifest."""
+
+    def __init__(self, value: Mapping[str, Any]) -> None:
+        self.height, self.width = int(value["height"]), int(value["width"])
+        self.resize_height, self.crop = value.get("resize_height"), value.get("crop")
+
+    def box(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) in the pixels of a picture of this size."""
+        if self.crop is None or self.resize_height is None:
+            scale = min(height / self.height, width / self.width)
+            seen_height, seen_width = self.height * scale, self.width * scale
+        else:
+            scale = height / self.resize_height
+            seen_height, seen_width = min(self.crop[0] * scale, height), min(self.crop[1] * scale, width)
+        left, top = (width - seen_width) / 2, (height - seen_height) / 2
+        return left, top, left + seen_width, top + seen_height
+
+    def image(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Frame a picture uint8 [H, W, 3]; returns uint8 [height, width, 3]."""
+        if rgb.shape == (self.height, self.width, 3):
+            return rgb
+        left, top, right, bottom = self.box(rgb.shape[0], rgb.shape[1])
+        narrow = _resample(rgb.swapaxes(0, 1), *resampling(rgb.shape[1], left, right, self.width)).swapaxes(0, 1)
+        return np.ascontiguousarray(_resample(narrow, *resampling(rgb.shape[0], top, bottom, self.height)))
+
+
+@lru_cache(maxsize=16)
+def resampling(size: int, start: float, end: float, wanted: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """(places, weights), each [wanted, taps]: output n is the sum of weights[n] over the inputs at places[n]."""
+    scale = (end - start) / wanted
+    reach = max(scale, 1.0)
+    centres = start + (np.arange(wanted) + 0.5) * scale
+    first = np.maximum((centres - reach + 0.5).astype(np.int64), 0)
+    last = np.minimum((centres + reach + 0.5).astype(np.int64), size)
+    places = first[:, None] + np.arange(int((last - first).max()))
+    weights = np.maximum(0, 1 - np.abs((places + 0.5 - centres[:, None]) / reach)) * (places < last[:, None])
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.minimum(places, size - 1).astype(np.intp), weights.astype(np.float32)
+
+
+def _resample(rows: NDArray[np.uint8], places: NDArray[np.intp], weights: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Resample along the first axis; 8 bits in between, as Pillow does."""
+    total = np.zeros((len(places), *rows.shape[1:]), np.float32)
+    for tap in range(places.shape[1]):
+        total += rows[places[:, tap]] * weights[:, tap, None, None]
+    return np.clip(total + 0.5, 0, 255).astype(np.uint8)

@@ -1,0 +1,192 @@
+"""The command line of run.py: build what is missing, self-test, latency, and depth of pictures or of a camera."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any, Iterator
+
+import numpy as np
+
+from targets.board.apart import serve_build
+from targets.board.camera import frames
+from targets.board.errors import BoardError, InputError
+from targets.board.files import write_bytes
+from targets.board.manifest import Bundle, BundledModel
+from targets.board.options import EngineOptions
+from targets.board.pictures import list_pictures, read_picture, write_depth
+from targets.board.runtimes import RUNTIMES, Model, choose_runtime, open_model
+from targets.board.trial import measure_latency, self_test, trial_picture
+
+__all__ = ["main"]
+
+_RESULT = "result.json"
+
+
+def main() -> int:
+    """Exit codes: 0 done; 1 failed, also a self-test; 2 wrong usage; 3 a runtime or device is missing."""
+    if sys.argv[1:2] == ["--build"]:
+        return serve_build(sys.argv[2])
+    try:
+        return _run(_parse_arguments())
+    except BoardError as error:
+        _say(f"Error: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say("Interrupted; engines that were built are kept.")
+        return 130
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Build what is missing, test it, time it, and give depth of pictures.")
+    parser.add_argument("pictures", nargs="*", help="pictures or folders; none: only build, test and time")
+    parser.add_argument("--runtime", choices=RUNTIMES, help="the first of these that is here and in the bundle")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="all; for pictures the fastest")
+    parser.add_argument("--camera", metavar="SOURCE", help="0, 1, ..., a video, or a GStreamer pipeline")
+    parser.add_argument("--out", default="depth", metavar="FOLDER", help="where the depth of pictures goes")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of openvino and onnxruntime")
+    parser.add_argument("--engine", metavar="OPTIONS", help="such as workspace=512,effort=5,dla=0,batch=1")
+    parser.add_argument("--rebuild", action="store_true", help="build engines anew")
+    parser.add_argument("--seconds", type=float, default=3.0, metavar="S", help="measure latency at least this long")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    given = parser.parse_args()
+    if not 1 <= given.threads <= 256 or not 0 <= given.seconds <= 3600:
+        parser.error("threads are 1 to 256, seconds 0 to 3600")
+    return given
+
+
+def _run(given: argparse.Namespace) -> int:
+    bundle = Bundle(Path(__file__).resolve().parent)
+    pictures = list_pictures(given.pictures)  # before minutes of building: is what was asked for there?
+    runtime = choose_runtime(bundle, given.runtime)
+    options = bundle.options if given.engine is None else EngineOptions.parse(given.engine)
+    models = [model for model in bundle.models_for(runtime) if given.precision in (None, model.precision)]
+    if not models:
+        raise InputError(f"The bundle has no {given.precision} for {runtime}", "Leave --precision out")
+    if (pictures or given.camera) and given.precision is None:
+        models = _fastest_first(bundle, runtime, models)[:1]
+    result: dict[str, Any] = {"bundle": bundle.digest, "name": bundle.name, "runtime": runtime, "rows": []}
+    result.update(machine=_machine(), python=platform.python_version(), numpy=np.__version__)
+    for model in models:
+        opened = open_model(bundle, model, runtime, given.threads, options, given.rebuild, _Clock(model, runtime))
+        try:
+            row = _try(bundle, model, opened, given.seconds)
+            result["rows"].append(row)
+            _say_row(row)
+            for path, metres in _predict(bundle, opened, pictures, given.out):
+                result.setdefault("pictures", []).append(dict(picture=str(path), **metres))
+            if given.camera:
+                _watch(bundle, opened, given.camera)
+        finally:
+            opened.close()
+    if given.precision is None and not pictures and not given.camera:
+        write_bytes(bundle.folder / _RESULT, (json.dumps(result, indent=2) + "\n").encode())
+        fastest = _fastest_first(bundle, runtime, models)[0].precision
+        _say(f"Fastest: {fastest}. Next: {Path(sys.executable).name} run.py PICTURE, or --camera 0")
+    if given.json:
+        print(json.dumps(result, indent=2))
+    return 0
+
+
+def _try(bundle: Bundle, model: BundledModel, opened: Model, seconds: float) -> dict[str, Any]:
+    error = self_test(bundle, model, opened)
+    latency = measure_latency(opened, trial_picture(bundle), seconds)
+    row = {"precision": model.precision, "runtime": opened.about, "error": error, "expected_error": model.error}
+    return {**row, "tolerance": model.tolerance, **latency}
+
+
+def _say_row(row: dict[str, Any]) -> None:
+    text = "{precision}: self-test passed ({error:.3%} from fp32, {tolerance:.3%} allowed); "
+    text += "p50 {p50_ms:.2f} ms, p90 {p90_ms:.2f}, p99 {p99_ms:.2f} ({runtime})"
+    _say(text.format(**row))
+
+
+def _fastest_first(bundle: Bundle, runtime: str, models: list[BundledModel]) -> list[BundledModel]:
+    """By the last full run here; without one int8 first."""
+    try:
+        kept = json.loads((bundle.folder / _RESULT).read_text())
+        times = {row["precision"]: row["p50_ms"] for row in kept["rows"]} if kept["runtime"] == runtime else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        times = {}
+    order = ("int8", "fp16", "fp32")
+    return sorted(models, key=lambda model: (times.get(model.precision, 1e9), order.index(model.precision)))
+
+
+def _predict(bundle: Bundle, opened: Model, pictures: list[Path], out: str) -> Iterator[tuple[Path, dict[str, float]]]:
+    for path in pictures:
+        rgb = read_picture(path)
+        depth = opened.infer(_framed(bundle, rgb)[None])[0]
+        near, middle, far = np.percentile(depth, (1, 50, 99)).tolist()
+        written = write_depth(Path(out) / path.stem, depth)
+        _say(f"{path}: {near:.2f} to {far:.2f} m, median {middle:.2f}; {written[0]}")
+        yield path, {"near": near, "median": middle, "far": far}
+
+
+def _framed(bundle: Bundle, rgb: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if bundle.camera is None:
+        return bundle.framing.image(rgb)
+    if rgb.shape[:2] != bundle.camera:
+        wanted = "{1}x{0}".format(*bundle.camera)
+        found = "{1}x{0}".format(*rgb.shape[:2])
+        raise InputError(f"The models take frames of {wanted}, not {found}", "Make the bundle for --camera " + found)
+    return rgb
+
+
+def _watch(bundle: Bundle, opened: Model, source: str) -> None:
+    """Depth of a camera until Ctrl-C: a line a second with frames per second and the distance ahead."""
+    said, count = time.perf_counter(), 0
+    for rgb in frames(source, bundle.camera):
+        depth = opened.infer(_framed(bundle, rgb)[None])[0]
+        count += 1
+        passed = time.perf_counter() - said
+        if passed >= 1:
+            height, width = depth.shape
+            ahead = depth[height * 2 // 5 : height * 3 // 5, width * 2 // 5 : width * 3 // 5]
+            print(
+                f"{count / passed:.1f} frames/s, {np.median(ahead):.2f} m ahead, nearest {depth.min():.2f} m",
+                flush=True,
+            )
+            said, count = time.perf_counter(), 0
+
+
+class _Clock:
+    """Says how far a build is: on a terminal one line that is redrawn, elsewhere a line every two seconds."""
+
+    def __init__(self, model: BundledModel, runtime: str) -> None:
+        self._what, self._last = f"Building the {model.precision} engine for {runtime}", -1e9
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, seconds: float, estimate: float | None, step: str) -> None:
+        if not self._terminal and seconds - self._last < 2 - 0.5:
+            return
+        self._last = seconds
+        left = "" if estimate is None else f" of about {estimate:.0f}"
+        line = f"{self._what}: {seconds:.0f}{left} s, {step}"
+        sys.stderr.write("\r\x1b[K" + line[:78] if self._terminal else line + "\n")
+        sys.stderr.flush()
+
+
+def _machine() -> dict[str, Any]:
+    """What a reader needs to judge the figures; None where it is not to be read."""
+
+    def text(path: str) -> str | None:
+        try:
+            return Path(path).read_text(errors="replace").strip("\0\n ")
+        except OSError:
+            return None
+
+    paths = {"board": "proc/device-tree/model", "release": "etc/nv_tegra_release", "power": "var/lib/nvpmodel/status"}
+    found = {name: text("/" + path) for name, path in paths.items()}
+    return {"system": platform.platform(), "machine": platform.machine(), **found}
+
+
+def _say(text: str) -> None:
+    print(("\r\x1b[K" if sys.stderr.isatty() else "") + text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Reading pictures on a board: PNG always, anything else where Pillow or OpenCV is installed; and showing depth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from targets.board.errors import InputError, MissingError
+from targets.board.files import write_bytes
+from targets.board.png import decode_png, encode_png
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["list_pictures", "read_picture", "write_depth"]
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
+_COLOURS = ((0.94, 0.97, 0.13), (0.97, 0.58, 0.25), (0.80, 0.28, 0.47), (0.49, 0.01, 0.66), (0.05, 0.03, 0.53))
+
+
+def list_pictures(paths: list[str]) -> list[Path]:
+    """The pictures that are meant: files as they are, and those in folders. Raises InputError when there are none."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise InputError(f"There is no {path}", "Check the path")
+        inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in _SUFFIXES) if path.is_dir() else []
+        if path.is_dir() and not inside:
+            raise InputError(f"There are no pictures in {path}", "Choose another folder")
+        found += inside or [path]
+    return found
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """RGB uint8 [H, W, 3]. Raises InputError naming the file."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"Cannot read {path} ({error.strerror})", "Check the path") from error
+    if data.startswith(b"\x89PNG"):
+        return decode_png(data, str(path))
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        return _read_with_opencv(path, data)
+    import io
+
+    try:
+        picture: NDArray[np.uint8] = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path} is no picture that can be read ({error})", "Save it as PNG") from error
+    return picture
+
+
+def write_depth(stem: Path, depth: NDArray[np.float32]) -> list[Path]:
+    """Write depth [h, w] in metres as 16-bit millimetres and as colours, near to far from yellow to blue."""
+    millimetres = np.clip(np.nan_to_num(depth) * 1000 + 0.5, 0, 65535).astype(np.uint16)
+    near, far = np.percentile(depth, (1, 99))
+    shade = np.clip((depth - near) / max(float(far - near), 1e-6), 0, 1)
+    stops = np.linspace(0, 1, len(_COLOURS))
+    colours = np.stack([np.interp(shade, stops, channel) for channel in zip(*_COLOURS)], axis=-1)
+    pictures = {"depth": millimetres, "colour": (colours * 255).astype(np.uint8)}
+    written = []
+    for kind, picture in pictures.items():
+        written.append(stem.with_name(f"{stem.name}.{kind}.png"))
+        write_bytes(written[-1], encode_png(picture))
+    return written
+
+
+def _read_with_opencv(path: Path, data: bytes) -> NDArray[np.uint8]:
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingError(f"Reading {path} needs Pillow or OpenCV", "pip install pillow, or use PNG") from error
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise InputError(f"{path} is no picture that can be read", "Save it as PNG")
+    rgb: NDArray[np.uint8] = np.ascontiguousarray(bgr[..., ::-1])
+    return rgb

@@ -1,0 +1,96 @@
+"""Reading and writing PNG with nothing but numpy, so that a board needs no imaging library for it."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any, Iterator
+
+import numpy as np
+
+from targets.board.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["decode_png", "encode_png"]
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type: grey, RGB, grey with alpha, RGB with alpha
+_SAVE_OTHERWISE = "Save it as 8-bit RGB without interlacing, or install Pillow: pip install pillow"
+
+
+def encode_png(image: NDArray[Any]) -> bytes:
+    """A picture uint8 [H, W, 3], or grey values uint16 [H, W], as PNG."""
+    grey = image.ndim == 2
+    samples = image.astype(">u2") if grey else image.astype(np.uint8)
+    height, width = samples.shape[:2]
+    rows = samples.reshape(height, -1).view(np.uint8)
+    filtered = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)
+    header = struct.pack(">IIBBBBB", width, height, 16 if grey else 8, 0 if grey else 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b""))
+    return _SIGNATURE + b"".join(_chunk(kind, data) for kind, data in parts)
+
+
+def decode_png(data: bytes, name: str) -> NDArray[np.uint8]:
+    """RGB uint8 [H, W, 3] of an 8-bit PNG. Raises InputError, naming the file, for a damaged or an unusual one."""
+    try:
+        chunks = list(_chunks(data))
+        width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
+        if depth != 8 or colour not in _CHANNELS or interlaced:
+            raise InputError(f"{name} is a PNG of an unusual kind", _SAVE_OTHERWISE)
+        channels = _CHANNELS[colour]
+        raw = zlib.decompress(b"".join(content for kind, content in chunks if kind == b"IDAT"))
+        lines = np.frombuffer(raw, np.uint8).reshape(height, 1 + width * channels)
+        pixels = _unfilter(lines, channels).reshape(height, width, channels)
+    except (ValueError, IndexError, struct.error, zlib.error) as error:
+        raise InputError(f"{name} is truncated or damaged ({error})", "Restore it") from error
+    rgb = np.repeat(pixels[..., :1], 3, axis=2) if channels < 3 else pixels[..., :3]
+    return np.ascontiguousarray(rgb)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    if not data.startswith(_SIGNATURE):
+        raise ValueError("it is no PNG")
+    place, kind = len(_SIGNATURE), b""
+    while kind != b"IEND":
+        (length,) = struct.unpack(">I", data[place : place + 4])
+        kind, content = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
+        (check,) = struct.unpack(">I", data[place + 8 + length : place + 12 + length])
+        if check != zlib.crc32(kind + content):
+            raise ValueError("a checksum is wrong")
+        yield kind, content
+        place += 12 + length
+
+
+def _unfilter(lines: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+    """Undo the five filters of PNG, row by row; `step` is the bytes of a pixel."""
+    done = np.zeros((lines.shape[0] + 1, lines.shape[1] - 1 + step), np.uint8)  # with a border of zeros
+    for number, line in enumerate(lines):
+        kind, row, above = int(line[0]), done[number + 1], done[number]
+        if kind in (0, 2):  # none, up: whole rows at once
+            row[step:] = line[1:] + above[step:] if kind else line[1:]
+        elif kind == 1:  # left: a running sum of each channel, modulo 256
+            row[step:] = np.cumsum(line[1:].reshape(-1, step), axis=0, dtype=np.uint8).reshape(-1)
+        elif kind in (3, 4):
+            _unfilter_slowly(kind, line[1:].tolist(), row, above.tolist(), step)
+        else:
+            raise ValueError(f"filter {kind}")
+    return done[1:, step:]
+
+
+def _unfilter_slowly(kind: int, line: list[int], row: NDArray[np.uint8], above: list[int], step: int) -> None:
+    values = [0] * step
+    for place, value in enumerate(line):
+        left, up, corner = values[place], above[place + step], above[place]
+        if kind == 3:
+            guess = (left + up) // 2
+        else:  # Paeth: the neighbour nearest to left + up - corner
+            to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+            guess = left if to_left <= to_up and to_left <= to_corner else up if to_up <= to_corner else corner
+        values.append((value + guess) & 255)
+    row[:] = values

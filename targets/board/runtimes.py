@@ -1,0 +1,205 @@
+"""The runtimes that a bundle's models run in, each imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Protocol
+
+import numpy as np
+
+from targets.board.apart import BuildJob, build_apart, here_key
+from targets.board.cuda import Device
+from targets.board.engine import Engine
+from targets.board.errors import BoardError, MisfitError, MissingError, RefusedError
+from targets.board.files import read_bytes
+from targets.board.key import read_engine
+from targets.board.manifest import Bundle, BundledModel
+from targets.board.options import EngineOptions
+from targets.board.timings import Timings, cache_folder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["RUNTIMES", "Model", "choose_runtime", "open_model"]
+
+Show = Callable[[float, "float | None", str], None]
+"""Called twice a second while an engine is built: seconds, estimate, what the builder is at."""
+
+RUNTIMES = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
+"""In the order in which they are tried."""
+
+_MODULES = {
+    "tensorrt": ("tensorrt",),
+    "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnxruntime",),
+}
+_INSTALL = {
+    "tensorrt": "on a Jetson: sudo apt install tensorrt python3-libnvinfer",
+    "tensorrt-rtx": "pip install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings",
+    "openvino": "pip install openvino",
+    "onnxruntime": "pip install onnxruntime",
+}
+
+
+class Model(Protocol):
+    """An opened model."""
+
+    about: str  # one line: runtime, version, device
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Depth float32 [N, h, w] in metres of pictures uint8 [N, H, W, 3]."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class _OnnxRuntime:
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # busy waiting raises the tail
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._run = session.run
+        self.about = f"ONNX Runtime {onnxruntime.__version__} on the CPU, {threads} threads"
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        depth: NDArray[np.float32] = self._run(["depth"], {"image": images})[0]
+        return depth
+
+    def close(self) -> None:
+        del self._run
+
+
+class _OpenVino:
+    def __init__(self, path: Path, threads: int) -> None:
+        import openvino
+
+        core = openvino.Core()
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._request: Any = core.compile_model(str(path), "CPU", settings).create_infer_request()
+        version = str(openvino.__version__).split("-")[0]
+        self.about = f"OpenVINO {version} on the CPU, {threads} threads"
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # Nothing shared: a request that has once shared the caller's array writes later pictures into it.
+        depth = self._request.infer({"image": images}, share_inputs=False, share_outputs=False)["depth"]
+        return np.asarray(depth, dtype=np.float32)
+
+    def close(self) -> None:
+        self._request = None
+
+
+class _TensorRT:
+    def __init__(self, trt: Any, runtime: str, plan: bytes, size: tuple[int, int]) -> None:
+        self._engine = Engine(trt, plan)
+        self.infer = self._engine.infer  # nothing between the caller and the engine
+        self.close = self._engine.close
+        self.infer(np.zeros((1, *size, 3), np.uint8))  # the first records the CUDA graph
+        about = "{} {} on {}, CUDA graphs {}"
+        self.about = about.format(runtime, trt.__version__, self._engine.device, self._engine.graphs)
+
+
+def choose_runtime(bundle: Bundle, asked: str | None) -> str:
+    """The runtime that was asked for, or the first that the bundle has models for and this machine has.
+
+    Raises MissingError with what is missing of each.
+    """
+    wanted = [asked] if asked else [name for name in RUNTIMES if bundle.models_for(name)]
+    missing = []
+    for name in wanted:
+        if not bundle.models_for(name):
+            raise MisfitError(f"The bundle has no models for {name}", "Make one: edgekd bundle --target " + name)
+        try:
+            _require(name)
+            return name
+        except MissingError as error:
+            missing.append(error)
+    if len(missing) == 1:
+        raise missing[0]
+    reasons = "; ".join(error.message for error in missing)
+    raise MissingError("None of the bundle's runtimes is here: " + reasons, "Install one: " + missing[-1].fix)
+
+
+def open_model(
+    bundle: Bundle, model: BundledModel, runtime: str, threads: int, options: EngineOptions, rebuild: bool, show: Show
+) -> Model:
+    """Open a model, building its engine first where the runtime needs one and there is none.
+
+    Raises MisfitError, with the command that rebuilds it, for an engine that does not fit; RefusedError, MissingError.
+    """
+    try:
+        if runtime == "onnxruntime":
+            return _OnnxRuntime(model.path, threads)
+        if runtime == "openvino":
+            return _OpenVino(model.path, threads)
+        return _open_engine(bundle, model, runtime, options, rebuild, show)
+    except BoardError:
+        raise
+    except Exception as error:  # what the runtimes raise has no common base
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RefusedError(f"{runtime} does not open {model.path} ({reason})", "Take another runtime") from error
+
+
+def _open_engine(
+    bundle: Bundle, model: BundledModel, runtime: str, options: EngineOptions, rebuild: bool, show: Show
+) -> Model:
+    engine = bundle.folder / "engines" / f"{runtime}-{model.precision}.engine"
+    if rebuild or not engine.is_file():
+        _make_engine(bundle, model, runtime, engine, options, show)
+    trt = _import_runtime(runtime)
+    key = here_key(runtime, str(trt.__version__), read_bytes(model.path, "copy the bundle again"), options)
+    again = "{} {} --rebuild --runtime {} --precision {}".format(
+        Path(sys.executable).name, bundle.folder / "run.py", runtime, model.precision
+    )
+    return _TensorRT(trt, runtime, read_engine(str(engine), key, again), bundle.input_size)
+
+
+def _make_engine(
+    bundle: Bundle, model: BundledModel, runtime: str, engine: Path, options: EngineOptions, show: Show
+) -> None:
+    engine.parent.mkdir(parents=True, exist_ok=True)
+    module = _import_runtime(runtime)
+    job = BuildJob(
+        module.__name__,
+        runtime,
+        str(model.path),
+        str(engine),
+        bundle.input_size,
+        model.precision,
+        options,
+        cache_folder(),
+    )
+    data = read_bytes(model.path, "copy the bundle again")
+    estimate = Timings(job.cache, here_key(runtime, str(module.__version__), data, options)).estimate(len(data))
+    build_apart([sys.executable, sys.argv[0], "--build"], job, lambda seconds, step: show(seconds, estimate, step))
+
+
+def _require(runtime: str) -> None:
+    """Raise MissingError unless the runtime is installed and has the device it needs; nothing heavy is imported."""
+    if not any(importlib.util.find_spec(module) for module in _MODULES[runtime]):
+        raise MissingError(f"{runtime} is not installed", _INSTALL[runtime])
+    if runtime.startswith("tensorrt"):
+        Device()  # without a driver TensorRT can end the process: so the driver is asked first
+
+
+def _import_runtime(runtime: str) -> Any:
+    for module in _MODULES[runtime]:
+        if importlib.util.find_spec(module):
+            try:
+                return importlib.import_module(module)
+            except ImportError as error:
+                raise MissingError(f"{module} does not load ({error})", _INSTALL[runtime]) from error
+    raise MissingError(f"{runtime} is not installed", _INSTALL[runtime])

@@ -1,0 +1,57 @@
+"""The README.md of a bundle: what it is and what to type, for who finds it on a board."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from targets.bundle.selftest import SelfTest
+
+if TYPE_CHECKING:
+    from targets.bundle.write import Encoding
+
+__all__ = ["readme"]
+
+
+def readme(name: str, encodings: Sequence[Encoding], tested: SelfTest, camera: tuple[int, int] | None) -> str:
+    """The text."""
+    rows = [
+        f"| {encoding.file} | {', '.join(encoding.runtimes)} | {tested.errors[encoding.file]:.3%} | "
+        f"{tested.tolerances[encoding.file]:.3%} |"
+        for encoding in encodings
+    ]
+    height, width = tested.picture.shape[:2]
+    inside = "Frames go in as the camera gives them: crop and resize are in the graph."
+    outside = "run.py crops and resizes for the network; `edgekd bundle --camera` puts that into the graph."
+    blind = tested.blind_to()
+    caution = f"The self-test would not notice {' nor '.join(blind)}: compare a picture by eye.\n\n" if blind else ""
+    return _TEXT.format(
+        name=name,
+        height=height,
+        width=width,
+        framed=inside if camera else outside,
+        rows="\n".join(rows),
+        caution=caution,
+    )
+
+
+_TEXT = """\
+# {name}: depth in metres from one picture
+
+    python3 run.py                  build what is missing, self-test, latency of every precision
+    python3 run.py PICTURE FOLDER   depth as 16-bit millimetres and in colour, in ./depth
+    python3 run.py --camera 0       a camera (OpenCV)
+    python3 run.py --help           the rest
+
+Needs Python 3.8 or newer, numpy, and a runtime that the models are for. Nothing is installed or fetched.
+
+Input `image` uint8 [N, {height}, {width}, 3] RGB, output `depth` float32 [N, h, w] in metres; normalisation is inside.
+{framed}
+
+| model | for | self-test: from fp32 | allowed |
+| --- | --- | --- | --- |
+{rows}
+
+{caution}TensorRT builds an engine for this device and version on first use, into engines/. After an update of either
+`python3 run.py --rebuild` builds it anew; `sh build.sh` does it with trtexec. manifest.json has every file's digest.
+"""

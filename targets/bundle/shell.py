@@ -1,0 +1,45 @@
+"""build.sh: TensorRT's own command in place of Python, with the exact line for the version that is found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from targets.base import Precision
+from targets.board.options import EngineOptions
+from targets.board.trtexec import trtexec_line
+
+__all__ = ["build_script"]
+
+_FIND = """#!/bin/sh
+# Builds the engines with trtexec in place of `python3 run.py`, which then uses them. Run it in the bundle's folder.
+set -eu
+cd "$(dirname "$0")"
+trtexec=$(command -v trtexec || ls /usr/src/tensorrt/bin/trtexec 2>/dev/null || true)
+if [ -z "$trtexec" ]; then
+    echo "trtexec is not here. On a Jetson: sudo apt install libnvinfer-bin" >&2
+    exit 3
+fi
+# 8502 is 8.5.2, 100300 is 10.3.0: trtexec says so in its first line, whatever it is asked.
+number=$("$trtexec" --help 2>&1 | sed -n 's/.*\\[TensorRT v\\([0-9]*\\)\\].*/\\1/p' | head -n 1)
+case "$number" in
+    8???) major=8 ;;
+    10????) major=10 ;;
+    11????) major=11 ;;
+    *) echo "TensorRT ${number:-unknown}: this script knows 8, 10 and 11; use python3 run.py" >&2; exit 1 ;;
+esac
+echo "TensorRT $number, $trtexec" >&2
+mkdir -p engines
+rm -f engines/tensorrt-*.key.json
+"""
+
+
+def build_script(models: Sequence[tuple[str, Precision]], size: tuple[int, int], options: EngineOptions) -> str:
+    """The text of build.sh for ONNX files and their precisions, whose input is `size`."""
+    cases = []
+    for major in (8, 10, 11):
+        lines = [
+            trtexec_line('"$trtexec"', (major, 0), file, f"engines/tensorrt-{name}.engine", size, name, options)
+            for file, name in models
+        ]
+        cases.append("\n".join([f"if [ $major = {major} ]; then", *(f"    {line}" for line in lines), "fi"]))
+    return "\n".join([_FIND, *cases, 'echo "Next: python3 run.py"', ""])
