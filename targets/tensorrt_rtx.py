@@ -17,7 +17,7 @@ from targets.probe import probe_tensorrt
 from targets.reference import infer_model
 from targets.typed import write_typed
 
-__all__ = ["TensorRTRtx", "rtx_refusal"]
+__all__ = ["TensorRTRtx", "installed_module", "rtx_refusal"]
 
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 _MODULES = ("tensorrt_rtx", "tensorrt_rtx_bindings")  # the vendor's wheel, and the one of the package index
@@ -38,7 +38,7 @@ class TensorRTRtx:
     name = "tensorrt-rtx"
 
     def status(self) -> Status:
-        name = _installed()
+        name = installed_module()
         if name is None:
             return Status(False, False, missing="TensorRT for RTX is not installed", fix=_INSTALL)
         probe = probe_tensorrt(name)
@@ -99,12 +99,13 @@ class TensorRTRtx:
         return EngineRunner(name, artefact, probe_tensorrt(name))
 
 
-def _installed() -> str | None:
+def installed_module() -> str | None:
+    """The name under which TensorRT for RTX can be imported, None where it is not installed."""
     return next((name for name in _MODULES if importlib.util.find_spec(name) is not None), None)
 
 
 def _import_rtx() -> ModuleType:
-    name = _installed()
+    name = installed_module()
     if name is None:
         raise MissingRuntimeError("TensorRT for RTX is not installed", fix=_INSTALL)
     try:

@@ -29,12 +29,18 @@ class Timings:
         self._stem = str(Path(folder) / re.sub(r"[^A-Za-z0-9.]+", "-", " ".join(words)).strip("-"))
         self._model = key.model
         self._seconds: dict[str, list[float]] = {}  # a model's digest to its size in bytes and the seconds it took
+        self.cache = self._read(".cache")
         try:
-            self.cache = read_bytes(self._stem + ".cache", "")
-            kept = json.loads(read_bytes(self._stem + ".json", "").decode())
+            kept = json.loads(self._read(".json") or b"{}")
             self._seconds = {str(model): [float(size), float(took)] for model, (size, took) in kept.items()}
-        except (BoardError, ValueError, TypeError, AttributeError):  # none yet, or damaged: it is only a cache
-            self.cache = b""
+        except (ValueError, TypeError, AttributeError):  # damaged: it is only a cache
+            self._seconds = {}
+
+    def _read(self, suffix: str) -> bytes:
+        try:
+            return read_bytes(self._stem + suffix, "")
+        except BoardError:
+            return b""
 
     def estimate(self, size: int) -> float | None:
         """Seconds that building a model of `size` bytes may take, by the last time or by models of other sizes."""

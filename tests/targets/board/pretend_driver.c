@@ -1,0 +1,77 @@
+/* A CUDA driver whose device memory is the host's. It checks what it is given and copies; it computes nothing. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef int Result;
+typedef uint64_t Address;
+
+#define DEVICE 7
+#define CONTEXT ((void *)(uintptr_t)0x1234500000007)
+#define STREAM ((void *)(uintptr_t)0xabcdef0123456)
+#define GRAPH ((void *)(uintptr_t)0x77)
+#define READY ((void *)(uintptr_t)0x7788990011)
+
+static int recording, works;
+static struct { void *to; const void *from; size_t bytes; } work[64];
+
+Result cuInit(unsigned flags) { return getenv("PRETEND_NO_DEVICE") ? 100 : (Result)flags; }
+Result cuDriverGetVersion(int *version) { *version = 13000; return 0; }
+Result cuDeviceGetCount(int *count) { *count = 1; return 0; }
+Result cuDeviceGet(int *device, int number) { *device = DEVICE + number; return 0; }
+Result cuDeviceGetName(char *name, int size, int device) {
+    strncpy(name, device == DEVICE ? "Pretend" : "wrong", size);
+    return 0;
+}
+Result cuDeviceGetAttribute(int *value, int attribute, int device) {
+    *value = device != DEVICE ? -1 : attribute == 75 ? 8 : attribute == 76 ? 7 : attribute == 18 ? 1 : -1;
+    return 0;
+}
+Result cuDevicePrimaryCtxRetain(void **context, int device) { *context = CONTEXT; return device != DEVICE; }
+Result cuCtxSetCurrent(void *context) { return context != CONTEXT; }
+Result cuMemGetInfo_v2(size_t *free, size_t *total) { *free = 3ul << 32; *total = 1ul << 35; return 0; }
+Result cuGetErrorName(Result error, const char **name) {
+    *name = error == 100 ? "CUDA_ERROR_NO_DEVICE" : error == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_OTHER";
+    return 0;
+}
+Result cuStreamCreate(void **stream, unsigned flags) { *stream = STREAM; return flags != 1; }
+Result cuStreamSynchronize(void *stream) { return stream != STREAM; }
+Result cuStreamDestroy_v2(void *stream) { return stream != STREAM; }
+Result cuMemAlloc_v2(Address *address, size_t bytes) {
+    if (bytes > 1ul << 40) return 2;
+    *address = (Address)malloc(bytes);
+    return 0;
+}
+Result cuMemFree_v2(Address address) { free((void *)address); return 0; }
+Result cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) { *memory = malloc(bytes); return flags != 0; }
+Result cuMemFreeHost(void *memory) { free(memory); return 0; }
+static Result copy(void *to, const void *from, size_t bytes, void *stream) {
+    if (stream != STREAM) return 400;
+    if (recording) {
+        work[works].to = to;
+        work[works].from = from;
+        work[works++].bytes = bytes;
+    } else {
+        memcpy(to, from, bytes);
+    }
+    return 0;
+}
+Result cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t bytes, void *stream) {
+    return copy((void *)to, from, bytes, stream);
+}
+Result cuMemcpyDtoHAsync_v2(void *to, Address from, size_t bytes, void *stream) {
+    return copy(to, (void *)from, bytes, stream);
+}
+Result cuStreamBeginCapture_v2(void *stream, int mode) { recording = 1; works = 0; return stream != STREAM || mode != 1; }
+Result cuStreamEndCapture(void *stream, void **graph) { recording = 0; *graph = GRAPH; return stream != STREAM; }
+Result cuGraphInstantiateWithFlags(void **ready, void *graph, unsigned long long flags) {
+    *ready = READY;
+    return graph != GRAPH || flags != 0;
+}
+Result cuGraphLaunch(void *ready, void *stream) {
+    if (ready != READY || stream != STREAM) return 1;
+    for (int n = 0; n < works; n++) memcpy(work[n].to, work[n].from, work[n].bytes);
+    return 0;
+}
+Result cuGraphExecDestroy(void *ready) { return ready != READY; }
+Result cuGraphDestroy(void *graph) { return graph != GRAPH; }

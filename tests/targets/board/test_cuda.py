@@ -1,0 +1,86 @@
+"""What the driver is told, by a stand-in library in C that checks every handle, size and order of arguments.
+
+It shows that the calls are right, not that a device obeys them: that is what examples/targets/engines.py is for.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WORK = """
+import numpy as np
+from targets.board.cuda import Buffer, Device, Graph, Stream
+device = Device()
+device.start()
+assert (device.name, device.capability, device.integrated, device.cuda) == ("Pretend", "8.7", True, "13.0")
+assert device.memory() == (3 << 32, 1 << 35)
+stream = Stream(device)
+image = Buffer(device, (2, 3, 4, 3), np.uint8)
+values = np.random.default_rng(0).integers(0, 255, (2, 3, 4, 3)).astype(np.uint8)
+image.host[...] = values
+image.upload(stream)
+image.host[...] = 0
+image.download(stream)
+stream.wait()
+assert np.array_equal(image.host, values)
+graph = Graph(stream)
+graph.record()
+image.upload(stream)
+image.download(stream)
+graph.finish()
+image.host[...] = 9
+graph.launch()
+stream.wait()
+assert (image.host == 9).all()
+for held in (graph, image, stream):
+    held.close()
+try:
+    Buffer(device, (1 << 41,), np.uint8)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.fixture(scope="module")
+def pretend(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which the stand-in is the CUDA driver."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("no C compiler is here to build the stand-in driver")
+    folder = tmp_path_factory.mktemp("driver")
+    source = Path(__file__).with_name("pretend_driver.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(folder / "libcuda.so.1"), str(source)], check=True)
+    return {**os.environ, "LD_LIBRARY_PATH": str(folder)}
+
+
+def run(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_buffers_streams_and_graphs_ask_the_driver_rightly(pretend: dict[str, str]) -> None:
+    done = run(WORK, pretend)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("MissingError CUDA refused cuMemAlloc_v2 (CUDA_ERROR_OUT_OF_MEMORY)")
+
+
+def test_a_driver_without_a_device_is_one_clear_error(pretend: dict[str, str]) -> None:
+    done = run("from targets.board.cuda import Device; Device()", {**pretend, "PRETEND_NO_DEVICE": "1"})
+    assert done.stderr.splitlines()[-1].endswith(
+        "CUDA refused cuInit (CUDA_ERROR_NO_DEVICE). Check the driver with nvidia-smi, on a Jetson with tegrastats."
+    )
+
+
+def test_a_machine_without_a_driver_is_one_clear_error() -> None:
+    from targets.board.cuda import Device
+    from targets.board.errors import MissingError
+
+    if Path("/proc/driver/nvidia").exists():
+        pytest.skip("a driver is here")
+    with pytest.raises(MissingError, match="no CUDA driver here"):
+        Device()

@@ -1,0 +1,165 @@
+"""Engines: their options, their key, and building them in a process of their own."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_network import HEIGHT, WIDTH, save, small_network
+
+from targets.board.apart import BuildJob, build_apart
+from targets.board.errors import BoardError, InputError, MisfitError, RefusedError
+from targets.board.key import EngineKey, read_engine, write_engine
+from targets.board.options import EngineOptions
+from targets.board.timings import Timings
+from targets.tensorrt_rtx import installed_module
+
+CHILD = [sys.executable, "-m", "targets.board.apart"]
+HERE = EngineKey("tensorrt", "10.3.0", "Orin", "8.7", "m" * 64, EngineOptions().to_json())
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> BuildJob:
+    module = installed_module()
+    if module is None:
+        pytest.skip("TensorRT for RTX is not installed")
+    model = save(small_network(), tmp_path / "model.onnx")
+    paths = (str(model), str(tmp_path / "model.engine"))
+    return BuildJob(module, "tensorrt-rtx", *paths, (HEIGHT, WIDTH), "fp32", EngineOptions(), str(tmp_path / "cache"))
+
+
+def silent(seconds: float, step: str) -> None:
+    pass
+
+
+def test_options_are_read_and_said_alike() -> None:
+    options = EngineOptions.parse("workspace=512, effort=5,version-compatible,dla=1,batch=2")
+    assert options == EngineOptions(512, 5, True, False, 1, 2)
+    assert EngineOptions.parse(str(options)) == options
+    assert EngineOptions.from_json(json.loads(json.dumps(options.to_json()))) == options
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("wrkspace=4", "Did you mean workspace=N"),
+        ("effort=9", "effort=9 cannot be meant"),
+        ("dla", "no engine option 'dla'"),
+        ("batch=0", "batch=0"),
+    ],
+)
+def test_options_that_cannot_be_meant(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        EngineOptions.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"version": "10.7.0"}, "it is of tensorrt 10.7.0, here is tensorrt 10.3.0"),
+        ({"device": "Xavier", "capability": "7.2"}, "it is for Xavier 7.2, here is Orin 8.7"),
+        ({"model": "x" * 64}, "built from another model"),
+        ({"runtime": "tensorrt-rtx"}, "it is of tensorrt-rtx"),
+        (
+            {"options": EngineOptions(workspace=64).to_json()},
+            "it was built with workspace=64,batch=8, wanted is batch=8",
+        ),
+    ],
+)
+def test_an_engine_of_something_else_is_refused_with_the_command(tmp_path: Path, change, says: str) -> None:
+    write_engine(str(tmp_path / "e"), b"engine", replace(HERE, **change), 3.0)
+    with pytest.raises(MisfitError, match=says) as raised:
+        read_engine(str(tmp_path / "e"), HERE, "python3 run.py --rebuild")
+    assert raised.value.fix == "Build it anew: python3 run.py --rebuild"
+
+
+def test_a_whole_engine_is_read_and_a_truncated_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "e"
+    write_engine(str(path), b"engine", HERE, 3.0)
+    assert read_engine(str(path), HERE, "again") == b"engine"
+    path.write_bytes(b"engin")
+    with pytest.raises(MisfitError, match="altered or truncated"):
+        read_engine(str(path), HERE, "again")
+    path.unlink()
+    with pytest.raises(MisfitError, match="Cannot read"):
+        read_engine(str(path), HERE, "again")
+
+
+def test_an_engine_of_trtexec_has_no_key_and_a_damaged_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "e").write_bytes(b"engine")
+    assert read_engine(str(tmp_path / "e"), HERE, "again") == b"engine"
+    (tmp_path / "e.key.json").write_text("{")
+    with pytest.raises(MisfitError, match=r"e\.key\.json cannot be read"):
+        read_engine(str(tmp_path / "e"), HERE, "again")
+
+
+def test_compatible_engines_go_where_they_may() -> None:
+    options = EngineOptions(version_compatible=True, hardware_compatible=True).to_json()
+    built, here = replace(HERE, options=options), replace(HERE, options=options)
+    assert built.misfit(replace(here, version="10.10.1", device="RTX", capability="8.9")) is None
+    assert "here is tensorrt 11.0.0" in str(built.misfit(replace(here, version="11.0.0")))
+    assert "here is tensorrt 10.2.0" in str(built.misfit(replace(here, version="10.2.0")))
+    assert "Xavier" in str(built.misfit(replace(here, device="Xavier", capability="7.2")))
+
+
+def test_a_build_apart_writes_engine_and_key_and_learns_its_time(job: BuildJob) -> None:
+    said: list[tuple[float, str]] = []
+    seconds = build_apart(CHILD, job, lambda *moment: said.append(moment))
+    assert seconds > 0 and Path(job.engine).stat().st_size > 1000
+    key = json.loads(Path(job.engine + ".key.json").read_text())["key"]
+    assert key["runtime"] == "tensorrt-rtx" and key["options"] == EngineOptions().to_json()
+    gaps = [after[0] - before[0] for before, after in zip([(0.0, ""), *said], said, strict=False)]
+    assert max(gaps) < 2  # never silent for longer
+    estimate = Timings(job.cache, EngineKey(**key)).estimate(Path(job.onnx).stat().st_size)
+    assert estimate == pytest.approx(seconds, abs=0.01)
+
+
+def test_what_the_builder_refuses_comes_back_as_its_words(job: BuildJob) -> None:
+    Path(job.onnx).write_bytes(b"no model")
+    with pytest.raises(RefusedError, match="refuses the model"):
+        build_apart(CHILD, job, silent)
+    assert not Path(job.engine).exists()
+
+
+def test_options_that_rtx_does_not_have_are_refused(job: BuildJob) -> None:
+    with pytest.raises(InputError, match=r"TensorRT for RTX .* has no option version-compatible"):
+        build_apart(CHILD, replace(job, options=EngineOptions(version_compatible=True)), silent)
+    with pytest.raises(InputError, match=r"DLA with TensorRT .* has no fp32"):
+        build_apart(CHILD, replace(job, options=EngineOptions(dla=0)), silent)
+    with pytest.raises(InputError, match="There is no DLA core 0 here"):
+        build_apart(CHILD, replace(job, precision="fp16", options=EngineOptions(dla=0)), silent)
+
+
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        ("os.kill(os.getpid(), 9)", "killed, as the kernel does when memory runs out"),
+        ("os.kill(os.getpid(), 11)", "signal 11"),
+        ("sys.exit('no such thing')", "exit code 1: no such thing"),
+    ],
+)
+def test_a_build_that_dies_is_one_clear_error(job: BuildJob, end: str, says: str) -> None:
+    with pytest.raises(RefusedError, match=says):
+        build_apart([sys.executable, "-c", f"import os, sys; {end}"], job, silent)
+
+
+def test_a_build_without_room_on_the_disk_does_not_begin(job: BuildJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 9))
+    with pytest.raises(BoardError, match="has 0 MB free"):
+        build_apart(CHILD, job, silent)
+
+
+def test_ctrl_c_ends_the_child(job: BuildJob) -> None:
+    def interrupt(seconds: float, step: str) -> None:
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        build_apart([sys.executable, "-c", "import time; time.sleep(60)"], job, interrupt)
+    assert time.monotonic() - started < 10

@@ -1,0 +1,103 @@
+"""PNG and framing without an imaging library, held against Pillow."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from targets.board.errors import InputError
+from targets.board.framing import Framing
+from targets.board.pictures import list_pictures, read_picture, write_depth
+from targets.board.png import decode_png, encode_png
+from targets.input import Framing as Reference
+
+RNG = np.random.default_rng(3)
+SMOOTH = np.cumsum(np.cumsum(RNG.normal(size=(97, 131, 3)), axis=0), axis=1)
+PICTURE = (255 * (SMOOTH - SMOOTH.min()) / np.ptp(SMOOTH)).astype(np.uint8)
+PICTURE[20:40, 30:60] = (250, 20, 130)
+
+
+def saved(picture: Image.Image, **options: object) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA"])
+def test_png_is_read_as_pillow_reads_it(mode: str) -> None:
+    picture = Image.fromarray(PICTURE).convert(mode)
+    data = saved(picture, optimize=True)  # uses every filter where it helps
+    assert np.array_equal(decode_png(data, "x"), np.asarray(picture.convert("RGB")))
+
+
+@pytest.mark.parametrize("filtering", range(5))
+def test_every_filter_of_png_is_undone(filtering: int) -> None:
+    import struct
+    import zlib
+
+    height, width = PICTURE.shape[:2]
+    rows = PICTURE.reshape(height, -1).astype(int)
+    left = np.pad(rows, ((0, 0), (3, 0)))[:, :-3]
+    above = np.pad(rows, ((1, 0), (0, 0)))[:-1]
+    corner = np.pad(rows, ((1, 0), (3, 0)))[:-1, :-3]
+    guess = left + above - corner
+    distances = np.stack([abs(guess - left), abs(guess - above), abs(guess - corner)])
+    paeth = np.choose(np.argmin(distances, axis=0), [left, above, corner])
+    taken = [0, left, above, (left + above) // 2, paeth][filtering]
+    lines = np.concatenate([np.full((height, 1), filtering), (rows - taken) % 256], axis=1).astype(np.uint8)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines.tobytes()))
+    data += chunk(b"IEND", b"")
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), PICTURE)  # the test's own file is right
+    assert np.array_equal(decode_png(data, "x"), PICTURE)
+
+
+def test_png_is_written_as_pillow_reads_it() -> None:
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(encode_png(PICTURE)))), PICTURE)
+    depth = RNG.integers(0, 65535, (31, 17)).astype(np.uint16)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(encode_png(depth)))), depth)
+
+
+@pytest.mark.parametrize("damage", [lambda d: d[:200], lambda d: d[:100] + b"\0" + d[101:], lambda d: d[:8]])
+def test_a_damaged_png_is_named(damage) -> None:
+    with pytest.raises(InputError, match=r"room\.png is truncated or damaged"):
+        decode_png(damage(saved(Image.fromarray(PICTURE))), "room.png")
+
+
+def test_what_is_unusual_is_not_guessed_at() -> None:
+    with pytest.raises(InputError, match="unusual kind"):
+        decode_png(saved(Image.fromarray(PICTURE).convert("P")), "x")
+
+
+@pytest.mark.parametrize("size", [(480, 640), (240, 320), (97, 131), (720, 1280), (1080, 810)])
+@pytest.mark.parametrize("crop", [{}, {"resize_height": 250, "crop": (228, 304)}])
+def test_framing_sees_what_pillow_frames(size: tuple[int, int], crop: dict[str, object]) -> None:
+    picture = np.asarray(Image.fromarray(PICTURE).resize(size[::-1]))
+    ours = Framing({"height": 56, "width": 60, **crop}).image(picture)
+    theirs = Reference(56, 60, **crop).image(picture)
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+def test_depth_is_written_in_millimetres_and_colour(tmp_path: Path) -> None:
+    depth = np.linspace(0.5, 8, 12 * 16, dtype=np.float32).reshape(12, 16)
+    paths = write_depth(tmp_path / "a.b", depth)
+    assert [path.name for path in paths] == ["a.b.depth.png", "a.b.colour.png"]
+    assert np.abs(np.asarray(Image.open(paths[0])) / 1000 - depth).max() <= 0.0006
+    assert np.asarray(Image.open(paths[1])).shape == (12, 16, 3)
+
+
+def test_pictures_are_found_and_missing_ones_named(tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", "notes.txt"):
+        (tmp_path / name).write_bytes(saved(Image.fromarray(PICTURE)))
+    assert [path.name for path in list_pictures([str(tmp_path)])] == ["a.JPG", "b.png"]
+    assert np.array_equal(read_picture(tmp_path / "b.png"), PICTURE)
+    with pytest.raises(InputError, match="There is no"):
+        list_pictures([str(tmp_path / "none.png")])

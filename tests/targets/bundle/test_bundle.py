@@ -1,0 +1,262 @@
+"""A bundle: what is in it, and that it runs by itself, without edgekd, on the oldest Python it is for."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+from small_network import HEIGHT, SPEC, WIDTH, pictures, save, small_network
+
+from calibration.errors import UsageError
+from calibration.images import CalibrationSet
+from calibration.progress import Quiet
+from targets import get_target
+from targets.base import BuildOptions
+from targets.board.errors import MisfitError
+from targets.board.manifest import Bundle
+from targets.board.options import EngineOptions
+from targets.bundle.assemble import assemble
+from targets.bundle.shell import build_script
+from targets.bundle.write import BundleOptions, Encoding, WrittenBundle, write_bundle
+from targets.camera import parse_size, with_camera
+from targets.graph import read_graph
+from targets.reference import infer_model
+from targets.tensorrt_rtx import installed_module, rtx_refusal
+
+CAMERA = (60, 80)
+
+# Everything that the bundle must not need is not there, and neither is the other runtime.
+ALONE = """
+import runpy, sys
+for name in {absent!r}:
+    sys.modules[name] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+ABSENT = {"edgekd", "targets", "calibration", "torch", "PIL", "cv2", "onnx", "typer", "rich", "scipy", "tensorrt"}
+
+
+def encodings(folder: Path, student: Path) -> list[Encoding]:
+    calibration = CalibrationSet.write(folder / "set", pictures(16), origin="", made_from={})
+    made = []
+    for target, served in (("tensorrt", ("tensorrt", "tensorrt-rtx")), ("onnxruntime", ("openvino", "onnxruntime"))):
+        for precision in ("fp32", "int8"):
+            into = folder / f"{target}-{precision}"
+            built = get_target(target).build(student, precision, calibration, BuildOptions(), Quiet(), into=into)
+            made.append(Encoding(into / "model.onnx", built.precision, served))
+    return [made[1], made[3], Encoding(made[0].path, "fp32", (*made[0].runtimes, *made[2].runtimes))]
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Encoding]]:
+    pytest.importorskip("onnxruntime", reason="the encodings are made with onnxruntime")
+    folder = tmp_path_factory.mktemp("parts")
+    student = save(small_network(), folder / "student.onnx")
+    return student, encodings(folder, student)
+
+
+def write(parts: tuple[Path, list[Encoding]], into: Path, **options: object) -> WrittenBundle:
+    student, made = parts
+    settings = BundleOptions("small", **options)
+    return write_bundle(read_graph(student), made, pictures(6, seed=9), settings, {"student": "s"}, into)
+
+
+@pytest.fixture
+def bundle(parts: tuple[Path, list[Encoding]], tmp_path: Path) -> WrittenBundle:
+    return write(parts, tmp_path / "small")
+
+
+def run(bundle: Path, *arguments: str, absent: set[str] = frozenset(), python: str = sys.executable):
+    code = ALONE.format(absent=ABSENT | absent)
+    command = [python, "-c", code, str(bundle / "run.py"), "--seconds", "0", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=bundle.parent)
+
+
+def test_the_runner_is_python_3_8_and_needs_the_standard_library_and_numpy_alone() -> None:
+    tree = ast.parse(assemble(), feature_version=(3, 8))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    beyond = {name.split(".")[0] for name in names} - sys.stdlib_module_names
+    assert beyond == {"numpy", "onnxruntime", "openvino", "PIL", "cv2"}  # the last four where they are used
+
+
+def test_the_runner_runs_on_python_3_8(bundle: WrittenBundle) -> None:
+    found = [*Path.home().glob(".pyenv/versions/3.8.*/bin/python"), shutil.which("python3.8")]
+    works = [
+        str(path)
+        for path in found
+        if path and subprocess.run([path, "-V"], capture_output=True, check=False).returncode == 0
+    ]
+    if not works:
+        pytest.skip("no Python 3.8 is here; test_the_runner_is_python_3_8 has read the syntax")
+    code = "import sys; compile(open(sys.argv[1]).read(), 'run.py', 'exec')"
+    subprocess.run([works[0], "-c", code, str(bundle.folder / "run.py")], check=True)
+    if subprocess.run([works[0], "-c", "import numpy"], capture_output=True, check=False).returncode == 0:
+        done = run(bundle.folder, python=works[0])
+        assert done.returncode == 3 and "None of the bundle's runtimes is here" in done.stderr
+
+
+@pytest.mark.parametrize(("runtime", "other"), [("onnxruntime", "openvino"), ("openvino", "onnxruntime")])
+def test_it_passes_its_self_test_with_numpy_and_one_runtime(bundle: WrittenBundle, runtime: str, other: str) -> None:
+    pytest.importorskip(runtime, reason=f"{runtime} is what this test is about")
+    done = run(bundle.folder, "--json", absent={other})
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["runtime"] == runtime
+    assert [row["precision"] for row in result["rows"]] == ["int8", "fp32"]
+    for row in result["rows"]:
+        assert row["error"] < row["tolerance"] and 0 < row["p50_ms"] <= row["p99_ms"]
+    assert json.loads((bundle.folder / "result.json").read_text())["rows"] == result["rows"]
+
+
+def test_it_gives_the_depth_that_the_model_gives(bundle: WrittenBundle, tmp_path: Path, parts) -> None:
+    rgb = pictures(1, 4, 60, 80)[0]
+    Image.fromarray(rgb).save(tmp_path / "room.png")
+    done = run(bundle.folder, "room.png", "--precision", "fp32", "--runtime", "onnxruntime", "--out", "got")
+    assert done.returncode == 0, done.stderr
+    depth = np.asarray(Image.open(tmp_path / "got" / "room.depth.png")) / 1000
+    expected = infer_model(onnx.load(parts[0]), SPEC.framing.image(rgb)[None])[0]
+    assert np.abs(depth / expected - 1).mean() < 2e-3
+
+
+def test_the_archive_holds_the_folder_and_is_the_same_twice(parts, tmp_path: Path) -> None:
+    first, second = (write(parts, tmp_path / name / "small") for name in ("a", "b"))
+    assert first.archive.read_bytes() == second.archive.read_bytes() and first.digest == second.digest
+    with tarfile.open(first.archive) as tar:
+        tar.extractall(tmp_path / "unpacked", filter="data")
+    assert run(tmp_path / "unpacked" / "small", "--runtime", "onnxruntime").returncode == 0
+
+
+def test_every_altered_or_missing_file_is_named(bundle: WrittenBundle) -> None:
+    whole = {path: path.read_bytes() for path in bundle.folder.rglob("*") if path.is_file()}
+    for path, content in whole.items():
+        path.write_bytes(content[:-3])
+        with pytest.raises(MisfitError, match=path.name):
+            Bundle(bundle.folder)
+        path.unlink()
+        with pytest.raises(MisfitError, match=path.name):
+            Bundle(bundle.folder)
+        path.write_bytes(content)
+    (bundle.folder / "models" / "fp32.onnx").write_bytes(b"")
+    done = run(bundle.folder)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.endswith(
+        "fp32.onnx was altered or truncated since the bundle was made. Copy the bundle again.\n"
+    )
+
+
+def test_a_failed_self_test_says_by_how_much_and_stops(bundle: WrittenBundle) -> None:
+    manifest = json.loads((bundle.folder / "manifest.json").read_text())
+    for model in manifest["models"]:
+        model["tolerance"] = 1e-9
+    (bundle.folder / "manifest.json").write_text(json.dumps(manifest))
+    done = run(bundle.folder, "--runtime", "onnxruntime")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: The self-test of int8 failed: depth differs by 0.") and "0.00% is allowed" in line
+
+
+def test_the_self_test_notices_exchanged_colours(parts, bundle: WrittenBundle) -> None:
+    student, _ = parts
+    picture = np.asarray(Image.open(bundle.folder / "selftest" / "picture.png"))
+    right = np.load(bundle.folder / "selftest" / "depth.npy").astype(np.float32)
+    swapped = infer_model(onnx.load(student), np.ascontiguousarray(picture[None, :, :, ::-1]))[0]
+    noticed = np.mean(np.abs(swapped - right) / right) > max(bundle.tolerances.values())
+    assert noticed == ("red and blue exchanged" not in bundle.blind_to)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--runtime", "tensorrt"], 3, "tensorrt is not installed"),
+        (["--precision", "fp16", "--runtime", "onnxruntime"], 2, "no fp16 for onnxruntime"),
+        (["nowhere.png"], 2, "There is no nowhere.png"),
+        (["--engine", "efort=3"], 2, "Did you mean effort=N"),
+        (["--camera", "0", "--runtime", "onnxruntime"], 3, "A camera needs OpenCV"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(bundle: WrittenBundle, arguments: list[str], code: int, says: str) -> None:
+    done = run(bundle.folder, *arguments)
+    assert done.returncode == code and says in done.stderr.splitlines()[-1], done.stderr
+
+
+def test_rtx_without_a_driver_never_crashes(bundle: WrittenBundle) -> None:
+    if installed_module() is None or Path("/proc/driver/nvidia").exists():
+        pytest.skip("TensorRT for RTX is not installed, or a driver is here")
+    done = run(bundle.folder, "--runtime", "tensorrt-rtx")
+    assert done.returncode == 3 and "There is no CUDA driver here" in done.stderr
+
+
+def test_frames_of_a_camera_go_in_as_they_are(parts, tmp_path: Path) -> None:
+    written = write(parts, tmp_path / "small", camera=CAMERA)
+    rgb = pictures(1, 4, *CAMERA)[0]
+    Image.fromarray(rgb).save(tmp_path / "frame.png")
+    Image.fromarray(rgb[:50]).save(tmp_path / "other.png")
+    done = run(written.folder, "frame.png", "--precision", "fp32", "--runtime", "onnxruntime", "--out", "got")
+    assert done.returncode == 0, done.stderr
+    depth = np.asarray(Image.open(tmp_path / "got" / "frame.depth.png")) / 1000
+    expected = infer_model(onnx.load(parts[0]), SPEC.framing.image(rgb)[None])[0]
+    assert np.abs(depth / expected - 1).mean() < 3e-3  # framing rounds to 8 bits, the graph does not
+    done = run(written.folder, "other.png", "--precision", "fp32", "--runtime", "onnxruntime")
+    assert done.returncode == 2 and "take frames of 80x60, not 80x50" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["fp32", "int8-s8"])
+def test_tensorrt_accepts_the_framing_in_the_graph(parts, name: str) -> None:
+    if installed_module() is None:
+        pytest.skip("TensorRT for RTX is not installed")
+    model = next(onnx.load(encoding.path) for encoding in parts[1] if encoding.file == f"models/{name}.onnx")
+    framed = with_camera(model, SPEC.framing, CAMERA)
+    onnx.checker.check_model(framed, full_check=True)
+    assert rtx_refusal(framed.SerializeToString()) is None
+
+
+@pytest.mark.parametrize("text", ["640", "640x", "axb", "0x480", "640x480x3"])
+def test_a_camera_that_cannot_be_meant(text: str) -> None:
+    with pytest.raises(UsageError, match="cannot be meant"):
+        parse_size(text)
+    assert parse_size("640x480") == (480, 640)
+
+
+@pytest.mark.parametrize(
+    ("number", "has", "has_not"),
+    [
+        ("8502", "--fp16 --int8", "--stronglyTyped"),
+        ("100300", "--stronglyTyped", "--int8"),
+        ("110400", "--memPoolSize=workspace:256", "--stronglyTyped"),
+    ],
+)
+def test_the_shell_script_takes_the_line_of_the_version_it_finds(
+    tmp_path: Path, number: str, has: str, has_not: str
+) -> None:
+    script = build_script([("models/int8-s8.onnx", "int8")], (HEIGHT, WIDTH), EngineOptions(workspace=256))
+    (tmp_path / "build.sh").write_text(script)
+    trtexec = tmp_path / "trtexec"
+    trtexec.write_text(
+        f'#!/bin/sh\necho "&&&& RUNNING TensorRT.trtexec [TensorRT v{number}] # $*"\necho "$*" >> asked\n'
+    )
+    trtexec.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "build.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[0] == "--help" and len(asked) == 2
+    assert has in asked[1] and has_not not in asked[1] and "--maxShapes=image:8x32x48x3" in asked[1]
+    assert done.stdout.splitlines()[-1] == "Next: python3 run.py"
+
+
+def test_the_shell_script_without_trtexec_says_what_brings_it(tmp_path: Path) -> None:
+    if Path("/usr/src/tensorrt/bin/trtexec").exists() or shutil.which("trtexec"):
+        pytest.skip("trtexec is here")
+    (tmp_path / "build.sh").write_text(build_script([], (1, 1), EngineOptions()))
+    done = subprocess.run(["sh", "build.sh"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 3 and "apt install libnvinfer-bin" in done.stderr
