@@ -14,6 +14,8 @@ from targets.base import Artefact, BuildOptions, Precision, Runner, RunnerOption
 from targets.board.trtexec import trtexec_line
 from targets.building import Built, package, prepare
 from targets.engine import ENGINE, MODEL, OPTIONS, EngineRunner, build_engine
+from targets.graph import load_model
+from targets.preflight import preflight
 from targets.probe import probe_tensorrt
 from targets.reference import infer_model
 from targets.typed import write_typed
@@ -56,6 +58,7 @@ class TensorRT:
 
         def write(folder: Path) -> Built:
             settings = {**write_typed(job, folder / MODEL, progress), OPTIONS: str(options.engine)}
+            settings["preflight"] = _preflight(folder / MODEL, progress)
             if not here.can_run:
                 progress.note(f"{here.missing}. {here.fix}")
                 size = (job.graph.input.height, job.graph.input.width)
@@ -83,3 +86,12 @@ class TensorRT:
                 fix=f"Build it there: cd {artefact.folder} && {artefact.device_command}",
             )
         return EngineRunner(_MODULE, artefact, probe_tensorrt(_MODULE))
+
+
+def _preflight(path: Path, progress: Progress) -> str:
+    """The versions that will build the model, after a note on each node that some will not."""
+    verdicts = preflight(load_model(path))
+    for verdict in verdicts:
+        for finding in verdict.findings[:3]:
+            progress.note(f"TensorRT {verdict.version} will not build {finding.op} {finding.node} ({finding.reason}))")
+    return ", ".join(verdict.version for verdict in verdicts if verdict.builds)

@@ -27,6 +27,7 @@ from edgekd.cli import (
     doctor,
     export,
     predict,
+    preflight,
     report,
     simulate,
     statistics,
@@ -37,7 +38,7 @@ __all__ = ["app", "main", "run"]
 
 _INTERRUPTED = 130  # 128 + SIGINT
 _PACKAGES = ("edgekd", "targets", "calibration")
-_VERBS = (demo, distill, calibrate, export, bench, check, report, predict, bundle, simulate, statistics, doctor)
+_VERBS = (demo, distill, calibrate, export, preflight, bench, check, report, predict, bundle, simulate, statistics, doctor)
 
 
 class _InterruptedByUserError(Exception):

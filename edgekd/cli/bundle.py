@@ -34,9 +34,10 @@ def bundle(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a folder for the device that builds, checks and runs itself.
+    """Write a folder that runs itself on the device.
 
-    By default for every runtime. On the device it needs Python 3.8, numpy and a runtime, and no edgekd.
+    It builds what is missing there, tests itself, shows its latency and predicts; it needs Python 3.8, numpy and a
+    runtime, and no edgekd. For every runtime unless --target says which.
     """
     from edgekd.run import find_run
     from edgekd.steps.bundle import BundleSettings, bundle_run

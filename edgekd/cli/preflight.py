@@ -1,0 +1,49 @@
+"""`edgekd preflight`: whether each TensorRT will build a model, without any TensorRT."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from edgekd.cli.console import console
+from edgekd.cli.options import Json
+from edgekd.cli.tables import Table
+
+__all__ = ["preflight"]
+
+
+def preflight(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN|MODEL.onnx]...", help="ONNX files or a run. The newest run when left out."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say which TensorRT will build a model.
+
+    And which nodes one will not, and why. Reads the ONNX: nothing of TensorRT need be installed.
+    """
+    from edgekd.steps.preflight import preflight_models
+
+    found = preflight_models(models or [], console)
+    value = [{"model": str(path), "verdicts": [asdict(verdict) for verdict in verdicts]} for path, verdicts in found]
+    verdicts = [(path, verdict) for path, all_verdicts in found for verdict in all_verdicts]
+    versions = list(dict.fromkeys(verdict.version for _, verdict in verdicts))
+    rows = [(str(path), *(_word(len(v.findings)) for v in all_verdicts)) for path, all_verdicts in found]
+    shown = [Table(("TensorRT", *versions), rows, caption="rtx: TensorRT for RTX")]
+    # The newest version that refuses a node speaks for those before it, whose reasons tend to be the same.
+    nodes = {
+        (str(path), finding.node): (finding.node, finding.op, finding.reason, verdict.version)
+        for path, verdict in verdicts
+        for finding in verdict.findings
+    }
+    if nodes:
+        shown.append(Table(("node", "op", "reason", "as of"), list(nodes.values())))
+    console.result(value, *shown)
+    console.next_command("bundle")
+
+
+def _word(findings: int) -> str:
+    return "builds" if not findings else f"no: {findings} node{'s' if findings > 1 else ''}"

@@ -1,0 +1,212 @@
+"""Will TensorRT build this ONNX model? Told by reading it, per version, with the nodes that will not and why.
+
+The rules are those of each version's operator table and parser; the ones of TensorRT for RTX are held against its
+builder by tests/targets/test_preflight.py. A rule is stricter than a parser that takes what it computes wrongly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from targets.preflight_versions import VERSIONS, Version
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Finding", "Verdict", "preflight"]
+
+_SAME_TYPES = frozenset(
+    {
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Max",
+        "Min",
+        "Sum",
+        "Concat",
+        "Conv",
+        "ConvTranspose",
+        "Gemm",
+        "MatMul",
+        "PRelu",
+    }
+)
+"""Operators whose inputs a strongly typed network wants to be of one type."""
+
+_FOREIGN = frozenset({"INT16", "UINT16", "UINT32", "UINT64", "STRING", "COMPLEX64", "COMPLEX128"})
+_RESIZES = frozenset({"half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners"})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A node that does not build, and why."""
+
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one version makes of the model."""
+
+    version: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def builds(self) -> bool:
+        return not self.findings
+
+
+def preflight(model: onnx.ModelProto, versions: tuple[Version, ...] = VERSIONS) -> tuple[Verdict, ...]:
+    """One verdict a version, in the order given. The model need not be valid ONNX."""
+    graph = _Graph(model)
+    return tuple(Verdict(version.name, tuple(_find(graph, version))) for version in versions)
+
+
+class _Graph:
+    """A model with what the rules ask of it: types, constants, and the operator's definition of each node."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+
+        self.opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+        try:
+            inferred = onnx.shape_inference.infer_shapes(model)
+        except Exception:  # of several unrelated types; types are then those that the model states
+            inferred = model
+        self.nodes = list(model.graph.node)
+        self.constants: dict[str, Any] = {constant.name: constant for constant in model.graph.initializer}
+        for node in self.nodes:
+            if node.op_type == "Constant":
+                value = next((a.t for a in node.attribute if a.name == "value"), None)
+                if value is not None:
+                    self.constants[node.output[0]] = value
+        values = (*inferred.graph.value_info, *model.graph.input, *model.graph.output)
+        self.types: dict[str, str] = {
+            value.name: TensorProto.DataType.Name(value.type.tensor_type.elem_type) for value in values
+        }
+        self.types |= {name: TensorProto.DataType.Name(value.data_type) for name, value in self.constants.items()}
+        self.inputs = {value.name for value in model.graph.input} - set(self.constants)
+        self.read = {name for node in self.nodes for name in node.input} | {o.name for o in model.graph.output}
+        self._values: Callable[[Any], NDArray[Any]] = numpy_helper.to_array
+        self._attribute = helper.get_attribute_value
+
+    def value(self, name: str) -> NDArray[Any] | None:
+        """The constant of that name; None where it is computed."""
+        return np.asarray(self._values(self.constants[name])) if name in self.constants else None
+
+    def attributes(self, node: onnx.NodeProto) -> Mapping[str, Any]:
+        return {attribute.name: self._attribute(attribute) for attribute in node.attribute}
+
+    def since(self, node: onnx.NodeProto) -> int | None:
+        """The opset that the node's definition is of; None where the standard has no such operator."""
+        import onnx
+
+        try:
+            return int(onnx.defs.get_schema(node.op_type, self.opset, "").since_version)
+        except Exception:  # SchemaError, which has moved between onnx's versions
+            return None
+
+
+_Rule = Callable[[_Graph, "onnx.NodeProto", Version], "str | None"]
+
+
+def _find(graph: _Graph, version: Version) -> Iterator[Finding]:
+    for node in graph.nodes:
+        for rule in (_operator, _types, _quantisation, _attributes):
+            reason = rule(graph, node, version)
+            if reason is not None:
+                yield Finding(node.name or node.output[0], node.op_type, reason)
+                break  # one reason a node: the others tend to follow from it
+
+
+def _operator(graph: _Graph, node: onnx.NodeProto, version: Version) -> str | None:
+    if node.domain not in ("", "ai.onnx"):
+        return f"op: {node.domain} is not a standard domain, and there is no plugin of that name"
+    since = graph.since(node)
+    if since is None:
+        return f"op: opset {graph.opset} has no such operator"
+    if node.op_type in version.lacks:
+        return "op: it is not among those supported"
+    if since > version.opset:
+        return f"opset: this definition is of opset {since}, the version reads up to {version.opset}"
+    return None
+
+
+def _types(graph: _Graph, node: onnx.NodeProto, version: Version) -> str | None:
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        return None
+    kinds = {name: graph.types.get(name, "UNDEFINED") for name in (*node.input, *node.output) if name}
+    foreign = sorted({*kinds.values()} & _FOREIGN)
+    if foreign:
+        return f"type: {', '.join(foreign)} is not known"
+    if "BFLOAT16" in kinds.values() and not version.bfloat16:
+        return "type: BFLOAT16 came with TensorRT 10"
+    narrow = [name for name, kind in kinds.items() if kind == "UINT8"]
+    if any(name not in graph.inputs for name in narrow) or (narrow and node.op_type != "Cast"):
+        return "type: UINT8 is for the network's input alone, and a Cast must follow it"
+    found = sorted({kinds[name] for name in node.input if name} - {"UNDEFINED"})
+    if node.op_type in _SAME_TYPES and len(found) > 1:
+        return f"type: its inputs are of {' and '.join(found)}"
+    return None
+
+
+def _quantisation(graph: _Graph, node: onnx.NodeProto, version: Version) -> str | None:
+    if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+        return None
+    kind = _quantised_type(graph, node)
+    if node.op_type == "DequantizeLinear" and kind == "INT32":
+        return "bias: int32 is not dequantised; leave biases in float"
+    if kind == "UINT8":
+        return "type: uint8 is read as int8, so that values above 127 are lost"
+    if kind != "INT8" and not (kind.startswith(("FLOAT8", "INT4")) and version.bfloat16):
+        return f"type: {kind} is not a type to quantise to"
+    scale = graph.value(node.input[1])
+    if scale is None and version.constant_scales:
+        return "scale: it must be a constant"
+    if scale is not None and not (scale.astype(np.float64) > 0).all():
+        return "scale: it must be positive throughout"
+    if len(node.input) > 2 and node.input[2]:
+        zero = graph.value(node.input[2])
+        if zero is None or (zero.astype(np.float32) != 0).any():
+            return "zero-point: it must be 0"
+    if version.float_weights and node.op_type == "DequantizeLinear" and node.input[0] in graph.constants:
+        return "weights: int8 constants are not read, only float behind QuantizeLinear and DequantizeLinear"
+    return None
+
+
+def _quantised_type(graph: _Graph, node: onnx.NodeProto) -> str:
+    """The type of the integers on either side of the pair."""
+    if node.op_type == "DequantizeLinear":
+        return graph.types.get(node.input[0], "INT8")
+    if len(node.input) > 2 and node.input[2]:
+        return graph.types.get(node.input[2], "INT8")
+    return graph.types.get(node.output[0], "UINT8")  # what ONNX takes where nothing is said
+
+
+def _attributes(graph: _Graph, node: onnx.NodeProto, version: Version) -> str | None:
+    told = graph.attributes(node)
+    if node.op_type == "Resize":
+        if told.get("antialias", 0):
+            return "attribute: antialias is not supported"
+        how = told.get("coordinate_transformation_mode", b"half_pixel").decode()
+        if how not in _RESIZES:
+            return f"attribute: the coordinate transformation {how} is not supported"
+        if told.get("keep_aspect_ratio_policy", b"stretch") != b"stretch":
+            return "attribute: it can only stretch"
+    if node.op_type == "MaxPool" and any(name in graph.read for name in node.output[1:]):
+        return "output: the indices of MaxPool are not supported"
+    if node.op_type in ("MaxPool", "AveragePool", "LpPool") and set(told.get("dilations", [1])) != {1}:
+        return "attribute: pooling cannot be dilated"
+    if node.op_type == "ScatterND" and told.get("reduction", b"none") != b"none":
+        return "attribute: no reduction is supported"
+    return None
