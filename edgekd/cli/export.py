@@ -28,6 +28,9 @@ def export(
         typer.Option(metavar="SHARE", help="Budget for the mean relative depth error against fp32, such as 0.02."),
     ] = None,
     engine: Engine = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="USER@BOARD", help="Build, test and measure on a board, over ssh.")
+    ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -42,6 +45,11 @@ def export(
         tuple(target or ()), tuple(precision or ()), device, max_drift, force, engine_options(engine)
     )
     found = find_run(run, console)
+    if on is not None:
+        from edgekd.cli.on_board import export_on_board
+
+        export_on_board(found, on, settings)
+        return
     result = export_run(found, settings, console)
     console.result(_json(result), export_table(result))
     for exported in result.exported:

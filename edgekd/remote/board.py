@@ -1,0 +1,151 @@
+"""One board over the system's ssh, with the user's own keys and configuration; it never asks for a password."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from calibration.errors import MissingRuntimeError, UsageError
+from calibration.progress import Advance
+
+__all__ = ["Answer", "Board"]
+
+_OPTIONS = (
+    *("-o", "BatchMode=yes"),  # a password cannot be typed into a pipe
+    *("-o", "ConnectTimeout=15"),
+    *("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"),  # a cable that is pulled out is noticed
+)
+_ADDRESS = re.compile(r"(?P<host>(?:[\w.-]+@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\]))(?::(?P<port>\d{1,5}))?")
+_BROKEN = 255  # ssh's own exit code, which a remote command should not use
+_BLOCK = 1 << 16
+
+
+class Answer:
+    """What a command on the board gave."""
+
+    def __init__(self, code: int, out: bytes, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+class Board:
+    """`user@host`, `host` of ~/.ssh/config, or either with `:port`. EDGEKD_SSH replaces `ssh`, such as `ssh -i KEY`."""
+
+    def __init__(self, address: str) -> None:
+        found = _ADDRESS.fullmatch(address)
+        if found is None:
+            raise UsageError(f"{address!r} is no address of a board", fix="Give user@host or user@host:port")
+        self.address = address
+        port = ("-p", found["port"]) if found["port"] else ()
+        self._ssh = [*shlex.split(os.environ.get("EDGEKD_SSH", "ssh")), *_OPTIONS, *port, found["host"].strip("[]")]
+        self._login = found["host"]
+
+    @property
+    def name(self) -> str:
+        """For a file's name."""
+        return re.sub(r"[^A-Za-z0-9.]+", "-", self.address)
+
+    def ask(self, *words: str) -> Answer:
+        """Run a command there. Raises MissingRuntimeError when the board is not reached or the connection breaks."""
+        return self._run(shlex.join(words))
+
+    def send(self, path: Path, to: str, advance: Advance) -> None:
+        """Write a file there, as `to`. Raises MissingRuntimeError, also when its disk is full."""
+
+        def feed(pipe: int) -> None:
+            with open(path, "rb") as stream:
+                while block := stream.read(_BLOCK):
+                    while block:
+                        written = os.write(pipe, block)
+                        advance(written)
+                        block = block[written:]
+
+        answer = self._run(f"cat > {shlex.quote(to)}", feed=feed)
+        if answer.code:
+            raise MissingRuntimeError(
+                f"{self.address} cannot write {to} ({_last(answer.err)})", fix="Free some space there, or mend its disk"
+            )
+
+    def watch(self, command: str, heard: Callable[[str], None]) -> Answer:
+        """Run a shell command there; each line of its standard error goes to `heard` as it comes."""
+        return self._run(command, heard=heard)
+
+    def _run(
+        self, command: str, *, feed: Callable[[int], None] | None = None, heard: Callable[[str], None] | None = None
+    ) -> Answer:
+        stdin = subprocess.DEVNULL if feed is None else subprocess.PIPE
+        try:
+            child = subprocess.Popen(
+                [*self._ssh, command], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+            )
+        except OSError as error:
+            raise MissingRuntimeError(
+                f"{self._ssh[0]} cannot be started ({error.strerror})", fix="Install it: apt install openssh-client"
+            ) from error
+        said: list[str] = []
+        got: list[bytes] = []
+        with child:
+            assert child.stdout is not None and child.stderr is not None
+            readers = [
+                threading.Thread(target=_listen, args=(child.stderr, said, heard), daemon=True),
+                threading.Thread(target=_collect, args=(child.stdout, got), daemon=True),
+            ]
+            for reader in readers:
+                reader.start()
+            try:
+                if feed is not None and child.stdin is not None:
+                    with contextlib.suppress(BrokenPipeError):  # ssh has ended: its exit code says why
+                        feed(child.stdin.fileno())
+                    child.stdin.close()
+                child.wait()
+            finally:
+                if child.poll() is None:
+                    child.kill()
+                for reader in readers:
+                    reader.join()
+        answer = Answer(child.returncode, b"".join(got), "\n".join(said))
+        if answer.code == _BROKEN or answer.code < 0:
+            raise self._unreached(answer.err)
+        return answer
+
+    def _unreached(self, said: str) -> MissingRuntimeError:
+        """Why there is no connection, from ssh's own words."""
+        last = _last(said)
+        if "Permission denied" in said:
+            return MissingRuntimeError(
+                f"{self.address} takes no key of yours, and a password cannot be typed here ({last})",
+                fix=f"Give it your key once: ssh-copy-id {self._login}",
+            )
+        if "verification failed" in said or "IDENTIFICATION HAS CHANGED" in said:
+            return MissingRuntimeError(
+                f"The identity of {self.address} is not known or has changed", fix=f"Look at it: ssh {self._login}"
+            )
+        if re.search(r"resolve hostname|refused|timed out|No route|unreachable", said):
+            return MissingRuntimeError(
+                f"{self.address} is not reached ({last})", fix="Check its name, its network and that it is switched on"
+            )
+        return MissingRuntimeError(
+            f"The connection to {self.address} broke off ({last or 'without a word'})",
+            fix="Give the same command again: what has arrived there is kept",
+        )
+
+
+def _last(said: str) -> str:
+    return (said.strip().splitlines() or [""])[-1].strip()
+
+
+def _listen(stream: object, said: list[str], heard: Callable[[str], None] | None) -> None:
+    for line in iter(stream.readline, b""):  # type: ignore[attr-defined]
+        text = line.decode(errors="replace").rstrip()
+        said.append(text)
+        if heard is not None:
+            heard(text)
+
+
+def _collect(stream: object, got: list[bytes]) -> None:
+    got.extend(iter(lambda: stream.read(_BLOCK), b""))  # type: ignore[attr-defined]

@@ -1,0 +1,153 @@
+"""A bundle on a board: is it one that can run it, is the bundle there, run it, bring back what came of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from calibration.errors import ArtefactError, EdgekdError, MissingRuntimeError, UsageError
+from calibration.files import replacing_folder, sha256_file, write_json
+from calibration.progress import Progress
+from edgekd.remote.board import Answer, Board
+
+__all__ = ["Deployment", "deploy"]
+
+_MACHINES = ("aarch64", "arm64", "x86_64", "amd64")
+_OLDEST = (3, 8)
+_LOOK = """
+import json, os, platform, shutil, sys
+try:
+    import numpy
+    numpy = numpy.__version__
+except ImportError:
+    numpy = None
+home = os.path.expanduser("~")
+print(json.dumps({"machine": platform.machine(), "python": list(sys.version_info[:2]), "numpy": numpy, "home": home,
+                  "free": shutil.disk_usage(home).free}))
+"""
+_CHECK = "import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())"
+_KINDS: dict[int, type[EdgekdError]] = {2: UsageError, 3: MissingRuntimeError}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What came of it: run.py's own result, and the folder here that keeps it with the engines that were built."""
+
+    address: str
+    there: str  # the bundle's folder on the board
+    result: Mapping[str, Any]
+    kept: Path
+
+
+def deploy(
+    board: Board, archive: Path, digest: str, arguments: tuple[str, ...], kept: Path, progress: Progress
+) -> Deployment:
+    """Put the bundle `archive`, whose folder is named after it, on the board; run `run.py --json ARGUMENTS`.
+
+    What is there already is not sent again. Raises MissingRuntimeError for a board that is not reached or lacks
+    something, ArtefactError for one that cannot run it or whose self-test fails.
+    """
+    home = _look(board, archive, progress)
+    name = archive.name.removesuffix(".tar.gz")
+    place = f"{home}/.cache/edgekd/bundles/{digest[:16]}"
+    there = f"{place}/{name}"
+    if board.ask("test", "-f", f"{there}/manifest.json").code:
+        _put(board, archive, place, name, progress)
+    else:
+        progress.note(f"The bundle is on {board.address} already")
+    command = f"cd {shlex.quote(there)} && python3 run.py --json {shlex.join(arguments)}"
+    label = f"Building, testing and measuring on {board.address}"
+    with progress.task(label, every=2.0):
+        answer = board.watch(command, lambda line: _tell(line, progress))
+    if answer.code:
+        raise _failure(board, answer)
+    try:
+        result = json.loads(answer.out)
+    except ValueError as error:
+        raise ArtefactError(f"{board.address} gave no result ({error})", fix=f"Look there: {there}") from error
+    engines = board.ask("sh", "-c", f"cd {shlex.quote(there)} && tar -cf - $(ls -d engines result.json 2>/dev/null)")
+    with replacing_folder(kept) as folder:
+        if engines.code == 0:
+            with tarfile.open(fileobj=io.BytesIO(engines.out)) as tar:
+                tar.extractall(folder, filter="data")
+        write_json(folder / "result.json", {**result, "address": board.address, "there": there})
+    return Deployment(board.address, there, result, kept)
+
+
+def _look(board: Board, archive: Path, progress: Progress) -> str:
+    """The board's home folder, once it is known that the bundle can run there."""
+    with progress.task(f"Asking {board.address}"):
+        answer = board.ask("python3", "-c", _LOOK)
+    try:
+        found = json.loads(answer.out)
+        machine, python = str(found["machine"]), tuple(found["python"])
+    except (ValueError, KeyError, TypeError) as error:
+        reason = (answer.err.strip().splitlines() or ["no answer"])[-1]
+        raise MissingRuntimeError(
+            f"{board.address} does not start python3 ({reason})", fix="Install it there: sudo apt install python3"
+        ) from error
+    if machine.lower() not in _MACHINES:
+        raise ArtefactError(
+            f"{board.address} is {machine}; a bundle runs on 64-bit Arm and x86", fix="Choose another board"
+        )
+    if python < _OLDEST:
+        raise MissingRuntimeError(
+            f"{board.address} has Python {python[0]}.{python[1]}; a bundle needs 3.8",
+            fix="JetPack 4 ends here: use JetPack 5 or newer, or install python3.8 there",
+        )
+    if found["numpy"] is None:
+        raise MissingRuntimeError(
+            f"{board.address} has no numpy", fix="Install it there: sudo apt install python3-numpy"
+        )
+    needed = 12 * archive.stat().st_size + (64 << 20)  # unpacked, and engines beside it
+    if found["free"] < needed:
+        raise MissingRuntimeError(
+            f"{board.address} has {found['free'] >> 20} MB free, the bundle and its engines may need {needed >> 20}",
+            fix="Free some space there",
+        )
+    progress.note(f"{board.address}: {machine}, Python {python[0]}.{python[1]}, numpy {found['numpy']}")
+    return str(found["home"])
+
+
+def _put(board: Board, archive: Path, place: str, name: str, progress: Progress) -> None:
+    """Send the archive and unpack it there; a folder of this name is whole or not there."""
+    part = f"{place}/{name}.tar.gz"
+    _require(board, board.ask("mkdir", "-p", place))
+    with progress.task(f"Sending the bundle to {board.address}", total=archive.stat().st_size) as advance:
+        board.send(archive, part, advance)
+    arrived = board.ask("python3", "-c", _CHECK, part).out.decode().strip()
+    if arrived != sha256_file(archive):
+        raise MissingRuntimeError(
+            f"The bundle did not arrive whole on {board.address}", fix="Give the same command again"
+        )
+    unpacking = f"{place}/.unpacking"
+    script = "rm -rf {0} && mkdir {0} && tar -xzf {1} -C {0} && rm -rf {2} && mv {0}/{3} {2} && rm -r {0} {1}"
+    words = (shlex.quote(word) for word in (unpacking, part, f"{place}/{name}", name))
+    _require(board, board.ask("sh", "-c", script.format(*words)))
+
+
+def _require(board: Board, answer: Answer) -> None:
+    if answer.code:
+        reason = (answer.err.strip().splitlines() or ["it gave no reason"])[-1]
+        raise MissingRuntimeError(f"{board.address} cannot keep the bundle ({reason})", fix="Check its disk")
+
+
+def _tell(line: str, progress: Progress) -> None:
+    """What run.py says: its clock goes into the task's own, the rest is worth a line."""
+    if line.strip() and not re.match(r"Building the \w+ engine", line) and not line.startswith("Error: "):
+        progress.note(line)
+
+
+def _failure(board: Board, answer: Answer) -> EdgekdError:
+    """run.py's own error, as its exit code says."""
+    last = (answer.err.strip().splitlines() or [f"exit code {answer.code}"])[-1]
+    message, _, fix = last.removeprefix("Error: ").rstrip(".").rpartition(". ")
+    kind = _KINDS.get(answer.code, ArtefactError)
+    return kind(f"On {board.address}: {message or fix}", fix=fix if message else "Look at it there")

@@ -1,0 +1,220 @@
+"""`edgekd export --on` against a real sshd on loopback, with keys and a configuration of its own."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from calibration.errors import UsageError
+from edgekd.cli.app import run
+from edgekd.remote.board import Board
+from edgekd.steps import on_board
+
+pytest.importorskip("onnxruntime", reason="the board of these tests runs the bundle with onnxruntime")
+
+SSHD = shutil.which("sshd") or next(
+    (path for path in ("/usr/sbin/sshd", "/usr/local/sbin/sshd") if Path(path).exists()), None
+)
+PYTHON = f'exec {sys.executable} "$@"'  # not a link: a virtual environment is known by its path
+TOOLS = ("cat", "env", "ls", "mkdir", "mv", "rm", "sh", "tar", "test", "grep", "gzip", "sed")
+
+
+@dataclass
+class Server:
+    """A running sshd and the folder whose programs its sessions see."""
+
+    folder: Path
+    port: int
+    home: Path
+    programs: Path
+    address: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.address = f"{getpass.getuser()}@127.0.0.1:{self.port}"
+
+    def program(self, name: str, script: str) -> None:
+        path = self.programs / name
+        path.unlink(missing_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    @property
+    def bundles(self) -> Path:
+        return self.home / ".cache" / "edgekd" / "bundles"
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if SSHD is None or shutil.which("ssh") is None:
+        pytest.skip("no sshd is installed: apt install openssh-server openssh-client")
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("host", "user", "stranger"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    return folder
+
+
+@pytest.fixture
+def server(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home, programs = tmp_path / "home", tmp_path / "programs"
+    for folder in (home, programs):
+        folder.mkdir()
+    for tool in TOOLS:
+        found = shutil.which(tool)
+        if found:
+            (programs / tool).symlink_to(found)
+    config = tmp_path / "sshd_config"
+    config.write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {keys}/host\nAuthorizedKeysFile {keys}/user.pub\n"
+        f"PidFile none\nStrictModes no\nPasswordAuthentication yes\nPermitRootLogin yes\n"
+        f"SetEnv HOME={home} PATH={programs} XDG_CACHE_HOME={home}/.cache\n"
+    )
+    client = tmp_path / "ssh_config"
+    client.write_text(
+        f"Host *\n IdentityFile {keys}/user\n IdentitiesOnly yes\n UserKnownHostsFile {tmp_path}/known\n"
+        " StrictHostKeyChecking accept-new\n LogLevel ERROR\n"
+    )
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd's own, which its service makes otherwise
+    daemon = subprocess.Popen([str(SSHD), "-D", "-e", "-f", str(config)], stderr=subprocess.PIPE)
+    monkeypatch.setenv("EDGEKD_SSH", f"ssh -F {client}")
+    monkeypatch.setattr(on_board, "SECONDS", 0.1)
+    made = Server(tmp_path, port, home, programs)
+    made.program("python3", PYTHON)
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            if daemon.poll() is not None:
+                pytest.skip(f"sshd does not start here: {daemon.stderr.read().decode().strip()}")  # type: ignore[union-attr]
+            time.sleep(0.05)
+        yield made
+    finally:
+        daemon.terminate()
+        daemon.communicate()
+
+
+def export(server: Server, *arguments: str) -> int:
+    common = ["--target", "onnxruntime", "--precision", "int8"]
+    return run(["export", "small", "--on", server.address, *(arguments or common)])
+
+
+def test_it_builds_tests_and_measures_there_and_brings_the_result_back(
+    exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(server, "--target", "onnxruntime", "--json") == 0
+    out, err = capsys.readouterr()
+    value = json.loads(out)
+    assert [row["precision"] for row in value["rows"]] == ["fp32", "int8"]
+    assert all(row["error"] < row["tolerance"] and row["p50_ms"] > 0 for row in value["rows"])
+    kept = json.loads((Path(value["kept"]) / "result.json").read_text())
+    assert kept["rows"] == value["rows"] and kept["address"] == server.address
+    assert Path(value["there"]).is_relative_to(server.home) and (Path(value["there"]) / "run.py").is_file()
+    assert "int8: self-test passed" in err and err.splitlines()[-1] == "Next: edgekd check runs/small"
+    assert [path.name for path in next(server.bundles.iterdir()).iterdir()] == ["small"]  # nothing left beside it
+    assert export(server, "--target", "onnxruntime") == 0
+    assert "is on " in capsys.readouterr().err  # the bundle is not sent twice
+    assert run(["check", "small"]) == 0  # the run is whole
+
+
+def test_a_board_that_asks_for_a_password(
+    exported_run: Path, server: Server, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = server.folder / "ssh_config"
+    client.write_text(client.read_text().replace(f"{keys}/user", f"{keys}/stranger"))
+    assert export(server) == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "takes no key of yours" in last and last.endswith(f"ssh-copy-id {getpass.getuser()}@127.0.0.1.")
+
+
+def test_a_board_that_is_not_there(exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        assert (
+            run(["export", "small", "--on", f"x@127.0.0.1:{nobody.getsockname()[1]}", "--target", "onnxruntime"]) == 3
+        )
+    assert "is not reached" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("begins", ["run.py", "sha256"])
+def test_a_connection_that_breaks_off_half_way_goes_on_with_the_same_command(
+    exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str], begins: str
+) -> None:
+    # The session's own sshd is killed: the network sees what a pulled cable makes of it.
+    up = "p=$(sed -n 's/^PPid:[^0-9]*//p' /proc/$p/status)"
+    kill = f"p=$PPID; until grep -q sshd /proc/$p/comm; do {up}; done; kill -9 $p"
+    server.program("python3", f'case "$*" in *{begins}*) {kill};; esac\n{PYTHON}')
+    assert export(server) == 3
+    assert "broke off" in capsys.readouterr().err.splitlines()[-1]
+    assert not list(exported_run.glob("boards/*"))
+    server.program("python3", PYTHON)
+    assert export(server) == 0
+
+
+LOOK = '{"machine": "%s", "python": [%s], "numpy": %s, "home": "/", "free": %s}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "says"),
+    [
+        (LOOK % ("armv7l", "3, 9", '"1.2"', 10**12), 1, "is armv7l; a bundle runs on 64-bit Arm and x86"),
+        (LOOK % ("aarch64", "3, 6", '"1.2"', 10**12), 3, "has Python 3.6; a bundle needs 3.8"),
+        (LOOK % ("aarch64", "3, 8", "null", 10**12), 3, "has no numpy"),
+        (LOOK % ("aarch64", "3, 8", '"1.2"', 10**6), 3, "has 0 MB free"),
+        ("what?", 3, "does not start python3"),
+    ],
+)
+def test_a_board_that_cannot_run_it_is_told_before_anything_is_sent(
+    exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str], answer: str, code: int, says: str
+) -> None:
+    server.program("python3", f"echo '{answer}'")
+    assert export(server) == code
+    assert says in capsys.readouterr().err.splitlines()[-1]
+    assert not server.bundles.exists()
+
+
+def test_a_board_without_python(exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    (server.programs / "python3").unlink()
+    assert export(server) == 3
+    assert "does not start python3" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_board_without_the_runtime_says_what_brings_it(
+    exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if Path("/proc/driver/nvidia").exists():
+        pytest.skip("TensorRT may be here")
+    assert export(server, "--target", "tensorrt", "--precision", "fp32") == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"On {server.address}: tensorrt is not installed" in last and "sudo apt install" in last
+
+
+def test_a_self_test_that_fails_there_is_the_outcome(
+    exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(server) == 0
+    (manifest,) = server.bundles.glob("*/small/manifest.json")
+    manifest.write_text(manifest.read_text().replace('"tolerance": 0.0', '"tolerance": 1e-12, "was": 0.0'))
+    assert export(server) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "The self-test of int8 failed" in last and "0.00% is allowed" in last
+
+
+@pytest.mark.parametrize("address", ["-oProxyCommand=x", "a b", "user@", "host:port", "", "u@h;ls"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="no address of a board"):
+        Board(address)
