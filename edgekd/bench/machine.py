@@ -187,8 +187,8 @@ def _gpus(root: Path) -> tuple[str, ...]:
 
 
 def _power_mode(root: Path) -> str | None:
-    """Jetson's power mode: `pmode:0002` in nvpmodel's status, named in its configuration."""
-    _, _, mode = (text(root / "var/lib/nvpmodel/status") or "").strip().partition(":")
+    """Jetson's power mode: `pmode:0002 fmode:quiet` in nvpmodel's status, named in its configuration."""
+    _, _, mode = (text(root / "var/lib/nvpmodel/status") or "").partition(" ")[0].strip().partition(":")
     if not mode.isdigit():
         return None
     for line in (text(root / "etc/nvpmodel.conf") or "").splitlines():

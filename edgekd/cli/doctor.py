@@ -10,6 +10,7 @@ from edgekd.cli.tables import Table, size_text
 
 if TYPE_CHECKING:
     from edgekd.steps.doctor import Examination
+    from edgekd.steps.jetson import Jetson
     from targets.base import Status
 
 __all__ = ["doctor"]
@@ -20,7 +21,8 @@ def doctor(json: Json = False) -> None:
     from edgekd.steps.doctor import examine
 
     found = examine(console)
-    console.result(found.to_json(), _machine(found), _targets(found), *_mending(found))
+    boards = [] if found.jetson is None else [_jetson(found.jetson)]
+    console.result(found.to_json(), _machine(found), *boards, _targets(found), *_mending(found))
     trains = not found.extras[0].missing
     console.next_command("demo" if trains else "bench")
 
@@ -37,6 +39,23 @@ def _machine(found: Examination) -> Table:
         free = "unknown" if space.free is None else f"{size_text(space.free)} free"
         rows.append((space.what, f"{space.path}, {free}"))
     return Table(("machine", ""), rows)
+
+
+def _jetson(found: Jetson) -> Table:
+    def of(value: str | None) -> str:
+        return value or "not installed"
+
+    free, total = (None if size is None else size_text(size) for size in (found.memory_free, found.memory))
+    rows = [
+        ("board", found.board),
+        ("JetPack", f"{found.jetpack or 'unknown'} (Jetson Linux {found.linux})"),
+        ("TensorRT", f"{of(found.tensorrt)}, for Python {of(found.tensorrt_python)}"),
+        ("trtexec", of(found.trtexec)),
+        ("CUDA", of(found.cuda)),
+        ("power mode", f"{found.power_mode or 'unknown'} of {', '.join(found.power_modes) or 'unknown'}"),
+        ("memory", f"{free or 'unknown'} free of {total or 'unknown'}"),
+    ]
+    return Table(("Jetson", ""), rows)
 
 
 def _targets(found: Examination) -> Table:
@@ -61,6 +80,8 @@ def _can(status: Status) -> str:
 def _mending(found: Examination) -> list[Table]:
     """Reasons are sentences: each goes over its remedy, not beside it, so that both have room."""
     ailments = [(name, status.missing, status.fix) for name, status in found.targets.items() if status.missing]
+    if found.jetson is not None:
+        ailments += [(ailment.what, ailment.wrong, ailment.fix) for ailment in found.jetson.ailments]
     extras = [extra for extra in found.extras if extra.missing]
     ailments += [(extra.name, f"Missing: {', '.join(extra.missing)}", extra.fix) for extra in extras]
     rows = [(name, f"{what}\n> {fix or 'no remedy is known'}") for name, what, fix in ailments]

@@ -14,10 +14,14 @@ from typing import Any
 
 from calibration.progress import Progress
 from edgekd.steps.images import usable_cores
+from edgekd.steps.jetson import Jetson, examine_jetson
 from targets import all_targets
 from targets.base import Status
 
-__all__ = ["Examination", "Extra", "Space", "examine"]
+__all__ = ["ROOT", "Examination", "Extra", "Space", "examine"]
+
+ROOT = Path("/")
+"""Where a Jetson's files are looked for."""
 
 _EXTRAS = {
     "distill": ("torch", "safetensors", "onnxscript", "embreex"),
@@ -57,6 +61,7 @@ class Examination:
     targets: Mapping[str, Status]
     extras: tuple[Extra, ...]
     spaces: tuple[Space, ...]
+    jetson: Jetson | None  # None: it is none
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -79,6 +84,7 @@ def examine(progress: Progress) -> Examination:
         targets=statuses,
         extras=tuple(_extra(name, modules) for name, modules in _EXTRAS.items()),
         spaces=(_space("current folder", Path()), _space("cache", cache_folder())),
+        jetson=examine_jetson(ROOT),
     )
 
 
