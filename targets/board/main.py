@@ -14,17 +14,16 @@ import numpy as np
 
 from targets.board.apart import serve_build
 from targets.board.camera import frames
-from targets.board.errors import BoardError, InputError
+from targets.board.errors import BoardError
 from targets.board.files import write_bytes
 from targets.board.manifest import Bundle, BundledModel
 from targets.board.options import EngineOptions
 from targets.board.pictures import list_pictures, read_picture, write_depth
+from targets.board.predictor import RESULT, BuildClock, choose_models, fastest_first, framed
 from targets.board.runtimes import RUNTIMES, Model, choose_runtime, open_model
 from targets.board.trial import measure_latency, self_test, trial_picture
 
 __all__ = ["main"]
-
-_RESULT = "result.json"
 
 
 def main() -> int:
@@ -64,15 +63,13 @@ def _run(given: argparse.Namespace) -> int:
     pictures = list_pictures(given.pictures)  # before minutes of building: is what was asked for there?
     runtime = choose_runtime(bundle, given.runtime)
     options = bundle.options if given.engine is None else EngineOptions.parse(given.engine)
-    models = [model for model in bundle.models_for(runtime) if given.precision in (None, model.precision)]
-    if not models:
-        raise InputError(f"The bundle has no {given.precision} for {runtime}", "Leave --precision out")
+    models = choose_models(bundle, runtime, given.precision)
     if (pictures or given.camera) and given.precision is None:
-        models = _fastest_first(bundle, runtime, models)[:1]
+        models = fastest_first(bundle, runtime, models)[:1]
     result: dict[str, Any] = {"bundle": bundle.digest, "name": bundle.name, "runtime": runtime, "rows": []}
     result.update(machine=_machine(), python=platform.python_version(), numpy=np.__version__)
     for model in models:
-        opened = open_model(bundle, model, runtime, given.threads, options, given.rebuild, _Clock(model, runtime))
+        opened = open_model(bundle, model, runtime, given.threads, options, given.rebuild, BuildClock(model, runtime))
         try:
             row = _try(bundle, model, opened, given.seconds)
             result["rows"].append(row)
@@ -84,8 +81,8 @@ def _run(given: argparse.Namespace) -> int:
         finally:
             opened.close()
     if given.precision is None and not pictures and not given.camera:
-        write_bytes(bundle.folder / _RESULT, (json.dumps(result, indent=2) + "\n").encode())
-        fastest = _fastest_first(bundle, runtime, models)[0].precision
+        write_bytes(bundle.folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())
+        fastest = fastest_first(bundle, runtime, models)[0].precision
         _say(f"Fastest: {fastest}. Next: {Path(sys.executable).name} run.py PICTURE, or --camera 0")
     if given.json:
         print(json.dumps(result, indent=2))
@@ -105,42 +102,21 @@ def _say_row(row: dict[str, Any]) -> None:
     _say(text.format(**row))
 
 
-def _fastest_first(bundle: Bundle, runtime: str, models: list[BundledModel]) -> list[BundledModel]:
-    """By the last full run here; without one int8 first."""
-    try:
-        kept = json.loads((bundle.folder / _RESULT).read_text())
-        times = {row["precision"]: row["p50_ms"] for row in kept["rows"]} if kept["runtime"] == runtime else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        times = {}
-    order = ("int8", "fp16", "fp32")
-    return sorted(models, key=lambda model: (times.get(model.precision, 1e9), order.index(model.precision)))
-
-
 def _predict(bundle: Bundle, opened: Model, pictures: list[Path], out: str) -> Iterator[tuple[Path, dict[str, float]]]:
     for path in pictures:
         rgb = read_picture(path)
-        depth = opened.infer(_framed(bundle, rgb)[None])[0]
+        depth = opened.infer(framed(bundle, rgb)[None])[0]
         near, middle, far = np.percentile(depth, (1, 50, 99)).tolist()
         written = write_depth(Path(out) / path.stem, depth)
         _say(f"{path}: {near:.2f} to {far:.2f} m, median {middle:.2f}; {written[0]}")
         yield path, {"near": near, "median": middle, "far": far}
 
 
-def _framed(bundle: Bundle, rgb: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if bundle.camera is None:
-        return bundle.framing.image(rgb)
-    if rgb.shape[:2] != bundle.camera:
-        wanted = "{1}x{0}".format(*bundle.camera)
-        found = "{1}x{0}".format(*rgb.shape[:2])
-        raise InputError(f"The models take frames of {wanted}, not {found}", "Make the bundle for --camera " + found)
-    return rgb
-
-
 def _watch(bundle: Bundle, opened: Model, source: str) -> None:
     """Depth of a camera until Ctrl-C: a line a second with frames per second and the distance ahead."""
     said, count = time.perf_counter(), 0
     for rgb in frames(source, bundle.camera):
-        depth = opened.infer(_framed(bundle, rgb)[None])[0]
+        depth = opened.infer(framed(bundle, rgb)[None])[0]
         count += 1
         passed = time.perf_counter() - said
         if passed >= 1:
@@ -151,23 +127,6 @@ def _watch(bundle: Bundle, opened: Model, source: str) -> None:
                 flush=True,
             )
             said, count = time.perf_counter(), 0
-
-
-class _Clock:
-    """Says how far a build is: on a terminal one line that is redrawn, elsewhere a line every two seconds."""
-
-    def __init__(self, model: BundledModel, runtime: str) -> None:
-        self._what, self._last = f"Building the {model.precision} engine for {runtime}", -1e9
-        self._terminal = sys.stderr.isatty()
-
-    def __call__(self, seconds: float, estimate: float | None, step: str) -> None:
-        if not self._terminal and seconds - self._last < 2 - 0.5:
-            return
-        self._last = seconds
-        left = "" if estimate is None else f" of about {estimate:.0f}"
-        line = f"{self._what}: {seconds:.0f}{left} s, {step}"
-        sys.stderr.write("\r\x1b[K" + line[:78] if self._terminal else line + "\n")
-        sys.stderr.flush()
 
 
 def _machine() -> dict[str, Any]:

@@ -184,7 +184,8 @@ def _make_engine(
     )
     data = read_bytes(model.path, "copy the bundle again")
     estimate = Timings(job.cache, here_key(runtime, str(module.__version__), data, options)).estimate(len(data))
-    build_apart([sys.executable, sys.argv[0], "--build"], job, lambda seconds, step: show(seconds, estimate, step))
+    command = [sys.executable, str(bundle.folder / "run.py"), "--build"]
+    build_apart(command, job, lambda seconds, step: show(seconds, estimate, step))
 
 
 def _require(runtime: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -29,7 +31,7 @@ from targets.bundle.assemble import assemble
 from targets.bundle.shell import build_script
 from targets.bundle.write import BundleOptions, Encoding, WrittenBundle, write_bundle
 from targets.camera import parse_size, with_camera
-from targets.graph import read_graph
+from targets.graph import load_model, read_graph
 from targets.reference import infer_model
 from targets.tensorrt_rtx import installed_module, rtx_refusal
 
@@ -209,6 +211,38 @@ def test_frames_of_a_camera_go_in_as_they_are(parts, tmp_path: Path) -> None:
     assert np.abs(depth / expected - 1).mean() < 3e-3  # framing rounds to 8 bits, the graph does not
     done = run(written.folder, "other.png", "--precision", "fp32", "--runtime", "onnxruntime")
     assert done.returncode == 2 and "take frames of 80x60, not 80x50" in done.stderr
+
+
+def message(picture: np.ndarray, encoding: str, padding: int = 0) -> SimpleNamespace:
+    """What a camera node publishes; rows may be longer than the picture is wide."""
+    height, width = picture.shape[:2]
+    rows = np.pad(picture.reshape(height, -1), ((0, 0), (0, padding)))
+    return SimpleNamespace(height=height, width=width, encoding=encoding, step=rows.shape[1], data=rows.tobytes())
+
+
+def test_the_ros_node_takes_its_depth_from_the_runner(bundle: WrittenBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(__file__).resolve().parents[3] / "examples" / "ros2" / "depth_node.py"
+    spec = importlib.util.spec_from_file_location("depth_node", path)
+    assert spec is not None and spec.loader is not None
+    node = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(node)
+    rgb = pictures(1, 4, 60, 80)[0]
+    for encoding, sent in (("rgb8", rgb), ("bgr8", rgb[..., ::-1])):
+        assert np.array_equal(node.to_rgb(message(np.ascontiguousarray(sent), encoding, padding=5)), rgb)
+    assert np.array_equal(node.to_rgb(message(rgb[..., 0], "mono8")), np.repeat(rgb[..., :1], 3, axis=2))
+    with pytest.raises(ValueError, match="pictures are 16UC1"):
+        node.to_rgb(message(rgb, "16UC1"))
+    monkeypatch.setitem(sys.modules, "edgekd_bundle", None)  # removed again afterwards
+    runner = node.load_runner(str(bundle.folder))
+    predictor = runner.Predictor(str(bundle.folder), "onnxruntime", "fp32")
+    depth = predictor.depth(rgb)
+    assert np.allclose(
+        depth, infer_model(load_model(bundle.folder / "models/fp32.onnx"), SPEC.framing.image(rgb)[None])[0], rtol=2e-3
+    )
+    sent = node.fill(SimpleNamespace(), depth, "header")
+    assert (sent.encoding, sent.step, sent.header) == ("32FC1", 4 * WIDTH, "header")
+    assert np.array_equal(np.frombuffer(sent.data, np.float32).reshape(sent.height, sent.width), depth)
+    predictor.close()
 
 
 @pytest.mark.parametrize("name", ["fp32", "int8-s8"])

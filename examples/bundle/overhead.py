@@ -1,0 +1,111 @@
+"""What run.py of a bundle adds to the runtime: to its start, and to each frame. Both in turns with the bare runtime.
+
+    python examples/bundle/overhead.py runs/kitchen/bundle/kitchen
+
+Start: a process that opens the model through run.py (digests, self-test and all) against one that imports numpy and the
+runtime and opens the same file. Frame: `Predictor.depth` of a picture at the network's resolution against the runtime's
+own call, and of a 640x480 picture, which run.py frames with numpy.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+STARTS, ROUNDS, REPEATS = 15, 30, 10
+OURS = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("run", sys.argv[1] + "/run.py")
+run = sys.modules["run"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(run)
+run.Predictor(sys.argv[1], sys.argv[2], sys.argv[3])
+"""
+BARE = {
+    "onnxruntime": "import sys, numpy, onnxruntime; onnxruntime.InferenceSession(sys.argv[4])",
+    "openvino": "import sys, numpy, openvino; openvino.Core().compile_model(sys.argv[4], 'CPU')",
+}
+
+
+def load(folder: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("run", folder / "run.py")
+    assert spec is not None and spec.loader is not None
+    run = sys.modules["run"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(run)
+    return run
+
+
+def seconds(code: str, words: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def bare_call(runtime: str, path: Path) -> Callable[[np.ndarray], Any]:
+    if runtime == "onnxruntime":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return lambda image: session.run(["depth"], {"image": image})
+    import openvino
+
+    told = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    told |= {"NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+    request = openvino.Core().compile_model(str(path), "CPU", told).create_infer_request()
+    return lambda image: request.infer({"image": image}, share_inputs=False, share_outputs=False)["depth"]
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    folder = Path(sys.argv[1]).resolve()
+    run = load(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    print("| runtime, precision | start: run.py adds | frame: over the bare call | 640x480 frame |")
+    print("| --- | --- | --- | --- |")
+    for runtime in BARE:
+        for model in manifest["models"]:
+            if runtime not in model["runtimes"] or importlib.util.find_spec(runtime) is None:
+                continue
+            path, precision = folder / model["file"], model["precision"]
+            words = [str(folder), runtime, precision, str(path)]
+            starts = [(seconds(OURS, words), seconds(BARE[runtime], words)) for _ in range(STARTS)]
+            added = float(np.median([ours - bare for ours, bare in starts]))
+            predictor, bare = run.Predictor(str(folder), runtime, precision), bare_call(runtime, path)
+            small = run.read_picture(folder / manifest["selftest"]["picture"])
+            large = np.repeat(np.repeat(small, 3, axis=0), 3, axis=1)[:480, :640]
+            batch = small[None]
+            calls: dict[str, Callable[[], Any]] = {
+                "bare": lambda bare=bare, batch=batch: bare(batch),
+                "ours": lambda predictor=predictor, small=small: predictor.depth(small),
+            }
+            if manifest["camera"] is None:
+                calls["large"] = lambda predictor=predictor, large=large: predictor.depth(large)
+            times: dict[str, list[float]] = {name: [] for name in calls}
+            for _ in range(ROUNDS):
+                for name, call in calls.items():
+                    call()
+                    for _ in range(REPEATS):
+                        started = time.perf_counter()
+                        call()
+                        times[name].append(time.perf_counter() - started)
+            medians = {name: float(np.median(taken)) for name, taken in times.items()}
+            larger = f"{1000 * (medians['large'] - medians['bare']):.1f} ms more" if "large" in medians else "-"
+            ratio = medians["ours"] / medians["bare"]
+            print(
+                f"| {runtime}, {precision} | {added:.2f} s | {ratio:.3f} ({1000 * medians['bare']:.2f} ms) | {larger} |"
+            )
+
+
+if __name__ == "__main__":
+    main()

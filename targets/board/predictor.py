@@ -1,0 +1,99 @@
+"""A bundle's model ready for use: run.py imported as a module, for nodes and applications.
+
+spec = importlib.util.spec_from_file_location("run", "kitchen/run.py")
+run = sys.modules["run"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(run)
+depth = run.Predictor("kitchen").depth(rgb)
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from targets.board.errors import InputError
+from targets.board.manifest import Bundle, BundledModel
+from targets.board.runtimes import choose_runtime, open_model
+from targets.board.trial import self_test
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["RESULT", "BuildClock", "Predictor", "choose_models", "fastest_first", "framed"]
+
+RESULT = "result.json"
+"""What the last full run found, beside run.py."""
+
+
+class Predictor:
+    """Depth of any picture: the model is built where that is missing, opened and self-tested.
+
+    No `runtime`: the first that is here. No `precision`: the fastest by the last full run, else int8.
+    Raises SelfTestError, MissingError, MisfitError or RefusedError.
+    """
+
+    def __init__(self, folder: str, runtime: str | None = None, precision: str | None = None, threads: int = 1) -> None:
+        self.bundle = Bundle(Path(folder).resolve())
+        name = choose_runtime(self.bundle, runtime)
+        model = fastest_first(self.bundle, name, choose_models(self.bundle, name, precision))[0]
+        clock = BuildClock(model, name)
+        self._opened = open_model(self.bundle, model, name, threads, self.bundle.options, False, clock)
+        self.error = self_test(self.bundle, model, self._opened)  # mean relative difference from fp32
+        self.about = f"{model.precision}, {self._opened.about}"
+
+    def depth(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Depth float32 [h, w] in metres of a picture uint8 [H, W, 3], at the network's resolution."""
+        depth: NDArray[np.float32] = self._opened.infer(framed(self.bundle, rgb)[None])[0]
+        return depth
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+class BuildClock:
+    """Says how far a build is: on a terminal one line that is redrawn, elsewhere a line every two seconds."""
+
+    def __init__(self, model: BundledModel, runtime: str) -> None:
+        self._what, self._last = f"Building the {model.precision} engine for {runtime}", -1e9
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, seconds: float, estimate: float | None, step: str) -> None:
+        if not self._terminal and seconds - self._last < 2 - 0.5:
+            return
+        self._last = seconds
+        left = "" if estimate is None else f" of about {estimate:.0f}"
+        line = f"{self._what}: {seconds:.0f}{left} s, {step}"
+        sys.stderr.write("\r\x1b[K" + line[:78] if self._terminal else line + "\n")
+        sys.stderr.flush()
+
+
+def choose_models(bundle: Bundle, runtime: str, precision: str | None) -> list[BundledModel]:
+    """The models of a runtime, or the one of that precision. Raises InputError when there is none."""
+    models = [model for model in bundle.models_for(runtime) if precision in (None, model.precision)]
+    if not models:
+        raise InputError(f"The bundle has no {precision} for {runtime}", "Leave the precision out")
+    return models
+
+
+def fastest_first(bundle: Bundle, runtime: str, models: list[BundledModel]) -> list[BundledModel]:
+    """By the last full run here; without one int8 first."""
+    try:
+        kept = json.loads((bundle.folder / RESULT).read_text())
+        times = {row["precision"]: row["p50_ms"] for row in kept["rows"]} if kept["runtime"] == runtime else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        times = {}
+    order = ("int8", "fp16", "fp32")
+    return sorted(models, key=lambda model: (times.get(model.precision, 1e9), order.index(model.precision)))
+
+
+def framed(bundle: Bundle, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture as the models take it. Raises InputError for a frame of another size than the camera's."""
+    if bundle.camera is None:
+        return bundle.framing.image(rgb)
+    if rgb.shape[:2] != bundle.camera:
+        wanted, found = (f"{width}x{height}" for height, width in (bundle.camera, rgb.shape[:2]))
+        raise InputError(f"The models take frames of {wanted}, not {found}", "Make the bundle for --camera " + found)
+    return rgb
