@@ -77,7 +77,7 @@ Engine = Annotated[
     str | None,
     typer.Option(
         metavar="OPTIONS",
-        help="TensorRT's: workspace=MIB,effort=0-5,version-compatible,hardware-compatible,dla=CORE,batch=N.",
+        help="workspace=MIB,effort=0-5,tactics=A+B,version-compatible,hardware-compatible,dla=CORE,batch=N.",
     ),
 ]
 Out = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the run is made.", show_default=False)]

@@ -24,6 +24,7 @@ class EngineOptions:
     hardware_compatible: bool = False  # also runs on other GPUs from Ampere on; 8.6 and newer, not on Jetson
     dla: int | None = None  # the DLA core to run on; what it cannot do runs on the GPU
     batch: int = 8  # the most pictures at once; engines are tuned for one
+    tactics: str = ""  # the only sources of kernels, joined by +, such as JIT_CONVOLUTIONS+EDGE_MASK_CONVOLUTIONS
 
     def __post_init__(self) -> None:
         for name, least, most in (("workspace", 1, 1 << 20), ("effort", 0, 5), ("dla", 0, 7), ("batch", 1, 256)):
@@ -33,7 +34,10 @@ class EngineOptions:
 
     @classmethod
     def parse(cls, text: str) -> EngineOptions:
-        """From `workspace=1024,effort=5,version-compatible,hardware-compatible,dla=0,batch=1`. Raises InputError."""
+        """From `workspace=1024,effort=5,tactics=A+B,version-compatible,hardware-compatible,dla=0,batch=1`.
+
+        Raises InputError.
+        """
         values: dict[str, Any] = {}
         for word in filter(None, (part.strip() for part in text.split(","))):
             name, given, number = word.partition("=")
@@ -41,8 +45,10 @@ class EngineOptions:
                 values[_FLAGS[name]] = True
             elif name in _NUMBERS and number.isdigit():
                 values[name] = int(number)
+            elif name == "tactics" and number:
+                values[name] = number.upper()
             else:
-                known = [*_FLAGS, *(f"{number}=N" for number in _NUMBERS)]
+                known = [*_FLAGS, "tactics=A+B", *(f"{number}=N" for number in _NUMBERS)]
                 near = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
                 fix = f"Did you mean {near[0]}?" if near else "Known are {}".format(", ".join(known))
                 raise InputError(f"There is no engine option {word!r}", fix)
@@ -59,4 +65,4 @@ class EngineOptions:
     def __str__(self) -> str:
         words = [flag for flag, name in _FLAGS.items() if getattr(self, name)]
         words += [f"{name}={getattr(self, name)}" for name in _NUMBERS if getattr(self, name) is not None]
-        return ",".join(words)
+        return ",".join(words + ([f"tactics={self.tactics}"] if self.tactics else []))

@@ -30,6 +30,8 @@ def trtexec_line(
         words.append(f"--memPoolSize=workspace:{options.workspace}")
     if options.effort is not None:
         words.append(f"--builderOptimizationLevel={options.effort}")
+    if options.tactics:
+        words.append("--tacticSources=" + ",".join(f"+{name}" for name in options.tactics.split("+")))
     if options.version_compatible:
         words.append("--versionCompatible")
     if options.hardware_compatible:

@@ -53,6 +53,8 @@ class Versions:
         if options.effort is not None:
             self._require(hasattr(config, "builder_optimization_level"), "effort", "8.6")
             config.builder_optimization_level = options.effort
+        if options.tactics:
+            config.set_tactic_sources(self._tactics(options.tactics))
         if options.version_compatible:
             self._require(hasattr(trt.BuilderFlag, "VERSION_COMPATIBLE") and not self.rtx, "version-compatible", "8.6")
             flags.append("VERSION_COMPATIBLE")
@@ -81,6 +83,14 @@ class Versions:
     def _weakly_typed_for_dla(self, options: EngineOptions) -> bool:
         # Up to 10.7 DLA takes its precision from flags; it came back with 11.4, typed like the GPU.
         return options.dla is not None and self.number < (11, 0)
+
+    def _tactics(self, names: str) -> int:
+        """The bits of tactic sources, whose names differ from version to version."""
+        known = [name for name in dir(self.trt.TacticSource) if name.isupper()]
+        for name in names.split("+"):
+            if name not in known:
+                raise InputError(f"TensorRT {self.text} has no tactics {name}", f"It has {', '.join(known)}")
+        return sum(1 << int(getattr(self.trt.TacticSource, name)) for name in names.split("+"))
 
     def _use_dla(self, config: Any, builder: Any, precision: str, options: EngineOptions) -> None:
         if precision == "fp32" or (precision == "int8" and self._weakly_typed_for_dla(options)):

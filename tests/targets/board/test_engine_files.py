@@ -37,8 +37,8 @@ def silent(seconds: float, step: str) -> None:
 
 
 def test_options_are_read_and_said_alike() -> None:
-    options = EngineOptions.parse("workspace=512, effort=5,version-compatible,dla=1,batch=2")
-    assert options == EngineOptions(512, 5, True, False, 1, 2)
+    options = EngineOptions.parse("workspace=512, effort=5,version-compatible,dla=1,batch=2,tactics=jit_convolutions+A")
+    assert options == EngineOptions(512, 5, True, False, 1, 2, "JIT_CONVOLUTIONS+A")
     assert EngineOptions.parse(str(options)) == options
     assert EngineOptions.from_json(json.loads(json.dumps(options.to_json()))) == options
 
@@ -128,6 +128,9 @@ def test_what_the_builder_refuses_comes_back_as_its_words(job: BuildJob) -> None
 def test_options_that_rtx_does_not_have_are_refused(job: BuildJob) -> None:
     with pytest.raises(InputError, match=r"TensorRT for RTX .* has no option version-compatible"):
         build_apart(CHILD, replace(job, options=EngineOptions(version_compatible=True)), silent)
+    with pytest.raises(InputError, match=r"has no tactics CUDNN.* It has EDGE_MASK_CONVOLUTIONS, JIT_CONVOLUTIONS"):
+        build_apart(CHILD, replace(job, options=EngineOptions(tactics="CUDNN")), silent)
+    build_apart(CHILD, replace(job, options=EngineOptions(tactics="JIT_CONVOLUTIONS", workspace=64)), silent)
     with pytest.raises(InputError, match=r"DLA with TensorRT .* has no fp32"):
         build_apart(CHILD, replace(job, options=EngineOptions(dla=0)), silent)
     with pytest.raises(InputError, match="There is no DLA core 0 here"):

@@ -1,0 +1,115 @@
+"""Bundles of a run: what goes in, what is refused, and the verbs that make and look at them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from calibration.errors import UnknownNameError, UsageError
+from calibration.progress import Quiet
+from edgekd.cli.app import run
+from edgekd.run import Run
+from edgekd.steps.bundle import BundleSettings, bundle_run
+
+pytest.importorskip("onnxruntime", reason="the encodings are made with onnxruntime")
+
+
+def models(folder: Path) -> dict[str, list[str]]:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return {model["file"]: model["runtimes"] for model in manifest["models"]}
+
+
+def test_a_bundle_for_every_runtime_holds_each_encoding_once(run_folder: Path) -> None:
+    written = bundle_run(Run.open(run_folder), BundleSettings(), Quiet())
+    both, cpu = ["tensorrt", "tensorrt-rtx"], ["openvino", "onnxruntime"]
+    assert models(written.folder) == {
+        "models/fp32.onnx": both + cpu,
+        "models/fp16.onnx": both,
+        "models/int8-s8.onnx": both,
+        "models/int8-u8s8.onnx": cpu,
+    }
+    Run.open(run_folder).verify()  # the bundle's files are the run's
+    assert written.archive.stat().st_size < written.size
+
+
+def test_what_is_asked_for_alone_goes_in(run_folder: Path) -> None:
+    settings = BundleSettings(("openvino",), ("int8",))
+    written = bundle_run(Run.open(run_folder), settings, Quiet(), out=Path("elsewhere"))
+    assert models(written.folder) == {"models/int8-u8s8.onnx": ["openvino"]}
+    assert written.folder == Path("elsewhere/small") and not (written.folder / "build.sh").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [({"targets": ("tensorflow",)}, UnknownNameError), ({"precisions": ("int4",)}, UnknownNameError)],
+)
+def test_names_that_are_not_known(settings: dict[str, tuple[str, ...]], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        BundleSettings(**settings)
+
+
+def test_a_precision_that_no_runtime_asked_for_has(run_folder: Path) -> None:
+    with pytest.raises(UsageError, match="No model of fp16 is there for onnxruntime"):
+        bundle_run(Run.open(run_folder), BundleSettings(("onnxruntime",), ("fp16",)), Quiet())
+
+
+def test_the_verb_makes_one_that_runs(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        run(["bundle", "small", "--target", "onnxruntime", "--precision", "fp32", "--camera", "96x64", "--json"]) == 0
+    )
+    out, err = capsys.readouterr()
+    value = json.loads(out)
+    assert value["tolerances"] == {"models/fp32.onnx": 0.01} and "python3 run.py" in err
+    frame = np.asarray(Image.open(Path(value["folder"]) / "selftest" / "picture.png"))
+    assert frame.shape == (64, 96, 3)
+    command = [sys.executable, "run.py", "--seconds", "0", "--runtime", "onnxruntime"]
+    done = subprocess.run(command, cwd=value["folder"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "fp32: self-test passed" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["bundle", "small", "--camera", "big"], "A camera of 'big' cannot be meant"),
+        (["bundle", "small", "--engine", "effort=7"], "effort=7 cannot be meant"),
+        (["export", "small", "--engine", "workspce=1"], "Did you mean workspace=N"),
+        (["export", "small", "--on", "x@y", "--force"], "--force are for exports on this machine"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    assert run(arguments) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_engine_options_are_part_of_what_was_asked(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")
+    words = ["export", "small", "--target", "tensorrt-rtx", "--precision", "fp32"]
+    for engine, fresh in (
+        (["--engine", "workspace=64,batch=2"], True),
+        (["--engine", "batch=2,workspace=64"], False),
+        ([], True),
+    ):
+        assert run([*words, *engine, "--json"]) == 0
+        (made,) = json.loads(capsys.readouterr().out)["exported"]
+        assert made["fresh"] is fresh
+    key = json.loads((run_folder / "artefacts/tensorrt-rtx-fp32/model.engine.key.json").read_text())["key"]
+    assert key["options"]["batch"] == 8 and key["version"] == made["versions"]["tensorrt-rtx"]
+
+
+def test_the_pre_flight_of_a_run_and_of_a_file(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["preflight", "small", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["model"].endswith("onnx/student.onnx")
+    assert all(verdict["findings"] == [] for verdict in found["verdicts"])
+    Path("broken.onnx").write_text("no model")
+    assert run(["preflight", "broken.onnx"]) == 1
+    assert "broken.onnx is no ONNX model" in capsys.readouterr().err
+    assert run(["preflight", "missing.onnx"]) == 1
