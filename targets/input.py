@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import ModelError
+from targets.board.framing import seen_box
 
 __all__ = ["Framing", "InputSpec"]
 
@@ -36,15 +37,7 @@ class Framing:
 
     def box(self, height: int, width: int) -> tuple[float, float, float, float]:
         """The rectangle (left, top, right, bottom), in the picture's own pixels, that the network will see."""
-        if self.crop is None or self.resize_height is None:
-            scale = min(height / self.height, width / self.width)
-            crop_height, crop_width = self.height * scale, self.width * scale
-        else:
-            scale = height / self.resize_height
-            crop_height = min(self.crop[0] * scale, float(height))
-            crop_width = min(self.crop[1] * scale, float(width))
-        left, top = (width - crop_width) / 2, (height - crop_height) / 2
-        return left, top, left + crop_width, top + crop_height
+        return seen_box((height, width), (self.height, self.width), self.resize_height, self.crop)
 
     def image(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Frame a picture uint8 [H, W, 3] with an anti-aliased bilinear resize; returns uint8 [height, width, 3]."""

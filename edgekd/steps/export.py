@@ -38,6 +38,11 @@ class ExportSettings:
                 raise UsageError(
                     f"There is no precision named {precision!r}", fix=f"Choose one of: {', '.join(PRECISIONS)}"
                 )
+        if self.engine != EngineOptions() and self.targets and not any("tensorrt" in name for name in self.targets):
+            raise UsageError(
+                f"The engine options {self.engine} are TensorRT's, and the targets are {', '.join(self.targets)}",
+                fix="Leave --engine out, or add --target tensorrt",
+            )
         if self.max_drift is not None and not 0 < self.max_drift < 1:
             raise UsageError(f"A drift budget of {self.max_drift} cannot be meant", fix="Give one between 0 and 1")
 

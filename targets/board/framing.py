@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Framing", "resampling"]
+__all__ = ["Framing", "resampling", "seen_box"]
 
 
 class Framing:
@@ -26,14 +26,7 @@ class Framing:
 
     def box(self, height: int, width: int) -> tuple[float, float, float, float]:
         """(left, top, right, bottom) in the pixels of a picture of this size."""
-        if self.crop is None or self.resize_height is None:
-            scale = min(height / self.height, width / self.width)
-            seen_height, seen_width = self.height * scale, self.width * scale
-        else:
-            scale = height / self.resize_height
-            seen_height, seen_width = min(self.crop[0] * scale, height), min(self.crop[1] * scale, width)
-        left, top = (width - seen_width) / 2, (height - seen_height) / 2
-        return left, top, left + seen_width, top + seen_height
+        return seen_box((height, width), (self.height, self.width), self.resize_height, self.crop)
 
     def image(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Frame a picture uint8 [H, W, 3]; returns uint8 [height, width, 3]."""
@@ -42,6 +35,24 @@ class Framing:
         left, top, right, bottom = self.box(rgb.shape[0], rgb.shape[1])
         narrow = _resample(rgb.swapaxes(0, 1), *resampling(rgb.shape[1], left, right, self.width)).swapaxes(0, 1)
         return np.ascontiguousarray(_resample(narrow, *resampling(rgb.shape[0], top, bottom, self.height)))
+
+
+def seen_box(
+    picture: tuple[int, int], wanted: tuple[int, int], resize_height: int | None, crop: tuple[int, int] | None
+) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of what the network sees, in the picture's own pixels; sizes are (height, width).
+
+    `crop` is that of a picture resized to `resize_height`; without it the largest centred rectangle of the same shape.
+    """
+    height, width = picture
+    if crop is None or resize_height is None:
+        scale = min(height / wanted[0], width / wanted[1])
+        seen_height, seen_width = wanted[0] * scale, wanted[1] * scale
+    else:
+        scale = height / resize_height
+        seen_height, seen_width = min(crop[0] * scale, float(height)), min(crop[1] * scale, float(width))
+    left, top = (width - seen_width) / 2, (height - seen_height) / 2
+    return left, top, left + seen_width, top + seen_height
 
 
 @lru_cache(maxsize=16)

@@ -79,6 +79,7 @@ def test_the_verb_makes_one_that_runs(run_folder: Path, capsys: pytest.CaptureFi
         (["bundle", "small", "--camera", "big"], "A camera of 'big' cannot be meant"),
         (["bundle", "small", "--engine", "effort=7"], "effort=7 cannot be meant"),
         (["export", "small", "--engine", "workspce=1"], "Did you mean workspace=N"),
+        (["export", "small", "--target", "openvino", "--engine", "batch=1"], "are TensorRT's"),
         (["export", "small", "--on", "x@y", "--force"], "--force are for exports on this machine"),
     ],
 )
