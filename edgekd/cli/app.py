@@ -38,7 +38,10 @@ __all__ = ["app", "main", "run"]
 
 _INTERRUPTED = 130  # 128 + SIGINT
 _PACKAGES = ("edgekd", "targets", "calibration")
-_VERBS = (demo, distill, calibrate, export, preflight, bench, check, report, predict, bundle, simulate, statistics, doctor)
+_VERBS = (
+    *(demo, distill, calibrate, export, preflight, bench, check),
+    *(report, predict, bundle, simulate, statistics, doctor),
+)
 
 
 class _InterruptedByUserError(Exception):
