@@ -53,11 +53,10 @@ class Fitting:
         trains = self.student is not None and batch.step >= self.warm_up
         sums: dict[str, float] = {}
         share = 1 / self._settings.accumulate
-        parts = torch.arange(len(pictures)).chunk(self._settings.accumulate)
-        for part in parts:
-            metrics = self._accumulate(
-                pictures[part], None if noise is None else noise[part], share, fits_transform, trains
-            )
+        count = self._settings.accumulate
+        noises = [None] * count if noise is None else noise.chunk(count)
+        for part, part_noise in zip(pictures.chunk(count), noises, strict=True):
+            metrics = self._accumulate(part, part_noise, share, fits_transform, trains)
             for name, value in metrics.items():
                 sums[name] = sums.get(name, 0.0) + share * value
         position = (batch.step - self.warm_up) / self._settings.steps

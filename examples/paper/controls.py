@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import nn
-from worlds import World
+from worlds import MOST, World
 
 from edgekd.distill.settings import DistillSettings, FeatureSettings, MixingSettings, TransformSettings
 from edgekd.distill.statistics import Moments, StatisticsDistance, observe, stored_statistics
@@ -83,7 +83,7 @@ def _simulated(world: World, seed: int) -> ImageSource:
 
 
 def _many(world: World, seed: int) -> ImageSource:
-    return world.simulated(6 * world.count, seed)
+    return world.simulated(MOST * world.count, seed)
 
 
 def _noise(world: World, seed: int) -> ImageSource:

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from controls import CONTROLS, Control
 from numpy.typing import NDArray
+from torch import nn
 from worlds import World, real_world, stand_in_world
 
 from calibration.files import sha256_bytes
@@ -30,9 +31,9 @@ from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.loop import distill
 from edgekd.distill.settings import DistillSettings
+from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.evaluate.metrics import score
 from edgekd.models.students import build_student, student_named
-from edgekd.steps.training import run_depth
 
 SHOWN = ("agreement", "delta1", "absrel")
 
@@ -51,6 +52,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--prepare", action="store_true", help="only render what the rows need")
+    parser.add_argument("--print", dest="only_print", action="store_true", help="only print what is finished")
     parser.add_argument("--threads", type=int, help="of PyTorch")
     arguments = parser.parse_args()
     keep_freed_memory()
@@ -61,9 +64,14 @@ def main() -> None:
     else:
         world = stand_in_world(arguments.teacher, arguments.work, arguments.images, arguments.held_out)
     device = choose_device(arguments.device)
-    truth = run_depth(world.teacher.module, world.teacher.input, world.pictures)
+    if arguments.prepare:
+        for seed in range(arguments.seeds):
+            for images in {CONTROLS[name].images for name in arguments.only}:
+                images(world, seed)
+        return
+    truth = _depth(world.teacher.module, world, device)
     done = Finished(arguments.work / "runs.jsonl")
-    for seed in range(arguments.seeds):
+    for seed in range(0 if arguments.only_print else arguments.seeds):
         for name in arguments.only:
             common = DistillSettings(
                 steps=arguments.steps,
@@ -110,8 +118,16 @@ def _run(
             control.labels(world.teacher), network, images, control.settings(common), Path(folder), Quiet(),
             device=device, student_name=student,
         )  # fmt: skip
-    predicted = run_depth(made.student, world.teacher.input, world.pictures)
+    predicted = _depth(made.student, world, device)
     return {**_scores(predicted, world.truth, taught), "pictures": images.digest, "seconds": time.monotonic() - begun}
+
+
+@torch.no_grad()
+def _depth(module: nn.Module, world: World, device: torch.device) -> NDArray[np.float32]:
+    """Depth [N, H, W] of the held-out pictures, in float32."""
+    module, normalise = module.to(device).eval(), Normalise(world.teacher.input).to(device)
+    chunks = np.array_split(world.pictures, max(1, len(world.pictures) // 16))
+    return np.concatenate([module(normalise(to_tensor(chunk, device)))[:, 0].cpu().numpy() for chunk in chunks])
 
 
 def _scores(

@@ -17,9 +17,12 @@ from edgekd.pictures import list_pictures, read_picture
 from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.rooms import RoomSettings
 from edgekd.simulate.sample import ImageSource, SimulatedImage
-from edgekd.simulate.store import write_set
+from edgekd.simulate.store import SimulatedSet, write_set
+from edgekd.steps.images import usable_cores
 
-__all__ = ["World", "real_world", "stand_in_world"]
+__all__ = ["MOST", "World", "real_world", "stand_in_world"]
+
+MOST = 6  # times as many simulated images as a student learns from are rendered, for the row that takes them all
 
 # A third look, for pictures of another domain: neither what is distilled from nor what the teacher was trained on. It
 # stands at the top of the module because the processes that render import it too.
@@ -78,7 +81,7 @@ def stand_in_world(teacher: str, work: Path, count: int, held_out: int) -> World
         name="stand-in",
         teacher=loaded,
         count=count,
-        simulated=lambda number, seed: _rendered(work, "simulated", seed, number),
+        simulated=lambda number, seed: _first(number, _rendered(work, "simulated", seed, MOST * count)),
         other=lambda number, seed: _rendered(work, "showroom", 400 + seed, number),
         same=lambda number, seed: _rendered(work, "photographed", 300 + seed, number),
         pictures=np.stack([framing.image(frame.rgb) for frame in frames]),
@@ -100,7 +103,7 @@ def real_world(teacher: str, work: Path, count: int, pairs: Path, unlabelled: Pa
         name="real",
         teacher=loaded,
         count=count,
-        simulated=lambda number, seed: _rendered(work, "simulated", seed, number),
+        simulated=lambda number, seed: _first(number, _rendered(work, "simulated", seed, MOST * count)),
         other=lambda number, seed: _rendered(work, "photographed", 300 + seed, number),
         same=lambda number, seed: _Pictures(tuple(list_pictures(unlabelled)), number),
         pictures=np.stack([framing.image(frame.rgb) for frame in frames]),
@@ -108,13 +111,18 @@ def real_world(teacher: str, work: Path, count: int, pairs: Path, unlabelled: Pa
     )
 
 
-def _rendered(work: Path, look: str, seed: int, count: int):  # type: ignore[no-untyped-def]
+def _first(count: int, images: SimulatedSet) -> ImageSource:
+    """The first of a set's pictures: those that a smaller set of the seed would hold."""
+    return replace(images, entries=images.entries[:count], digest=f"{images.digest}, the first {count}")
+
+
+def _rendered(work: Path, look: str, seed: int, count: int) -> SimulatedSet:
     return write_set(
         work / "sets" / f"{look}-{seed}-{count}",
         RoomSettings(look=look),
         seed=seed,
         count=count,
-        workers=2,
+        workers=usable_cores(),
         keep_depth=look == "photographed" and seed == 202,
         progress=Console(),
     )
