@@ -92,7 +92,8 @@ class FeatureMatch(nn.Module):
         """Mean over places and channels of the squared difference in units of the teacher's variance; a scalar."""
         distances = []
         for index, (pair, projection) in enumerate(zip(self.pairs, self.projections, strict=True)):
-            mine, theirs = projection(self._shown[pair.student]).float(), self._taught[pair.teacher].detach().float()
+            # In float32 before anything else: under autocast both were seen in bfloat16.
+            mine, theirs = projection(self._shown[pair.student].float()), self._taught[pair.teacher].detach().float()
             if pair.channels is None:
                 spread = theirs.var((0, 2, 3), correction=0) + _FLOOR
             else:

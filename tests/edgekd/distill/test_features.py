@@ -91,3 +91,18 @@ def test_features_pull_a_student_towards_its_teacher(rooms: Teacher) -> None:
 def test_networks_without_a_common_resolution_have_no_pairs() -> None:
     flat = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 1, 1))
     assert encoder_pairs(flat, load_teacher("rooms").module, (192, 256)) == ()
+
+
+def test_features_seen_in_half_precision_are_compared_in_float32(rooms: Teacher) -> None:
+    """As on a GPU, where both networks run under autocast."""
+    student = architecture("mobile-s").start(rooms.input)
+    match = FeatureMatch(encoder_pairs(student, rooms.module, (192, 256)), rooms.module)
+    match.watch_student(student)
+    match.watch_teacher(rooms.module)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        student(torch.rand(2, 3, 192, 256))
+        rooms.module(torch.rand(2, 3, 192, 256))
+    assert match._shown["stages.1.0.0"].dtype == torch.bfloat16
+    apart = match()
+    match.release()
+    assert apart.dtype == torch.float32 and torch.isfinite(apart)
