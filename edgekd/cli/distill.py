@@ -36,7 +36,9 @@ def distill(
         ),
     ] = None,
     images: Images = "2000",
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of the student.")] = _STANDARD.steps,
+    steps: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Steps of the student.  [default: what suits it]")
+    ] = None,
     batch: Annotated[int, typer.Option(min=2, metavar="N", help="Images a step.")] = _STANDARD.batch,
     accumulate: Annotated[
         int, typer.Option(min=1, metavar="N", help="Parts that a batch is worked off in, for want of memory.")
@@ -79,16 +81,17 @@ def distill(
     if teacher is None:
         console.note("No --teacher was given: taking `rooms`, the built-in one. It stands in for yours")
     chosen = student or DEFAULT_STUDENT
+    entry = student_named(chosen)
     request = DistillRequest(
         teacher=teacher or "rooms",
         architecture=architecture,
         student=chosen,
         images=parse_images(images, seed),
         settings=DistillSettings(
-            steps=steps,
+            steps=entry.steps if steps is None else steps,
             batch=batch,
             accumulate=accumulate,
-            learning_rate=student_named(chosen).learning_rate if learning_rate is None else learning_rate,
+            learning_rate=entry.learning_rate if learning_rate is None else learning_rate,
             seed=seed,
             mixing=MixingSettings() if mixing else None,
             transform=TransformSettings() if transformation else None,

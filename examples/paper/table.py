@@ -1,7 +1,7 @@
 """Teach one student in every way, several seeds each, and print the table.
 
-    python examples/paper/table.py --teacher rooms --student slim-l --work paper python examples/paper/table.py
-    --teacher fastdepth --student slim-l --work paper --pairs PAIRS/index.csv --unlabelled DIR
+    python examples/paper/table.py --teacher rooms --work WORK
+    python examples/paper/table.py --teacher fastdepth --work WORK --pairs PAIRS/index.csv --unlabelled DIR
 
 All rows have the same number of images, steps and seeds. Without --pairs the world is the stand-in one. Runs that are
 finished are kept in WORK/runs.jsonl and not made again; --only names rows, several processes may share the work.

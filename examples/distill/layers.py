@@ -1,0 +1,118 @@
+"""How far a run's pictures are from what its teacher stored, layer by layer: simulated as they are, and transformed.
+
+    python examples/distill/layers.py runs/fastdepth-slim-l IMAGES [--pictures 200] [--out examples/distill]
+
+IMAGES is a simulated set (`edgekd simulate --out IMAGES`). Prints the table and writes OUT/<teacher>-layers.svg, and the
+run's last preview as OUT/<teacher>-pictures.jpg.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from calibration.files import write_bytes
+from edgekd.distill.adapt import load_transform, transformed_images
+from edgekd.distill.settings import TransformSettings
+from edgekd.distill.statistics import Moments, StatisticsDistance, observe, stored_statistics
+from edgekd.distill.tensors import Normalise, to_tensor
+from edgekd.models.teacher import Teacher
+from edgekd.models.teachers import load_teacher
+from edgekd.run import Run
+from edgekd.simulate.store import SimulatedSet
+
+_BATCH = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--out", type=Path, default=Path("examples/distill"))
+    arguments = parser.parse_args()
+    run = Run.open(arguments.run)
+    assert run.manifest.teacher is not None
+    teacher = load_teacher(run.manifest.teacher.spec)
+    images = SimulatedSet.open(arguments.images)
+    framing = teacher.input.framing
+    simulated = np.stack([framing.image(images[index].rgb) for index in range(arguments.pictures)])
+    transformed = transformed_images(load_transform(run.folder / "transform.safetensors"), simulated, seed=0)
+    before, after = distances(teacher, simulated), distances(teacher, transformed)
+
+    names = stored_statistics(teacher.module).names
+    matched = max(1, round(TransformSettings().layers * len(names)))
+    print(f"{teacher.name} ({teacher.digest[:12]}), {arguments.pictures} pictures of {images.digest[:12]}")
+    print(f"{'layer':40} simulated transformed")
+    for place, (name, one, other) in enumerate(zip(names, before, after, strict=True)):
+        print(f"{name[:38]:38} {'*' if place < matched else ' '} {one:9.4f} {other:11.4f}")
+    print(
+        f"{f'mean of the {matched} matched layers (*)':40} {before[:matched].mean():9.4f} {after[:matched].mean():11.4f}"
+    )
+    print(
+        f"{f'mean of the other {len(names) - matched}':40} {before[matched:].mean():9.4f} {after[matched:].mean():11.4f}"
+    )
+
+    chart = arguments.out / f"{teacher.name}-layers.svg"
+    write_bytes(chart, draw(before, after, matched).encode())
+    *_, last = sorted((run.folder / "previews").glob("*.png"))
+    with Image.open(last) as preview:
+        preview.convert("RGB").save(arguments.out / f"{teacher.name}-pictures.jpg", quality=85)
+    print(f"{chart}, and {last.name} beside it")
+
+
+@torch.no_grad()
+def distances(teacher: Teacher, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The distance [L] of the moments over all pictures from the stored ones, in every layer."""
+    stored = stored_statistics(teacher.module)
+    observed, normalise = observe(teacher.module, stored.names).eval(), Normalise(teacher.input)
+    parts = []
+    for start in range(0, len(pictures), _BATCH):
+        batch = to_tensor(pictures[start : start + _BATCH], torch.device("cpu"))
+        parts.append(observed(normalise(batch))[1])
+    mean = torch.stack([part.mean for part in parts]).mean(0)
+    square = torch.stack([part.variance + part.mean.square() for part in parts]).mean(0)
+    seen = StatisticsDistance(stored)(Moments(mean, (square - mean.square()).clamp_min(0)))
+    return np.asarray(seen.numpy(), np.float64)
+
+
+def draw(before: Sequence[float] | NDArray[np.float64], after: NDArray[np.float64], matched: int) -> str:
+    """A chart of both over the layers, logarithmic; the layers that are matched are shaded."""
+    width, height, left, bottom = 760, 300, 52, 40
+    low, high = np.floor(np.log10(min(min(before), min(after)))), np.ceil(np.log10(max(max(before), max(after))))
+
+    def x(place: float) -> float:
+        return left + (width - left - 12) * (place + 0.5) / len(before)
+
+    def y(value: float) -> float:
+        return 14 + (height - bottom - 14) * (high - np.log10(value)) / (high - low)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<rect x="{left}" y="14" width="{x(matched - 0.5) - left:.1f}" height="{height - bottom - 14}" fill="#eef3f8"/>',
+        f'<text x="{left + 6}" y="28" fill="#567">matched</text>',
+    ]
+    for power in range(int(low), int(high) + 1):
+        at = y(10.0**power)
+        parts.append(f'<line x1="{left}" x2="{width - 12}" y1="{at:.1f}" y2="{at:.1f}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 6}" y="{at + 4:.1f}" text-anchor="end">{10.0**power:g}</text>')
+    for values, colour, label, at in ((before, "#b45f06", "simulated", 90), (after, "#1f5fa8", "transformed", 180)):
+        points = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, value in enumerate(values))
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<text x="{left + at}" y="28" fill="{colour}">{label}</text>')
+    parts.append(
+        f'<text x="{(left + width) / 2}" y="{height - 12}" text-anchor="middle">'
+        "layer of the teacher, first to last: distance of its statistics from the stored ones</text></svg>"
+    )
+    return "\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    main()
