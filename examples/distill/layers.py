@@ -2,8 +2,8 @@
 
     python examples/distill/layers.py runs/fastdepth-slim-l IMAGES [--pictures 200] [--out examples/distill]
 
-IMAGES is a simulated set (`edgekd simulate --out IMAGES`). Prints the table and writes OUT/<teacher>-layers.svg, and the
-run's last preview as OUT/<teacher>-pictures.jpg.
+IMAGES is a simulated set (`edgekd simulate --out IMAGES`). Prints the table and writes OUT/<teacher>-layers.svg,
+and the run's last preview as OUT/<teacher>-pictures.jpg.
 """
 
 from __future__ import annotations
@@ -52,12 +52,11 @@ def main() -> None:
     print(f"{'layer':40} simulated transformed")
     for place, (name, one, other) in enumerate(zip(names, before, after, strict=True)):
         print(f"{name[:38]:38} {'*' if place < matched else ' '} {one:9.4f} {other:11.4f}")
-    print(
-        f"{f'mean of the {matched} matched layers (*)':40} {before[:matched].mean():9.4f} {after[:matched].mean():11.4f}"
-    )
-    print(
-        f"{f'mean of the other {len(names) - matched}':40} {before[matched:].mean():9.4f} {after[matched:].mean():11.4f}"
-    )
+    for label, part in (
+        (f"mean of the {matched} matched layers (*)", slice(matched)),
+        (f"mean of the other {len(names) - matched}", slice(matched, None)),
+    ):
+        print(f"{label:40} {before[part].mean():9.4f} {after[part].mean():11.4f}")
 
     chart = arguments.out / f"{teacher.name}-layers.svg"
     write_bytes(chart, draw(before, after, matched).encode())
@@ -94,9 +93,11 @@ def draw(before: Sequence[float] | NDArray[np.float64], after: NDArray[np.float6
         return 14 + (height - bottom - 14) * (high - np.log10(value)) / (high - low)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+        ' font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<rect x="{left}" y="14" width="{x(matched - 0.5) - left:.1f}" height="{height - bottom - 14}" fill="#eef3f8"/>',
+        f'<rect x="{left}" y="14" width="{x(matched - 0.5) - left:.1f}"'
+        f' height="{height - bottom - 14}" fill="#eef3f8"/>',
         f'<text x="{left + 6}" y="28" fill="#567">matched</text>',
     ]
     for power in range(int(low), int(high) + 1):
