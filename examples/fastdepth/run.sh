@@ -7,12 +7,12 @@
 # PAIRS/index.csv lists RGB-D pairs: dataset,rgb,depth,depth_units_per_metre. What is finished is not done again.
 set -euo pipefail
 pairs=${1:?the index.csv of a folder of RGB-D pairs}
-steps=${2:-2000}
+steps=${2:-1000}
 
-edgekd distill --teacher fastdepth --steps "$steps" --out runs/fastdepth-mobile-m
-edgekd export runs/fastdepth-mobile-m
-edgekd check runs/fastdepth-mobile-m
-edgekd bench runs/fastdepth-mobile-m --data "$pairs"
+edgekd distill --teacher fastdepth --steps "$steps" --out runs/fastdepth-slim-l
+edgekd export runs/fastdepth-slim-l
+edgekd check runs/fastdepth-slim-l
+edgekd bench runs/fastdepth-slim-l --data "$pairs"
 
 edgekd calibrate --teacher fastdepth --out runs/fastdepth
 edgekd export runs/fastdepth

@@ -8,9 +8,9 @@
 # What is finished is not done again. Screenshots need Chromium (apt install chromium); without it they stay as they are.
 set -euo pipefail
 pairs=${1:?the index.csv of a folder of RGB-D pairs}
-steps=${2:-2000}
+steps=${2:-1000}
 here=$(dirname "$0")
-run=runs/fastdepth-mobile-m
+run=runs/fastdepth-slim-l
 
 edgekd distill --teacher fastdepth --steps "$steps" --out "$run"
 edgekd export "$run"
