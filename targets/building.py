@@ -15,10 +15,11 @@ from calibration.files import replacing_folder
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
 from targets.artefact import digest_files, write_artefact
-from targets.base import PRECISIONS, Artefact, Precision, Runner
+from targets.base import PRECISIONS, Artefact, BuildOptions, Precision, Runner
 from targets.drift import check_depth, measure_drift
 from targets.graph import DepthGraph, load_model, read_graph
-from targets.reference import infer_model
+from targets.quantise import Budget
+from targets.reference import emulate_model
 from targets.trial import trial_pictures
 
 __all__ = ["Built", "Job", "package", "prepare"]
@@ -35,6 +36,12 @@ class Job:
     images: NDArray[np.uint8]  # to calibrate on; empty where there is no set
     drift_images: NDArray[np.uint8]
     drift_on: str
+    max_drift: float | None = None
+
+    @property
+    def budget(self) -> Budget | None:
+        """What int8 may lose, where that was said."""
+        return None if self.max_drift is None else Budget(self.max_drift, self.drift_images)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ def prepare(
     supported: tuple[Precision, ...],
     calibration: CalibrationSet | None,
     progress: Progress,
+    options: BuildOptions,
 ) -> Job:
     """Check the model and the calibration set. Raises UsageError, FileError, ModelError or DataError."""
     if precision not in supported:
@@ -78,7 +86,8 @@ def prepare(
         for remark in measure_coverage(calibration.images).remarks():
             progress.note(remark)
     kind = "calibration pictures, held out" if len(held_out) < calibration.count else "the calibration pictures"
-    return Job(target, graph, precision, calibration, images, np.asarray(held_out), f"{len(held_out)} {kind}")
+    drift_on = f"{len(held_out)} {kind}"
+    return Job(target, graph, precision, calibration, images, np.asarray(held_out), drift_on, options.max_drift)
 
 
 def package(
@@ -118,8 +127,8 @@ def package(
                 drift = measure_drift(opened.infer(job.drift_images), expected)
             artefact = replace(artefact, drift=drift.to_json(), drift_on=job.drift_on)
         elif built.stand_in is not None:
-            depth = infer_model(load_model(folder / built.stand_in), job.drift_images)
-            where = f"{job.drift_on}, computed by ONNX Runtime in place of the device"
+            depth = emulate_model(load_model(folder / built.stand_in), job.drift_images)
+            where = f"{job.drift_on}, computed in float by ONNX Runtime in place of the device"
             artefact = replace(artefact, drift=measure_drift(depth, expected).to_json(), drift_on=where)
         write_artefact(artefact)
     return replace(artefact, folder=Path(into))

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from calibration.images import CalibrationSet
 from calibration.progress import Quiet
+from targets.calibrated import Calibrated, quantise
 from targets.drift import measure_drift
 from targets.encodings import S8, U8S8
 from targets.graph import DepthGraph, body, read_graph
 from targets.input import InputSpec
-from targets.quantise import Calibrated, calibrate, quantise
+from targets.quantise import calibrate
 from targets.ranges import activations, measure_ranges
 from targets.reference import infer_model
 
