@@ -9,7 +9,7 @@ do not (Xiao et al., "SmoothQuant", ICML 2023); what that gains is in README.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,7 @@ from targets.reference import stream_tensors
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["EQUALISING", "LARGEST_FACTOR", "SMOOTHING", "equalise", "measure_reach"]
+__all__ = ["EQUALISING", "LARGEST_FACTOR", "SMOOTHING", "channel_factors", "divide_channels", "measure_reach"]
 
 LARGEST_FACTOR = 64.0
 """A channel is made larger by this at most: what hardly fires on the calibration pictures may do so on others."""
@@ -36,25 +36,32 @@ fill the range, 0 leaves them. Full channels have no room for what other picture
 Array = NDArray[np.float32]
 
 
-def equalise(
+def channel_factors(
     model: onnx.ModelProto, reach: Mapping[str, Array], equalising: float = EQUALISING, smoothing: float = SMOOTHING
-) -> onnx.ModelProto:
-    """A copy of the folded model with equalised channels, by the `reach` that `measure_reach` gives.
+) -> list[tuple[ChannelGroup, Array]]:
+    """What the channels of each group of a folded model are to be divided by [C], by the `reach` of its activations."""
+    layers = conv_layers(model)
+    found = []
+    for group in channel_groups(model):
+        exponent = equalising if all(layers[name].depthwise for name in group.readers) else smoothing
+        if exponent > 0:
+            found.append((group, _factors(group, reach, exponent)))
+    return found
 
-    Its depth is the model's own, up to rounding, on all that stays within what was seen.
+
+def divide_channels(model: onnx.ModelProto, factors: Iterable[tuple[ChannelGroup, Array]]) -> onnx.ModelProto:
+    """A copy of the model with its channels divided.
+
+    Its depth is the model's own, up to rounding, on all that stays within what the factors' reach came from.
     """
     copy = copy_model(model)
     layers = conv_layers(copy)
     new = {name: layer.weights for name, layer in layers.items()}
-    for group in channel_groups(copy):
-        exponent = equalising if all(layers[name].depthwise for name in group.readers) else smoothing
-        if exponent == 0:
-            continue
-        factors = _factors(group, reach, exponent)
+    for group, divisors in factors:
         for name in group.writers:
-            new[name] = Weights(new[name].weight / factors.reshape(-1, 1, 1, 1), new[name].bias / factors)
+            new[name] = Weights(new[name].weight / divisors.reshape(-1, 1, 1, 1), new[name].bias / divisors)
         for name in group.readers:
-            new[name] = Weights(new[name].weight * _per_input(layers[name], factors), new[name].bias)
+            new[name] = Weights(new[name].weight * _per_input(layers[name], divisors), new[name].bias)
     replace_weights(copy, new)
     return copy
 

@@ -13,7 +13,7 @@ from calibration.progress import Progress
 from targets.calibrated import Calibrated, encode_nodes, infer_quantised, nodes_with
 from targets.drift import measure_drift
 from targets.encodings import S8, U8S8
-from targets.equalise import equalise, measure_reach
+from targets.equalise import channel_factors, divide_channels, measure_reach
 from targets.graph import DepthGraph, body
 from targets.layers import conv_layers
 from targets.ranges import activations, measure_ranges, picture_ranges
@@ -72,7 +72,7 @@ def calibrate(
 
 def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress) -> Calibrated:
     folded, images = fold(graph.model), _some(images, _RANGED_ON)
-    model = equalise(folded, measure_reach(folded, images, progress))
+    model = divide_channels(folded, channel_factors(folded, measure_reach(folded, images, progress)))
     nodes = body(model, U8S8.kinds)
     layers = {name: layer for name, layer in conv_layers(model).items() if name in {node.name for node in nodes}}
     if not layers:

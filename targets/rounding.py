@@ -21,7 +21,7 @@ from targets.moments import PatchMoments, measure_moments
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["round_layers"]
+__all__ = ["round_layer", "round_layers"]
 
 _LARGEST = 127  # codes are symmetric: TensorRT takes no zero-point
 _DAMPING = 1e-2
@@ -48,7 +48,7 @@ def round_layers(
     rounded: dict[str, Weights] = {}
     for part in _parts(layers):
         moments = measure_moments(model, part, images, progress)
-        rounded |= {name: _rounded(layer, moments[name], learned=learned) for name, layer in part.items()}
+        rounded |= {name: round_layer(layer, moments[name], learned=learned) for name, layer in part.items()}
     return rounded
 
 
@@ -66,7 +66,8 @@ def _parts(layers: Mapping[str, ConvLayer]) -> Iterator[dict[str, ConvLayer]]:
     yield part
 
 
-def _rounded(layer: ConvLayer, moments: PatchMoments, *, learned: bool) -> Weights:
+def round_layer(layer: ConvLayer, moments: PatchMoments, *, learned: bool = True) -> Weights:
+    """Rounded weights and corrected bias of one layer."""
     weight = layer.weights.weight
     rows = weight.reshape(layer.groups, len(weight) // layer.groups, -1).astype(np.float64)
     largest = np.abs(rows).max(axis=2)

@@ -1,0 +1,104 @@
+"""What int8 is calibrated on, and what comes of it: the table of calibration/README.md.
+
+    edgekd calibrate --teacher fastdepth            # or edgekd distill: makes the model, its transformation and its set
+    python examples/calibration/sources.py runs/fastdepth --pairs PAIRS/index.csv --scene 7scenes --same-place FOLDER
+
+Every source of pictures calibrates the same model in the same way; the depth of each int8 model is compared with the
+model's own fp32 depth on real frames, without alignment, and with the frames' depth (delta1, 0.1-10 m). The frames only
+measure. Those of PAIRS that are of SCENE are measured on and the others are "another place"; FOLDER holds pictures of
+the same place as SCENE, none of them in PAIRS. Then the other way round, with FOLDER as the other place.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pictures import Images, framed, simulated_kinds
+from runtimes import RUNTIMES
+from without_pictures import calibrate_without_pictures
+
+from calibration.images import CalibrationSet
+from calibration.progress import Quiet
+from edgekd.evaluate import open_dataset
+from edgekd.evaluate.metrics import score
+from edgekd.run import find_run
+from edgekd.steps.artefacts import run_model
+from targets.calibrated import Calibrated
+from targets.drift import measure_drift
+from targets.graph import DepthGraph, read_graph
+from targets.quantise import calibrate
+from targets.reference import infer_model
+
+Depth = NDArray[np.float32]
+Source = tuple[str, Callable[[], Calibrated]]
+
+
+def sources(graph: DepthGraph, run: Path, count: int) -> Iterator[Source]:
+    """All but the real frames."""
+
+    def of(images: Images) -> Callable[[], Calibrated]:
+        return lambda: calibrate(graph, images, Quiet())
+
+    noise = np.random.default_rng(0).integers(0, 256, (count, graph.input.height, graph.input.width, 3), np.uint8)
+    yield "no pictures", lambda: calibrate_without_pictures(graph)
+    yield "noise", of(noise)
+    yield "one random array", of(noise[:1])
+    for kind, images in simulated_kinds(graph, run, count).items():
+        yield kind, of(images)
+    yield "the run's own set", of(np.asarray(CalibrationSet.open(run / "calibration").split()[0]))
+
+
+def table(graph: DepthGraph, chosen: list[Source], images: Images, truth: list[Depth]) -> None:
+    expected = infer_model(graph.model, images)
+    before = delta1(expected, truth)
+    print(f"fp32: delta1 {before:.3f}\n")
+    print("| calibrated on | read by | within 5 % / 1 % | AbsRel drift | scale | edges | delta1 against fp32's |")
+    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    for label, make in chosen:
+        calibrated = make()
+        for runtime, infer in RUNTIMES.items():
+            depth = infer(calibrated, images)
+            drift = measure_drift(depth, expected)
+            figures = f"{drift.within_5:.3f} / {drift.within_1:.3f} | {drift.abs_rel:.4f} | {drift.scale_ratio:.4f}"
+            change = delta1(depth, truth) - before
+            print(f"| {label} | {runtime} | {figures} | {drift.abs_rel_edges:.4f} | {change:+.4f} |", flush=True)
+
+
+def delta1(depth: Depth, truth: list[Depth]) -> float:
+    return float(np.mean([score(d, t)["delta1"] for d, t in zip(depth, truth, strict=True)]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="a run of edgekd calibrate or distill, with its transformation")
+    parser.add_argument("--pairs", required=True, help="index.csv of RGB-D frames to measure on")
+    parser.add_argument("--scene", required=True, help="the scene of PAIRS that FOLDER is of")
+    parser.add_argument("--same-place", type=Path, required=True, help="pictures of that scene, none of them in PAIRS")
+    parser.add_argument("--count", type=int, default=64, help="pictures of each source")
+    arguments = parser.parse_args()
+    run = find_run(arguments.run, Quiet())
+    graph = read_graph(run_model(run))
+    data = open_dataset(arguments.pairs)
+    frames = [data[index] for index in range(len(data))]
+    framing = graph.input.framing
+    same_place = framed(framing, sorted(arguments.same_place.iterdir()))[: arguments.count]
+    common = list(sources(graph, run.folder, arguments.count))
+    for inside in (True, False):
+        measured = [frame for frame in frames if (frame.scene == arguments.scene) is inside]
+        others = [frame for frame in frames if (frame.scene == arguments.scene) is not inside]
+        other_place = np.stack([framing.image(frame.rgb) for frame in others]) if inside else same_place
+        real: list[Source] = [("real, another place", lambda images=other_place: calibrate(graph, images, Quiet()))]
+        if inside:
+            real.append(("real, the same place", lambda: calibrate(graph, same_place, Quiet())))
+        scenes = ", ".join(sorted({frame.scene for frame in measured}))
+        print(f"\nMeasured on {len(measured)} frames of {scenes}; another place: {len(other_place)} pictures\n")
+        images = np.stack([framing.image(frame.rgb) for frame in measured])
+        table(graph, [*common, *real], images, [framing.nearest(frame.depth) for frame in measured])
+
+
+if __name__ == "__main__":
+    main()
