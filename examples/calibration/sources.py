@@ -6,13 +6,15 @@
 Every source of pictures calibrates the same model in the same way; the depth of each int8 model is compared with the
 model's own fp32 depth on real frames, without alignment, and with the frames' depth (delta1, 0.1-10 m). The frames only
 measure. Those of PAIRS that are of SCENE are measured on and the others are "another place"; FOLDER holds pictures of
-the same place as SCENE, none of them in PAIRS. Then the other way round, with FOLDER as the other place.
+the same place as SCENE, none of them in PAIRS. And the other way round, with FOLDER as the other place.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -52,20 +54,30 @@ def sources(graph: DepthGraph, run: Path, count: int) -> Iterator[Source]:
     yield "the run's own set", of(np.asarray(CalibrationSet.open(run / "calibration").split()[0]))
 
 
-def table(graph: DepthGraph, chosen: list[Source], images: Images, truth: list[Depth]) -> None:
-    expected = infer_model(graph.model, images)
-    before = delta1(expected, truth)
-    print(f"fp32: delta1 {before:.3f}\n")
-    print("| calibrated on | read by | within 5 % / 1 % | AbsRel drift | scale | edges | delta1 against fp32's |")
-    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    for label, make in chosen:
-        calibrated = make()
+@dataclass(frozen=True)
+class Frames:
+    """Real frames to measure on, and what was measured."""
+
+    title: str
+    images: Images
+    truth: list[Depth]
+    expected: Depth  # the model's own, in float
+    rows: list[str] = field(default_factory=list)
+
+    def measure(self, label: str, calibrated: Calibrated) -> None:
+        before = delta1(self.expected, self.truth)
         for runtime, infer in RUNTIMES.items():
-            depth = infer(calibrated, images)
-            drift = measure_drift(depth, expected)
+            depth = infer(calibrated, self.images)
+            drift = measure_drift(depth, self.expected)
             figures = f"{drift.within_5:.3f} / {drift.within_1:.3f} | {drift.abs_rel:.4f} | {drift.scale_ratio:.4f}"
-            change = delta1(depth, truth) - before
-            print(f"| {label} | {runtime} | {figures} | {drift.abs_rel_edges:.4f} | {change:+.4f} |", flush=True)
+            change = delta1(depth, self.truth) - before
+            self.rows.append(f"| {label} | {runtime} | {figures} | {drift.abs_rel_edges:.4f} | {change:+.4f} |")
+
+    def show(self) -> None:
+        print(f"\n{self.title}; fp32: delta1 {delta1(self.expected, self.truth):.3f}\n")
+        print("| calibrated on | read by | within 5 % / 1 % | AbsRel drift | scale | edges | delta1 against fp32's |")
+        print("| --- | --- | --- | --- | --- | --- | --- |")
+        print("\n".join(self.rows), flush=True)
 
 
 def delta1(depth: Depth, truth: list[Depth]) -> float:
@@ -86,18 +98,27 @@ def main() -> None:
     frames = [data[index] for index in range(len(data))]
     framing = graph.input.framing
     same_place = framed(framing, sorted(arguments.same_place.iterdir()))[: arguments.count]
-    common = list(sources(graph, run.folder, arguments.count))
-    for inside in (True, False):
-        measured = [frame for frame in frames if (frame.scene == arguments.scene) is inside]
-        others = [frame for frame in frames if (frame.scene == arguments.scene) is not inside]
-        other_place = np.stack([framing.image(frame.rgb) for frame in others]) if inside else same_place
-        real: list[Source] = [("real, another place", lambda images=other_place: calibrate(graph, images, Quiet()))]
-        if inside:
-            real.append(("real, the same place", lambda: calibrate(graph, same_place, Quiet())))
-        scenes = ", ".join(sorted({frame.scene for frame in measured}))
-        print(f"\nMeasured on {len(measured)} frames of {scenes}; another place: {len(other_place)} pictures\n")
-        images = np.stack([framing.image(frame.rgb) for frame in measured])
-        table(graph, [*common, *real], images, [framing.nearest(frame.depth) for frame in measured])
+
+    def measured(inside: bool) -> Frames:
+        chosen = [frame for frame in frames if (frame.scene == arguments.scene) is inside]
+        images = np.stack([framing.image(frame.rgb) for frame in chosen])
+        title = f"{len(chosen)} frames of {', '.join(sorted({frame.scene for frame in chosen}))}"
+        truth = [framing.nearest(frame.depth) for frame in chosen]
+        return Frames(title, images, truth, infer_model(graph.model, images))
+
+    here, elsewhere = measured(inside=True), measured(inside=False)
+    for label, make in sources(graph, run.folder, arguments.count):
+        print(label, file=sys.stderr)
+        calibrated = make()
+        for place in (here, elsewhere):
+            place.measure(label, calibrated)
+    here.measure("real, another place", calibrate(graph, elsewhere.images, Quiet()))
+    calibrated = calibrate(graph, same_place, Quiet())
+    here.measure("real, the same place", calibrated)
+    elsewhere.measure("real, another place", calibrated)
+    print(f"{graph.path}, {arguments.count} pictures of each source")
+    here.show()
+    elsewhere.show()
 
 
 if __name__ == "__main__":
