@@ -16,9 +16,10 @@ from targets.encodings import S8, U8S8
 from targets.equalise import channel_factors, divide_channels, measure_reach
 from targets.graph import DepthGraph, body
 from targets.layers import conv_layers
+from targets.learned import learned_ranges, read_ranges
 from targets.ranges import activations, measure_ranges, picture_ranges
 from targets.reference import fold, infer_model
-from targets.rounding import round_layers
+from targets.rounding import round_layers, round_nearest
 from targets.sensitivity import (
     NOTICEABLE,
     choose_float_layers,
@@ -71,15 +72,26 @@ def calibrate(
 
 
 def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress) -> Calibrated:
-    folded, images = fold(graph.model), _some(images, _RANGED_ON)
-    model = divide_channels(folded, channel_factors(folded, measure_reach(folded, images, progress)))
+    folded, images, read = fold(graph.model), _some(images, _RANGED_ON), read_ranges(graph.model)
+    if read:  # learned with the channels as they are
+        model = folded
+    else:
+        model = divide_channels(folded, channel_factors(folded, measure_reach(folded, images, progress)))
     nodes = body(model, U8S8.kinds)
     layers = {name: layer for name, layer in conv_layers(model).items() if name in {node.name for node in nodes}}
     if not layers:
         raise ModelError(f"{graph.path} has no convolution that could be int8", fix="Build with --precision fp32")
     names = activations(model, nodes)
-    ranges = {**measure_ranges(model, images, names, progress), **picture_ranges(model, names, graph.input)}
-    return Calibrated(model, ranges, round_layers(model, layers, _some(images, _ROUNDED_ON), progress))
+    ranges = {
+        **measure_ranges(model, images, names, progress),
+        **learned_ranges(model, read),
+        **picture_ranges(model, names, graph.input),
+    }
+    if read:  # as the student was trained
+        rounded = {name: round_nearest(layer) for name, layer in layers.items()}
+    else:
+        rounded = round_layers(model, layers, _some(images, _ROUNDED_ON), progress)
+    return Calibrated(model, ranges, rounded)
 
 
 def _keep_in_float(calibrated: Calibrated, images: NDArray[np.uint8], progress: Progress) -> Calibrated:

@@ -21,7 +21,7 @@ from targets.moments import PatchMoments, measure_moments
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["round_layer", "round_layers"]
+__all__ = ["round_layer", "round_layers", "round_nearest"]
 
 _LARGEST = 127  # codes are symmetric: TensorRT takes no zero-point
 _DAMPING = 1e-2
@@ -68,20 +68,35 @@ def _parts(layers: Mapping[str, ConvLayer]) -> Iterator[dict[str, ConvLayer]]:
 
 def round_layer(layer: ConvLayer, moments: PatchMoments, *, learned: bool = True) -> Weights:
     """Rounded weights and corrected bias of one layer."""
-    weight = layer.weights.weight
-    rows = weight.reshape(layer.groups, len(weight) // layer.groups, -1).astype(np.float64)
-    largest = np.abs(rows).max(axis=2)
-    scale = np.where(largest > 0, largest / _LARGEST, 1).astype(np.float32)
-    steps = scale.astype(np.float64)[:, :, None]
+    rows, steps = _rows(layer)
     if learned and moments.covariance is not None:
         codes = _compensated(rows, steps, moments.covariance)
     else:
         codes = _nearest(rows, steps)
     moved = np.einsum("gok,gk->go", codes * steps - rows, moments.mean)
+    return _weights(layer, codes, steps, layer.weights.bias - moved.ravel())
+
+
+def round_nearest(layer: ConvLayer) -> Weights:
+    """Weights rounded to the nearest code and the bias as it is: for a layer that was trained so."""
+    rows, steps = _rows(layer)
+    return _weights(layer, _nearest(rows, steps), steps, layer.weights.bias)
+
+
+def _rows(layer: ConvLayer) -> tuple[Float64, Float64]:
+    """Weights [groups, outputs, K] and the step of each output's codes [groups, outputs, 1]."""
+    weight = layer.weights.weight
+    rows = weight.reshape(layer.groups, len(weight) // layer.groups, -1).astype(np.float64)
+    largest = np.abs(rows).max(axis=2)
+    scale = np.where(largest > 0, largest / _LARGEST, 1).astype(np.float32)
+    return rows, scale.astype(np.float64)[:, :, None]
+
+
+def _weights(layer: ConvLayer, codes: Float64, steps: Float64, bias: NDArray[np.floating]) -> Weights:
     return Weights(
-        weight=(codes * steps).reshape(weight.shape).astype(np.float32),
-        bias=(layer.weights.bias - moved.ravel()).astype(np.float32),
-        scale=scale.ravel(),
+        weight=(codes * steps).reshape(layer.weights.weight.shape).astype(np.float32),
+        bias=bias.astype(np.float32),
+        scale=steps.astype(np.float32).ravel(),
     )
 
 

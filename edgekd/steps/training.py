@@ -104,8 +104,13 @@ class Training:
             CalibrationSet.write(folder, pictures, origin=kind, made_from=made_from)
             made.add(folder)
 
-    def keep_model(self, module: nn.Module, name: str, weights: str) -> None:
-        """Export the fp32 model as onnx/`name`.onnx; skipped when that is done. `weights` is their digest."""
+    def keep_model(
+        self, module: nn.Module, name: str, weights: str, ranges: Mapping[str, tuple[float, float]] | None = None
+    ) -> None:
+        """Export the fp32 model as onnx/`name`.onnx; skipped when that is done.
+
+        `weights` is their digest; `ranges` are learned ones of what convolutions read, by the convolution's name.
+        """
         path = self.run.folder / "onnx" / f"{name}.onnx"
         inputs, asked = {"weights": weights}, {"name": name}
         if self.run.is_done("onnx", inputs=inputs, asked=asked):
@@ -116,7 +121,7 @@ class Training:
             self.run.step("onnx", inputs=inputs, asked=asked, command=self.command) as made,
             self.progress.task("Exporting to ONNX"),
         ):
-            parity = export_onnx(module, self.teacher.input, path, metadata=metadata)
+            parity = export_onnx(module, self.teacher.input, path, metadata=metadata, ranges=ranges)
             made.add(path)
         self.progress.note(f"{path} gives torch's depth to {parity.max_relative:.1e}, compared by {parity.runtime}")
 
