@@ -89,6 +89,8 @@ def measure_reach(model: onnx.ModelProto, images: NDArray[np.uint8], progress: P
     # What an activation function reads is never rounded by itself.
     names = [name for group in channel_groups(model) for name in group.tensors if name not in before]
     reach: dict[str, Array] = {}
+    if not names:
+        return reach
     with progress.task("Measuring channels", len(images)) as advance:
         for tensors in stream_tensors(model, images, names, batch=1):
             for name, values in zip(names, tensors, strict=True):

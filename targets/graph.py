@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 __all__ = [
     "INPUT_KEY",
     "LAYERS",
+    "TEACHER_KEY",
     "DepthGraph",
     "body",
     "copy_model",
     "drop_unused",
     "load_model",
     "mark",
+    "metadata",
     "name_nodes",
     "read_graph",
     "write_model",
@@ -31,6 +33,9 @@ __all__ = [
 
 INPUT_KEY = "edgekd.input"
 """The metadata key that holds the InputSpec as JSON."""
+
+TEACHER_KEY = "edgekd.teacher"
+"""In a model's metadata: name and digest of the teacher."""
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """The operators that have weights."""
@@ -88,7 +93,7 @@ def mark(model: onnx.ModelProto, *, student: str, calibration: CalibrationSet | 
     made_from = {"edgekd.student": student}
     if calibration is not None:
         made_from["edgekd.calibration"] = calibration.digest
-    helper.set_model_props(model, {**_metadata(model), **made_from})
+    helper.set_model_props(model, {**metadata(model), **made_from})
 
 
 def copy_model(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -158,19 +163,27 @@ def body(model: onnx.ModelProto, kinds: frozenset[str]) -> list[onnx.NodeProto]:
     ]
 
 
-def _metadata(model: onnx.ModelProto) -> dict[str, str]:
+def metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """The model's metadata by key."""
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _check(model: onnx.ModelProto, path: Path) -> InputSpec:
     from onnx import TensorProto
 
-    if INPUT_KEY not in _metadata(model):
+    if INPUT_KEY not in metadata(model):
         raise ModelError(f"{path} has no {INPUT_KEY} in its metadata: its input is not described", fix=_EXPORT)
     try:
-        spec = InputSpec.from_json(json.loads(_metadata(model)[INPUT_KEY]))
+        spec = InputSpec.from_json(json.loads(metadata(model)[INPUT_KEY]))
     except ValueError as error:
         raise ModelError(f"{path}: {INPUT_KEY} in its metadata is not JSON ({error})", fix=_EXPORT) from error
+    rounded = next((node for node in model.graph.node if "Quantize" in node.op_type or "QLinear" in node.op_type), None)
+    if rounded is not None:
+        raise ModelError(
+            f"{path} is int8 already ({rounded.op_type} {rounded.name!r}): what one runtime wrote another may read "
+            "wrongly, as TensorRT reads uint8 as int8",
+            fix="Build from the fp32 model; each target gets the encoding that it reads",
+        )
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     used = {node.domain or "ai.onnx" for node in model.graph.node}
     if used != {"ai.onnx"}:

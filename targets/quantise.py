@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from targets.calibrated import Calibrated, encode_nodes, infer_quantised, nodes_
 from targets.drift import measure_drift
 from targets.encodings import S8, U8S8
 from targets.equalise import channel_factors, divide_channels, measure_reach
-from targets.graph import DepthGraph, body
+from targets.graph import LAYERS, DepthGraph, body
 from targets.layers import conv_layers
 from targets.learned import learned_ranges, read_ranges
 from targets.ranges import activations, measure_ranges, picture_ranges
@@ -28,6 +29,9 @@ from targets.sensitivity import (
     mean_error,
     measure_damage,
 )
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ["RECIPE", "Budget", "calibrate"]
 
@@ -81,6 +85,8 @@ def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress)
     layers = {name: layer for name, layer in conv_layers(model).items() if name in {node.name for node in nodes}}
     if not layers:
         raise ModelError(f"{graph.path} has no convolution that could be int8", fix="Build with --precision fp32")
+    for kind, names in _float_for_want_of_a_kernel(model).items():
+        progress.note(f"No runtime has int8 for {kind}: {', '.join(names)} in float32")
     names = activations(model, nodes)
     ranges = {
         **measure_ranges(model, images, names, progress),
@@ -132,6 +138,14 @@ def _damage(calibrated: Calibrated, images: NDArray[np.uint8], progress: Progres
         images,
         progress,
     )
+
+
+def _float_for_want_of_a_kernel(model: onnx.ModelProto) -> dict[str, list[str]]:
+    """Layers of kinds that no encoding rounds, by kind."""
+    found: dict[str, list[str]] = {}
+    for node in body(model, LAYERS - U8S8.kinds):
+        found.setdefault(node.op_type, []).append(node.name)
+    return found
 
 
 def _some(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:

@@ -29,6 +29,7 @@ from edgekd.run import Run, TeacherRecord
 from edgekd.simulate.sample import ImageSource
 from edgekd.steps.check import References, write_references
 from edgekd.steps.images import ImagesSpec, open_images
+from targets.graph import TEACHER_KEY
 from targets.input import InputSpec
 
 __all__ = ["Training", "run_depth", "writing"]
@@ -116,7 +117,7 @@ class Training:
         if self.run.is_done("onnx", inputs=inputs, asked=asked):
             self.progress.note("The ONNX model is up to date")
             return
-        metadata = {"edgekd.weights": weights, "edgekd.teacher": f"{self.teacher.name} {self.teacher.digest}"}
+        metadata = {"edgekd.weights": weights, TEACHER_KEY: f"{self.teacher.name} {self.teacher.digest}"}
         with (
             self.run.step("onnx", inputs=inputs, asked=asked, command=self.command) as made,
             self.progress.task("Exporting to ONNX"),
