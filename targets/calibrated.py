@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from targets.centring import centre
 from targets.encodings import Encoding, encode
-from targets.graph import body
+from targets.graph import inner
 from targets.layers import Weights
 from targets.ranges import Ranges
 from targets.reference import emulate_model, infer_model
@@ -31,7 +31,7 @@ class Calibrated:
     model: onnx.ModelProto  # folded and equalised, in float
     ranges: Ranges
     rounded: Mapping[str, Weights]  # what each layer gets where it is int8
-    float_layers: tuple[str, ...] = ()  # left in float because int8 hurts them, beside the output layer
+    float_layers: tuple[str, ...] = ()  # left in float because int8 hurts them, beside the first and the output layer
     damage: Mapping[str, float] = field(default_factory=dict)  # what int8 in a layer alone costs, as far as measured
 
     def settings(self, encoding: Encoding) -> dict[str, str]:
@@ -40,8 +40,8 @@ class Calibrated:
 
 
 def quantise(calibrated: Calibrated, encoding: Encoding) -> onnx.ModelProto:
-    """The int8 model in `encoding`; pre-processing, output layer and the float layers stay in float32."""
-    nodes = [node for node in body(calibrated.model, encoding.kinds) if node.name not in calibrated.float_layers]
+    """The int8 model in `encoding`; pre-processing, first, output and float layers stay in float32."""
+    nodes = [node for node in inner(calibrated.model, encoding.kinds) if node.name not in calibrated.float_layers]
     rounded = {name for node in nodes for name in node.output}
     # An activation behind a float layer stays in float with it.
     chosen = [node.name for node in nodes if node.op_type not in _ACTIVATIONS or node.input[0] in rounded]

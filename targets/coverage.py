@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from calibration.progress import Progress
 from targets.gaussian import Gaussian, propagate, share_above
-from targets.graph import DepthGraph, body
+from targets.graph import DepthGraph, inner
 from targets.layers import conv_layers
 from targets.ranges import Ranges, measure_ranges
 from targets.reference import fold, stream_tensors
@@ -121,8 +121,8 @@ def measure_saturation(
 def _read_by(model: onnx.ModelProto) -> Mapping[str, str]:
     """Layers between the pre-processing and the output layer that read what another layer gave, and what they read."""
     layers = conv_layers(model)
-    inside = [node.name for node in body(model, frozenset({"Conv"})) if node.name in layers]
-    return {name: layers[name].source for name in inside[1:]}
+    inside = [node.name for node in inner(model, frozenset({"Conv"})) if node.name in layers]
+    return {name: layers[name].source for name in inside}
 
 
 def _width(found: tuple[float, float]) -> float:

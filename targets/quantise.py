@@ -15,10 +15,10 @@ from targets.calibrated import Calibrated, encode_nodes, infer_quantised, nodes_
 from targets.drift import measure_drift
 from targets.encodings import S8, U8S8
 from targets.equalise import channel_factors, divide_channels, measure_reach
-from targets.graph import LAYERS, DepthGraph, body
+from targets.graph import LAYERS, DepthGraph, body, inner
 from targets.layers import conv_layers
 from targets.learned import learned_ranges, read_ranges
-from targets.ranges import activations, measure_ranges, picture_ranges
+from targets.ranges import activations, measure_ranges
 from targets.reference import fold, infer_model
 from targets.rounding import round_layers, round_nearest
 from targets.sensitivity import (
@@ -81,18 +81,14 @@ def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress)
         model = folded
     else:
         model = divide_channels(folded, channel_factors(folded, measure_reach(folded, images, progress)))
-    nodes = body(model, U8S8.kinds)
+    nodes = inner(model, U8S8.kinds)
     layers = {name: layer for name, layer in conv_layers(model).items() if name in {node.name for node in nodes}}
     if not layers:
         raise ModelError(f"{graph.path} has no convolution that could be int8", fix="Build with --precision fp32")
     for kind, names in _float_for_want_of_a_kernel(model).items():
         progress.note(f"No runtime has int8 for {kind}: {', '.join(names)} in float32")
     names = activations(model, nodes)
-    ranges = {
-        **measure_ranges(model, images, names, progress),
-        **learned_ranges(model, read),
-        **picture_ranges(model, names, graph.input),
-    }
+    ranges = {**measure_ranges(model, images, names, progress), **learned_ranges(model, read)}
     if read:  # as the student was trained
         rounded = {name: round_nearest(layer) for name, layer in layers.items()}
     else:

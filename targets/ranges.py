@@ -6,7 +6,7 @@ but one in a hundred thousand values; examples/targets/quantisation.py measured 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 
 from calibration.errors import ModelError
 from calibration.progress import Progress
-from targets.graph import LAYERS
-from targets.input import InputSpec
 from targets.reference import stream_tensors
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["KEPT", "Ranges", "activations", "find_extremes", "measure_ranges", "picture_ranges"]
+__all__ = ["KEPT", "Ranges", "activations", "find_extremes", "measure_ranges"]
 
 Ranges = Mapping[str, tuple[float, float]]
 """Tensor name to the (lowest, highest) value that is to be represented."""
@@ -81,31 +79,6 @@ def measure_ranges(
                     counts[name] += np.bincount(bins, minlength=_BINS)[:_BINS]
             advance(len(tensors[0]))
     return {name: _keeping(kept, counts[name], *extremes[name]) for name in names}
-
-
-def picture_ranges(model: onnx.ModelProto, names: Collection[str], spec: InputSpec) -> dict[str, tuple[float, float]]:
-    """The range of those named tensors that no layer is in front of: what black and white pixels become.
-
-    Known without any picture, and where the normalisation only scales, its codes are the pixels themselves: rounding
-    loses nothing.
-    """
-    before = [name for name in names if name in _pre_processed(model)]
-    extremes = np.stack([np.full((spec.height, spec.width, 3), value, np.uint8) for value in (0, 255)])
-    ((*tensors,),) = stream_tensors(model, extremes, before, batch=2) if before else ([],)
-    return {
-        name: (min(float(values.min()), 0.0), max(float(values.max()), 0.0))
-        for name, values in zip(before, tensors, strict=True)
-    }
-
-
-def _pre_processed(model: onnx.ModelProto) -> set[str]:
-    """Outputs of the nodes that no layer is in front of."""
-    behind: set[str] = set()
-    before: set[str] = set()
-    for node in model.graph.node:
-        follows = node.op_type in LAYERS or any(name in behind for name in node.input)
-        (behind if follows else before).update(node.output)
-    return before
 
 
 def _keeping(kept: float, counts: NDArray[np.int64], low: float, high: float) -> tuple[float, float]:

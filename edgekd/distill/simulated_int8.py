@@ -3,7 +3,7 @@
 Rounding has no gradient and is passed over (straight through); how wide a range is has one, so that the ranges are
 learned with the weights (Esser et al., "Learned Step Size Quantization", ICLR 2020). As in the encodings of `targets`:
 weights have a scale per output channel, which folding a BatchNorm does not change, an input has one for all channels,
-and the last convolution stays in float.
+and the first and the last convolution stay in float.
 """
 
 from __future__ import annotations
@@ -32,10 +32,8 @@ class SimulatedInt8(nn.Module):
 
     def __init__(self, student: nn.Module, spec: InputSpec) -> None:
         super().__init__()
-        self._layers = _in_order(student, spec)[:-1]
-        # What the first layer reads are pictures: their range is known.
-        self._reading = {name: index for index, (name, _) in enumerate(self._layers[1:])}
-        count = len(self._reading)
+        self._layers = _in_order(student, spec)[1:-1]
+        count = len(self._layers)
         self.widening = nn.Parameter(torch.zeros(count))  # logarithm of what a range is multiplied by
         self.register_buffer("low", torch.zeros(count))
         self.register_buffer("high", torch.ones(count))
@@ -44,9 +42,7 @@ class SimulatedInt8(nn.Module):
     def run(self, student: nn.Module, pictures: Tensor) -> Tensor:
         """The student's depth on normalised pictures [N, 3, H, W]."""
         handles = [
-            layer.register_forward_pre_hook(self._reader(self._reading[name]))
-            for name, layer in self._layers
-            if name in self._reading
+            layer.register_forward_pre_hook(self._reader(index)) for index, (_, layer) in enumerate(self._layers)
         ]
         weights = {f"{name}.weight": _rounded_weight(layer.weight) for name, layer in self._layers}
         try:
@@ -61,7 +57,7 @@ class SimulatedInt8(nn.Module):
         """The learned (lowest, highest) value of what each convolution reads, by the convolution's name."""
         factor = self.widening.detach().exp()
         ends = zip((self.low * factor).tolist(), (self.high * factor).tolist(), strict=True)
-        return dict(zip(self._reading, ends, strict=True))
+        return {name: found for (name, _), found in zip(self._layers, ends, strict=True)}
 
     def _reader(self, index: int) -> Any:
         def read(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -27,10 +27,10 @@ from targets.calibrated import Calibrated, encode_nodes, infer_quantised, quanti
 from targets.drift import Drift, measure_drift
 from targets.encodings import S8, U8S8, encode
 from targets.equalise import EQUALISING, SMOOTHING, channel_factors, divide_channels, measure_reach
-from targets.graph import DepthGraph, body, read_graph
+from targets.graph import DepthGraph, body, inner, read_graph
 from targets.layers import ConvLayer, Weights, conv_layers
 from targets.quantise import calibrate
-from targets.ranges import KEPT, activations, measure_ranges, picture_ranges
+from targets.ranges import KEPT, activations, measure_ranges
 from targets.reference import emulate_model, fold, infer_model
 from targets.rounding import round_layers
 
@@ -46,21 +46,20 @@ class Levers:
     learned: bool = True
     corrected: bool = True
     kept: float = KEPT
-    output: bool = False  # is the output layer int8 too?
+    ends: bool = False  # are the first and the output layer int8 too?
 
 
 def calibrated_with(levers: Levers, graph: DepthGraph, images: Images, floats: tuple[str, ...]) -> Calibrated:
     folded = fold(graph.model)
     reach = measure_reach(folded, images, Quiet())
     model = divide_channels(folded, channel_factors(folded, reach, levers.equalising, levers.smoothing))
-    nodes = list(body(model, U8S8.kinds))
-    if levers.output:
-        nodes += [node for node in model.graph.node if node.op_type == "Conv"][-1:]
+    nodes = inner(model, U8S8.kinds)
+    if levers.ends:
+        nodes = [*body(model, U8S8.kinds), *[node for node in model.graph.node if node.op_type == "Conv"][-1:]]
     layers = {name: layer for name, layer in conv_layers(model).items() if name in {node.name for node in nodes}}
     names = activations(model, nodes)
     ranges = {
         **measure_ranges(model, images, names, Quiet(), levers.kept),
-        **picture_ranges(model, names, graph.input),
     }
     rounded = round_layers(model, layers, images[::2], Quiet(), learned=levers.learned)
     if not levers.corrected:
@@ -77,20 +76,21 @@ def both(calibrated: Calibrated) -> Infer:
 
 
 def uncentred(calibrated: Calibrated) -> Infer:
-    nodes = [node.name for node in body(calibrated.model, S8.kinds) if node.name not in calibrated.float_layers]
+    nodes = [node.name for node in inner(calibrated.model, S8.kinds) if node.name not in calibrated.float_layers]
     model = encode(calibrated.model, S8, calibrated.ranges, calibrated.rounded, nodes)
     return lambda images: (infer_quantised(calibrated, U8S8, images), emulate_model(model, images))
 
 
-def with_output_layer(calibrated: Calibrated) -> Infer:
-    last = [node.name for node in calibrated.model.graph.node if node.op_type == "Conv"][-1]
+def with_end(calibrated: Calibrated, end: int) -> Infer:
+    """With the first (0) or the output layer (-1) in int8 too."""
+    name = [node.name for node in calibrated.model.graph.node if node.op_type == "Conv"][end]
 
     def infer(images: Images) -> tuple[np.ndarray, np.ndarray]:
         models = []
         for encoding in (U8S8, S8):
             inside = {node.name for node in quantise(calibrated, encoding).graph.node}
-            chosen = [node.name for node in body(calibrated.model, encoding.kinds) if node.name in inside]
-            models.append(encode_nodes(calibrated, encoding, [*chosen, last]))
+            chosen = [node.name for node in inner(calibrated.model, encoding.kinds) if node.name in inside]
+            models.append(encode_nodes(calibrated, encoding, [*chosen, name]))
         return infer_model(models[0], images), emulate_model(models[1], images)
 
     return infer
@@ -119,7 +119,6 @@ def rows(graph: DepthGraph, images: Images) -> Iterator[tuple[str, Infer]]:
     def changed(levers: Levers) -> Calibrated:
         return calibrated_with(levers, graph, chosen, floats)
 
-    first = next(iter(built.rounded))
     yield f"as built ({len(floats)} layers left in float)", both(built)
     yield "nearest rounding in place of learned", both(changed(Levers(learned=False)))
     yield "no bias correction", both(changed(Levers(corrected=False)))
@@ -129,8 +128,8 @@ def rows(graph: DepthGraph, images: Images) -> Iterator[tuple[str, Infer]]:
     yield "outlier channels smoothed by half too", both(changed(Levers(smoothing=0.5)))
     yield "no centring (S8 alone)", uncentred(built)
     yield "no layer left in float", both(replace(built, float_layers=()))
-    yield "first layer left in float too", both(replace(built, float_layers=(*floats, first)))
-    yield "output layer in int8 too", with_output_layer(changed(Levers(output=True)))
+    yield "first layer in int8 too", with_end(changed(Levers(ends=True)), 0)
+    yield "output layer in int8 too", with_end(changed(Levers(ends=True)), -1)
     yield "fp32, its depth in 256 even steps", output_codes(graph, log=False)
     yield "fp32, its depth in 256 steps of the logarithm", output_codes(graph, log=True)
     for kept in (1.0, 0.9999, 0.999):

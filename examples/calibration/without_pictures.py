@@ -13,10 +13,10 @@ from targets.calibrated import Calibrated
 from targets.encodings import U8S8
 from targets.equalise import channel_factors, divide_channels
 from targets.gaussian import Gaussian, propagate
-from targets.graph import DepthGraph, body
+from targets.graph import DepthGraph, inner
 from targets.layers import ConvLayer, conv_layers
 from targets.moments import PatchMoments
-from targets.ranges import activations, picture_ranges
+from targets.ranges import activations
 from targets.reference import fold
 from targets.rounding import round_layer
 from targets.statistics import ChannelStatistics, read_statistics
@@ -37,13 +37,11 @@ def calibrate_without_pictures(graph: DepthGraph) -> Calibrated:
                 stored = statistics[name]
                 statistics[name] = ChannelStatistics(stored.mean / divisors, stored.deviation / divisors)
     known = propagate(model, statistics, graph.input)
-    names = activations(model, body(model, U8S8.kinds))
-    if missing := [
-        name for name in names if name not in known and name not in picture_ranges(model, names, graph.input)
-    ]:
+    names = activations(model, inner(model, U8S8.kinds))
+    if missing := [name for name in names if name not in known]:
         raise ModelError(f"No statistics can be followed to {missing[0]!r}", fix="Calibrate on pictures")
-    ranges = {name: _range(known[name]) for name in names if name in known}
-    inside = {node.name for node in body(model, frozenset({"Conv"}))}
+    ranges = {name: _range(known[name]) for name in names}
+    inside = {node.name for node in inner(model, frozenset({"Conv"}))}
     layers = {name: layer for name, layer in conv_layers(model).items() if name in inside}
     rounded = {name: round_layer(layer, _moments(layer, known[layer.source])) for name, layer in layers.items()}
     return Calibrated(model, ranges, rounded)

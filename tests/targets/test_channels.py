@@ -17,7 +17,7 @@ from targets.channels import channel_groups
 from targets.encodings import S8, U8S8
 from targets.enlarging import enlarge_by_copying
 from targets.equalise import channel_factors, divide_channels, measure_reach
-from targets.graph import body, read_graph
+from targets.graph import inner, read_graph
 from targets.layers import conv_layers
 from targets.padding import MULTIPLE, pad_channels
 from targets.quantise import calibrate
@@ -96,7 +96,7 @@ def test_channels_are_equalised_half_way_by_default() -> None:
 
 
 def test_moved_activations_use_all_codes_and_lose_less(calibrated: Calibrated) -> None:
-    nodes = [node.name for node in body(calibrated.model, S8.kinds)]
+    nodes = [node.name for node in inner(calibrated.model, S8.kinds)]
     moved, ranges, _ = centre(calibrated.model, calibrated.ranges, calibrated.rounded, nodes)
     gone = [node for node in calibrated.model.graph.node if node.name not in {n.name for n in moved.graph.node}]
     assert [node.op_type for node in gone] == ["Relu", "Relu"]  # in front of the two 1x1 convolutions in the body
@@ -114,8 +114,8 @@ def test_moved_activations_use_all_codes_and_lose_less(calibrated: Calibrated) -
 
 def test_a_relu_is_not_moved_where_a_reader_pads() -> None:
     model = fold(small_network())
-    nodes = [node.name for node in body(model, S8.kinds)]
-    names = activations(model, body(model, U8S8.kinds))
+    nodes = [node.name for node in inner(model, S8.kinds)]
+    names = activations(model, inner(model, U8S8.kinds))
     moved, _, _ = centre(model, dict.fromkeys(names, (0.0, 1.0)), {}, nodes)
     layers = conv_layers(moved)
     read_without_relu = {layer.source for layer in layers.values()} & {layer.output for layer in layers.values()}
@@ -161,7 +161,7 @@ def test_what_does_not_repeat_pixels_is_not_copied(tmp_path: Path, change: dict[
 def test_a_layer_left_in_float_stays_in_float_in_onnxruntime(calibrated: Calibrated) -> None:
     """ONNX Runtime's optimiser would round its weights, with one scale for all channels."""
     first, second, *_ = calibrated.rounded
-    nodes = [node.name for node in body(calibrated.model, U8S8.kinds) if node.name != second]
+    nodes = [node.name for node in inner(calibrated.model, U8S8.kinds) if node.name != second]
     model = encode_nodes(calibrated, U8S8, nodes)
     images = pictures(6, seed=3)
     as_written, optimised = emulate_model(model, images), infer_model(model, images)

@@ -63,17 +63,18 @@ class TestS8:
 
     def test_body_convolutions_have_pairs_on_input_and_weights(self, s8: onnx.ModelProto) -> None:
         made = makers(s8)
-        *body, head = nodes(s8, "Conv")
-        for node in body:
+        first, *inner, head = nodes(s8, "Conv")
+        for node in inner:
             for name in node.input[:2]:
                 assert made[name].op_type == "DequantizeLinear"
                 assert made[made[name].input[0]].op_type == "QuantizeLinear"
-        assert made[head.input[0]].op_type != "DequantizeLinear"
-        assert head.input[1] not in made
+        for node in (first, head):
+            assert made[node.input[0]].op_type != "DequantizeLinear"
+            assert node.input[1] not in made
 
     def test_weights_have_a_scale_for_each_output_channel(self, s8: onnx.ModelProto) -> None:
         values, made = constants(s8), makers(s8)
-        for node in nodes(s8, "Conv")[:-1]:
+        for node in nodes(s8, "Conv")[1:-1]:
             dequantise = made[node.input[1]]
             weight = values[made[dequantise.input[0]].input[0]]
             scale = values[dequantise.input[1]]
@@ -98,12 +99,12 @@ class TestU8S8:
         values = constants(u8s8)
         assert {values[node.input[2]].dtype for node in nodes(u8s8, "QuantizeLinear")} == {np.dtype(np.uint8)}
         weights = [value for value in values.values() if value.ndim == 4 and value.dtype == np.int8]
-        assert len(weights) == len(nodes(u8s8, "Conv")) - 1  # all but the output layer's
+        assert len(weights) == len(nodes(u8s8, "Conv")) - 2  # all but the first and the output layer's
 
-    def test_output_layer_and_pre_processing_stay_in_float(self, u8s8: onnx.ModelProto) -> None:
+    def test_first_and_output_layer_and_pre_processing_stay_in_float(self, u8s8: onnx.ModelProto) -> None:
         values, made = constants(u8s8), makers(u8s8)
-        head = nodes(u8s8, "Conv")[-1]
-        assert values[head.input[1]].dtype == np.float32
+        first, *_, head = nodes(u8s8, "Conv")
+        assert values[first.input[1]].dtype == values[head.input[1]].dtype == np.float32
         (exp,) = nodes(u8s8, "Exp")
         assert made[exp.input[0]] == head
         (sub,) = nodes(u8s8, "Sub")

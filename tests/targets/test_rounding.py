@@ -9,7 +9,7 @@ from onnx.reference import ReferenceEvaluator
 from small_network import pictures, small_network
 
 from calibration.progress import Quiet
-from targets.graph import body
+from targets.graph import inner
 from targets.layers import ConvLayer, Weights, conv_layers, replace_weights
 from targets.moments import measure_moments, patches
 from targets.reference import exposing, fold
@@ -22,7 +22,7 @@ def model() -> onnx.ModelProto:
 
 
 def inside(model: onnx.ModelProto) -> dict[str, ConvLayer]:
-    names = {node.name for node in body(model, frozenset({"Conv"}))}
+    names = {node.name for node in inner(model, frozenset({"Conv"}))}
     return {name: layer for name, layer in conv_layers(model).items() if name in names}
 
 

@@ -63,7 +63,7 @@ def test_it_is_what_the_built_model_computes(net: Net, tmp_path: Path) -> None:
     calibrated = calibrate(read_graph(tmp_path / "student.onnx"), images, Quiet())
     built = infer_quantised(calibrated, U8S8, images)
     # Nearer by far than rounding is: what is left is the rounding of biases and of the last layer's input.
-    assert np.abs(built - expected).mean() < 0.4 * np.abs(expected - exact).mean()
+    assert np.abs(built - expected).mean() < 0.5 * np.abs(expected - exact).mean()
 
 
 def test_learned_ranges_are_the_built_models(net: Net, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_learned_ranges_are_the_built_models(net: Net, tmp_path: Path) -> None:
     assert {(0.0, 1.25), (0.0, 0.75)} <= found
 
 
-def test_the_last_layer_stays_in_float_and_pictures_keep_their_range(net: Net) -> None:
+def test_the_first_and_the_last_layer_stay_in_float(net: Net) -> None:
     simulated = SimulatedInt8(net, SPEC)
     simulated.run(net, Normalise(SPEC)(to_tensor(pictures(4), CPU)))
     assert list(simulated.ranges()) == ["second.0", "third.0"]
