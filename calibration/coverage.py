@@ -45,8 +45,11 @@ class Coverage:
         return found
 
 
-def check_images(images: NDArray[np.uint8]) -> None:
-    """Raise DataError for pictures that cannot calibrate: not uint8 [N, H, W, 3], none, all flat, or one repeated."""
+def check_images(images: NDArray[np.uint8]) -> Coverage:
+    """What the pictures cover.
+
+    Raises DataError for pictures that cannot calibrate: not uint8 [N, H, W, 3], none, all flat, or one repeated.
+    """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise DataError(
             f"Calibration pictures must be uint8 [N, H, W, 3], not {images.dtype} {list(images.shape)}",
@@ -60,6 +63,7 @@ def check_images(images: NDArray[np.uint8]) -> None:
         raise DataError(f"All {coverage.count} calibration pictures are {colour}", fix=_MAKE)
     if coverage.distinct == 1:
         raise DataError(f"The calibration set is one picture, {coverage.count} times", fix=_MAKE)
+    return coverage
 
 
 def measure_coverage(images: NDArray[np.uint8]) -> Coverage:

@@ -47,10 +47,14 @@ class Status:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build. `device` None means the target's own default device; `engine` is for the TensorRTs."""
+    """How to build. `device` None means the target's own default device; `engine` is for the TensorRTs.
+
+    `max_drift` is the mean relative depth error against fp32 that int8 may have; None leaves it to the defaults.
+    """
 
     device: str | None = None
     engine: EngineOptions = field(default_factory=EngineOptions)
+    max_drift: float | None = None
 
 
 @dataclass(frozen=True)

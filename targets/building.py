@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.coverage import measure_coverage
-from calibration.errors import UsageError
+from calibration.coverage import check_images
+from calibration.errors import DataError, UsageError
 from calibration.files import replacing_folder
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
 from targets.artefact import digest_files, write_artefact
-from targets.base import PRECISIONS, Artefact, Precision, Runner
+from targets.base import PRECISIONS, Artefact, BuildOptions, Precision, Runner
 from targets.drift import check_depth, measure_drift
-from targets.graph import DepthGraph, load_model, read_graph
-from targets.reference import infer_model
+from targets.graph import TEACHER_KEY, DepthGraph, load_model, metadata, read_graph
+from targets.quantise import Budget
+from targets.reference import emulate_model
 from targets.trial import trial_pictures
 
 __all__ = ["Built", "Job", "package", "prepare"]
@@ -35,6 +36,12 @@ class Job:
     images: NDArray[np.uint8]  # to calibrate on; empty where there is no set
     drift_images: NDArray[np.uint8]
     drift_on: str
+    max_drift: float | None = None
+
+    @property
+    def budget(self) -> Budget | None:
+        """What int8 may lose, where that was said."""
+        return None if self.max_drift is None else Budget(self.max_drift, self.drift_images)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ def prepare(
     supported: tuple[Precision, ...],
     calibration: CalibrationSet | None,
     progress: Progress,
+    options: BuildOptions,
 ) -> Job:
     """Check the model and the calibration set. Raises UsageError, FileError, ModelError or DataError."""
     if precision not in supported:
@@ -73,12 +81,27 @@ def prepare(
         trial = trial_pictures(height, width)
         return Job(target, graph, precision, None, trial[:0], trial, "two trial pictures")
     calibration.require_size(height, width)
+    _require_same_teacher(graph, calibration)
+    coverage = check_images(calibration.images)
     images, held_out = calibration.split()
     if precision == "int8":
-        for remark in measure_coverage(calibration.images).remarks():
+        for remark in coverage.remarks():
             progress.note(remark)
     kind = "calibration pictures, held out" if len(held_out) < calibration.count else "the calibration pictures"
-    return Job(target, graph, precision, calibration, images, np.asarray(held_out), f"{len(held_out)} {kind}")
+    drift_on = f"{len(held_out)} {kind}"
+    return Job(target, graph, precision, calibration, images, np.asarray(held_out), drift_on, options.max_drift)
+
+
+def _require_same_teacher(graph: DepthGraph, calibration: CalibrationSet) -> None:
+    """Pictures adapted to one teacher say nothing of what the students of another read."""
+    of_model = metadata(graph.model).get(TEACHER_KEY, "").rpartition(" ")[2]
+    of_set = calibration.made_from.get("teacher", "")
+    if of_model and of_set and of_model != of_set:
+        raise DataError(
+            f"The calibration set {calibration.folder} was made for another model: its teacher is {of_set[:12]}, that "
+            f"of {graph.path} is {of_model[:12]}",
+            fix="Make the set for this model: `edgekd calibrate`, or `edgekd distill` with this student",
+        )
 
 
 def package(
@@ -118,8 +141,8 @@ def package(
                 drift = measure_drift(opened.infer(job.drift_images), expected)
             artefact = replace(artefact, drift=drift.to_json(), drift_on=job.drift_on)
         elif built.stand_in is not None:
-            depth = infer_model(load_model(folder / built.stand_in), job.drift_images)
-            where = f"{job.drift_on}, computed by ONNX Runtime in place of the device"
+            depth = emulate_model(load_model(folder / built.stand_in), job.drift_images)
+            where = f"{job.drift_on}, computed in float by ONNX Runtime in place of the device"
             artefact = replace(artefact, drift=measure_drift(depth, expected).to_json(), drift_on=where)
         write_artefact(artefact)
     return replace(artefact, folder=Path(into))

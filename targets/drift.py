@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import DataError, ModelError
 
-__all__ = ["Drift", "check_depth", "measure_drift"]
+__all__ = ["Drift", "check_depth", "measure_drift", "rank_correlation"]
 
 _NEAREST = 0.01  # metres; below it a ratio says nothing
 
@@ -89,7 +89,7 @@ def _one(depth: NDArray[np.float64], reference: NDArray[np.float64]) -> tuple[fl
         float((ratio < 1.05).mean()),
         float((ratio < 1.01).mean()),
         scale,
-        _spearman(d, r),
+        rank_correlation(d, r),
         float(relative[edges].mean()),
     )
 
@@ -100,8 +100,8 @@ def _steepness(depth: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum(down, right)
 
 
-def _spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Pearson's correlation of the ranks; 1 when neither varies, 0 when only one does."""
+def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Spearman's correlation of two rows of numbers [n]; 1 when neither varies, 0 when only one does."""
     a, b = _ranks(first), _ranks(second)
     a, b = a - a.mean(), b - b.mean()
     norms = float(np.sqrt((a @ a) * (b @ b)))

@@ -10,19 +10,20 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from calibration.errors import ModelError
 from targets.graph import copy_model, drop_unused
+from targets.layers import Weights, constants, groups, replace_weights
 from targets.reference import import_onnxruntime
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["S8", "U8S8", "Encoding", "encode"]
+__all__ = ["S8", "U8S8", "U8S8_FLOAT_SUMS", "Encoding", "encode"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,9 @@ U8S8 = Encoding(
 )
 """For ONNX Runtime on x86 (VNNI): uint8 activations with zero-points, int8 weights per channel."""
 
+U8S8_FLOAT_SUMS = replace(U8S8, name="u8s8-float-sums", kinds=U8S8.kinds - {"Add", "Resize"})
+"""For OpenVINO: it adds and enlarges in float whatever the model says, and needs no pairs around either for it."""
+
 S8 = Encoding(name="s8", signed=True, bias=False, outputs=False, kinds=_LAYERS | {"Add"})
 """For TensorRT: int8 throughout, every zero-point 0, weights per channel, biases in float."""
 
@@ -67,9 +71,13 @@ def encode(
     model: onnx.ModelProto,
     encoding: Encoding,
     ranges: Mapping[str, tuple[float, float]],
+    rounded: Mapping[str, Weights],
     nodes: Iterable[str],
 ) -> onnx.ModelProto:
     """A copy of `model` in which the named nodes are rounded to int8; `ranges` covers the activations they touch.
+
+    Of the convolutions in `rounded` the weights, biases and scales are taken from there. A layer without gets the
+    nearest codes.
 
     Raises MissingRuntimeError without ONNX Runtime, ModelError when the model cannot be encoded.
     """
@@ -80,6 +88,7 @@ def encode(
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
         copy = copy_model(model)
+        replace_weights(copy, rounded)
         chosen = set(nodes)
         kinds = sorted({node.op_type for node in copy.graph.node if node.name in chosen} & encoding.kinds)
         quantizer = QDQQuantizer(
@@ -99,6 +108,7 @@ def encode(
                 "ActivationSymmetric": encoding.signed,
                 "WeightSymmetric": True,
                 "QuantizeBias": encoding.bias,
+                "TensorQuantOverrides": _overrides(copy, rounded),
                 "AddQDQPairToWeight": encoding.signed,  # TensorRT 8.5 takes weights only as float behind Q/DQ
                 "OpTypesToExcludeOutputQuantization": [] if encoding.outputs else kinds,
             },
@@ -113,8 +123,21 @@ def encode(
     encoded: onnx.ModelProto = quantizer.model.model
     if encoding.signed:
         _free_fused_branches(encoded)
+    else:
+        _guard_float_layers(encoded)
     drop_unused(encoded)
     return encoded
+
+
+def _overrides(model: onnx.ModelProto, rounded: Mapping[str, Weights]) -> dict[str, list[dict[str, Any]]]:
+    """The scales of rounded weights, channel by channel: ONNX Runtime would take them from the largest weight."""
+    zero = np.array(0, np.int8)
+    scales = {node.input[1]: rounded[node.name].scale for node in model.graph.node if node.name in rounded}
+    return {
+        name: [{"axis": 0, "scale": step, "zero_point": zero} for step in steps]
+        for name, steps in scales.items()
+        if steps is not None
+    }
 
 
 def _free_fused_branches(model: onnx.ModelProto) -> None:
@@ -137,6 +160,43 @@ def _free_fused_branches(model: onnx.ModelProto) -> None:
             if source is not None and source.op_type == "Conv" and not freed:  # one branch only: the other is rounded
                 add.input[index] = quantise.input[0]
                 freed = True
+
+
+def _guard_float_layers(model: onnx.ModelProto) -> None:
+    """Give convolutions in float that read an int8 activation a DequantizeLinear with a scale per channel, all alike.
+
+    ONNX Runtime's optimiser rounds the weights of a layer between DequantizeLinear and QuantizeLinear to int8, with one
+    scale for all, whatever the model says (WeightBiasQuantization). Behind a scale per channel it leaves them alone.
+    """
+    from onnx import helper, numpy_helper
+
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    values = constants(model)
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        dequantise = made_by.get(node.input[0]) if node.op_type == "Conv" and node.input[1] in values else None
+        rounded_again = _next_kind(node, model) == "QuantizeLinear"
+        if dequantise is not None and dequantise.op_type == "DequantizeLinear" and rounded_again:
+            channels = values[node.input[1]].shape[1] * groups(node)
+            names = [f"{node.name}.read_{part}" for part in ("scale", "zero_point", "activation")]
+            for name, source in zip(names[:2], dequantise.input[1:], strict=True):
+                spread = np.broadcast_to(values[source].reshape(1), channels)
+                model.graph.initializer.append(numpy_helper.from_array(spread.copy(), name))
+            inputs = [dequantise.input[0], *names[:2]]
+            nodes.append(helper.make_node("DequantizeLinear", inputs, names[2:], name=names[2], axis=1))
+            node.input[0] = names[2]
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _next_kind(node: onnx.NodeProto, model: onnx.ModelProto) -> str:
+    """The operator that reads a node's output, activation functions aside."""
+    while True:
+        readers = [reader for reader in model.graph.node if node.output[0] in reader.input]
+        if not readers or readers[0].op_type not in ("Relu", "Clip"):
+            return str(readers[0].op_type) if readers else ""
+        node = readers[0]
 
 
 @contextmanager

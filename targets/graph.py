@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 __all__ = [
     "INPUT_KEY",
     "LAYERS",
+    "TEACHER_KEY",
     "DepthGraph",
     "body",
     "copy_model",
     "drop_unused",
+    "inner",
     "load_model",
     "mark",
+    "metadata",
     "name_nodes",
     "read_graph",
     "write_model",
@@ -31,6 +34,9 @@ __all__ = [
 
 INPUT_KEY = "edgekd.input"
 """The metadata key that holds the InputSpec as JSON."""
+
+TEACHER_KEY = "edgekd.teacher"
+"""In a model's metadata: name and digest of the teacher."""
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """The operators that have weights."""
@@ -88,7 +94,7 @@ def mark(model: onnx.ModelProto, *, student: str, calibration: CalibrationSet | 
     made_from = {"edgekd.student": student}
     if calibration is not None:
         made_from["edgekd.calibration"] = calibration.digest
-    helper.set_model_props(model, {**_metadata(model), **made_from})
+    helper.set_model_props(model, {**metadata(model), **made_from})
 
 
 def copy_model(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -138,10 +144,7 @@ def body(model: onnx.ModelProto, kinds: frozenset[str]) -> list[onnx.NodeProto]:
     the output through no other one, and all that follows it: rounding it to 8 bits costs 0.6 % of depth on its own.
     """
     made_by = {name: node for node in model.graph.node for name in node.output}
-    behind_layer: set[str] = set()  # tensors with a layer upstream
-    for node in model.graph.node:
-        if node.op_type in LAYERS or any(name in behind_layer for name in node.input):
-            behind_layer.update(node.output)
+    behind_layer = _behind_layers(model)
     head: set[str] = set()  # names of nodes from the output layer on
     waiting = [made_by[output.name] for output in model.graph.output if output.name in made_by]
     while waiting:
@@ -158,19 +161,46 @@ def body(model: onnx.ModelProto, kinds: frozenset[str]) -> list[onnx.NodeProto]:
     ]
 
 
-def _metadata(model: onnx.ModelProto) -> dict[str, str]:
+def inner(model: onnx.ModelProto, kinds: frozenset[str]) -> list[onnx.NodeProto]:
+    """The nodes of `body` that int8 rounds: all but the layers that read the pre-processed picture.
+
+    A layer of three channels has few multiplications, and int8 costs it much accuracy and saves it no time
+    (README.md).
+    """
+    behind_layer = _behind_layers(model)
+    return [node for node in body(model, kinds) if any(name in behind_layer for name in node.input)]
+
+
+def _behind_layers(model: onnx.ModelProto) -> set[str]:
+    """Tensors with a layer upstream."""
+    found: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type in LAYERS or any(name in found for name in node.input):
+            found.update(node.output)
+    return found
+
+
+def metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """The model's metadata by key."""
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _check(model: onnx.ModelProto, path: Path) -> InputSpec:
     from onnx import TensorProto
 
-    if INPUT_KEY not in _metadata(model):
+    if INPUT_KEY not in metadata(model):
         raise ModelError(f"{path} has no {INPUT_KEY} in its metadata: its input is not described", fix=_EXPORT)
     try:
-        spec = InputSpec.from_json(json.loads(_metadata(model)[INPUT_KEY]))
+        spec = InputSpec.from_json(json.loads(metadata(model)[INPUT_KEY]))
     except ValueError as error:
         raise ModelError(f"{path}: {INPUT_KEY} in its metadata is not JSON ({error})", fix=_EXPORT) from error
+    rounded = next((node for node in model.graph.node if "Quantize" in node.op_type or "QLinear" in node.op_type), None)
+    if rounded is not None:
+        raise ModelError(
+            f"{path} is int8 already ({rounded.op_type} {rounded.name!r}): what one runtime wrote another may read "
+            "wrongly, as TensorRT reads uint8 as int8",
+            fix="Build from the fp32 model; each target gets the encoding that it reads",
+        )
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     used = {node.domain or "ai.onnx" for node in model.graph.node}
     if used != {"ai.onnx"}:

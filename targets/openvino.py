@@ -18,11 +18,13 @@ from calibration.progress import Progress
 from targets.artefact import misfit
 from targets.base import Artefact, BuildOptions, Precision, RunnerOptions, Status
 from targets.building import Built, Job, package, prepare
-from targets.encodings import U8S8
+from targets.calibrated import quantise
+from targets.encodings import U8S8_FLOAT_SUMS
 from targets.feeding import require_images
 from targets.graph import mark, write_model
 from targets.half import require_half
-from targets.quantise import calibrate, quantise
+from targets.padding import pad_channels
+from targets.quantise import calibrate
 
 __all__ = ["OpenVino", "OpenVinoRunner"]
 
@@ -58,16 +60,16 @@ class OpenVino:
         into: Path,
     ) -> Artefact:
         runtime = _import_openvino()
-        job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress)
+        job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress, options)
         if precision == "fp16":
             require_half(job.graph, job.drift_images, progress)
 
         def write(folder: Path) -> Built:
             model, settings = job.graph.model, {}
             if precision == "int8":
-                calibrated = calibrate(job.graph, job.images, progress)
-                model = quantise(calibrated, U8S8)
-                settings = calibrated.settings(U8S8)
+                calibrated = calibrate(job.graph, job.images, progress, job.budget)
+                model = quantise(pad_channels(calibrated), U8S8_FLOAT_SUMS)
+                settings = calibrated.settings(U8S8_FLOAT_SUMS)
                 mark(model, student=job.graph.sha256, calibration=calibration)
             with progress.task("Converting for OpenVINO"):
                 _convert(runtime, model, folder / _MODEL, half=precision == "fp16")

@@ -1,8 +1,7 @@
-"""From the fp32 model and the calibration pictures to int8: calibrated once, encoded for each runtime."""
+"""From the fp32 model and the calibration pictures to what every encoding is written from: calibrated once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,92 +11,143 @@ from numpy.typing import NDArray
 from calibration.errors import ModelError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
-from targets.bias import correct_biases, measure_shifts
-from targets.encodings import S8, U8S8, Encoding, encode
-from targets.graph import DepthGraph, body
-from targets.ranges import Ranges, activations, measure_ranges
+from targets.calibrated import Calibrated, encode_nodes, infer_quantised, nodes_with
+from targets.drift import measure_drift
+from targets.encodings import S8, U8S8
+from targets.equalise import channel_factors, divide_channels, measure_reach
+from targets.graph import LAYERS, DepthGraph, body, inner
+from targets.layers import conv_layers
+from targets.learned import learned_ranges, read_ranges
+from targets.ranges import activations, measure_ranges
 from targets.reference import fold, infer_model
-from targets.sensitivity import NOTICEABLE, choose_float_layers, count_operations, mean_error, measure_damage
+from targets.rounding import round_layers, round_nearest
+from targets.sensitivity import (
+    NOTICEABLE,
+    choose_float_layers,
+    count_operations,
+    fewest_float_layers,
+    mean_error,
+    measure_damage,
+)
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Calibrated", "calibrate", "quantise"]
+__all__ = ["RECIPE", "Budget", "calibrate"]
 
-_ACTIVATIONS = frozenset({"Clip", "Relu"})
-_SHIFTED_ON = 32  # pictures on which biases are corrected
+RECIPE = 2
+"""Counts the ways in which int8 models were made; an artefact made in another way is out of date."""
+
+_RANGED_ON = 64  # pictures on which ranges are measured: beyond, they grow no more than chance lets them
+_ROUNDED_ON = 32  # pictures on which rounding is learned
 _TRIED_ON = 8  # pictures on which the layers' damage is measured
 
 
-_last: dict[tuple[str, str], Calibrated] = {}
-
-
 @dataclass(frozen=True)
-class Calibrated:
-    """What the calibration pictures decided, for every encoding alike."""
+class Budget:
+    """The mean relative depth error against fp32 that int8 may have, on pictures uint8 [N, H, W, 3]."""
 
-    model: onnx.ModelProto  # folded, in float
-    ranges: Ranges
-    shifts: Mapping[str, NDArray[np.float32]]  # what rounding the weights moves, for each layer's bias to take back
-    float_layers: tuple[str, ...] = ()  # left in float because int8 hurts them, beside the output layer
-
-    def settings(self, encoding: Encoding) -> dict[str, str]:
-        """What an artefact records of this."""
-        return {"encoding": encoding.name, "float_layers": ", ".join(self.float_layers)}
+    abs_rel: float
+    images: NDArray[np.uint8]
 
 
-def calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress) -> Calibrated:
-    """Measure ranges on pictures uint8 [N, H, W, 3] and choose the layers that stay in float.
+_last: dict[tuple[object, ...], Calibrated] = {}
 
+
+def calibrate(
+    graph: DepthGraph, images: NDArray[np.uint8], progress: Progress, budget: Budget | None = None
+) -> Calibrated:
+    """Measure ranges on pictures uint8 [N, H, W, 3], round the weights and choose the layers that stay in float.
+
+    With a `budget` these are the fewest that keep every encoding within it; where none do, those that come nearest.
     The last answer is kept, so that exporting to several targets calibrates once. Raises MissingRuntimeError without
     ONNX Runtime, ModelError when the model has nothing to quantise.
     """
-    key = graph.sha256, sha256_bytes(np.ascontiguousarray(images).data)
+    key = graph.sha256, _digest(images), None if budget is None else (budget.abs_rel, _digest(budget.images))
     if key not in _last:
         calibrated = _calibrate(graph, images, progress)
+        if budget is None:
+            calibrated = _keep_in_float(calibrated, images, progress)
+        else:
+            calibrated = _meet(budget, calibrated, graph, images, progress)
         _last.clear()
         _last[key] = calibrated
     return _last[key]
 
 
 def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress) -> Calibrated:
-    model = fold(graph.model)
-    nodes = body(model, U8S8.kinds)
-    layers = [node.name for node in nodes if node.op_type == "Conv"]
+    folded, images, read = fold(graph.model), _some(images, _RANGED_ON), read_ranges(graph.model)
+    if read:  # learned with the channels as they are
+        model = folded
+    else:
+        model = divide_channels(folded, channel_factors(folded, measure_reach(folded, images, progress)))
+    nodes = inner(model, U8S8.kinds)
+    layers = {name: layer for name, layer in conv_layers(model).items() if name in {node.name for node in nodes}}
     if not layers:
         raise ModelError(f"{graph.path} has no convolution that could be int8", fix="Build with --precision fp32")
-    ranges = measure_ranges(model, images, activations(model, nodes), progress)
-    shifts = measure_shifts(model, layers, _some(images, _SHIFTED_ON), progress)
-    everything = Calibrated(model, ranges, shifts)
+    for kind, names in _float_for_want_of_a_kernel(model).items():
+        progress.note(f"No runtime has int8 for {kind}: {', '.join(names)} in float32")
+    names = activations(model, nodes)
+    ranges = {**measure_ranges(model, images, names, progress), **learned_ranges(model, read)}
+    if read:  # as the student was trained
+        rounded = {name: round_nearest(layer) for name, layer in layers.items()}
+    else:
+        rounded = round_layers(model, layers, _some(images, _ROUNDED_ON), progress)
+    return Calibrated(model, ranges, rounded)
+
+
+def _keep_in_float(calibrated: Calibrated, images: NDArray[np.uint8], progress: Progress) -> Calibrated:
+    """The default: what hurts noticeably stays in float, within a share of the arithmetic."""
     tried_on = _some(images, _TRIED_ON)
-    lost = mean_error(infer_model(quantise(everything, S8), tried_on), infer_model(model, tried_on))
+    lost = mean_error(infer_quantised(calibrated, S8, tried_on), infer_model(calibrated.model, tried_on))
     if lost < NOTICEABLE:  # all layers together lose less than one may: the usual case for a student
-        return everything
-
-    def round_one(layer: str) -> onnx.ModelProto:
-        # With its activation: the layer's own output may need a far wider range than what the activation leaves of it.
-        outputs = {name for node in nodes if node.name == layer for name in node.output}
-        behind = [node.name for node in nodes if node.op_type in _ACTIVATIONS and node.input[0] in outputs]
-        return _encode(everything, U8S8, [layer, *behind])
-
-    damage = measure_damage(model, layers, round_one, tried_on, progress)
-    return replace(everything, float_layers=tuple(choose_float_layers(damage, count_operations(model))))
+        return calibrated
+    damage = _damage(calibrated, tried_on, progress)
+    chosen = choose_float_layers(damage, count_operations(calibrated.model))
+    return replace(calibrated, damage=damage, float_layers=tuple(chosen))
 
 
-def quantise(calibrated: Calibrated, encoding: Encoding) -> onnx.ModelProto:
-    """The int8 model in `encoding`; pre-processing, output layer and the float layers stay in float32."""
-    nodes = [node for node in body(calibrated.model, encoding.kinds) if node.name not in calibrated.float_layers]
-    rounded = {name for node in nodes for name in node.output}
-    # An activation behind a float layer stays in float with it.
-    chosen = [node.name for node in nodes if node.op_type not in _ACTIVATIONS or node.input[0] in rounded]
-    return _encode(calibrated, encoding, chosen)
+def _meet(
+    budget: Budget, calibrated: Calibrated, graph: DepthGraph, images: NDArray[np.uint8], progress: Progress
+) -> Calibrated:
+    expected = infer_model(graph.model, budget.images)
+
+    def drift(layers: tuple[str, ...]) -> float:
+        tried = replace(calibrated, float_layers=layers)
+        depths = (infer_quantised(tried, encoding, budget.images) for encoding in (S8, U8S8))
+        return max(measure_drift(depth, expected).abs_rel for depth in depths)
+
+    if drift(()) <= budget.abs_rel:
+        return calibrated
+    damage = _damage(calibrated, _some(images, _TRIED_ON), progress)
+    with progress.task("Looking for the fewest float layers"):
+        chosen = fewest_float_layers(damage, count_operations(calibrated.model), drift, budget.abs_rel)
+    return replace(calibrated, damage=damage, float_layers=chosen)
 
 
-def _encode(calibrated: Calibrated, encoding: Encoding, nodes: Sequence[str]) -> onnx.ModelProto:
-    corrected = correct_biases(calibrated.model, calibrated.shifts, nodes)
-    return encode(corrected, encoding, calibrated.ranges, nodes)
+def _damage(calibrated: Calibrated, images: NDArray[np.uint8], progress: Progress) -> dict[str, float]:
+    # In the encoding that loses more; what is spared in it is spared in the other.
+    return measure_damage(
+        calibrated.model,
+        list(calibrated.rounded),
+        lambda layer: encode_nodes(calibrated, S8, nodes_with(calibrated.model, layer)),
+        images,
+        progress,
+    )
+
+
+def _float_for_want_of_a_kernel(model: onnx.ModelProto) -> dict[str, list[str]]:
+    """Layers of kinds that no encoding rounds, by kind."""
+    found: dict[str, list[str]] = {}
+    for node in body(model, LAYERS - U8S8.kinds):
+        found.setdefault(node.op_type, []).append(node.name)
+    return found
 
 
 def _some(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     """`count` of the pictures, spread over the set."""
     return images[:: max(1, len(images) // count)][:count]
+
+
+def _digest(images: NDArray[np.uint8]) -> str:
+    return sha256_bytes(np.ascontiguousarray(images).data)

@@ -17,7 +17,7 @@ from targets.graph import copy_model, drop_unused, name_nodes
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["exposing", "fold", "import_onnxruntime", "infer_model", "open_session", "stream_tensors"]
+__all__ = ["emulate_model", "exposing", "fold", "import_onnxruntime", "infer_model", "open_session", "stream_tensors"]
 
 _BATCH = 4
 
@@ -38,8 +38,8 @@ def open_session(model: onnx.ModelProto, options: Any = None) -> Any:
     """A CPU session on a model in memory. Raises ModelError when ONNX Runtime cannot take it."""
     onnxruntime = import_onnxruntime()
     if options is None:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options = _session_options()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it takes the cores from all others
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base class
@@ -53,11 +53,27 @@ def infer_model(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np
     return np.concatenate([depth for (depth,) in stream_tensors(model, images, ["depth"])])
 
 
+def emulate_model(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The same, every node computed by itself as it is written, in float: what another runtime makes of a Q/DQ model.
+
+    ONNX Runtime's optimiser would rewrite it for its own kernels, and round to int8 what the model leaves in float.
+    """
+    options = _session_options()
+    options.graph_optimization_level = import_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = open_session(model, options)
+    return np.concatenate([depth for (depth,) in _stream(session, images, ["depth"], _BATCH)])
+
+
 def stream_tensors(
     model: onnx.ModelProto, images: NDArray[np.uint8], names: Sequence[str], batch: int = _BATCH
 ) -> Iterator[list[NDArray[np.float32]]]:
     """The named tensors, batch by batch, so that memory does not grow with the number of pictures."""
-    session = open_session(exposing(model, names))
+    yield from _stream(open_session(exposing(model, names)), images, names, batch)
+
+
+def _stream(
+    session: Any, images: NDArray[np.uint8], names: Sequence[str], batch: int
+) -> Iterator[list[NDArray[np.float32]]]:
     for start in range(0, len(images), batch):
         feed = {"image": np.ascontiguousarray(images[start : start + batch])}
         yield session.run(list(names), feed)
@@ -79,10 +95,8 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with BatchNorm folded into convolutions and constants computed; standard operators only."""
     import onnx
 
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options = _session_options()
+    options.graph_optimization_level = import_onnxruntime().GraphOptimizationLevel.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "folded.onnx"
         options.optimized_model_filepath = str(path)
@@ -91,6 +105,12 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     name_nodes(folded)
     drop_unused(folded)
     return folded
+
+
+def _session_options() -> Any:
+    options = import_onnxruntime().SessionOptions()
+    options.log_severity_level = 3
+    return options
 
 
 def _first_line(error: Exception) -> str:

@@ -15,15 +15,21 @@ from numpy.typing import NDArray
 
 from calibration.progress import Progress
 from targets.graph import LAYERS
-from targets.reference import infer_model
+from targets.reference import emulate_model, infer_model
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["FLOAT_SHARE", "NOTICEABLE", "choose_float_layers", "count_operations", "mean_error", "measure_damage"]
+__all__ = [
+    "FLOAT_SHARE", "LARGEST_SHARE", "NOTICEABLE", "choose_float_layers", "count_operations", "fewest_float_layers",
+    "mean_error", "measure_damage",
+]  # fmt: skip
 
 FLOAT_SHARE = 0.10
 """At most this share of the network's multiplications stays in float."""
+
+LARGEST_SHARE = 0.5
+"""At most this share where a drift budget asks for it: beyond, little of int8 is left."""
 
 NOTICEABLE = 0.005
 """A layer that moves depth by less than this, as a share of its mean, is left to int8."""
@@ -41,7 +47,7 @@ def measure_damage(
     damage = {}
     with progress.task("Measuring what each layer loses in int8", len(layers)) as advance:
         for layer in layers:
-            damage[layer] = mean_error(infer_model(rounding(layer), images), reference)
+            damage[layer] = mean_error(emulate_model(rounding(layer), images), reference)
             advance(1)
     return damage
 
@@ -61,6 +67,45 @@ def choose_float_layers(damage: Mapping[str, float], operations: Mapping[str, in
         if operations[layer] <= budget:
             budget -= operations[layer]
             chosen.append(layer)
+    return chosen
+
+
+def fewest_float_layers(
+    damage: Mapping[str, float],
+    operations: Mapping[str, int],
+    drift: Callable[[tuple[str, ...]], float],
+    budget: float,
+) -> tuple[str, ...]:
+    """The fewest layers, the most damaging first, with which `drift(layers)` is at most `budget`.
+
+    At most LARGEST_SHARE of all `operations` go to float. Where that is not enough: the layers with the least drift of
+    those tried.
+    """
+    allowed = LARGEST_SHARE * sum(operations.values())
+    order: list[str] = []
+    for layer in sorted(damage, key=lambda name: (-damage[name], name)):
+        if operations[layer] <= allowed:
+            allowed -= operations[layer]
+            order.append(layer)
+    tried: dict[tuple[str, ...], float] = {}
+
+    def meets(layers: tuple[str, ...]) -> bool:
+        if layers not in tried:
+            tried[layers] = drift(layers)
+        return tried[layers] <= budget
+
+    short, enough = -1, len(order)
+    if not meets(tuple(order)):
+        meets(())
+        return min(tried, key=lambda layers: (tried[layers], len(layers)))
+    while enough - short > 1:  # of the most damaging layers, how many?
+        middle = (short + enough) // 2
+        short, enough = (short, middle) if meets(tuple(order[:middle])) else (middle, enough)
+    chosen = tuple(order[:enough])
+    for layer in order[:enough][::-1]:  # damages do not quite add up: is one of them needless beside the others?
+        without = tuple(name for name in chosen if name != layer)
+        if meets(without):
+            chosen = without
     return chosen
 
 

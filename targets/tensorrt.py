@@ -53,7 +53,7 @@ class TensorRT:
         *,
         into: Path,
     ) -> Artefact:
-        job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress)
+        job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress, options)
         here = self.status()
 
         def write(folder: Path) -> Built:

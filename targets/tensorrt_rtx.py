@@ -69,7 +69,7 @@ class TensorRTRtx:
     ) -> Artefact:
         name = _import_rtx().__name__
         here, probe = self.status(), probe_tensorrt(name)
-        job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress)
+        job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress, options)
 
         def write(folder: Path) -> Built:
             settings = {**write_typed(job, folder / MODEL, progress), OPTIONS: str(options.engine)}

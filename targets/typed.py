@@ -6,10 +6,11 @@ from pathlib import Path
 
 from calibration.progress import Progress
 from targets.building import Job
+from targets.calibrated import quantise
 from targets.encodings import S8
 from targets.graph import copy_model, mark, write_model
 from targets.half import require_half, to_half
-from targets.quantise import calibrate, quantise
+from targets.quantise import calibrate
 
 __all__ = ["write_typed"]
 
@@ -24,7 +25,7 @@ def write_typed(job: Job, path: Path, progress: Progress) -> dict[str, str]:
         require_half(job.graph, job.drift_images, progress)
         model = to_half(job.graph.model)
     elif job.precision == "int8":
-        calibrated = calibrate(job.graph, job.images, progress)
+        calibrated = calibrate(job.graph, job.images, progress, job.budget)
         model = quantise(calibrated, S8)
         settings = calibrated.settings(S8)
     else:

@@ -1,8 +1,11 @@
-"""`edgekd check`: drift of every artefact, without labels."""
+"""`edgekd check`: drift of every artefact and coverage of the calibration set, without labels."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from edgekd.cli.console import console
 from edgekd.cli.options import Json, RunName, Targets
@@ -15,11 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["check", "check_tables"]
 
 _FIGURES = ("abs_rel", "abs_rel_aligned", "within_5", "within_1", "scale_ratio", "rank_correlation", "abs_rel_edges")
+_SHOWN = 5  # layers
 _HEADINGS = ("AbsRel\n↓", "aligned\n↓", "< 5 %\n↑", "< 1 %\n↑", "scale\n→ 1", "rank\n↑", "edges\n↓")
 
 
-def check(run: RunName = None, target: Targets = None, json: Json = False) -> None:
-    """Measure the drift of every artefact, without labels.
+def check(
+    run: RunName = None,
+    target: Targets = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Pictures as the device will see them; they only measure."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure the drift of every artefact and the coverage of the calibration set, without labels.
 
     Drift is how far its depth lies from the fp32 model's and the teacher's: a proxy for accuracy.
     """
@@ -27,22 +39,84 @@ def check(run: RunName = None, target: Targets = None, json: Json = False) -> No
     from edgekd.steps.check import check_run
 
     found = find_run(run, console)
-    result = check_run(found, tuple(target or ()), console)
+    result = check_run(found, tuple(target or ()), console, frames)
     console.result({"run": str(found.folder), **result.to_json()}, *check_tables(result))
     for row in result.rows:
         if row.reason is not None:
             console.note(f"{row.name}: {row.reason}. {row.fix}.")
     console.note(f"On {result.pictures}; drift says what building cost, not how accurate the depth is")
+    for line in coverage_notes(result):
+        console.note(line)
     console.next_command("predict", found.folder, "PICTURE")
 
 
 def check_tables(result: CheckResult) -> list[Table]:
-    """Drift from the fp32 model, and from the teacher where there is one beside it."""
+    """Drift from the fp32 model, and from the teacher where there is one beside it; the least covered layers."""
     tables = [
         _table("Against the fp32 model", [(row.name, row.from_model) for row in result.rows]),
+        _table("Against the fp32 model, on the frames", [(row.name, row.on_frames) for row in result.rows]),
         _table("Against the teacher", [(row.name, row.from_teacher) for row in result.rows]),
+        _layers(result),
     ]
     return [table for table in tables if table.rows]
+
+
+def coverage_notes(result: CheckResult) -> list[str]:
+    """Whether the calibration set is good enough, in a line or two."""
+    lines = []
+    if result.layers and not result.weak:
+        lines.append(f"The calibration set covers all {len(result.layers)} layers")
+    elif result.layers:
+        found = ", ".join(f"{layer.layer} ({' and '.join(layer.weaknesses)})" for layer in result.weak[:3])
+        more = f" and {len(result.weak) - 3} more" if len(result.weak) > 3 else ""
+        lines.append(
+            f"The calibration set does not cover {len(result.weak)} of {len(result.layers)} layers: {found}{more}"
+        )
+    if result.frames is not None:
+        saturated = result.frames.saturated
+        worst = max(range(len(saturated)), key=saturated.__getitem__)
+        lines.append(f"The frames saturate {result.layers[worst].layer} most: {saturated[worst]:.1e} of its values")
+        if result.frames.agreement is not None:
+            lines.append(
+                f"What the stored statistics expected of the layers agrees with the frames by a rank correlation of "
+                f"{result.frames.agreement:.2f}"
+            )
+    return lines
+
+
+def _layers(result: CheckResult) -> Table:
+    """The layers with most to be said against them."""
+    from targets.coverage import GROWING, UNCOVERED
+
+    def badness(index: int) -> float:
+        layer = result.layers[index]
+        return (layer.expected or 0) / UNCOVERED + max(layer.growth, 0) / GROWING
+
+    order = sorted(range(len(result.layers)), key=badness, reverse=True)[:_SHOWN]
+    on_frames = result.frames.saturated if result.frames is not None else None
+    rows = [
+        (
+            layer.layer,
+            f"{layer.low:.3g} to {layer.high:.3g}",
+            _share(layer.expected),
+            _share(layer.saturated),
+            *(() if on_frames is None else (_share(on_frames[index]),)),
+            f"{layer.growth:+.0%}",
+            "; ".join(layer.weaknesses),
+        )
+        for index, layer in ((index, result.layers[index]) for index in order)
+    ]
+    frames = () if on_frames is None else ("frames",)
+    headings = ("layer", "range of\nits input", "beyond it:\nexpected", "held out", *frames, "growth", "")
+    title = f"Coverage of the calibration set, the {len(rows)} least covered of {len(result.layers)} layers"
+    caption = (
+        "expected: by the statistics that the network stored; growth: of the range with the second half of the pictures"
+    )
+    return Table(headings, rows, right=range(1, len(headings) - 1), title=title, caption=caption)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else "0" if value == 0 else f"{value:.0e}"
 
 
 def _table(title: str, rows: list[tuple[str, Drift | None]]) -> Table:

@@ -8,7 +8,7 @@ import typer
 
 from edgekd.cli.check import check_tables
 from edgekd.cli.console import console
-from edgekd.cli.export import export_table
+from edgekd.cli.export import export_tables
 from edgekd.cli.options import Device, Force, Json, Out, Seed, Threads
 from edgekd.cli.tables import Table, figure
 
@@ -52,7 +52,7 @@ def demo(
     console.result(
         result.to_json(),
         _accuracy(result),
-        export_table(result.exported),
+        *export_tables(result.exported),
         *check_tables(result.checked),
         bench_table(result.bench, width=console.width),
     )

@@ -15,6 +15,7 @@ from edgekd.distill.settings import (
     FeatureSettings,
     GrowthSettings,
     MixingSettings,
+    QuantisationSettings,
     TransformSettings,
 )
 
@@ -53,6 +54,10 @@ def distill(
     features: Annotated[
         bool, typer.Option("--features/--no-features", help="Hold the student's features to the teacher's too.")
     ] = True,
+    int8_steps: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="Steps after those, with int8 simulated: the ranges are learned."),
+    ] = 0,
     statistics: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Of edgekd statistics, for a teacher without BatchNorm.", show_default=False),
@@ -97,6 +102,7 @@ def distill(
             transform=TransformSettings() if transformation else None,
             features=FeatureSettings() if features else None,
             growth=GrowthSettings() if background else None,
+            quantisation=QuantisationSettings(int8_steps) if int8_steps else None,
         ),
         statistics=statistics,
         device=device,

@@ -13,7 +13,7 @@ from edgekd.cli.tables import Table, figure, size_text
 if TYPE_CHECKING:
     from edgekd.steps.export import Exported, ExportResult
 
-__all__ = ["export", "export_table"]
+__all__ = ["export", "export_tables"]
 
 
 def export(
@@ -51,7 +51,7 @@ def export(
         export_on_board(found, on, settings)
         return
     result = export_run(found, settings, console)
-    console.result(_json(result), export_table(result))
+    console.result(_json(result), *export_tables(result))
     for exported in result.exported:
         if exported.artefact.device_command is not None:
             console.note(f"{exported.artefact.name}, on the device: {exported.artefact.device_command}")
@@ -59,21 +59,42 @@ def export(
     console.next_command("bench", found.folder)
 
 
-def export_table(result: ExportResult) -> Table:
-    """The artefacts with size and drift."""
-    headings = ("artefact", "size", "drift", "< 5 %", "< 1 %", "scale", "")
-    drift_on = next((e.artefact.drift_on for e in result.exported if e.artefact.drift_on), None)
-    caption = f"drift: mean relative difference of depth from fp32, on {drift_on}" if drift_on else ""
-    return Table(headings, [_row(exported) for exported in result.exported], right=(1, 2, 3, 4, 5), caption=caption)
+def export_tables(result: ExportResult) -> list[Table]:
+    """The artefacts with size, latency and drift, and what int8 left in float."""
+    headings = ("artefact", "size", "latency\n~ ms", "drift\n↓", "< 5 %\n↑", "< 1 %\n↑", "scale\n→ 1", "")
+    drift_on = sorted({e.artefact.drift_on for e in result.exported if e.artefact.drift_on})
+    caption = f"drift: mean relative difference of depth from fp32, on {'; '.join(drift_on)}" if drift_on else ""
+    rows = [_row(exported) for exported in result.exported]
+    return [Table(headings, rows, right=range(1, 7), caption=caption), *_float_layers(result)]
 
 
 def _row(exported: Exported) -> tuple[str, ...]:
     artefact = exported.artefact
-    figures = [figure(artefact.drift.get(name)) for name in ("abs_rel", "within_5", "within_1", "scale_ratio")]
+    figures = [figure(artefact.drift.get(name)) for name in ("within_5", "within_1", "scale_ratio")]
+    drift = artefact.drift.get("abs_rel")
+    latency = "-" if exported.milliseconds is None else f"{exported.milliseconds:.2f}"
     remarks = ["built" if exported.fresh else "up to date"]
     if exported.over_budget:
         remarks.append("OVER BUDGET")
-    return (artefact.name, size_text(exported.size), *figures, "; ".join(remarks))
+    shown = "-" if drift is None else f"{drift:.4f}"
+    return (artefact.name, size_text(exported.size), latency, shown, *figures, "; ".join(remarks))
+
+
+def _float_layers(result: ExportResult) -> list[Table]:
+    if not result.float_layers:
+        return []
+    rows = [
+        (
+            layer.name,
+            "-" if layer.damage is None else f"{layer.damage:.4f}",
+            f"{layer.share:.1%}",
+            f"{layer.milliseconds:+.2f}",
+        )
+        for layer in result.float_layers
+    ]
+    headings = ("left in float", "drift of it\nalone in int8", "of the\nmultiplications", "costs\nms")
+    caption = "for every target alike; milliseconds by ONNX Runtime on this machine, one thread"
+    return [Table(headings, rows, right=(1, 2, 3), caption=caption)]
 
 
 def _json(result: ExportResult) -> dict[str, Any]:
@@ -84,8 +105,10 @@ def _json(result: ExportResult) -> dict[str, Any]:
             "size": exported.size,
             "fresh": exported.fresh,
             "over_budget": exported.over_budget,
+            "milliseconds": exported.milliseconds,
         }
         for exported in result.exported
     ]
     left_out = [{"name": left.name, "reason": left.reason, "fix": left.fix} for left in result.left_out]
-    return {"exported": exported, "left_out": left_out}
+    float_layers = [layer.to_json() for layer in result.float_layers]
+    return {"exported": exported, "left_out": left_out, "float_layers": float_layers}

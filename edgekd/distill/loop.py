@@ -45,6 +45,7 @@ class Distilled:
     transform: TransformNet | None
     batches: Batches
     metrics: Mapping[str, float]
+    ranges: Mapping[str, tuple[float, float]]  # learned, of what convolutions read; none without quantisation
 
 
 def distill(
@@ -92,7 +93,8 @@ def distill(
         },
     )
     metrics = _run(fitting, batches, settings, folder, checkpoint, progress, "Distilling", ranks)
-    return Distilled(student, None if transform is None else transform.net, batches, metrics)
+    ranges = {} if fit.int8 is None else fit.int8.ranges()
+    return Distilled(student, None if transform is None else transform.net, batches, metrics, ranges)
 
 
 def fit_transform(
@@ -125,7 +127,7 @@ def _run(
     label: str,
     ranks: Ranks = ALONE,
 ) -> dict[str, float]:
-    total = fitting.warm_up + settings.steps
+    total = fitting.warm_up + (settings.steps if fitting.student is None else settings.student_steps)
     start = 0
     if (saved := checkpoint.load()) is not None:
         start, state = saved

@@ -8,7 +8,14 @@ from typing import Any
 
 from calibration.errors import UsageError
 
-__all__ = ["DistillSettings", "FeatureSettings", "GrowthSettings", "MixingSettings", "TransformSettings"]
+__all__ = [
+    "DistillSettings",
+    "FeatureSettings",
+    "GrowthSettings",
+    "MixingSettings",
+    "QuantisationSettings",
+    "TransformSettings",
+]
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,19 @@ class GrowthSettings:
 
 
 @dataclass(frozen=True)
+class QuantisationSettings:
+    """Finishing the training with int8 simulated, so that the ranges are learned."""
+
+    steps: int = 200  # after those of the student
+    learning_rate: float = 0.1  # share of the student's, falling to 1 % of it
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, f"{self.steps} steps in simulated int8", "Give at least 1")
+        rate = self.learning_rate
+        _require(0 < rate <= 1, f"{rate} of the learning rate in simulated int8", "Give a share in (0, 1]")
+
+
+@dataclass(frozen=True)
 class DistillSettings:
     """One distillation. Without `mixing`, `transform` and `features` it is plain distillation on simulated images."""
 
@@ -85,6 +105,7 @@ class DistillSettings:
     transform: TransformSettings | None = field(default_factory=TransformSettings)
     features: FeatureSettings | None = field(default_factory=FeatureSettings)
     growth: GrowthSettings | None = None  # None: all images are there before the first step
+    quantisation: QuantisationSettings | None = None
     set_aside: int = 128  # simulated images never trained on: they become the calibration set
     preview_every: int = 200
 
@@ -98,6 +119,11 @@ class DistillSettings:
         _require(self.seed >= 0, f"a seed of {self.seed}", "Give 0 or more")
         _require(self.set_aside >= 8, f"setting {self.set_aside} images aside", "Set at least 8 aside for calibration")
         _require(self.preview_every >= 1, f"a preview every {self.preview_every} steps", "Give at least 1")
+
+    @property
+    def student_steps(self) -> int:
+        """All steps that train the student."""
+        return self.steps + (0 if self.quantisation is None else self.quantisation.steps)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -119,6 +145,7 @@ _PARTS: dict[str, Callable[..., Any]] = {
     "transform": TransformSettings,
     "features": FeatureSettings,
     "growth": GrowthSettings,
+    "quantisation": QuantisationSettings,
 }
 
 

@@ -55,19 +55,19 @@ class Fitting:
         share = 1 / self._settings.accumulate
         count = self._settings.accumulate
         noises = [None] * count if noise is None else noise.chunk(count)
+        position = (batch.step - self.warm_up) / self._settings.steps
         for part, part_noise in zip(pictures.chunk(count), noises, strict=True):
-            metrics = self._accumulate(part, part_noise, share, fits_transform, trains)
+            metrics = self._accumulate(part, part_noise, share, fits_transform, trains, int8=position >= 1)
             for name, value in metrics.items():
                 sums[name] = sums.get(name, 0.0) + share * value
-        position = (batch.step - self.warm_up) / self._settings.steps
         if self.transform is not None and fits_transform:
-            self.transform.update(1.0 - 0.9 * max(0.0, position))
+            self.transform.update(1.0 - 0.9 * min(max(0.0, position), 1.0))
         if self.student is not None and trains:
-            self.student.update(student_rate(position, self._settings.steps))
+            self.student.update(student_rate(position, self._settings))
         return sums
 
     def _accumulate(
-        self, pictures: Tensor, noise: Tensor | None, share: float, fits_transform: bool, trains: bool
+        self, pictures: Tensor, noise: Tensor | None, share: float, fits_transform: bool, trains: bool, *, int8: bool
     ) -> dict[str, float]:
         """The gradient of a part of the batch: that of the transformation, that of the student, or both."""
         metrics: dict[str, float] = {}
@@ -81,7 +81,7 @@ class Fitting:
         else:
             depth = self.teach(pictures)
         if self.student is not None and trains:
-            metrics |= self.student.accumulate(pictures, depth, share)
+            metrics |= self.student.accumulate(pictures, depth, share, int8=int8)
         return metrics
 
     def _updates_transform(self, step: int) -> bool:

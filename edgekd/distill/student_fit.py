@@ -15,6 +15,7 @@ from edgekd.distill.losses import distillation_loss
 from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.shared_norm import share_norms, unshare_norms
+from edgekd.distill.simulated_int8 import SimulatedInt8
 from edgekd.distill.tensors import Normalise
 from targets.input import InputSpec
 
@@ -48,9 +49,13 @@ class StudentFit:
         self.features = None if features is None else features.to(device)
         if self.features is not None:
             self.features.watch_student(self.student)  # and not its average, which was copied before
+        self.int8 = None
+        if settings.quantisation is not None:
+            self.int8 = SimulatedInt8(self.student, spec).to(device)
         self._trained = trained = [
             *self.student.parameters(),
             *([] if self.features is None else self.features.parameters()),
+            *([] if self.int8 is None else self.int8.parameters()),
         ]
         weights = [p for p in trained if p.ndim > 1]
         others = [p for p in trained if p.ndim <= 1]
@@ -59,10 +64,15 @@ class StudentFit:
             lr=settings.learning_rate,
         )
 
-    def accumulate(self, pictures: Tensor, depth: Tensor, share: float = 1.0) -> dict[str, float]:
-        """Add `share` of the gradient towards the teacher's `depth` on `pictures`."""
-        with autocast(self._device):
-            predicted = self.student(self._normalise(pictures))
+    def accumulate(
+        self, pictures: Tensor, depth: Tensor, share: float = 1.0, *, int8: bool = False
+    ) -> dict[str, float]:
+        """Add `share` of the gradient towards the teacher's `depth` on `pictures`; with `int8`, of the rounded one."""
+        if int8 and self.int8 is not None:  # in float32: half precision would round once more
+            predicted = self.int8.run(self.student, self._normalise(pictures))
+        else:
+            with autocast(self._device):
+                predicted = self.student(self._normalise(pictures))
         loss = distillation_loss(predicted.float(), depth)
         metrics = {"loss": float(loss.detach())}
         if self.features is not None:
@@ -103,6 +113,7 @@ class StudentFit:
             "average": self.average.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "features": {} if self.features is None else self.features.state_dict(),
+            "int8": {} if self.int8 is None else self.int8.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -110,11 +121,17 @@ class StudentFit:
         self.average.load_state_dict(state["average"])
         if self.features is not None:
             self.features.load_state_dict(state["features"])
+        if self.int8 is not None:
+            self.int8.load_state_dict(state["int8"])
         self._optimiser.load_state_dict(state["optimiser"])
 
 
-def student_rate(position: float, steps: int) -> float:
-    """Share of the full learning rate: a short linear rise, then a cosine to 1 %."""
+def student_rate(position: float, settings: DistillSettings) -> float:
+    """Share of the full learning rate: a short linear rise, then a cosine to 1 %; after the end, in int8, the same."""
+    steps = settings.steps
+    if position >= 1 and settings.quantisation is not None:
+        along = (position - 1) * steps / settings.quantisation.steps
+        return settings.quantisation.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
     rise = min(0.1, 50 / steps)
     if position < rise:
         return (position * steps + 1) / (rise * steps)

@@ -23,10 +23,14 @@ from torch import Tensor, nn
 
 from calibration.errors import MissingRuntimeError, ModelError
 from calibration.files import replacing
+from edgekd.models.graph_order import enlarge_last
 from edgekd.models.graph_tidy import tidy
 from edgekd.models.opset import EXPORTED_OPSET, lower
 from edgekd.models.pictures import Normalise, probe_pictures
+from edgekd.models.stored import folded_layers, folded_ranges, folded_statistics
 from targets.input import InputSpec
+from targets.learned import RANGES_KEY, pack_ranges
+from targets.statistics import STATISTICS_KEY, pack_statistics
 
 __all__ = ["Parity", "export_onnx"]
 
@@ -51,18 +55,21 @@ def export_onnx(
     path: Path,
     *,
     metadata: Mapping[str, str],
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> Parity:
     """Write `module` (normalised [N, 3, H, W] to metres [N, 1, H, W]) as ONNX, whole or not at all.
 
-    `metadata` and, under edgekd.input and edgekd.parity, the input and the parity are stored in the model. Raises
-    ModelError when it cannot be exported or gives other depth than torch, MissingRuntimeError without onnxscript,
-    FileError or DiskFullError.
+    `metadata` and, under edgekd.input, edgekd.parity and edgekd.statistics, the input, the parity and what BatchNorm
+    layers knew of the pictures are stored in the model; and under edgekd.ranges the learned `ranges` of what
+    convolutions read, given by their names in the module. Raises ModelError when it cannot be exported or gives other
+    depth than torch, MissingRuntimeError without onnxscript, FileError or DiskFullError.
     """
     deployed = _Deployed(copy.deepcopy(module).cpu(), input).eval()
     pictures = probe_pictures(input.height, input.width, _IMAGES)
     model = _exported(deployed, torch.from_numpy(pictures[:2]))
     lower(model)
     tidy(model)
+    enlarge_last(model)
     _check(model)
     with torch.no_grad():
         expected = deployed(torch.from_numpy(pictures)).numpy()
@@ -72,8 +79,13 @@ def export_onnx(
             f"The exported ONNX model differs from the network by {parity.max_relative:.2%} of the depth",
             fix="Report the network's operations; until then train a student from the table",
         )
+    layers = folded_layers(model, deployed, torch.from_numpy(pictures[:1]))
+    statistics = folded_statistics(layers)
+    learned = folded_ranges(layers, ranges or {})
     stored = {
         **metadata,
+        **({STATISTICS_KEY: pack_statistics(statistics)} if statistics else {}),
+        **({RANGES_KEY: pack_ranges(learned)} if learned else {}),
         "edgekd.input": json.dumps(input.to_json()),
         "edgekd.parity": json.dumps({"max_abs_metres": parity.max_abs_metres, "max_relative": parity.max_relative}),
     }

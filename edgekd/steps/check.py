@@ -1,11 +1,13 @@
-"""Drift of every artefact of a run without labels: against the fp32 model, and against the teacher.
+"""Drift of every artefact of a run without labels, and whether its calibration set is good enough.
 
 The pictures are those of the calibration set that no target calibrated on. What the fp32 model and the teacher gave for
-them is kept in the run (check/), so that a device needs neither torch nor the teacher.
+them is kept in the run (check/), so that a device needs neither torch nor the teacher. Where frames are given, the same
+is measured on them, and with it how well what was told without them agreed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import EdgekdError, FileError
+from calibration.errors import EdgekdError, FileError, MissingRuntimeError
 from calibration.files import replacing
-from calibration.progress import Progress
+from calibration.progress import Advance, Progress
 from edgekd.run import Run
-from edgekd.steps.artefacts import built_artefacts, calibration_set
+from edgekd.steps.artefacts import built_artefacts, calibration_set, run_model
+from edgekd.steps.coverage import FramesCoverage, frame_coverage, read_frames, run_coverage
 from targets import get_target
-from targets.base import RunnerOptions
+from targets.base import Artefact, RunnerOptions
+from targets.coverage import LayerCoverage
 from targets.drift import Drift, measure_drift
+from targets.graph import read_graph
+from targets.reference import infer_model
 
 __all__ = ["CheckResult", "CheckRow", "References", "check_run", "read_references", "write_references"]
 
@@ -42,6 +48,7 @@ class CheckRow:
     name: str
     from_model: Drift | None = None
     from_teacher: Drift | None = None
+    on_frames: Drift | None = None  # from the fp32 model, on the frames that were given
     reason: str | None = None
     fix: str | None = None
 
@@ -52,6 +59,13 @@ class CheckResult:
 
     rows: tuple[CheckRow, ...]
     pictures: str  # one line: what drift was measured on
+    layers: tuple[LayerCoverage, ...] = ()  # of the calibration set; none where it could not be measured
+    frames: FramesCoverage | None = None
+
+    @property
+    def weak(self) -> tuple[LayerCoverage, ...]:
+        """The layers that the calibration set is not good enough for."""
+        return tuple(layer for layer in self.layers if layer.weaknesses)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,41 +91,66 @@ def read_references(run: Run) -> References:
     return References(_load(folder / "model.npy"), _load(teacher) if teacher.is_file() else None)
 
 
-def check_run(run: Run, targets: tuple[str, ...], progress: Progress) -> CheckResult:
-    """Infer the held-out pictures with every artefact that runs here and measure its drift.
+def check_run(run: Run, targets: tuple[str, ...], progress: Progress, frames: Path | None = None) -> CheckResult:
+    """Infer the held-out pictures, and the pictures in the folder `frames`, with every artefact that runs here.
 
-    Raises RunError, ArtefactError or FileError; an artefact that cannot run here is a row with the reason.
+    Raises RunError, ArtefactError, FileError or DataError; an artefact that cannot run here is a row with the reason.
     """
     references = read_references(run)
     calibration = calibration_set(run)
-    _, pictures = calibration.split()
+    _, held_out = calibration.split()
+    layers, on_frames = _coverage(run, progress), None
+    pictures: list[NDArray[np.uint8]] = [np.asarray(held_out)]
+    expected = [references.model]
+    if frames is not None:
+        graph = read_graph(run_model(run))
+        pictures.append(read_frames(frames, graph.input.framing))
+        expected.append(infer_model(graph.model, pictures[1]))
+        on_frames = frame_coverage(graph, layers, pictures[1], progress) if layers else None
     rows = []
     if references.teacher is not None:
         rows.append(CheckRow("fp32 student", None, measure_drift(references.model, references.teacher)))
     artefacts = built_artefacts(run, targets)
-    with progress.task("Checking", total=len(artefacts) * len(pictures)) as advance:
+    with progress.task("Checking", total=len(artefacts) * sum(map(len, pictures))) as advance:
         for artefact in artefacts:
             if not artefact.can_run_here:
                 fix = artefact.device_command or "Copy the run to the device and check it there"
                 rows.append(CheckRow(artefact.name, reason="built for another device than this machine", fix=fix))
-                advance(len(pictures))
+                advance(sum(map(len, pictures)))
                 continue
             try:
-                depths = []
-                with get_target(artefact.target).open(artefact, RunnerOptions()) as runner:
-                    for start in range(0, len(pictures), _BATCH):
-                        depths.append(runner.infer(np.ascontiguousarray(pictures[start : start + _BATCH])))
-                        advance(len(depths[-1]))
+                depths = _infer(artefact, pictures, advance)
             except EdgekdError as error:
                 progress.note(f"{artefact.name} cannot be checked: {error.message}")
                 rows.append(CheckRow(artefact.name, reason=error.message, fix=error.fix))
                 continue
-            depth = np.concatenate(depths)
-            against = None if references.teacher is None else measure_drift(depth, references.teacher)
-            rows.append(CheckRow(artefact.name, measure_drift(depth, references.model), against))
-    kind = "held out from" if len(pictures) < calibration.count else "all of"
-    about = f"{len(pictures)} pictures, {kind} the calibration set ({calibration.origin})"
-    return CheckResult(tuple(rows), about)
+            drifts = [measure_drift(depth, reference) for depth, reference in zip(depths, expected, strict=True)]
+            against = None if references.teacher is None else measure_drift(depths[0], references.teacher)
+            rows.append(CheckRow(artefact.name, drifts[0], against, drifts[1] if len(drifts) > 1 else None))
+    kind = "held out from" if len(held_out) < calibration.count else "all of"
+    about = f"{len(held_out)} pictures, {kind} the calibration set ({calibration.origin})"
+    return CheckResult(tuple(rows), about, layers, on_frames)
+
+
+def _coverage(run: Run, progress: Progress) -> tuple[LayerCoverage, ...]:
+    try:
+        return run_coverage(run, progress)
+    except MissingRuntimeError as error:  # a device has its own runtime only
+        progress.note(f"Whether the calibration set is good enough was not checked: {error.message}. {error.fix}.")
+        return ()
+
+
+def _infer(artefact: Artefact, pictures: Sequence[NDArray[np.uint8]], advance: Advance) -> list[NDArray[np.float32]]:
+    """Depth of each set of pictures."""
+    depths = []
+    with get_target(artefact.target).open(artefact, RunnerOptions()) as runner:
+        for images in pictures:
+            parts = []
+            for start in range(0, len(images), _BATCH):
+                parts.append(runner.infer(np.ascontiguousarray(images[start : start + _BATCH])))
+                advance(len(parts[-1]))
+            depths.append(np.concatenate(parts))
+    return depths
 
 
 def _load(path: Path) -> NDArray[np.float32]:

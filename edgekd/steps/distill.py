@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from calibration.errors import UsageError
-from calibration.files import sha256_file
+from calibration.files import read_json, sha256_file, write_json
 from calibration.progress import Progress, Quiet
 from edgekd.distill.adapt import load_transform, save_transform
 from edgekd.distill.allocator import keep_freed_memory
@@ -37,6 +37,7 @@ from edgekd.steps.training import Training, writing
 __all__ = ["DistillRequest", "distill_run"]
 
 _STEP = "distill"
+_RANGES = "ranges.json"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
         ranks.require_parts(request.settings.batch, request.settings.accumulate)
         if ranks.count > 1 and request.settings.growth is not None:
             raise UsageError("Several processes cannot train while rooms are rendered", fix="Leave --background out")
+        if ranks.count > 1 and request.settings.quantisation is not None:
+            raise UsageError("Several processes cannot train in simulated int8", fix="Leave --int8-steps out")
         cast = _cast(request, progress if ranks.first else Quiet())
         folder = request.out or RUNS / f"{cast.teacher.name}-{request.student}"
         if ranks.first:
@@ -125,6 +128,9 @@ def _lead(
                 weights = folder / "student.safetensors"
                 save_weights(weights, result.student, architecture=request.student, input=teacher.input)
                 made.add(weights, folder / "metrics.jsonl", folder / "previews")
+                if result.ranges:
+                    write_json(folder / _RANGES, result.ranges)
+                    made.add(folder / _RANGES)
                 if result.transform is not None:
                     save_transform(folder / "transform.safetensors", result.transform, teacher.input)
                     made.add(folder / "transform.safetensors")
@@ -177,5 +183,6 @@ def _finish(training: Training, student: nn.Module, name: str, inputs: Mapping[s
         transform = load_transform(transform_file)
         made_from["transform"] = run.digest(transform_file)
     training.keep_calibration(transform, made_from)
-    training.keep_model(student, "student", run.digest(weights))
+    ranges = read_json(run.folder / _RANGES) if training.settings.quantisation is not None else {}
+    training.keep_model(student, "student", run.digest(weights), ranges)
     training.keep_references(student)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
+
+import numpy as np
 
 from calibration.errors import BudgetError, EdgekdError, MissingRuntimeError, UsageError
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
+from edgekd.bench.latency import measure_latency
 from edgekd.run import Run
 from edgekd.steps.artefacts import artefact_folder, calibration_set, export_step, run_model
 from targets import all_targets, get_target
 from targets.artefact import open_artefact, write_artefact
-from targets.base import PRECISIONS, Artefact, BuildOptions, Precision, Status, Target
+from targets.base import PRECISIONS, Artefact, BuildOptions, Precision, RunnerOptions, Status, Target
 from targets.board.options import EngineOptions
+from targets.cost import FloatLayer, price_float_layers
+from targets.graph import read_graph
+from targets.quantise import RECIPE, Budget, calibrate
 
 __all__ = ["ExportResult", "ExportSettings", "Exported", "NotExported", "export_run"]
 
 _DEFAULT_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+_GLANCED_ON = 8  # pictures
 _BUDGET = "budget"  # the key in Artefact.settings that marks one over its accuracy budget
 
 
@@ -53,6 +61,7 @@ class Exported:
 
     artefact: Artefact
     fresh: bool
+    milliseconds: float | None = None  # of one inference here, at a glance; `edgekd bench` measures it with care
 
     @property
     def size(self) -> int:
@@ -80,6 +89,7 @@ class ExportResult:
 
     exported: tuple[Exported, ...]
     left_out: tuple[NotExported, ...]
+    float_layers: tuple[FloatLayer, ...] = ()  # of the int8 artefacts that were built just now, the same for all
 
     def raise_failures(self, settings: ExportSettings) -> None:
         """Raise the first build's error, or BudgetError for artefacts over the budget, once all has been shown."""
@@ -119,7 +129,9 @@ def export_run(run: Run, settings: ExportSettings, progress: Progress) -> Export
                     progress.note(f"{name} was not built: {error.message}")
                     left_out.append(NotExported(name, error.message, error.fix, error))
                 advance(1)
-    return ExportResult(tuple(exported), tuple(left_out))
+        glanced = tuple(_glance(found, calibration, progress) for found in exported)
+        priced = _float_layers(run, glanced, calibration, settings, progress)
+    return ExportResult(glanced, tuple(left_out), priced)
 
 
 def _jobs(
@@ -163,12 +175,14 @@ def _export(
     if target.name.startswith("tensorrt") and settings.engine != EngineOptions():
         asked["engine"] = str(settings.engine)
         command += f" --engine {settings.engine}"
+    if precision == "int8":
+        asked |= {"recipe": str(RECIPE), "max_drift": None if settings.max_drift is None else str(settings.max_drift)}
+        command += "" if settings.max_drift is None else f" --max-drift {settings.max_drift}"
     fresh = settings.force or not run.is_done(step, inputs=inputs, asked=asked)
     if fresh:
         with run.step(step, inputs=inputs, asked=asked, command=command) as made:
-            target.build(
-                model, precision, calibration, BuildOptions(settings.device, settings.engine), progress, into=folder
-            )
+            options = BuildOptions(settings.device, settings.engine, settings.max_drift)
+            target.build(model, precision, calibration, options, progress, into=folder)
             made.add(folder)
     else:
         progress.note(f"{name} is up to date: same model, same pictures, same runtime (--force builds it anew)")
@@ -179,6 +193,34 @@ def _export(
             write_artefact(marked)
             made.add(folder)
     return Exported(marked, fresh)
+
+
+def _glance(exported: Exported, calibration: CalibrationSet, progress: Progress) -> Exported:
+    """With the latency of an artefact that runs here and was built just now."""
+    artefact = exported.artefact
+    if not (exported.fresh and artefact.can_run_here):
+        return exported
+    pictures = np.asarray(calibration.images[:_GLANCED_ON])
+    with get_target(artefact.target).open(artefact, RunnerOptions()) as runner:
+        latency = measure_latency(runner, pictures, minimum=50, seconds=0.3, progress=progress)
+    return replace(exported, milliseconds=latency.p50)
+
+
+def _float_layers(
+    run: Run,
+    exported: Sequence[Exported],
+    calibration: CalibrationSet,
+    settings: ExportSettings,
+    progress: Progress,
+) -> tuple[FloatLayer, ...]:
+    """What int8 left in float and what that costs; nothing where no int8 artefact was built just now."""
+    if not any(found.fresh and found.artefact.precision == "int8" for found in exported):
+        return ()
+    images, held_out = calibration.split()
+    budget = None if settings.max_drift is None else Budget(settings.max_drift, np.asarray(held_out))
+    # Not calibrated once more: the answer that the builds were given is kept.
+    calibrated = calibrate(read_graph(run_model(run)), images, progress, budget)
+    return tuple(price_float_layers(calibrated, np.asarray(images[:1]), progress))
 
 
 def _marked(artefact: Artefact, budget: float | None) -> Artefact:

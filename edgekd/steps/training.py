@@ -29,6 +29,7 @@ from edgekd.run import Run, TeacherRecord
 from edgekd.simulate.sample import ImageSource
 from edgekd.steps.check import References, write_references
 from edgekd.steps.images import ImagesSpec, open_images
+from targets.graph import TEACHER_KEY
 from targets.input import InputSpec
 
 __all__ = ["Training", "run_depth", "writing"]
@@ -104,19 +105,24 @@ class Training:
             CalibrationSet.write(folder, pictures, origin=kind, made_from=made_from)
             made.add(folder)
 
-    def keep_model(self, module: nn.Module, name: str, weights: str) -> None:
-        """Export the fp32 model as onnx/`name`.onnx; skipped when that is done. `weights` is their digest."""
+    def keep_model(
+        self, module: nn.Module, name: str, weights: str, ranges: Mapping[str, tuple[float, float]] | None = None
+    ) -> None:
+        """Export the fp32 model as onnx/`name`.onnx; skipped when that is done.
+
+        `weights` is their digest; `ranges` are learned ones of what convolutions read, by the convolution's name.
+        """
         path = self.run.folder / "onnx" / f"{name}.onnx"
         inputs, asked = {"weights": weights}, {"name": name}
         if self.run.is_done("onnx", inputs=inputs, asked=asked):
             self.progress.note("The ONNX model is up to date")
             return
-        metadata = {"edgekd.weights": weights, "edgekd.teacher": f"{self.teacher.name} {self.teacher.digest}"}
+        metadata = {"edgekd.weights": weights, TEACHER_KEY: f"{self.teacher.name} {self.teacher.digest}"}
         with (
             self.run.step("onnx", inputs=inputs, asked=asked, command=self.command) as made,
             self.progress.task("Exporting to ONNX"),
         ):
-            parity = export_onnx(module, self.teacher.input, path, metadata=metadata)
+            parity = export_onnx(module, self.teacher.input, path, metadata=metadata, ranges=ranges)
             made.add(path)
         self.progress.note(f"{path} gives torch's depth to {parity.max_relative:.1e}, compared by {parity.runtime}")
 

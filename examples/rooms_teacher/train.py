@@ -81,7 +81,7 @@ def main() -> None:
     for step in range(start, settings.steps):
         batch, truth = (part.to(device) for part in _batch(pictures, depths, step, settings.batch))
         metrics = fit.accumulate(batch, truth)
-        fit.update(student_rate(step / settings.steps, settings.steps))
+        fit.update(student_rate(step / settings.steps, settings))
         losses.append(metrics["loss"])
         if (step + 1) % 50 == 0:
             left = (time.monotonic() - begun) / (step + 1 - start) * (settings.steps - step - 1)

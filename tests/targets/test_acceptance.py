@@ -17,9 +17,10 @@ from targets import get_target
 from targets.base import BuildOptions, Precision
 from targets.board.engine import build_engine
 from targets.board.options import EngineOptions
+from targets.calibrated import quantise
 from targets.encodings import U8S8
 from targets.graph import read_graph
-from targets.quantise import calibrate, quantise
+from targets.quantise import calibrate
 from targets.tensorrt_rtx import installed_module, rtx_refusal
 
 

@@ -12,9 +12,10 @@ from small_network import pictures, reference_depth, save, small_network
 
 from calibration.errors import MissingRuntimeError
 from calibration.progress import Quiet
+from targets.calibrated import Calibrated, quantise
 from targets.encodings import S8, U8S8
 from targets.graph import read_graph
-from targets.quantise import Calibrated, calibrate, quantise
+from targets.quantise import calibrate
 
 
 @pytest.fixture(scope="module")
@@ -62,21 +63,25 @@ class TestS8:
 
     def test_body_convolutions_have_pairs_on_input_and_weights(self, s8: onnx.ModelProto) -> None:
         made = makers(s8)
-        *body, head = nodes(s8, "Conv")
-        for node in body:
+        first, *inner, head = nodes(s8, "Conv")
+        for node in inner:
             for name in node.input[:2]:
                 assert made[name].op_type == "DequantizeLinear"
                 assert made[made[name].input[0]].op_type == "QuantizeLinear"
-        assert made[head.input[0]].op_type != "DequantizeLinear"
-        assert head.input[1] not in made
+        for node in (first, head):
+            assert made[node.input[0]].op_type != "DequantizeLinear"
+            assert node.input[1] not in made
 
     def test_weights_have_a_scale_for_each_output_channel(self, s8: onnx.ModelProto) -> None:
         values, made = constants(s8), makers(s8)
-        for node in nodes(s8, "Conv")[:-1]:
+        for node in nodes(s8, "Conv")[1:-1]:
             dequantise = made[node.input[1]]
             weight = values[made[dequantise.input[0]].input[0]]
             scale = values[dequantise.input[1]]
-            np.testing.assert_allclose(scale, np.abs(weight).max(axis=(1, 2, 3)) / 127, rtol=1e-5)
+            assert scale.shape == (len(weight),)
+            codes = weight / scale[:, None, None, None]
+            np.testing.assert_allclose(codes, np.round(codes), atol=1e-3)  # they lie on the grid already
+            assert np.abs(codes).max() < 127.5
             assert [a.i for a in dequantise.attribute if a.name == "axis"] == [0]
 
     def test_residual_add_rounds_the_identity_and_not_the_convolution(self, s8: onnx.ModelProto) -> None:
@@ -94,12 +99,12 @@ class TestU8S8:
         values = constants(u8s8)
         assert {values[node.input[2]].dtype for node in nodes(u8s8, "QuantizeLinear")} == {np.dtype(np.uint8)}
         weights = [value for value in values.values() if value.ndim == 4 and value.dtype == np.int8]
-        assert len(weights) == len(nodes(u8s8, "Conv")) - 1  # all but the output layer's
+        assert len(weights) == len(nodes(u8s8, "Conv")) - 2  # all but the first and the output layer's
 
-    def test_output_layer_and_pre_processing_stay_in_float(self, u8s8: onnx.ModelProto) -> None:
+    def test_first_and_output_layer_and_pre_processing_stay_in_float(self, u8s8: onnx.ModelProto) -> None:
         values, made = constants(u8s8), makers(u8s8)
-        head = nodes(u8s8, "Conv")[-1]
-        assert values[head.input[1]].dtype == np.float32
+        first, *_, head = nodes(u8s8, "Conv")
+        assert values[first.input[1]].dtype == values[head.input[1]].dtype == np.float32
         (exp,) = nodes(u8s8, "Exp")
         assert made[exp.input[0]] == head
         (sub,) = nodes(u8s8, "Sub")
@@ -137,13 +142,15 @@ class TestBoth:
 
     def test_both_round_by_the_same_ranges(self, calibrated: Calibrated, encoding: object) -> None:
         model = quantise(calibrated, encoding)
-        values = constants(model)
+        values, made = constants(model), makers(model)
+        behind = {node.input[0]: node.output[0] for node in nodes(calibrated.model, "Relu")}
         checked = 0
         for node in nodes(model, "QuantizeLinear"):
             name = node.input[0]
-            if name in calibrated.ranges:
-                low, high = calibrated.ranges[name]
-                steps = max(-low, high) / 127 if encoding is S8 else (high - low) / 255
+            moved = encoding is S8 and name in made and made[name].op_type == "Conv"  # its ReLU went, see centring.py
+            low, high = calibrated.ranges.get(behind[name] if moved else name, (0, 0))
+            if high > low:
+                steps = max(-low, high) / 127 if encoding is S8 and not moved else (high - low) / 255
                 assert values[node.input[1]] == pytest.approx(steps, rel=0.02)
                 checked += 1
         assert checked >= 3

@@ -14,11 +14,12 @@ from calibration.progress import Quiet
 from targets.board.engine import build_engine
 from targets.board.errors import RefusedError
 from targets.board.options import EngineOptions
+from targets.calibrated import quantise
 from targets.encodings import S8, U8S8
 from targets.graph import read_graph
 from targets.half import to_half
 from targets.preflight import preflight
-from targets.quantise import calibrate, quantise
+from targets.quantise import calibrate
 from targets.tensorrt_rtx import installed_module
 
 # The builder takes these and computes something else: it reads uint8 as int8.

@@ -14,7 +14,7 @@ import torch
 from calibration.errors import ModelError, RunError
 from calibration.progress import Advance, Quiet
 from edgekd.distill.loop import Distilled, distill, fit_transform
-from edgekd.distill.settings import DistillSettings, TransformSettings
+from edgekd.distill.settings import DistillSettings, QuantisationSettings, TransformSettings
 from edgekd.models.teacher import Teacher
 
 CPU = torch.device("cpu")
@@ -56,15 +56,17 @@ def steps_logged(folder: Path) -> list[dict]:
 
 
 def test_an_interrupted_run_ends_bit_for_bit_as_an_uninterrupted_one(teacher, small_net, boxes, tmp_path) -> None:
-    whole = run(teacher, small_net, boxes, tmp_path / "whole")
-    for stop in (2, 9):  # in the warm-up of the transformation, and later
+    settings = replace(SETTINGS, quantisation=QuantisationSettings(4))
+    whole = run(teacher, small_net, boxes, tmp_path / "whole", settings)
+    for stop in (2, 9, 17):  # in the warm-up of the transformation, later, and in simulated int8
         folder = tmp_path / f"stopped-{stop}"
         with pytest.raises(KeyboardInterrupt):
-            run(teacher, small_net, boxes, folder, progress=InterruptAfter(stop))
-        again = run(teacher, small_net, boxes, folder)
+            run(teacher, small_net, boxes, folder, settings, progress=InterruptAfter(stop))
+        again = run(teacher, small_net, boxes, folder, settings)
         assert torch.equal(weights(again), weights(whole))
+        assert again.ranges == whole.ranges
         assert steps_logged(folder) == steps_logged(tmp_path / "whole")
-    assert sorted(p.name for p in (tmp_path / "whole/previews").iterdir()) == ["000008.png", "000015.png"]
+    assert sorted(p.name for p in (tmp_path / "whole/previews").iterdir()) == ["000008.png", "000016.png", "000019.png"]
 
 
 def test_the_student_comes_nearer_to_its_teacher(teacher, small_net, boxes, tmp_path) -> None:

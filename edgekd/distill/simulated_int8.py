@@ -1,0 +1,111 @@
+"""A student trained as it will be on the device: the weights and inputs of its convolutions rounded to int8.
+
+Rounding has no gradient and is passed over (straight through); how wide a range is has one, so that the ranges are
+learned with the weights (Esser et al., "Learned Step Size Quantization", ICLR 2020). As in the encodings of `targets`:
+weights have a scale per output channel, which folding a BatchNorm does not change, an input has one for all channels,
+and the first and the last convolution stay in float.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from targets.input import InputSpec
+
+__all__ = ["SimulatedInt8"]
+
+_KEPT = 0.99999  # share of an input's values within the range that is started from
+_LOOKED_AT = 1 << 20  # values
+_STEPS = 255
+
+
+class SimulatedInt8(nn.Module):
+    """Runs a student in simulated int8. Its parameters are the ranges; the first call starts them from what it sees."""
+
+    low: Tensor
+    high: Tensor
+    started: Tensor
+
+    def __init__(self, student: nn.Module, spec: InputSpec) -> None:
+        super().__init__()
+        self._layers = _in_order(student, spec)[1:-1]
+        count = len(self._layers)
+        self.widening = nn.Parameter(torch.zeros(count))  # logarithm of what a range is multiplied by
+        self.register_buffer("low", torch.zeros(count))
+        self.register_buffer("high", torch.ones(count))
+        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+
+    def run(self, student: nn.Module, pictures: Tensor) -> Tensor:
+        """The student's depth on normalised pictures [N, 3, H, W]."""
+        handles = [
+            layer.register_forward_pre_hook(self._reader(index)) for index, (_, layer) in enumerate(self._layers)
+        ]
+        weights = {f"{name}.weight": _rounded_weight(layer.weight) for name, layer in self._layers}
+        try:
+            depth: Tensor = functional_call(student, weights, (pictures,))
+        finally:
+            for handle in handles:
+                handle.remove()
+        self.started.fill_(True)
+        return depth
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The learned (lowest, highest) value of what each convolution reads, by the convolution's name."""
+        factor = self.widening.detach().exp()
+        ends = zip((self.low * factor).tolist(), (self.high * factor).tolist(), strict=True)
+        return {name: found for (name, _), found in zip(self._layers, ends, strict=True)}
+
+    def _reader(self, index: int) -> Any:
+        def read(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            if not self.started:
+                self.low[index], self.high[index] = _range(inputs[0].detach())
+            factor = self.widening[index].exp()
+            low, high = self.low[index].clone(), self.high[index].clone()  # the first call writes the others yet
+            return (_rounded(inputs[0], low * factor, high * factor), *inputs[1:])
+
+        return read
+
+
+def _in_order(student: nn.Module, spec: InputSpec) -> list[tuple[str, nn.Conv2d]]:
+    """The convolutions and their names, in the order in which they run."""
+    names = {layer: name for name, layer in student.named_modules() if isinstance(layer, nn.Conv2d)}
+    ran: dict[nn.Conv2d, None] = {}
+    handles = [layer.register_forward_hook(lambda layer, *_: ran.setdefault(layer)) for layer in names]
+    training = student.training
+    device = next(student.parameters()).device
+    with torch.no_grad():
+        student.eval()(torch.zeros(1, 3, spec.height, spec.width, device=device))
+    student.train(training)
+    for handle in handles:
+        handle.remove()
+    return [(names[layer], layer) for layer in ran]
+
+
+def _range(values: Tensor) -> tuple[Tensor, Tensor]:
+    seen = values.flatten()
+    seen = seen[:: seen.numel() // _LOOKED_AT | 1].float().sort().values
+    last = seen.numel() - 1
+    zero = seen.new_zeros(())
+    high = torch.maximum(seen[round(_KEPT * last)], zero + 1e-6)
+    return torch.minimum(seen[round((1 - _KEPT) * last)], zero), high
+
+
+def _rounded(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    step = (high - low) / _STEPS
+    zero = (-low / step).detach().round()
+    codes = (values / step + zero).clamp(0, _STEPS)
+    return (_round(codes) - zero) * step
+
+
+def _rounded_weight(weight: Tensor) -> Tensor:
+    scale = weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12) / 127
+    return _round(weight / scale) * scale
+
+
+def _round(codes: Tensor) -> Tensor:
+    """Rounded, with the gradient of what was rounded."""
+    return codes + (codes.round() - codes).detach()

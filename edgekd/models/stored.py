@@ -1,0 +1,115 @@
+"""Which convolution of an exported model is which of the network's, once BatchNorm was folded into it.
+
+What the network knows of a convolution travels with the model by the exported name: BatchNorm's statistics of its
+output, and the learned range of what it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from targets.layers import conv_layers
+from targets.statistics import ChannelStatistics
+
+__all__ = ["FoldedLayer", "folded_layers", "folded_ranges", "folded_statistics"]
+
+
+@dataclass(frozen=True)
+class FoldedLayer:
+    """A convolution of the network by its name there, and the BatchNorm that reads it, if one does."""
+
+    name: str
+    convolution: nn.Conv2d
+    norm: nn.BatchNorm2d | None
+
+    @property
+    def factor(self) -> Tensor:
+        """What folding multiplies the weights by [C]."""
+        if self.norm is None or self.norm.running_var is None:
+            return torch.ones(self.convolution.out_channels)
+        return _scale(self.norm) / (self.norm.running_var + self.norm.eps).sqrt()
+
+
+def folded_layers(model: onnx.ModelProto, network: nn.Module, example: Tensor) -> dict[str, FoldedLayer]:
+    """The network's convolutions by the name of the model's node that each became.
+
+    `network` in eval mode is what the model was exported from; it is run once on `example` to see what follows what.
+    Convolutions are recognised by their weights: exporters name them as they like.
+    """
+    waiting = list(conv_layers(model).values())
+    found = {}
+    for layer in _layers(network, example):
+        weight = (layer.convolution.weight.detach() * layer.factor.view(-1, 1, 1, 1)).cpu().numpy()
+        match = next((one for one in waiting if _same(one.weights.weight, weight)), None)
+        if match is not None:
+            waiting.remove(match)
+            found[match.name] = layer
+    return found
+
+
+def folded_statistics(layers: Mapping[str, FoldedLayer]) -> dict[str, ChannelStatistics]:
+    """Statistics of the outputs of the convolutions that a BatchNorm reads."""
+    found = {}
+    for name, layer in layers.items():
+        norm = layer.norm
+        if norm is not None and norm.running_var is not None:
+            shift = torch.zeros_like(norm.running_var) if norm.bias is None else norm.bias.detach()
+            found[name] = ChannelStatistics(shift.cpu().numpy(), _scale(norm).abs().cpu().numpy())
+    return found
+
+
+def folded_ranges(
+    layers: Mapping[str, FoldedLayer], ranges: Mapping[str, tuple[float, float]]
+) -> dict[str, tuple[float, float]]:
+    """Ranges by the network's names, of those layers that were found again."""
+    # The network is wrapped for deployment: its names grew in front.
+    return {
+        node: (low, high)
+        for node, layer in layers.items()
+        for name, (low, high) in ranges.items()
+        if layer.name == name or layer.name.endswith(f".{name}")
+    }
+
+
+@torch.no_grad()
+def _layers(network: nn.Module, example: Tensor) -> Iterator[FoldedLayer]:
+    written: dict[int, tuple[Tensor, nn.Conv2d]] = {}
+    followed: dict[nn.Conv2d, nn.BatchNorm2d | None] = {}
+    names = {module: name for name, module in network.named_modules()}
+
+    def after_convolution(layer: nn.Module, _: Any, output: Tensor) -> None:
+        assert isinstance(layer, nn.Conv2d)
+        written[id(output)] = output, layer  # the tensor is held, or its id could be given to another
+        followed.setdefault(layer, None)
+
+    def before_norm(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        assert isinstance(layer, nn.BatchNorm2d)
+        _, convolution = written.get(id(inputs[0]), (None, None))
+        if convolution is not None:
+            followed[convolution] = layer
+
+    with ExitStack() as hooks:
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                hooks.callback(module.register_forward_hook(after_convolution).remove)
+            elif isinstance(module, nn.BatchNorm2d):
+                hooks.callback(module.register_forward_pre_hook(before_norm).remove)
+        network(example)
+    return iter([FoldedLayer(names[layer], layer, norm) for layer, norm in followed.items()])
+
+
+def _scale(norm: nn.BatchNorm2d) -> Tensor:
+    assert norm.running_var is not None
+    return torch.ones_like(norm.running_var) if norm.weight is None else norm.weight.detach()
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and np.allclose(one, other, rtol=1e-3, atol=1e-6 * float(np.abs(other).max()))

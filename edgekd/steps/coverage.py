@@ -1,0 +1,76 @@
+"""Is a run's calibration set good enough for its model? Measured once and kept; and held against frames where given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import FileError
+from calibration.files import read_json, write_json
+from calibration.progress import Progress
+from edgekd.pictures import list_pictures, read_picture
+from edgekd.run import Run
+from edgekd.steps.artefacts import calibration_set, run_model
+from targets.coverage import LayerCoverage, measure_layers, measure_saturation
+from targets.drift import rank_correlation
+from targets.graph import DepthGraph, read_graph
+from targets.input import Framing
+from targets.reference import fold
+
+__all__ = ["FramesCoverage", "frame_coverage", "read_frames", "run_coverage"]
+
+_STEP = "coverage"
+
+
+@dataclass(frozen=True)
+class FramesCoverage:
+    """What frames that calibrated nothing say of the ranges, layer by layer as in the run's coverage."""
+
+    saturated: tuple[float, ...]  # share of values beyond each layer's range
+    agreement: float | None  # rank correlation with what the stored statistics expect; None where nothing is stored
+
+
+def run_coverage(run: Run, progress: Progress) -> tuple[LayerCoverage, ...]:
+    """Coverage of the run's calibration set by its model's layers; measured where that was not done yet.
+
+    Raises RunError or FileError when the run is damaged, MissingRuntimeError without ONNX Runtime, RunLockedError.
+    """
+    model, calibration = run_model(run), calibration_set(run)
+    path = run.folder / "coverage.json"
+    inputs = {"model": run.digest(model), "calibration": calibration.digest}
+    if not run.is_done(_STEP, inputs=inputs, asked={}):
+        with run.lock(progress):
+            images, held_out = calibration.split()
+            layers = measure_layers(read_graph(model), images, np.asarray(held_out), progress)
+            with run.step(_STEP, inputs=inputs, asked={}, command="edgekd check {run}") as made:
+                write_json(path, [layer.to_json() for layer in layers])
+                made.add(path)
+    try:
+        return tuple(LayerCoverage.from_json(value) for value in read_json(path))
+    except TypeError as error:
+        raise FileError(
+            f"{path} lacks a field ({error})", fix=f"Delete it and run edgekd check {run.folder}"
+        ) from error
+
+
+def frame_coverage(
+    graph: DepthGraph, layers: Sequence[LayerCoverage], frames: NDArray[np.uint8], progress: Progress
+) -> FramesCoverage:
+    """Hold the ranges against frames uint8 [N, H, W, 3]."""
+    ranges = {layer.activation: (layer.low, layer.high) for layer in layers}
+    beyond = measure_saturation(fold(graph.model), ranges, frames, progress)
+    saturated = tuple(beyond[layer.activation] for layer in layers)
+    known = [
+        (layer.expected, seen) for layer, seen in zip(layers, saturated, strict=True) if layer.expected is not None
+    ]
+    agreement = rank_correlation(*np.array(known).T) if len(known) > 2 else None
+    return FramesCoverage(saturated, agreement)
+
+
+def read_frames(folder: Path, framing: Framing) -> NDArray[np.uint8]:
+    """The pictures of a folder as the network wants them, uint8 [N, H, W, 3]. Raises DataError."""
+    return np.stack([framing.image(read_picture(path)) for path in list_pictures(folder)])

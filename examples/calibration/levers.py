@@ -1,0 +1,171 @@
+"""What each lever of int8 quality is worth: the table of levers in targets/README.md.
+
+    edgekd calibrate --teacher fastdepth            # or edgekd distill
+    python examples/calibration/levers.py runs/fastdepth [--pairs PAIRS/index.csv]
+
+Everything as it is built, then each lever changed alone, calibrated on the run's own set. Agreement with the model's
+own fp32 depth on simulated rooms of the photographed look, by which the levers were chosen, and on the real frames of
+PAIRS, which only confirm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pictures import Images, rooms
+
+from calibration.images import CalibrationSet
+from calibration.progress import Quiet
+from edgekd.evaluate import open_dataset
+from edgekd.run import find_run
+from edgekd.steps.artefacts import run_model
+from targets.calibrated import Calibrated, encode_nodes, infer_quantised, quantise
+from targets.drift import Drift, measure_drift
+from targets.encodings import S8, U8S8, encode
+from targets.equalise import EQUALISING, SMOOTHING, channel_factors, divide_channels, measure_reach
+from targets.graph import DepthGraph, body, inner, read_graph
+from targets.layers import ConvLayer, Weights, conv_layers
+from targets.quantise import calibrate
+from targets.ranges import KEPT, activations, measure_ranges
+from targets.reference import emulate_model, fold, infer_model
+from targets.rounding import round_layers
+
+Infer = Callable[[Images], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Levers:
+    """Those that act while calibrating; the defaults are what is built."""
+
+    equalising: float = EQUALISING
+    smoothing: float = SMOOTHING
+    learned: bool = True
+    corrected: bool = True
+    kept: float = KEPT
+    ends: bool = False  # are the first and the output layer int8 too?
+
+
+def calibrated_with(levers: Levers, graph: DepthGraph, images: Images, floats: tuple[str, ...]) -> Calibrated:
+    folded = fold(graph.model)
+    reach = measure_reach(folded, images, Quiet())
+    model = divide_channels(folded, channel_factors(folded, reach, levers.equalising, levers.smoothing))
+    nodes = inner(model, U8S8.kinds)
+    if levers.ends:
+        nodes = [*body(model, U8S8.kinds), *[node for node in model.graph.node if node.op_type == "Conv"][-1:]]
+    layers = {name: layer for name, layer in conv_layers(model).items() if name in {node.name for node in nodes}}
+    names = activations(model, nodes)
+    ranges = {
+        **measure_ranges(model, images, names, Quiet(), levers.kept),
+    }
+    rounded = round_layers(model, layers, images[::2], Quiet(), learned=levers.learned)
+    if not levers.corrected:
+        rounded = {name: uncorrected(weights, layers[name]) for name, weights in rounded.items()}
+    return Calibrated(model, ranges, rounded, floats)
+
+
+def uncorrected(weights: Weights, layer: ConvLayer) -> Weights:
+    return replace(weights, bias=layer.weights.bias)
+
+
+def both(calibrated: Calibrated) -> Infer:
+    return lambda images: (infer_quantised(calibrated, U8S8, images), infer_quantised(calibrated, S8, images))
+
+
+def uncentred(calibrated: Calibrated) -> Infer:
+    nodes = [node.name for node in inner(calibrated.model, S8.kinds) if node.name not in calibrated.float_layers]
+    model = encode(calibrated.model, S8, calibrated.ranges, calibrated.rounded, nodes)
+    return lambda images: (infer_quantised(calibrated, U8S8, images), emulate_model(model, images))
+
+
+def with_end(calibrated: Calibrated, end: int) -> Infer:
+    """With the first (0) or the output layer (-1) in int8 too."""
+    name = [node.name for node in calibrated.model.graph.node if node.op_type == "Conv"][end]
+
+    def infer(images: Images) -> tuple[np.ndarray, np.ndarray]:
+        models = []
+        for encoding in (U8S8, S8):
+            inside = {node.name for node in quantise(calibrated, encoding).graph.node}
+            chosen = [node.name for node in inner(calibrated.model, encoding.kinds) if node.name in inside]
+            models.append(encode_nodes(calibrated, encoding, [*chosen, name]))
+        return infer_model(models[0], images), emulate_model(models[1], images)
+
+    return infer
+
+
+def output_codes(graph: DepthGraph, *, log: bool) -> Infer:
+    """The fp32 depth in 256 steps: what an int8 output layer loses by its output alone."""
+
+    def infer(images: Images) -> tuple[np.ndarray, np.ndarray]:
+        depth = infer_model(graph.model, images)
+        low, high = max(float(depth.min()), 0.1), float(depth.max())
+        if log:
+            step = np.log(high / low) / 255
+            rounded = low * np.exp(np.round(np.log(depth.clip(low) / low) / step) * step)
+        else:
+            rounded = np.round(depth / (high / 255)) * (high / 255)
+        return rounded.astype(np.float32), rounded.astype(np.float32)
+
+    return infer
+
+
+def rows(graph: DepthGraph, images: Images) -> Iterator[tuple[str, Infer]]:
+    built = calibrate(graph, images, Quiet())
+    floats, chosen = built.float_layers, images[:: max(1, len(images) // 64)][:64]
+
+    def changed(levers: Levers) -> Calibrated:
+        return calibrated_with(levers, graph, chosen, floats)
+
+    yield f"as built ({len(floats)} layers left in float)", both(built)
+    yield "nearest rounding in place of learned", both(changed(Levers(learned=False)))
+    yield "no bias correction", both(changed(Levers(corrected=False)))
+    yield "nearest rounding, no bias correction", both(changed(Levers(learned=False, corrected=False)))
+    yield "no equalisation across layers", both(changed(Levers(equalising=0)))
+    yield "full equalisation", both(changed(Levers(equalising=1)))
+    yield "outlier channels smoothed by half too", both(changed(Levers(smoothing=0.5)))
+    yield "no centring (S8 alone)", uncentred(built)
+    yield "no layer left in float", both(replace(built, float_layers=()))
+    yield "first layer in int8 too", with_end(changed(Levers(ends=True)), 0)
+    yield "output layer in int8 too", with_end(changed(Levers(ends=True)), -1)
+    yield "fp32, its depth in 256 even steps", output_codes(graph, log=False)
+    yield "fp32, its depth in 256 steps of the logarithm", output_codes(graph, log=True)
+    for kept in (1.0, 0.9999, 0.999):
+        yield f"ranges that keep {kept:.2%} of the values", both(changed(Levers(kept=kept)))
+
+
+def figures(drift: Drift) -> str:
+    return f"{drift.within_5:.3f} / {drift.within_1:.3f} / {drift.scale_ratio:.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="a run of edgekd calibrate or distill")
+    parser.add_argument("--pairs", help="index.csv of RGB-D frames to confirm on")
+    arguments = parser.parse_args()
+    run = find_run(arguments.run, Quiet())
+    graph = read_graph(run_model(run))
+    images = np.asarray(CalibrationSet.open(run.folder / "calibration").split()[0])
+    places = {"photographed rooms": rooms(graph.input.framing, 32, "photographed")[0]}
+    if arguments.pairs:
+        data = open_dataset(arguments.pairs)
+        places["real frames"] = np.stack([graph.input.framing.image(data[index].rgb) for index in range(len(data))])
+    expected = {place: infer_model(graph.model, pictures) for place, pictures in places.items()}
+    print(f"{graph.path}: within 5 % / within 1 % / scale ratio\n")
+    columns = [f"{place}, {encoding}" for place in places for encoding in ("U8S8", "S8")]
+    print(f"| lever | {' | '.join(columns)} |")
+    print("| --- " * (1 + len(columns)) + "|", flush=True)
+    for label, infer in rows(graph, images):
+        print(label, file=sys.stderr)
+        cells = [
+            figures(measure_drift(depth, expected[place]))
+            for place, pictures in places.items()
+            for depth in infer(pictures)
+        ]
+        print(f"| {label} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What calibration decided about a model: one set of ranges and weights, from which every encoding is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from targets.centring import centre
+from targets.encodings import Encoding, encode
+from targets.graph import inner
+from targets.layers import Weights
+from targets.ranges import Ranges
+from targets.reference import emulate_model, infer_model
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Calibrated", "encode_nodes", "infer_quantised", "nodes_with", "quantise"]
+
+_ACTIVATIONS = frozenset({"Clip", "Relu"})
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What the calibration pictures decided, for every encoding alike."""
+
+    model: onnx.ModelProto  # folded and equalised, in float
+    ranges: Ranges
+    rounded: Mapping[str, Weights]  # what each layer gets where it is int8
+    float_layers: tuple[str, ...] = ()  # left in float because int8 hurts them, beside the first and the output layer
+    damage: Mapping[str, float] = field(default_factory=dict)  # what int8 in a layer alone costs, as far as measured
+
+    def settings(self, encoding: Encoding) -> dict[str, str]:
+        """What an artefact records of this."""
+        return {"encoding": encoding.name, "float_layers": ", ".join(self.float_layers)}
+
+
+def quantise(calibrated: Calibrated, encoding: Encoding) -> onnx.ModelProto:
+    """The int8 model in `encoding`; pre-processing, first, output and float layers stay in float32."""
+    nodes = [node for node in inner(calibrated.model, encoding.kinds) if node.name not in calibrated.float_layers]
+    rounded = {name for node in nodes for name in node.output}
+    # An activation behind a float layer stays in float with it.
+    chosen = [node.name for node in nodes if node.op_type not in _ACTIVATIONS or node.input[0] in rounded]
+    return encode_nodes(calibrated, encoding, chosen)
+
+
+def nodes_with(model: onnx.ModelProto, layer: str) -> list[str]:
+    """A layer and its activation function: its own output may need a far wider range than what that leaves of it."""
+    outputs = {name for node in model.graph.node if node.name == layer for name in node.output}
+    behind = [node.name for node in model.graph.node if node.op_type in _ACTIVATIONS and node.input[0] in outputs]
+    return [layer, *behind]
+
+
+def encode_nodes(calibrated: Calibrated, encoding: Encoding, nodes: Sequence[str]) -> onnx.ModelProto:
+    """The model with the named nodes in int8 and all others in float."""
+    rounded = {name: weights for name, weights in calibrated.rounded.items() if name in nodes}
+    model, ranges = calibrated.model, calibrated.ranges
+    if encoding.signed:
+        model, ranges, rounded = centre(model, ranges, rounded, nodes)
+    return encode(model, encoding, ranges, rounded, nodes)
+
+
+def infer_quantised(calibrated: Calibrated, encoding: Encoding, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Depth float32 [N, H, W] of the int8 model in `encoding`: computed by ONNX Runtime where it is made for that."""
+    model = quantise(calibrated, encoding)
+    return emulate_model(model, images) if encoding.signed else infer_model(model, images)

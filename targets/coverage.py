@@ -1,0 +1,133 @@
+"""Do a calibration set's ranges hold what the network will meet? Told layer by layer, from the set and the weights.
+
+Three things are looked at. Do pictures that were held out stay within the ranges? Do the ranges still grow with the
+number of pictures? And would the pictures that the network was trained on, as far as its BatchNorm layers remember
+them, stay within? The last is what agreed with real pictures best (README.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.progress import Progress
+from targets.gaussian import Gaussian, propagate, share_above
+from targets.graph import DepthGraph, inner
+from targets.layers import conv_layers
+from targets.ranges import Ranges, measure_ranges
+from targets.reference import fold, stream_tensors
+from targets.statistics import read_statistics
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["GROWING", "UNCOVERED", "LayerCoverage", "measure_layers", "measure_saturation"]
+
+UNCOVERED = 1e-4
+"""Share of a layer's values, by the stored statistics, that may lie beyond its range. FastDepth's ranges from 32 and
+more simulated rooms leave 1e-5, from eight 2e-4, from one place alone 1e-3, from noise 3e-2."""
+
+GROWING = 0.25
+"""ln of what the second half of the pictures may add to a range; it takes few pictures for a range to still grow by
+that."""
+
+_RANGED_ON = 64
+
+
+@dataclass(frozen=True)
+class LayerCoverage:
+    """How well a set covers what one convolution reads."""
+
+    layer: str
+    activation: str  # that it reads
+    low: float  # the range
+    high: float
+    saturated: float  # share of values on held-out pictures beyond the range
+    growth: float  # ln of the range from all pictures over that from half of them
+    expected: float | None  # share of values beyond the range by the stored statistics, mean over channels
+
+    @property
+    def weaknesses(self) -> tuple[str, ...]:
+        """What speaks against the range; nothing where it is good enough."""
+        found = []
+        if self.expected is not None and self.expected > UNCOVERED:
+            found.append("too narrow for the pictures it was trained on")
+        if self.growth > GROWING:
+            found.append("still growing with the number of pictures")
+        return tuple(found)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LayerCoverage:
+        """The inverse of `to_json`."""
+        return cls(**value)
+
+
+def measure_layers(
+    graph: DepthGraph, images: NDArray[np.uint8], held_out: NDArray[np.uint8], progress: Progress
+) -> list[LayerCoverage]:
+    """Coverage of every layer that int8 rounds the input of, in the order of the graph.
+
+    Pictures uint8 [N, H, W, 3]. Raises MissingRuntimeError without ONNX Runtime.
+    """
+    model = fold(graph.model)
+    read = _read_by(model)
+    names = list(dict.fromkeys(read.values()))
+    chosen = images[:: max(1, len(images) // _RANGED_ON)][:_RANGED_ON]
+    ranges = measure_ranges(model, chosen, names, progress)
+    half = measure_ranges(model, chosen[::2], names, progress)
+    saturated = measure_saturation(model, ranges, held_out, progress)
+    statistics = read_statistics(graph.model)
+    stored = propagate(model, statistics, graph.input) if statistics else {}
+    return [
+        LayerCoverage(
+            layer=layer,
+            activation=name,
+            low=ranges[name][0],
+            high=ranges[name][1],
+            saturated=saturated[name],
+            growth=math.log(_width(ranges[name]) / _width(half[name])),
+            expected=_expected(stored.get(name), ranges[name]),
+        )
+        for layer, name in read.items()
+    ]
+
+
+def measure_saturation(
+    model: onnx.ModelProto, ranges: Ranges, images: NDArray[np.uint8], progress: Progress
+) -> dict[str, float]:
+    """The share of each activation's values that lies beyond its range, on pictures uint8 [N, H, W, 3].
+
+    `model` must name the activations as the folded model does.
+    """
+    names = list(ranges)
+    beyond = dict.fromkeys(names, 0.0)
+    with progress.task("Measuring saturation", len(images)) as advance:
+        for tensors in stream_tensors(model, images, names, batch=1):
+            for name, values in zip(names, tensors, strict=True):
+                low, high = ranges[name]
+                beyond[name] += float(np.mean((values < low) | (values > high))) / len(images)
+            advance(1)
+    return beyond
+
+
+def _read_by(model: onnx.ModelProto) -> Mapping[str, str]:
+    """Layers between the pre-processing and the output layer that read what another layer gave, and what they read."""
+    layers = conv_layers(model)
+    inside = [node.name for node in inner(model, frozenset({"Conv"})) if node.name in layers]
+    return {name: layers[name].source for name in inside}
+
+
+def _width(found: tuple[float, float]) -> float:
+    return max(found[1] - found[0], 1e-12)
+
+
+def _expected(stored: Gaussian | None, found: tuple[float, float]) -> float | None:
+    return None if stored is None else float(share_above(found[1], stored).mean())

@@ -1,0 +1,138 @@
+"""What activations look like by the stored statistics alone: no picture is run through the network.
+
+Every channel behind a BatchNorm is taken as normally distributed with the mean and deviation that were stored, and
+followed through the operators up to the next one, as in Nagel et al., "Data-Free Quantization Through Weight
+Equalization and Bias Correction", ICCV 2019, sections 4.2 and 5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from targets.input import InputSpec
+from targets.layers import ConvLayer, constants, conv_layers
+from targets.statistics import ChannelStatistics
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["DEVIATIONS", "Gaussian", "propagate", "share_above"]
+
+DEVIATIONS = 6.0
+"""How many deviations around its mean a channel is taken to reach (Nagel et al. take six)."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Of every channel [C]: mean and deviation, and the lowest and highest value it is taken to reach."""
+
+    mean: Array
+    deviation: Array
+    low: Array
+    high: Array
+
+    @classmethod
+    def of(cls, mean: Array, deviation: Array) -> Gaussian:
+        """A normal distribution that reaches DEVIATIONS deviations to either side."""
+        reach = DEVIATIONS * deviation
+        return cls(mean, deviation, mean - reach, mean + reach)
+
+
+def propagate(
+    model: onnx.ModelProto, statistics: Mapping[str, ChannelStatistics], spec: InputSpec
+) -> dict[str, Gaussian]:
+    """The distribution of the activations behind the pre-processing, by tensor name.
+
+    What an operator of unknown effect gives is left out, and all that follows from it up to the next stored statistics.
+    """
+    values, layers = constants(model), conv_layers(model)
+    known: dict[str, Gaussian] = {}
+    for node in model.graph.node:
+        layer = layers.get(node.name)
+        if layer is not None:
+            if layer.source not in known and not known:
+                known[layer.source] = _pictures(spec)
+            stored = statistics.get(layer.name)
+            if stored is not None:
+                known[layer.output] = Gaussian.of(stored.mean.astype(np.float64), stored.deviation.astype(np.float64))
+            elif layer.source in known:
+                known[layer.output] = _convolved(known[layer.source], layer)
+            continue
+        read = [known[name] for name in node.input if name in known]
+        if not read or len(read) < sum(1 for name in node.input if name and name not in values):
+            continue
+        if node.op_type in ("Relu", "Clip"):
+            bounds = [float(values[name]) for name in node.input[1:] if name in values]
+            low, high = (0.0, math.inf) if node.op_type == "Relu" else ([*bounds, math.inf][:2])
+            known[node.output[0]] = _clipped(read[0], low, high)
+        elif node.op_type in ("Resize", "MaxPool", "AveragePool", "GlobalAveragePool"):
+            known[node.output[0]] = read[0]
+        elif node.op_type == "Add" and len(read) == 2:
+            known[node.output[0]] = _added(*read)
+    return known
+
+
+def share_above(value: float, gaussian: Gaussian) -> Array:
+    """Share of each channel [C] that lies above `value`."""
+    return _above((value - gaussian.mean) / np.maximum(gaussian.deviation, 1e-12))
+
+
+def _pictures(spec: InputSpec) -> Gaussian:
+    """Pixels of any value, equally likely, normalised."""
+    mean, std = np.array(spec.mean), np.array(spec.std)
+    low, high = -mean / std, (1 - mean) / std
+    return Gaussian((low + high) / 2, (high - low) / math.sqrt(12), low, high)
+
+
+def _convolved(source: Gaussian, layer: ConvLayer) -> Gaussian:
+    weight = layer.weights.weight.astype(np.float64).sum(axis=(2, 3))
+    squares = np.square(layer.weights.weight.astype(np.float64)).sum(axis=(2, 3))
+    mean = source.mean.reshape(layer.groups, 1, -1)
+    variance = np.square(source.deviation).reshape(layer.groups, 1, -1)
+    rows = (layer.groups, -1, weight.shape[1])
+    total = (weight.reshape(rows) * mean).sum(axis=2).ravel() + layer.weights.bias
+    return Gaussian.of(total, np.sqrt((squares.reshape(rows) * variance).sum(axis=2).ravel()))
+
+
+def _clipped(source: Gaussian, low: float, high: float) -> Gaussian:
+    """A normal distribution cut off at both ends, what is beyond lying at them."""
+    deviation = np.maximum(source.deviation, 1e-12)
+    a = (low - source.mean) / deviation
+    b = np.full_like(a, math.inf) if math.isinf(high) else (high - source.mean) / deviation
+    below, above = 1 - _above(a), _above(b)
+    inside = 1 - below - above
+    density_a, density_b = _density(a), _density(b)
+    ends = high if not math.isinf(high) else 0.0
+    mean = source.mean * inside + deviation * (density_a - density_b) + low * below + ends * above
+    far = np.where(np.isinf(b), 0, np.where(np.isinf(b), 0, b) * density_b)
+    second = (
+        (np.square(source.mean) + np.square(deviation)) * inside
+        + 2 * source.mean * deviation * (density_a - density_b)
+        + np.square(deviation) * (a * density_a - far)
+        + low**2 * below
+        + ends**2 * above
+    )
+    variance = np.maximum(second - np.square(mean), 0)
+    return Gaussian(mean, np.sqrt(variance), source.low.clip(low, high), source.high.clip(low, high))
+
+
+def _added(first: Gaussian, second: Gaussian) -> Gaussian:
+    deviation = np.hypot(first.deviation, second.deviation)
+    return Gaussian(first.mean + second.mean, deviation, first.low + second.low, first.high + second.high)
+
+
+def _density(x: Array) -> Array:
+    return np.exp(-np.square(x) / 2) / math.sqrt(2 * math.pi)
+
+
+def _above(x: Array) -> Array:
+    """Share of the standard normal distribution above x."""
+    return np.array([math.erfc(value / math.sqrt(2)) / 2 for value in np.ravel(x)]).reshape(np.shape(x))

@@ -1,0 +1,111 @@
+"""The convolutions of a folded model, and giving them other weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["ConvLayer", "Weights", "constants", "conv_layers", "groups", "replace_weights"]
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of a convolution: float32 [outputs, inputs / groups, height, width], and a bias [outputs].
+
+    `scale` [outputs] where the weights lie on an int8 grid: each is then a whole number of -127..127 times its scale.
+    """
+
+    weight: Array
+    bias: Array
+    scale: Array | None = None
+
+
+@dataclass(frozen=True)
+class ConvLayer:
+    """A two-dimensional convolution with constant weights."""
+
+    name: str
+    source: str  # the activation it reads
+    output: str
+    weights: Weights
+    groups: int
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]  # top, left, bottom, right
+    dilations: tuple[int, int]
+
+    @property
+    def depthwise(self) -> bool:
+        """Does every input channel have weights of its own?"""
+        return bool(self.weights.weight.shape[1] == 1)
+
+
+def constants(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
+    """The model's constants by name."""
+    from onnx import numpy_helper
+
+    return {constant.name: numpy_helper.to_array(constant) for constant in model.graph.initializer}
+
+
+def groups(node: onnx.NodeProto) -> int:
+    """The `group` attribute of a convolution."""
+    return next((int(attribute.i) for attribute in node.attribute if attribute.name == "group"), 1)
+
+
+def conv_layers(model: onnx.ModelProto) -> dict[str, ConvLayer]:
+    """The two-dimensional convolutions with constant weights and explicit padding, by node name."""
+    values = constants(model)
+    layers = {}
+    for node in model.graph.node:
+        given = {attribute.name: attribute for attribute in node.attribute}
+        automatic = "auto_pad" in given and given["auto_pad"].s not in (b"NOTSET", b"")
+        if node.op_type != "Conv" or automatic or values.get(node.input[1], np.empty(0)).ndim != 4:
+            continue
+        weight = values[node.input[1]]
+        bias = values.get(node.input[2]) if len(node.input) > 2 else None
+        if bias is None and len(node.input) > 2 and node.input[2]:
+            continue  # a bias that is computed
+
+        def pair(name: str, given: Mapping[str, onnx.AttributeProto] = given) -> tuple[int, int]:
+            first, second = given[name].ints if name in given else (1, 1)
+            return int(first), int(second)
+
+        top, left, bottom, right = given["pads"].ints if "pads" in given else (0, 0, 0, 0)
+        layers[node.name] = ConvLayer(
+            name=node.name,
+            source=node.input[0],
+            output=node.output[0],
+            weights=Weights(weight, np.zeros(len(weight), np.float32) if bias is None else bias),
+            groups=groups(node),
+            strides=pair("strides"),
+            pads=(int(top), int(left), int(bottom), int(right)),
+            dilations=pair("dilations"),
+        )
+    return layers
+
+
+def replace_weights(model: onnx.ModelProto, weights: Mapping[str, Weights]) -> None:
+    """Give the named convolutions of `model` these weights, in place."""
+    from onnx import numpy_helper
+
+    for node in model.graph.node:
+        if node.name not in weights:
+            continue
+        # Under names of their own: exporters share equal constants between layers.
+        names = f"{node.name}.weight", f"{node.name}.bias"
+        kept = [constant for constant in model.graph.initializer if constant.name not in names]
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(kept)
+        given = weights[node.name]
+        for name, values in zip(names, (given.weight, given.bias), strict=True):
+            model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+        del node.input[1:]
+        node.input.extend(names)

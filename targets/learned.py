@@ -1,0 +1,64 @@
+"""Ranges that were learned while the student was trained in simulated int8: they travel in the fp32 model's metadata.
+
+By the name of the convolution that reads the activation. Where a model has them, they are taken in place of ranges
+measured on the calibration pictures, and weights and biases are what they were in training: the nearest code, and as
+they are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from calibration.errors import ModelError
+from targets.layers import conv_layers
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["RANGES_KEY", "learned_ranges", "pack_ranges", "read_ranges"]
+
+RANGES_KEY = "edgekd.ranges"
+
+_KEEPING = frozenset({"Clip", "MaxPool", "Relu", "Resize"})
+"""What such an operator reads may have the range of what it gives: the rest is cut off or not there."""
+
+
+def pack_ranges(ranges: Mapping[str, tuple[float, float]]) -> str:
+    """As text for the metadata."""
+    return json.dumps({name: [low, high] for name, (low, high) in ranges.items()})
+
+
+def read_ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
+    """Range of what each named convolution reads; nothing where nothing was learned. Raises ModelError."""
+    text = next((entry.value for entry in model.metadata_props if entry.key == RANGES_KEY), "{}")
+    try:
+        found = {name: (float(low), float(high)) for name, (low, high) in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{RANGES_KEY} in the model's metadata cannot be read ({error})", fix="Export the model anew"
+        ) from error
+    for name, (low, high) in found.items():
+        if not (math.isfinite(high - low) and low <= 0 < high):
+            raise ModelError(f"{RANGES_KEY} of {name} is no range: {low} to {high}", fix="Export the model anew")
+    return found
+
+
+def learned_ranges(model: onnx.ModelProto, read: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """The same by the activation's name, and of what only keeps or cuts it on the way there."""
+    layers = conv_layers(model)
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    read_by = Counter(name for node in model.graph.node for name in node.input)
+    found: dict[str, tuple[float, float]] = {}
+    for name, (low, high) in read.items():
+        source = layers[name].source if name in layers else None
+        while source is not None:
+            before = found.get(source, (0.0, 0.0))
+            found[source] = min(low, before[0]), max(high, before[1])
+            node = made_by.get(source)
+            keeps = node is not None and node.op_type in _KEEPING and read_by[node.input[0]] == 1
+            source = node.input[0] if node is not None and keeps else None
+    return found

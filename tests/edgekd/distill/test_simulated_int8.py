@@ -1,0 +1,115 @@
+"""A student in simulated int8: against the model that is then built from it, and that ranges are learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from calibration.progress import Quiet
+from edgekd.distill.settings import DistillSettings, QuantisationSettings
+from edgekd.distill.simulated_int8 import SimulatedInt8
+from edgekd.distill.student_fit import StudentFit, student_rate
+from edgekd.distill.tensors import Normalise, to_tensor
+from edgekd.models.to_onnx import export_onnx
+from targets.calibrated import infer_quantised
+from targets.encodings import U8S8
+from targets.graph import read_graph
+from targets.input import Framing, InputSpec
+from targets.quantise import calibrate
+
+SPEC = InputSpec(Framing(32, 32))
+CPU = torch.device("cpu")
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1, groups=16, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.third = nn.Sequential(nn.Conv2d(16, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        self.enlarge = nn.Upsample(scale_factor=2, mode="nearest")
+        self.head = nn.Conv2d(8, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.softplus(self.head(self.enlarge(self.third(self.second(self.first(x)))))) + 0.1
+
+
+def pictures(count: int) -> np.ndarray:
+    coarse = np.random.default_rng(1).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    return coarse.repeat(4, axis=1).repeat(4, axis=2)
+
+
+@pytest.fixture
+def net() -> Net:
+    torch.manual_seed(0)
+    made = Net().train()
+    with torch.no_grad():
+        for _ in range(50):
+            made(Normalise(SPEC)(to_tensor(pictures(16), CPU)))
+    return made.eval()
+
+
+def test_it_is_what_the_built_model_computes(net: Net, tmp_path: Path) -> None:
+    images = pictures(16)
+    simulated = SimulatedInt8(net, SPEC)
+    with torch.no_grad():
+        expected = simulated.run(net, Normalise(SPEC)(to_tensor(images, CPU)))[:, 0].numpy()
+        exact = net(Normalise(SPEC)(to_tensor(images, CPU)))[:, 0].numpy()
+    export_onnx(net, SPEC, tmp_path / "student.onnx", metadata={}, ranges=simulated.ranges())
+    calibrated = calibrate(read_graph(tmp_path / "student.onnx"), images, Quiet())
+    built = infer_quantised(calibrated, U8S8, images)
+    # Nearer by far than rounding is: what is left is the rounding of biases and of the last layer's input.
+    assert np.abs(built - expected).mean() < 0.5 * np.abs(expected - exact).mean()
+
+
+def test_learned_ranges_are_the_built_models(net: Net, tmp_path: Path) -> None:
+    ranges = {"second.0": (0.0, 1.25), "third.0": (0.0, 0.75), "head": (0.0, 9.0)}
+    export_onnx(net, SPEC, tmp_path / "student.onnx", metadata={}, ranges=ranges)
+    calibrated = calibrate(read_graph(tmp_path / "student.onnx"), pictures(16), Quiet())
+    found = set(calibrated.ranges.values())
+    assert {(0.0, 1.25), (0.0, 0.75)} <= found
+
+
+def test_the_first_and_the_last_layer_stay_in_float(net: Net) -> None:
+    simulated = SimulatedInt8(net, SPEC)
+    simulated.run(net, Normalise(SPEC)(to_tensor(pictures(4), CPU)))
+    assert list(simulated.ranges()) == ["second.0", "third.0"]
+
+
+def test_weights_are_left_as_they_were_and_hooks_are_gone(net: Net) -> None:
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    x = Normalise(SPEC)(to_tensor(pictures(4), CPU))
+    exact = net(x)
+    SimulatedInt8(net, SPEC).run(net, x)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert torch.equal(net(x), exact)
+
+
+def test_ranges_and_weights_are_trained_and_saved(net: Net) -> None:
+    settings = DistillSettings(steps=10, quantisation=QuantisationSettings(5, 1.0), features=None)
+    fit = StudentFit(net, SPEC, settings, CPU)
+    images = to_tensor(pictures(8), CPU)
+    target = torch.full((8, 1, 32, 32), 3.0)
+    losses = []
+    for step in range(30):
+        losses.append(fit.accumulate(images, target, int8=True)["loss"])
+        if step == 0:
+            first = dict(fit.int8.ranges())
+        fit.update(1.0)
+    assert losses[-1] < losses[0]
+    assert all(fit.int8.ranges()[name] != ends for name, ends in first.items())
+    again = StudentFit(Net(), SPEC, settings, CPU)
+    again.load_state_dict(fit.state_dict())
+    assert again.int8.ranges() == fit.int8.ranges()
+
+
+def test_the_rate_starts_anew_at_its_share_and_falls() -> None:
+    settings = DistillSettings(steps=100, quantisation=QuantisationSettings(50, 0.1))
+    assert student_rate(1.0, settings) == pytest.approx(0.1)
+    assert student_rate(1.49, settings) < 0.002
+    assert student_rate(0.99, settings) < 0.02
+    assert settings.student_steps == 150

@@ -1,0 +1,56 @@
+"""Which layers stay in float, by figures that were made up."""
+
+from __future__ import annotations
+
+import pytest
+
+from targets.sensitivity import choose_float_layers, fewest_float_layers
+
+DAMAGE = {"a": 0.02, "b": 0.01, "c": 0.004, "d": 0.001}
+EQUAL = dict.fromkeys(DAMAGE, 10)
+
+
+def added(layers: tuple[str, ...]) -> float:
+    """Drift as the sum of the damages that are left."""
+    return sum(damage for name, damage in DAMAGE.items() if name not in layers)
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"), [(0.04, ()), (0.034, ("a",)), (0.016, ("a",)), (0.0051, ("a", "b")), (0.005, ("a", "b"))]
+)
+def test_the_fewest_that_keep_drift_within_the_budget(budget: float, expected: tuple[str, ...]) -> None:
+    assert fewest_float_layers(DAMAGE, EQUAL, added, budget) == expected
+
+
+def test_where_no_choice_is_enough_the_least_drift_wins_and_not_the_most() -> None:
+    chosen = fewest_float_layers(DAMAGE, EQUAL, lambda layers: 1 + added(layers), budget=0.5)
+    assert chosen == ("a", "b")  # half of the arithmetic may be float, no more
+
+
+def test_layers_too_large_for_the_limit_are_passed_over() -> None:
+    operations = {"a": 900, "b": 50, "c": 40, "d": 10}
+    assert fewest_float_layers(DAMAGE, operations, added, budget=0.0205) == ("b", "c") or added(("b", "c")) > 0.0205
+    assert "a" not in fewest_float_layers(DAMAGE, operations, added, budget=0.001)
+
+
+def test_a_layer_that_is_needless_beside_the_others_is_given_back() -> None:
+    def drift(layers: tuple[str, ...]) -> float:
+        return 0.001 if "b" in layers else 0.02  # what `a` does alone comes from `b`
+
+    assert fewest_float_layers(DAMAGE, EQUAL, drift, budget=0.01) == ("b",)
+
+
+def test_drift_is_measured_once_for_each_choice() -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def drift(layers: tuple[str, ...]) -> float:
+        seen.append(layers)
+        return added(layers)
+
+    fewest_float_layers(DAMAGE, EQUAL, drift, budget=0.016)
+    assert len(seen) == len(set(seen))
+
+
+def test_by_default_noticeable_damage_within_a_tenth_of_the_arithmetic() -> None:
+    assert choose_float_layers(DAMAGE, {"a": 5, "b": 4, "c": 1, "d": 90}) == ["a", "b"]
+    assert choose_float_layers(DAMAGE, {"a": 50, "b": 4, "c": 1, "d": 45}) == ["b"]
