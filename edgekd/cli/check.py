@@ -76,11 +76,13 @@ def coverage_notes(result: CheckResult) -> list[str]:
         saturated = result.frames.saturated
         worst = max(range(len(saturated)), key=saturated.__getitem__)
         lines.append(f"The frames saturate {result.layers[worst].layer} most: {saturated[worst]:.1e} of its values")
-        if result.frames.agreement is not None:
-            lines.append(
-                f"What the stored statistics expected of the layers agrees with the frames by a rank correlation of "
-                f"{result.frames.agreement:.2f}"
-            )
+        agreeing = f"{result.frames.agreeing} of {len(saturated)} layers"
+        lines.append(f"What the set says of its ranges holds on the frames for {agreeing}")
+        lines += [
+            f"{row.name} drifts {row.on_frames.abs_rel:.4f} on the frames; the set said {row.from_model.abs_rel:.4f}"
+            for row in result.rows
+            if row.on_frames is not None and row.from_model is not None and row.name.endswith("int8")
+        ]
     return lines
 
 
@@ -110,7 +112,7 @@ def _layers(result: CheckResult) -> Table:
     headings = ("layer", "range of\nits input", "beyond it:\nexpected", "held out", *frames, "growth", "")
     title = f"Coverage of the calibration set, the {len(rows)} least covered of {len(result.layers)} layers"
     caption = (
-        "expected: by the statistics that the network stored; growth: of the range with the second half of the pictures"
+        "expected: by the statistics that the network stored; growth: of the range by the other half of the pictures"
     )
     return Table(headings, rows, right=range(1, len(headings) - 1), title=title, caption=caption)
 

@@ -15,8 +15,7 @@ from calibration.progress import Progress
 from edgekd.pictures import list_pictures, read_picture
 from edgekd.run import Run
 from edgekd.steps.artefacts import calibration_set, run_model
-from targets.coverage import LayerCoverage, measure_layers, measure_saturation
-from targets.drift import rank_correlation
+from targets.coverage import UNCOVERED, LayerCoverage, measure_layers, measure_saturation
 from targets.graph import DepthGraph, read_graph
 from targets.input import Framing
 from targets.reference import fold
@@ -31,7 +30,7 @@ class FramesCoverage:
     """What frames that calibrated nothing say of the ranges, layer by layer as in the run's coverage."""
 
     saturated: tuple[float, ...]  # share of values beyond each layer's range
-    agreement: float | None  # rank correlation with what the stored statistics expect; None where nothing is stored
+    agreeing: int  # layers of which the set alone and the frames say the same: their range is wide enough, or not
 
 
 def run_coverage(run: Run, progress: Progress) -> tuple[LayerCoverage, ...]:
@@ -64,11 +63,8 @@ def frame_coverage(
     ranges = {layer.activation: (layer.low, layer.high) for layer in layers}
     beyond = measure_saturation(fold(graph.model), ranges, frames, progress)
     saturated = tuple(beyond[layer.activation] for layer in layers)
-    known = [
-        (layer.expected, seen) for layer, seen in zip(layers, saturated, strict=True) if layer.expected is not None
-    ]
-    agreement = rank_correlation(*np.array(known).T) if len(known) > 2 else None
-    return FramesCoverage(saturated, agreement)
+    same = [layer.narrow == (seen > UNCOVERED) for layer, seen in zip(layers, saturated, strict=True)]
+    return FramesCoverage(saturated, sum(same))
 
 
 def read_frames(folder: Path, framing: Framing) -> NDArray[np.uint8]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from small_network import pictures
 
-from calibration.errors import RunError
+from calibration.errors import DataError, RunError
 from calibration.progress import Quiet
 from edgekd.run import Run
 from edgekd.steps.check import check_run
@@ -38,3 +40,38 @@ def test_depths_that_were_altered_are_not_compared_with(exported_run: Path) -> N
     np.save(path, np.load(path) * 2)
     with pytest.raises(RunError, match=r"check/model\.npy was altered.*edgekd distill"):
         check_run(Run.open(exported_run), (), Quiet())
+
+
+def frames(folder: Path, images: np.ndarray) -> Path:
+    folder.mkdir()
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{index}.png")
+    return folder
+
+
+def test_coverage_is_told_by_layer_and_measured_once(exported_run: Path) -> None:
+    layers = check_run(Run.open(exported_run), (), Quiet()).layers
+    assert len(layers) == 4  # between the first layer and the output layer
+    assert all(layer.low <= 0 < layer.high for layer in layers)
+    written = (exported_run / "coverage.json").stat().st_mtime_ns
+    assert check_run(Run.open(exported_run), (), Quiet()).layers == layers
+    assert (exported_run / "coverage.json").stat().st_mtime_ns == written
+    Run.open(exported_run).verify()
+
+
+def test_frames_measure_drift_and_the_verdict_on_the_ranges(exported_run: Path, tmp_path: Path) -> None:
+    alike = check_run(Run.open(exported_run), (), Quiet(), frames(tmp_path / "alike", pictures(6, seed=9)))
+    noise = np.random.default_rng(0).integers(0, 2, (6, 32, 48, 3), dtype=np.uint8) * 255
+    other = check_run(Run.open(exported_run), (), Quiet(), frames(tmp_path / "other", noise))
+    for result in (alike, other):
+        drift = {row.name: row.on_frames for row in result.rows if row.on_frames is not None}
+        assert drift["onnxruntime-fp32"].abs_rel < 1e-5 < drift["onnxruntime-int8"].abs_rel
+        assert len(result.frames.saturated) == len(result.layers)
+        pairs = zip(result.layers, result.frames.saturated, strict=True)
+        assert result.frames.agreeing == sum(layer.narrow == (seen > 1e-4) for layer, seen in pairs)
+    assert max(other.frames.saturated) > 10 * max(alike.frames.saturated)
+
+
+def test_a_folder_without_pictures_is_named(exported_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="empty"):
+        check_run(Run.open(exported_run), (), Quiet(), frames(tmp_path / "empty", pictures(1)[:0]))

@@ -12,6 +12,7 @@ from calibration.progress import Quiet
 from edgekd.run import Run
 from edgekd.steps.artefacts import built_artefacts, choose_artefact
 from edgekd.steps.export import ExportResult, ExportSettings, export_run
+from targets import get_target
 from targets.artefact import open_artefact
 
 pytest.importorskip("onnxruntime", reason="the artefacts of these tests are built for onnxruntime")
@@ -94,6 +95,22 @@ def test_a_budget_that_is_missed_keeps_and_marks_the_artefact(run_folder: Path) 
     assert fresh(result) == {"onnxruntime-fp32": False, "onnxruntime-int8": True}
     assert not any(fresh(export_run(Run.open(run_folder), lenient, Quiet())).values())
     Run.open(run_folder).verify()
+
+
+def test_within_a_budget_every_target_leaves_the_same_fewest_layers_in_float(run_folder: Path) -> None:
+    names = ("onnxruntime", "openvino", "tensorrt")
+    if missing := [name for name in names if not get_target(name).status().can_build]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    free = export_run(Run.open(run_folder), ExportSettings(names, ("int8",)), Quiet())
+    worst = max(exported.artefact.drift["abs_rel"] for exported in free.exported)
+    result = export_run(Run.open(run_folder), ExportSettings(names, ("int8",), max_drift=0.9 * worst), Quiet())
+    listed = {exported.artefact.settings["float_layers"] for exported in result.exported}
+    assert len(listed) == 1
+    assert [layer.name for layer in result.float_layers] == listed.pop().split(", ")
+    assert all(layer.share > 0 for layer in result.float_layers)
+    assert max(exported.artefact.drift["abs_rel"] for exported in result.exported) <= 0.9 * worst
+    wide = export_run(Run.open(run_folder), ExportSettings(names, ("int8",), max_drift=2 * worst), Quiet())
+    assert {exported.artefact.settings["float_layers"] for exported in wide.exported} == {""}
 
 
 def test_names_that_cannot_be_meant(run_folder: Path) -> None:
