@@ -31,6 +31,7 @@ from edgekd.cli import (
     report,
     simulate,
     statistics,
+    verify,
 )
 from edgekd.cli.console import console
 
@@ -40,7 +41,7 @@ _INTERRUPTED = 130  # 128 + SIGINT
 _PACKAGES = ("edgekd", "targets", "calibration")
 _VERBS = (
     *(demo, distill, calibrate, export, preflight, bench, check),
-    *(report, predict, bundle, simulate, statistics, doctor),
+    *(report, predict, bundle, verify, simulate, statistics, doctor),
 )
 
 
