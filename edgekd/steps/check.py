@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import EdgekdError, FileError
+from calibration.arrays import read_array
+from calibration.errors import EdgekdError
 from calibration.files import replacing
 from calibration.progress import Progress
 from edgekd.run import Run
@@ -115,8 +116,4 @@ def check_run(run: Run, targets: tuple[str, ...], progress: Progress) -> CheckRe
 
 
 def _load(path: Path) -> NDArray[np.float32]:
-    try:
-        depth: NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FileError(f"{path} cannot be read ({error})", fix="Make it anew with the command of the run") from error
-    return depth
+    return np.array(read_array(path, fix="Make it anew with the command of the run"), np.float32)
