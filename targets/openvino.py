@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -173,6 +174,9 @@ def _convert(runtime: ModuleType, model: Any, path: Path, *, half: bool) -> None
     with tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder) / "model.onnx", model)
         converted = runtime.Core().read_model(Path(folder) / "model.onnx")
+    for number, op in enumerate(converted.get_ordered_ops()):
+        if re.fullmatch(r"[A-Za-z]+_\d+", op.get_friendly_name()):  # counted over all that the process has converted
+            op.set_friendly_name(f"{op.get_type_name()}_{number}")
     try:
         runtime.save_model(converted, path, compress_to_fp16=half)
     except RuntimeError as error:

@@ -154,7 +154,7 @@ def _guided(one: Callable[[bytes], None], corpus: list[bytes], found: Found, inp
     options = [
         f"-seed={seed + 1}",
         f"-max_len={longest}",
-        "-timeout=0",
+        "-timeout=1000",
         "-rss_limit_mb=0",
         "-verbosity=0",
         "-len_control=0",

@@ -124,17 +124,21 @@ def state(folder: Path) -> dict[str, Any]:
         elif path.parent.name == "bench" and path.suffix == ".json":
             rows = json.loads(path.read_text())["rows"]
             found[name] = [{key: value for key, value in row.items() if key not in _MEASURED} for row in rows]
+        elif path.suffix == ".json":
+            found[name] = json.loads(path.read_text())
         else:
             found[name] = sha256_file(path)
     return found
 
 
-def _difference(wanted: dict[str, Any], got: dict[str, Any]) -> str | None:
-    for name in sorted(wanted.keys() | got.keys()):
-        if wanted.get(name) != got.get(name):
-            what = "is missing" if name not in got else "differs" if name in wanted else "was not there"
-            return f"{name} {what}"
-    return None
+def _difference(wanted: Any, got: Any, where: str = "") -> str | None:
+    """The first place where two states differ, in words."""
+    if isinstance(wanted, dict) and isinstance(got, dict):
+        for name in sorted(wanted.keys() | got.keys()):
+            if said := _difference(wanted.get(name), got.get(name), f"{where} {name}"):
+                return said
+        return None
+    return None if wanted == got else f"{where.strip()} is {got!r:.80} instead of {wanted!r:.80}"
 
 
 def kill_campaign(trials: int, seed: int, verbs: tuple[str, ...] = VERBS) -> list[Row]:

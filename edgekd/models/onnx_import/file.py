@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto
 
-from calibration.errors import FileError, ModelError
+from calibration.errors import EdgekdError, FileError, ModelError
 from calibration.files import sha256_bytes, sha256_file
 from edgekd.models.checks import refuse_other_files
 
@@ -33,11 +33,13 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise FileError(f"{path} is truncated or no ONNX model", fix="Copy or export the file again") from error
     if not model.graph.node:
         raise FileError(f"{path} holds no ONNX graph", fix="Copy or export the file again")
-    _load_external(model, path)
     try:
+        _load_external(model, path)
         onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        reason = str(error).strip().splitlines()[0][:200]
+    except EdgekdError:
+        raise
+    except Exception as error:  # names that are no text, types that do not exist: the checker has no type for all
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(f"{path} is not a valid ONNX model ({reason})", fix="Export it again") from error
     if opset_of(model) not in _OPSETS:
         raise ModelError(
