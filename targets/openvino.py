@@ -18,6 +18,7 @@ from calibration.images import CalibrationSet
 from calibration.progress import Progress
 from targets.artefact import misfit
 from targets.base import Artefact, BuildOptions, Precision, RunnerOptions, Status
+from targets.board.silence import import_openvino
 from targets.building import Built, Job, package, prepare
 from targets.encodings import U8S8
 from targets.feeding import require_images
@@ -147,10 +148,10 @@ _INSTALL = 'Install it: pip install "edgekd[openvino]"'
 
 def _import_openvino() -> ModuleType:
     try:
-        import openvino
+        openvino: ModuleType = import_openvino()
     except ImportError as error:
         raise MissingRuntimeError(f"OpenVINO is not installed ({error})", fix=_INSTALL) from error
-    return openvino  # type: ignore[no-any-return]
+    return openvino
 
 
 def _version(runtime: ModuleType) -> str:

@@ -53,6 +53,8 @@ def import_onnx(path: Path, *, size: tuple[int, int] | None = None) -> ImportedN
                 assembly.add(node, index)
     except (IndexError, KeyError, TypeError, ValueError, RecursionError) as error:  # of nodes that the checker passes
         raise ModelError(f"{path} cannot be imported ({error!r})", fix="Export it again") from error
+    if not model.graph.output:
+        raise ModelError(f"{path} has no output", fix="Export it with one depth map as its output")
     output = model.graph.output[0].name
     module = assembly.finish(output)
     others = [value.name for value in model.graph.output[1:]]
