@@ -42,7 +42,7 @@ def weights_fault(path: Path) -> str | None:
     try:
         described = next(header["__metadata__"][key] for key in DESCRIPTIONS if key in header.get("__metadata__", {}))
         stated = json.loads(described)["weights"]
-    except (StopIteration, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (StopIteration, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise FileError(
             f"{path} states no digest: edgekd did not write it", fix="Compare its sha256 by hand"
         ) from error
@@ -80,7 +80,7 @@ def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
                     raise ValueError(name)
                 tuple(map(int, tensor["shape"]))
                 used = max(used, end)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise damaged from error
     if used != len(data):
         raise damaged

@@ -66,7 +66,7 @@ def read_artefact(folder: Path) -> Artefact:
         artefact = _from_json(folder, value)
         for name in artefact.files:
             inside(folder, name)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ArtefactError(f"{folder / NAME} lacks a field ({error!r})", fix=f"Build it anew: {_ANY}") from error
     except EdgekdError as error:
         raise ArtefactError(error.message, fix=f"Build it anew: {_ANY}") from error

@@ -90,7 +90,7 @@ class StatisticsFile:
             read = cls(
                 str(described["teacher"]), str(described["digest"]), int(described["pictures"]), _checked(layers, path)
             )
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, OverflowError) as error:
             raise FileError(
                 f"{path} holds no statistics of a teacher ({error})", fix="Make it with edgekd statistics"
             ) from error

@@ -106,7 +106,7 @@ def _described(text: str, tensors: dict[str, Tensor], path: Path) -> tuple[str, 
         if value["weights"] != tensors_digest(tensors):
             raise ValueError("the weights were altered since they were saved")
         return str(value["architecture"]), InputSpec.from_json(value["input"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ModelError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ModelError, OverflowError) as error:
         raise FileError(f"The description in {path} cannot be read ({error})", fix="Save the weights again") from error
 
 

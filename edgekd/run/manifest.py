@@ -83,7 +83,7 @@ class Manifest:
                 teacher=None if teacher is None else TeacherRecord(**teacher),
                 steps={str(name): _step(step) for name, step in value["steps"].items()},
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{path} lacks a field ({error!r})", fix=_NEW) from error
 
 
