@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -161,13 +162,21 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file. Raises FileError naming the file when it is missing, truncated or not JSON."""
+    """Parse a JSON file. Raises FileError naming the file when it is missing, truncated, not JSON or not finite."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except OSError as error:
         raise FileError(f"Cannot read {path}: {error.strerror}", fix="Check the path and its permissions") from error
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path} is not valid JSON ({error})", fix="Restore the file or make it anew") from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number of JSON")
+    return value
 
 
 def _umask() -> int:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tiny import RUN, VERBS
 from calibration.files import sha256_file
 from edgekd.run import Run
 
-__all__ = ["Trial", "finished", "kill_campaign", "kill_trial"]
+__all__ = ["Trial", "damage", "finished", "kill_campaign", "kill_trial", "said", "started", "state", "unlike"]
 
 _AGAIN = 0.3  # share of the trials in which the second call is killed as well
 _MEASURED = ("latency", "throughput", "cold")  # of a bench row: never the same twice
@@ -38,17 +39,21 @@ class Trial:
     fault: str | None
 
 
-def _start(verb: str, folder: Path) -> int:
-    """A process of its own that does the verb in `folder`; a fork, so that only work is interrupted, not imports."""
+def started(verb: str, folder: Path, prepare: Callable[[], None] = lambda: None) -> int:
+    """A process of its own that does the verb in `folder`; a fork, so that only work is interrupted, not imports.
+
+    `prepare` is called in it first. What it says goes to said.txt.
+    """
     process = os.fork()
     if process:
         return process
     code = 1
     try:
         os.chdir(folder)
-        with open("said.txt", "a") as said:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
+        said = os.open(folder.with_name("said.txt"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        prepare()
         code = tiny.do(verb)
     except BaseException:
         traceback.print_exc()
@@ -61,11 +66,14 @@ def _start(verb: str, folder: Path) -> int:
 def finished(verb: str, folder: Path) -> float:
     """Run the verb to its end; returns the seconds it took."""
     begun = time.monotonic()
-    if os.waitpid(_start(verb, folder), 0)[1]:
-        said = (folder / "said.txt").read_text().strip().splitlines()
-        raise RuntimeError(f"{verb} failed: {said[-1] if said else 'without a word'}")
-    (folder / "said.txt").unlink()
+    if os.waitpid(started(verb, folder), 0)[1]:
+        raise RuntimeError(f"{verb} failed: {said(folder)[-1]}")
     return time.monotonic() - begun
+
+
+def said(folder: Path) -> list[str]:
+    """The lines of the process that was started last for this folder."""
+    return folder.with_name("said.txt").read_text(errors="replace").strip().splitlines() or ["without a word"]
 
 
 def kill_trial(verb: str, before: Path, after: dict[str, Any], span: float, rng: random.Random) -> Trial:
@@ -75,30 +83,34 @@ def kill_trial(verb: str, before: Path, after: dict[str, Any], span: float, rng:
         folder = Path(name).resolve() / "work"
         shutil.copytree(before, folder)
         killed = _kill(verb, folder, moment)
-        fault = _damage(folder)
+        fault = damage(folder)
         if killed and fault is None and rng.random() < _AGAIN:
             _kill(verb, folder, rng.uniform(0, span))
-            fault = _damage(folder)
+            fault = damage(folder)
         if fault is None:
-            try:
-                finished(verb, folder)
-                fault = _difference(after, state(folder)) or _left(folder)
-            except RuntimeError as error:
-                fault = str(error)
+            fault = unlike(verb, folder, after)
     return Trial(verb, moment, killed, fault)
 
 
 def _kill(verb: str, folder: Path, moment: float) -> bool:
-    process = _start(verb, folder)
+    process = started(verb, folder)
     time.sleep(moment)
     os.kill(process, signal.SIGKILL)
     status = os.waitpid(process, 0)[1]
-    (folder / "said.txt").unlink(missing_ok=True)
     return os.WIFSIGNALED(status)
 
 
-def _damage(folder: Path) -> str | None:
-    """What a kill broke that had been finished before."""
+def unlike(verb: str, folder: Path, after: dict[str, Any]) -> str | None:
+    """Run the verb to its end; how the folder then differs from what an uninterrupted run leaves."""
+    try:
+        finished(verb, folder)
+    except RuntimeError as error:
+        return str(error)
+    return _difference(after, state(folder)) or _left(folder)
+
+
+def damage(folder: Path) -> str | None:
+    """What an interruption broke that had been finished before."""
     if not (folder / RUN / "run.json").is_file():
         return None
     faults = [fault for fault in Run.open(folder / RUN).faults() if "is unfinished" not in fault.message]
@@ -146,10 +158,10 @@ def kill_campaign(trials: int, seed: int, verbs: tuple[str, ...] = VERBS) -> lis
     rng = random.Random(seed)
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        before = Path(name) / "0"
-        before.mkdir()
+        before = Path(name) / "0" / "work"
+        before.mkdir(parents=True)
         for number, verb in enumerate(VERBS):
-            after = Path(name) / str(number + 1)
+            after = Path(name) / str(number + 1) / "work"
             shutil.copytree(before, after)
             span = finished(verb, after)
             if verb in verbs:

@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from calibration.errors import EdgekdError
 from calibration.progress import Quiet
-from edgekd.cli.app import run
+from edgekd.cli.app import _known, _unexpected, run
+from edgekd.cli.console import console
 from edgekd.distill import loop
 from edgekd.distill.settings import DistillSettings, TransformSettings
 from edgekd.models.teacher import Teacher
@@ -44,14 +46,14 @@ class Net(nn.Module):
         return nn.functional.interpolate(depth, scale_factor=2.0)
 
 
-def teacher() -> Teacher:
+def teacher(height: int = HEIGHT, width: int = WIDTH) -> Teacher:
     """A teacher whose BatchNorm layer stored the statistics of reddish noise."""
     torch.manual_seed(3)
     net = Net().train()
     with torch.no_grad():
         for _ in range(30):
-            net(torch.rand(4, 3, HEIGHT, WIDTH) * torch.tensor([0.9, 0.6, 0.4]).view(1, 3, 1, 1))
-    return Teacher("tiny", net.eval(), InputSpec(Framing(HEIGHT, WIDTH)), digest="tiny", source="made for a campaign")
+            net(torch.rand(4, 3, height, width) * torch.tensor([0.9, 0.6, 0.4]).view(1, 3, 1, 1))
+    return Teacher("tiny", net.eval(), InputSpec(Framing(height, width)), digest="tiny", source="made for a campaign")
 
 
 def simulate(workers: int = 2, count: int = 64) -> int:
@@ -73,10 +75,14 @@ def distil(steps: int = _SETTINGS.steps, save_every: float = 0.02) -> int:
 def do(verb: str) -> int:
     """Do a verb in the current folder; returns its exit code."""
     torch.set_num_threads(1)
-    if verb == "simulate":
-        return simulate()
-    if verb == "distill":
-        return distil()
+    if verb in ("simulate", "distill"):
+        console.start()
+        try:
+            return simulate() if verb == "simulate" else distil()
+        except EdgekdError as error:
+            return _known(error)
+        except Exception as error:
+            return _unexpected(error)
     if verb.startswith("export"):
         return run(["export", "tiny", *_TARGETS, *(["--force"] if verb == "export-again" else [])])
     if verb == "bench":
