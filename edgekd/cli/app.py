@@ -38,8 +38,11 @@ from edgekd.cli.console import console
 __all__ = ["app", "main", "run"]
 
 _INTERRUPTED = 130  # 128 + SIGINT
-_NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc", "bad allocation")
-"""How torch, the system, CUDA and C++ say that memory is out, in errors of several types."""
+_NO_MEMORY = (
+    *("can't allocate memory", "cannot allocate memory", "failed to allocate memory", "out of memory"),
+    *("bad_alloc", "bad allocation", "can't start new thread"),
+)
+"""How torch, ONNX Runtime, the system, CUDA, C++ and threads say that memory is out, in errors of several types."""
 
 _PACKAGES = ("edgekd", "targets", "calibration")
 _VERBS = (
@@ -131,6 +134,10 @@ def run(arguments: Sequence[str]) -> int:
         return _unexpected(error)
 
 
+def _out_of_memory(error: BaseException | None) -> bool:
+    return isinstance(error, MemoryError) or any(said in str(error).lower() for said in _NO_MEMORY)
+
+
 def _known(error: EdgekdError) -> int:
     console.error(error)
     return error.exit_code
@@ -146,7 +153,7 @@ def _unexpected(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" while writing {error.filename}" if error.filename else ""
         return _known(DiskFullError(f"The disk is full{where}", fix="Free some space and run the same command again"))
-    if isinstance(error, MemoryError) or any(said in str(error).lower() for said in _NO_MEMORY):
+    if any(map(_out_of_memory, (error, error.__cause__, error.__context__))):
         return _known(
             EdgekdError(
                 "There is not enough memory; what was finished is kept",

@@ -25,7 +25,6 @@ from tiny import VERBS
 __all__ = ["limits_campaign"]
 
 _TRIALS = 4  # of each kind and verb
-_NOBODY = 65534
 
 
 def _file_size(limit: int) -> Callable[[], None]:
@@ -61,15 +60,6 @@ def _gone(after: int) -> Callable[[], None]:
     return prepare
 
 
-def _unwritable() -> None:
-    """Somebody who may read the folder and not write it."""
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-    os.environ["HOME"] = tempfile.gettempdir()
-
-
 def limits_campaign(seed: int = 0, trials: int = _TRIALS, verbs: tuple[str, ...] = VERBS) -> list[Row]:
     """Every kind of limit on every verb that writes."""
     rng = random.Random(seed)
@@ -80,7 +70,6 @@ def limits_campaign(seed: int = 0, trials: int = _TRIALS, verbs: tuple[str, ...]
     }
     faults: dict[str, list[str | None]] = {kind: [] for kind in (*made, "read-only folder", "full disk (tmpfs)")}
     with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
         before = Path(name) / "0" / "work"
         before.mkdir(parents=True)
         for number, verb in enumerate(VERBS):
@@ -135,18 +124,31 @@ def _ended_well(verb: str, folder: Path, prepare: Callable[[], None]) -> str | N
 
 def _read_only(verb: str, before: Path) -> str | None:
     with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
         folder = Path(name).resolve() / "work"
         shutil.copytree(before, folder)
-        for path in (folder, *folder.rglob("*")):
-            path.chmod(0o555 if path.is_dir() else 0o444)
         untouched = state(folder)
-        fault = _ended_well(verb, folder, _unwritable)
-        if fault is None and state(folder) != untouched:
-            fault = "the folder was written"
-        for path in (folder, *folder.rglob("*")):
-            path.chmod(0o755 if path.is_dir() else 0o644)
+        root = os.geteuid() == 0  # who may write whatever the permissions say: the mount has to be read-only
+        if root:
+            for options in (["--bind", str(folder)], ["-o", "remount,ro,bind"]):
+                if subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False).returncode:
+                    return _NOT_HERE
+        else:
+            _permit(folder, 0o555)
+        try:
+            fault = _ended_well(verb, folder, lambda: None)
+            if fault is None and state(folder) != untouched:
+                fault = "the folder was written"
+        finally:
+            if root:
+                subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False)
+            else:
+                _permit(folder, 0o755)
     return None if fault is None else f"{verb}: {fault}"
+
+
+def _permit(folder: Path, mode: int) -> None:
+    for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        path.chmod(mode)
 
 
 def _full(verb: str, before: Path, wanted: dict[str, Any], rng: random.Random) -> str | None:
