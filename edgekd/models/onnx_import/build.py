@@ -45,8 +45,8 @@ def import_onnx(path: Path, *, size: tuple[int, int] | None = None) -> ImportedN
     ModelError when the graph cannot be imported: the message names the node.
     """
     model = read_onnx(path)
-    picture, height, width = _picture(model, path, size)
     try:
+        picture, height, width = _picture(model, path, size)
         assembly = _Assembly(model, picture, height, width)
         with torch.no_grad():
             for index, node in enumerate(model.graph.node):
