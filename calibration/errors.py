@@ -44,6 +44,7 @@ class EdgekdError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, fix: str) -> None:
+        message, fix = (" ".join(part.split("\n")) if "\n" in part else part for part in (message, fix))
         self.message = message.rstrip(". ")
         self.fix = fix.rstrip(". ")
         end = "" if self.fix.endswith("?") else "."

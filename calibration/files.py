@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -16,16 +17,44 @@ from typing import Any
 
 from calibration.errors import DiskFullError, FileError
 
-__all__ = ["read_json", "replacing", "replacing_folder", "sha256_bytes", "sha256_file", "write_bytes", "write_json"]
+__all__ = [
+    "fault_of",
+    "inside",
+    "read_json",
+    "replacing",
+    "replacing_folder",
+    "restore_replaced",
+    "sha256_bytes",
+    "sha256_file",
+    "write_bytes",
+    "write_json",
+]
 
 
-_UNWRITABLE = (
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
-)  # fmt: skip
-
-
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NUMPY_DISK_FULL = re.compile(r"Not enough free space|\d+ requested and \d+ written")
 """numpy's C code writes arrays itself and raises an OSError without errno."""
+
+
+_OLD = ".old"
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder`/`name`, once it is sure that it lies in the folder. Raises FileError for a name that leads out of it."""
+    path = Path(folder) / name
+    if not name or Path(name).is_absolute() or not path.resolve().is_relative_to(Path(folder).resolve()):
+        raise FileError(f"{folder} names the file {name!r}, which lies outside it", fix="Get it anew from its maker")
+    return path
+
+
+def fault_of(path: Path, sha256: str, size: int | None = None) -> str | None:
+    """What is wrong with a file of that digest (and size in bytes), in words; None when it is whole."""
+    if not path.is_file():
+        return "is missing"
+    found = path.stat().st_size
+    if size is not None and found != size:
+        return f"has {found} bytes instead of {size}: it was truncated or altered"
+    return None if sha256_file(path) == sha256 else "was altered or truncated since it was made"
 
 
 def sha256_bytes(data: bytes | memoryview) -> str:
@@ -47,27 +76,19 @@ def sha256_file(path: Path) -> str:
 
 @contextlib.contextmanager
 def _explaining(path: Path) -> Iterator[None]:
+    """Whatever the machine answers (a full disk, a lost network folder) is one line about `path`."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or _NUMPY_DISK_FULL.search(str(error)):
+        if error.errno in _FULL or _NUMPY_DISK_FULL.search(str(error)):
+            what = "The disk or the quota is full" if error.errno != errno.EFBIG else "A file may not grow that large"
             raise DiskFullError(
-                f"The disk is full while writing {path}; what was there before is whole",
+                f"{what} while writing {path}; what was there before is whole",
                 fix="Free some space and run the same command again",
             ) from error
-        if error.errno in (
-            errno.EACCES,
-            errno.EPERM,
-            errno.EROFS,
-            errno.ENOENT,
-            errno.ENOTDIR,
-            errno.EISDIR,
-            errno.EEXIST,
-        ):
-            raise FileError(
-                f"Cannot write {path}: {error.strerror}", fix="Choose a folder that can be written"
-            ) from error
-        raise
+        if error.errno is None:  # raised by a library about something else than a file
+            raise
+        raise FileError(f"Cannot write {path}: {error.strerror}", fix="Choose a folder that can be written") from error
 
 
 @contextlib.contextmanager
@@ -105,14 +126,28 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             temporary.chmod(0o777 & ~_umask())
             old = None
             if path.exists():
-                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
+                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_OLD))
                 path.replace(old / path.name)
-            temporary.replace(path)
+            try:
+                temporary.replace(path)
+            except BaseException:
+                if old is not None:
+                    restore_replaced(old)
+                raise
             if old is not None:
                 shutil.rmtree(old, ignore_errors=True)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+def restore_replaced(old: Path) -> None:
+    """Put back the folder that `replacing_folder` had laid aside in `old` (.NAME.*.old) when it was killed, if nothing
+    has taken its place; then remove `old`."""
+    for kept in [*old.iterdir()] if old.is_dir() else []:
+        if not (old.parent / kept.name).exists():
+            kept.replace(old.parent / kept.name)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -127,13 +162,21 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file. Raises FileError naming the file when it is missing, truncated or not JSON."""
+    """Parse a JSON file. Raises FileError naming the file when it is missing, truncated, not JSON or not finite."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except OSError as error:
         raise FileError(f"Cannot read {path}: {error.strerror}", fix="Check the path and its permissions") from error
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path} is not valid JSON ({error})", fix="Restore the file or make it anew") from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number of JSON")
+    return value
 
 
 def _umask() -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.arrays import read_array
 from calibration.coverage import check_images
 from calibration.errors import DataError, FileError
 from calibration.files import read_json, replacing_folder, sha256_bytes, sha256_file, write_json
@@ -94,7 +95,7 @@ class CalibrationSet:
                 made_from={str(name): str(digest) for name, digest in value["made_from"].items()},
             )
             digest = str(value["digest"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise FileError(f"{folder / _DESCRIPTION} lacks a field ({error!r})", fix=_MAKE_ANEW) from error
         if opened.digest != digest:
             raise FileError(f"{folder / _DESCRIPTION} was altered: its digest does not fit", fix=_MAKE_ANEW)
@@ -120,10 +121,7 @@ class CalibrationSet:
 
 
 def _map(path: Path) -> NDArray[np.uint8]:
-    try:
-        images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FileError(f"{path} cannot be read as pictures ({error})", fix=_MAKE_ANEW) from error
+    images: NDArray[np.uint8] = read_array(path, fix=_MAKE_ANEW)
     if images.dtype != np.uint8:
         raise FileError(f"{path} holds {images.dtype}, not uint8", fix=_MAKE_ANEW)
     return images

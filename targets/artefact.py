@@ -5,12 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from calibration.errors import ArtefactError, FileError
-from calibration.files import read_json, sha256_file, write_json
+from calibration.errors import ArtefactError, EdgekdError, FileError
+from calibration.files import fault_of, inside, read_json, sha256_file, write_json
 from targets.base import PRECISIONS, Artefact, Precision
 from targets.input import InputSpec
 
-__all__ = ["FORMAT", "NAME", "digest_files", "misfit", "open_artefact", "rebuild_command", "write_artefact"]
+__all__ = [
+    "FORMAT",
+    "NAME",
+    "artefact_faults",
+    "digest_files",
+    "misfit",
+    "open_artefact",
+    "read_artefact",
+    "rebuild_command",
+    "write_artefact",
+]
 
 FORMAT = 1
 """Version of artefact.json; a reader refuses any other."""
@@ -42,34 +52,42 @@ def write_artefact(artefact: Artefact) -> None:
     write_json(artefact.folder / NAME, {"format": FORMAT, **artefact.to_json()})
 
 
+def read_artefact(folder: Path) -> Artefact:
+    """Read artefact.json. Raises ArtefactError when it is missing, of another format or incomplete, or when it names a
+    file outside the folder."""
+    folder = Path(folder)
+    if not (folder / NAME).is_file():
+        raise ArtefactError(f"{folder} is no artefact: {NAME} is missing", fix="Build one: edgekd export")
+    try:
+        value = read_json(folder / NAME)
+        if not isinstance(value, dict) or value.get("format") != FORMAT:
+            found = value.get("format") if isinstance(value, dict) else None
+            raise FileError(f"{folder / NAME} has format {found}, this version of edgekd reads {FORMAT}", fix=_ANY)
+        artefact = _from_json(folder, value)
+        for name in artefact.files:
+            inside(folder, name)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ArtefactError(f"{folder / NAME} lacks a field ({error!r})", fix=f"Build it anew: {_ANY}") from error
+    except EdgekdError as error:
+        raise ArtefactError(error.message, fix=f"Build it anew: {_ANY}") from error
+    return artefact
+
+
+def artefact_faults(artefact: Artefact) -> list[ArtefactError]:
+    """An error for each of its files that is missing or altered."""
+    faults = ((name, fault_of(artefact.folder / name, digest)) for name, digest in artefact.files.items())
+    return [misfit(artefact, f"{name} {fault}") for name, fault in faults if fault is not None]
+
+
 def open_artefact(folder: Path) -> Artefact:
     """Read and verify an artefact.
 
     Raises ArtefactError with the command that rebuilds it when artefact.json is missing, of another format or
     incomplete, or when a file is missing or altered. Whether it fits this machine is for its target's `open` to say.
     """
-    folder = Path(folder)
-    if not (folder / NAME).is_file():
-        raise ArtefactError(f"{folder} is no artefact: {NAME} is missing", fix="Build one: edgekd export")
-    try:
-        value = read_json(folder / NAME)
-    except FileError as error:
-        raise ArtefactError(error.message, fix=f"Build it anew: {_ANY}") from error
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        found = value.get("format") if isinstance(value, dict) else None
-        raise ArtefactError(
-            f"{folder / NAME} has format {found}, this version of edgekd reads {FORMAT}", fix=f"Build it anew: {_ANY}"
-        )
-    try:
-        artefact = _from_json(folder, value)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ArtefactError(f"{folder / NAME} lacks a field ({error!r})", fix=f"Build it anew: {_ANY}") from error
-    for name, digest in artefact.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise misfit(artefact, f"{name} is missing")
-        if sha256_file(path) != digest:
-            raise misfit(artefact, f"{name} was altered or truncated since it was built")
+    artefact = read_artefact(folder)
+    for fault in artefact_faults(artefact):
+        raise fault
     return artefact
 
 

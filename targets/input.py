@@ -99,7 +99,7 @@ class InputSpec:
                 mean=_triple(value["mean"]),
                 std=_triple(value["std"]),
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise ModelError(f"An input description cannot be read ({error!r})", fix="Export the model anew") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from calibration.images import CalibrationSet
 from calibration.progress import Progress
 from targets.artefact import misfit
 from targets.base import Artefact, BuildOptions, Precision, RunnerOptions, Status
+from targets.board.silence import import_openvino
 from targets.building import Built, Job, package, prepare
 from targets.calibrated import quantise
 from targets.encodings import U8S8_FLOAT_SUMS
@@ -148,10 +150,10 @@ _INSTALL = 'Install it: pip install "edgekd[openvino]"'
 
 def _import_openvino() -> ModuleType:
     try:
-        import openvino
+        openvino: ModuleType = import_openvino()
     except ImportError as error:
         raise MissingRuntimeError(f"OpenVINO is not installed ({error})", fix=_INSTALL) from error
-    return openvino  # type: ignore[no-any-return]
+    return openvino
 
 
 def _version(runtime: ModuleType) -> str:
@@ -175,6 +177,9 @@ def _convert(runtime: ModuleType, model: Any, path: Path, *, half: bool) -> None
     with tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder) / "model.onnx", model)
         converted = runtime.Core().read_model(Path(folder) / "model.onnx")
+    for number, op in enumerate(converted.get_ordered_ops()):
+        if re.fullmatch(r"[A-Za-z]+_\d+", op.get_friendly_name()):  # counted over all that the process has converted
+            op.set_friendly_name(f"{op.get_type_name()}_{number}")
     try:
         runtime.save_model(converted, path, compress_to_fp16=half)
     except RuntimeError as error:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from targets.base import Artefact, RunnerOptions
 __all__ = ["Gallery", "Shown", "make_gallery", "worst_frames"]
 
 _WORST = 4
+_LARGEST = 512 << 20  # bytes that a file may unpack to
 _KIND = "edgekd gallery 1"
 
 
@@ -69,12 +69,14 @@ class Gallery:
         """The inverse of `write`. Raises FileError for anything else."""
         try:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                if sum(member.file_size for member in arrays.zip.infolist()) > _LARGEST:
+                    raise ValueError(f"it unpacks to more than {_LARGEST >> 20} MB")
                 about = json.loads(arrays["about"].tobytes())
                 if about["kind"] != _KIND:
                     raise ValueError(f"kind {about['kind']!r}")
                 parts = {part: _shown(part, about[part], arrays) for part in ("held_out", "worst") if part in about}
                 return cls(**parts, note=str(about["note"]))
-        except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:
+        except Exception as error:  # a damaged archive fails anywhere in zipfile, zlib and numpy
             raise FileError(f"{path} cannot be read ({error})", fix="Measure anew with `edgekd bench`") from error
 
 

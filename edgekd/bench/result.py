@@ -93,7 +93,7 @@ class BenchResult:
             fields = {name: value[name] for name in ("created", "run", "pictures", "clip", "data", "idle_watts")}
             rows = tuple(read_plain(BenchRow, row) for row in value["rows"])
             return cls(machine=read_plain(Machine, value["machine"]), settings=settings, rows=rows, **fields)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(f"A bench result cannot be read ({error!r})", fix=again) from error
 
     def write(self, path: Path) -> None:

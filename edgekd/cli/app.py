@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from calibration.errors import DiskFullError, EdgekdError
+from calibration.errors import DiskFullError, EdgekdError, FileError
 from edgekd.cli import (
     bench,
     bundle,
@@ -31,16 +31,23 @@ from edgekd.cli import (
     report,
     simulate,
     statistics,
+    verify,
 )
 from edgekd.cli.console import console
 
 __all__ = ["app", "main", "run"]
 
 _INTERRUPTED = 130  # 128 + SIGINT
+_NO_MEMORY = (
+    *("can't allocate memory", "cannot allocate memory", "failed to allocate memory", "out of memory"),
+    *("bad_alloc", "bad allocation", "can't start new thread"),
+)
+"""How torch, ONNX Runtime, the system, CUDA, C++ and threads say that memory is out, in errors of several types."""
+
 _PACKAGES = ("edgekd", "targets", "calibration")
 _VERBS = (
     *(demo, distill, calibrate, export, preflight, bench, check),
-    *(report, predict, bundle, simulate, statistics, doctor),
+    *(report, predict, bundle, verify, simulate, statistics, doctor),
 )
 
 
@@ -110,8 +117,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except EdgekdError as error:
-        console.error(error)
-        return error.exit_code
+        return _known(error)
     except (_InterruptedByUserError, KeyboardInterrupt):
         console.failure(
             "Interrupted. What was finished is kept, and the same command goes on from there: "
@@ -128,6 +134,15 @@ def run(arguments: Sequence[str]) -> int:
         return _unexpected(error)
 
 
+def _out_of_memory(error: BaseException | None) -> bool:
+    return isinstance(error, MemoryError) or any(said in str(error).lower() for said in _NO_MEMORY)
+
+
+def _known(error: EdgekdError) -> int:
+    console.error(error)
+    return error.exit_code
+
+
 def _unexpected(error: Exception) -> int:
     # The classes of typer's usage errors moved between its versions; what they can do did not.
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):
@@ -137,9 +152,17 @@ def _unexpected(error: Exception) -> int:
         return int(error.exit_code)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" while writing {error.filename}" if error.filename else ""
-        full = DiskFullError(f"The disk is full{where}", fix="Free some space and run the same command again")
-        console.error(full)
-        return full.exit_code
+        return _known(DiskFullError(f"The disk is full{where}", fix="Free some space and run the same command again"))
+    if any(map(_out_of_memory, (error, error.__cause__, error.__context__))):
+        return _known(
+            EdgekdError(
+                "There is not enough memory; what was finished is kept",
+                fix="Close other programs, or take less at once: a smaller --batch, --accumulate, fewer --workers",
+            )
+        )
+    if isinstance(error, OSError) and error.errno is not None and error.filename:
+        fix = "Check the path, its permissions and its connection, and run the same command again"
+        return _known(FileError(f"Cannot use {error.filename}: {error.strerror}", fix=fix))
     if os.environ.get("EDGEKD_DEBUG"):
         traceback.print_exception(error)
     hint = "" if os.environ.get("EDGEKD_DEBUG") else "; EDGEKD_DEBUG=1 shows the traceback"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from calibration.errors import EdgekdError
 from calibration.progress import Advance
 from edgekd.cli.bars import Bars, Lines
-from edgekd.cli.tables import Table, render, width
+from edgekd.cli.tables import Table, printable, render, width
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,7 +55,7 @@ class Console:
         """One line that stays on the screen above the bars; said once, however many steps have it to say."""
         if text not in self._said:
             self._said.add(text)
-            self._show().print(text)
+            self._show().print(printable(text))
 
     def next_command(self, *words: str | Path) -> None:
         """The last line of a verb: what to try next, quoted so that it can be copied."""
@@ -67,7 +67,7 @@ class Console:
 
     def failure(self, text: str) -> None:
         """One line that says why the command failed."""
-        self._show().print(f"Error: {' '.join(text.split())}", style="red")
+        self._show().print(printable(f"Error: {' '.join(text.split())}"), style="red")
 
     @contextlib.contextmanager
     def task(self, label: str, total: int | None = None, *, every: float = 20.0) -> Iterator[Advance]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Table", "figure", "render", "size_text", "width"]
+__all__ = ["Table", "figure", "printable", "render", "size_text", "width"]
 
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _UNCUT = 400  # columns of a file
 _NAME = 24  # columns that the first column keeps, whatever the terminal's width
 
@@ -72,8 +74,13 @@ def _rich(table: Table) -> RenderableType:
             min_width=min(named, _NAME) or None,
         )
     for row in table.rows:
-        shown.add_row(*(Text(cell) for cell in row))
+        shown.add_row(*(Text(printable(cell)) for cell in row))
     return shown
+
+
+def printable(text: str) -> str:
+    """Text in which nothing commands a terminal: files and runs may be called anything, an escape sequence too."""
+    return _COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def figure(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import pickle
 import shutil
 from collections.abc import Mapping
@@ -15,7 +16,18 @@ import torch
 from calibration.errors import RunError
 from calibration.files import sha256_bytes, write_bytes
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "all_finite"]
+
+
+def all_finite(state: Any) -> bool:
+    """Whether no number in tensors, lists and dicts is NaN or infinite."""
+    if isinstance(state, torch.Tensor):
+        return not state.is_floating_point() or bool(torch.isfinite(state).all())
+    if isinstance(state, Mapping):
+        return all(map(all_finite, state.values()))
+    if isinstance(state, (list, tuple)):
+        return all(map(all_finite, state))
+    return not isinstance(state, float) or math.isfinite(state)
 
 
 class Checkpoint:

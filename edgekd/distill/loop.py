@@ -18,7 +18,7 @@ from calibration.errors import FileError, ModelError
 from calibration.files import write_bytes
 from calibration.progress import Progress
 from edgekd.distill.batches import Batches, FramedImages
-from edgekd.distill.checkpoint import Checkpoint
+from edgekd.distill.checkpoint import Checkpoint, all_finite
 from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.interrupt import deferred_interrupt
 from edgekd.distill.preview import Previews
@@ -147,11 +147,18 @@ def _run(
             begun = time.perf_counter()
             metrics = fitting.step(batch)
             done = batch.step + 1
-            broken, stop = ranks.any(not all(map(math.isfinite, metrics.values())), interrupted())
+            good = all(map(math.isfinite, metrics.values()))
+            if good and done == total:  # what the last step did to the weights no later loss would tell
+                good = all_finite(fitting.state_dict())
+            broken, stop = ranks.any(not good, interrupted())
             if broken:
+                there = checkpoint.path.exists()
+                kept = (
+                    f"the last good checkpoint is {checkpoint.path}" if there else "no checkpoint was saved before it"
+                )
                 raise ModelError(
                     f"The loss is no longer a number at step {batch.step} (batch {batch.step} of seed {settings.seed});"
-                    f" the last good checkpoint is {checkpoint.path}",
+                    f" {kept}",
                     fix="Use a lower --learning-rate with another --out, or check the teacher",
                 )
             seconds = time.perf_counter() - begun
@@ -163,7 +170,9 @@ def _run(
                 late = time.monotonic() - saved_at > _SAVE_EVERY_SECONDS
                 if late or stop or done == total:
                     log.flush()
-                    checkpoint.save(done, fitting.state_dict())
+                    state = fitting.state_dict()
+                    if all_finite(state):  # else the next step's loss tells, and the checkpoint before stays
+                        checkpoint.save(done, state)
                     saved_at = time.monotonic()
             if stop and done < total:
                 raise KeyboardInterrupt

@@ -20,6 +20,7 @@ from calibration.files import write_bytes
 from edgekd.distill.statistics import StoredStatistics
 from edgekd.models.checks import batch_norm_layers
 from edgekd.models.teacher import Teacher
+from edgekd.models.weights import tensors_digest
 
 __all__ = ["LEAST_PICTURES", "StatisticsFile", "layers_to_measure"]
 
@@ -68,6 +69,7 @@ class StatisticsFile:
             "digest": self.digest,
             "pictures": self.pictures,
             "layers": list(self.statistics.names),
+            "weights": tensors_digest(tensors),
         }
         write_bytes(path, save(tensors, metadata={_METADATA: json.dumps(described, sort_keys=True)}))
 
@@ -83,10 +85,12 @@ class StatisticsFile:
                     str(name): (stream.get_tensor(f"{index}.mean"), stream.get_tensor(f"{index}.variance"))
                     for index, name in enumerate(described["layers"])
                 }
+                if described["weights"] != tensors_digest({name: stream.get_tensor(name) for name in stream.keys()}):  # noqa: SIM118 - not a mapping
+                    raise ValueError("it was altered since it was made")
             read = cls(
                 str(described["teacher"]), str(described["digest"]), int(described["pictures"]), _checked(layers, path)
             )
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, OverflowError) as error:
             raise FileError(
                 f"{path} holds no statistics of a teacher ({error})", fix="Make it with edgekd statistics"
             ) from error

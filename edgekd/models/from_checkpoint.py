@@ -79,14 +79,17 @@ def _build(
 
 def _load_pickled(path: Path) -> WeightsFile:
     refuse_other_files(path)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("constants.pkl") for name in archive.namelist()):
-                raise ModelError(f"{path} is a TorchScript program, not weights", fix="Export it to ONNX and give that")
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+            if any(name.endswith("constants.pkl") for name in names):
+                raise ModelError(f"{path} is a TorchScript program, not weights", fix="Export it to ONNX and give that")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle protocol: the errors below say what matters
             held = torch.load(path, map_location="cpu", weights_only=True)
+    except ModelError:
+        raise
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} holds more than tensors, which is not loaded because it could run code",

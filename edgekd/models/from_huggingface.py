@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
 
     Raises MissingRuntimeError without transformers, UsageError, FileError or ModelError.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when its hub's client is imported
     try:
         from transformers import AutoConfig, AutoModelForDepthEstimation
         from transformers.utils.logging import disable_progress_bar

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from calibration.files import sha256_file
 from calibration.progress import Progress
 from edgekd.models.freeze import freeze, stated_input
 from edgekd.models.onnx_import import import_onnx
+from edgekd.models.onnx_import.file import digest_onnx
 from edgekd.models.teacher import Teacher
 from targets.input import Framing, InputSpec
 
@@ -37,7 +37,7 @@ def onnx_teacher(
     for remark in network.remarks:
         progress.note(f"{path.name}: {remark}")
     teacher, remarks = freeze(
-        name, network.module, stated, digest=sha256_file(path), source=source or f"the ONNX network {path}"
+        name, network.module, stated, digest=digest_onnx(path), source=source or f"the ONNX network {path}"
     )
     for remark in remarks:
         progress.note(remark)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from calibration.files import sha256_bytes, sha256_file, write_bytes
 from edgekd.models.checks import refuse_other_files
 from targets.input import InputSpec
 
-__all__ = ["WeightsFile", "fill", "load_weights", "save_weights", "weights_digest"]
+__all__ = ["WeightsFile", "fill", "load_weights", "save_weights", "tensors_digest", "weights_digest"]
 
 _METADATA = "edgekd"
 
@@ -32,8 +33,13 @@ class WeightsFile:
 
 def weights_digest(module: nn.Module) -> str:
     """Hex SHA-256 over the names, types, shapes and bytes of every parameter and buffer."""
+    return tensors_digest(module.state_dict())
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Hex SHA-256 over the names, types, shapes and bytes of tensors: `calibration.weights` computes it of a file."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
@@ -67,7 +73,7 @@ def load_weights(path: Path) -> WeightsFile:
         raise FileError(
             f"{path} is not a whole safetensors file ({error})", fix="Copy or save the file again"
         ) from error
-    architecture, described = _described(metadata[_METADATA], path) if _METADATA in metadata else (None, None)
+    architecture, described = _described(metadata[_METADATA], tensors, path) if _METADATA in metadata else (None, None)
     return WeightsFile(tensors=tensors, architecture=architecture, input=described, digest=sha256_file(path))
 
 
@@ -94,11 +100,13 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], source: str, *, architec
     module.load_state_dict(tensors, strict=False)
 
 
-def _described(text: str, path: Path) -> tuple[str, InputSpec]:
+def _described(text: str, tensors: dict[str, Tensor], path: Path) -> tuple[str, InputSpec]:
     try:
         value = json.loads(text)
+        if value["weights"] != tensors_digest(tensors):
+            raise ValueError("the weights were altered since they were saved")
         return str(value["architecture"]), InputSpec.from_json(value["input"])
-    except (ValueError, KeyError, TypeError, ModelError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ModelError, OverflowError) as error:
         raise FileError(f"The description in {path} cannot be read ({error})", fix="Save the weights again") from error
 
 

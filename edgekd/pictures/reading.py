@@ -15,9 +15,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from calibration.errors import DataError
 
-__all__ = ["PICTURE_SUFFIXES", "list_pictures", "open_picture", "read_picture"]
+__all__ = ["FORMATS", "PICTURE_SUFFIXES", "list_pictures", "open_picture", "read_picture"]
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow may take a file for, whatever its name: some of its other readers start programs or see little use."""
 
 _GROUND = (128, 128, 128)  # under transparent pixels: the least contrast with anything
 _RESTORE = "Restore the file or leave it out"
@@ -54,7 +57,7 @@ def open_picture(path: Path) -> Image.Image:
     try:
         with _damaged_metadata_ignored():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(path.read_bytes()))
+            picture = Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS)
             picture.load()
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.errors import FileError, RunError
-from calibration.files import sha256_file
+from calibration.files import fault_of, inside, restore_replaced, sha256_file
 from calibration.progress import Progress, Quiet
 from edgekd.run.lock import locked
 from edgekd.run.manifest import NAME, FileRecord, Manifest, StepRecord, TeacherRecord, differences, now, plain
@@ -65,9 +65,10 @@ class Run:
         """
         with locked(self.folder, progress):
             self.manifest = Manifest.read(self.folder)
-            for pattern in ("*.part", "*.old"):
-                for stale in [path for path in self.folder.rglob(pattern) if path.name.startswith(".")]:
-                    shutil.rmtree(stale, ignore_errors=True) if stale.is_dir() else stale.unlink(missing_ok=True)
+            for old in [path for path in self.folder.rglob("*.old") if path.name.startswith(".")]:
+                restore_replaced(old)
+            for stale in [path for path in self.folder.rglob("*.part") if path.name.startswith(".")]:
+                shutil.rmtree(stale, ignore_errors=True) if stale.is_dir() else stale.unlink(missing_ok=True)
             yield self
 
     def is_done(self, step: str, *, inputs: Mapping[str, str], asked: Mapping[str, Any]) -> bool:
@@ -123,8 +124,8 @@ class Run:
         wanted = {Path(path).relative_to(self.folder).as_posix() for path in paths}
         for record in self.manifest.steps.values():
             for path, file in record.outputs.items():
-                inside = any(path == entry or path.startswith(f"{entry}/") for entry in wanted)
-                if (inside or not wanted) and (fault := self._fault(path, file)):
+                meant = any(path == entry or path.startswith(f"{entry}/") for entry in wanted)
+                if (meant or not wanted) and (fault := self._fault(path, file)):
                     raise RunError(
                         f"{self.folder / path} {fault}", fix=f"Make it anew: {self._command(record.command)}"
                     )
@@ -135,11 +136,24 @@ class Run:
                     f"{self.folder / entry} was not made by a finished step of this run", fix=self._next_command()
                 )
 
+    def faults(self) -> list[RunError]:
+        """Everything that is not whole: recorded files that are missing or altered, and steps that did not finish."""
+        found = [
+            RunError(f"{self.folder / path} {fault}", fix=f"Make it anew: {self._command(record.command)}")
+            for record in self.manifest.steps.values()
+            for path, file in record.outputs.items()
+            if (fault := self._fault(path, file))
+        ]
+        for name in self.unfinished():
+            command = self._command(self.manifest.steps[name].command)
+            found.append(RunError(f"{self.folder}: the step {name} is unfinished", fix=f"Go on with {command}"))
+        return found
+
     def digest(self, path: Path) -> str:
         """The recorded SHA-256 of a file of the run, once `verify` has found it whole."""
         self.verify(path)
-        inside = Path(path).relative_to(self.folder).as_posix()
-        found = [record.outputs[inside] for record in self.manifest.steps.values() if inside in record.outputs]
+        name = Path(path).relative_to(self.folder).as_posix()
+        found = [record.outputs[name] for record in self.manifest.steps.values() if name in record.outputs]
         return found[-1].sha256
 
     def unfinished(self) -> list[str]:
@@ -160,12 +174,7 @@ class Run:
 
     def _fault(self, path: str, file: FileRecord) -> str | None:
         """What is wrong with a recorded file, None when it is whole."""
-        full = self.folder / path
-        if not full.is_file():
-            return "is missing"
-        if full.stat().st_size != file.size:
-            return f"has {full.stat().st_size} bytes instead of {file.size}: it was truncated or altered"
-        return None if sha256_file(full) == file.sha256 else "was altered since it was made"
+        return fault_of(inside(self.folder, path), file.sha256, file.size)
 
 
 class Made:

@@ -55,8 +55,8 @@ def locked(folder: Path, progress: Progress = _QUIET) -> Iterator[None]:
     Raises RunLockedError naming the process that holds it.
     """
     path = Path(folder) / LOCK
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise FileError(f"Cannot write {path}: {error.strerror}", fix="Choose a folder that can be written") from error

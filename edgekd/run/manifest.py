@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from calibration.errors import RunError
@@ -83,7 +83,7 @@ class Manifest:
                 teacher=None if teacher is None else TeacherRecord(**teacher),
                 steps={str(name): _step(step) for name, step in value["steps"].items()},
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{path} lacks a field ({error!r})", fix=_NEW) from error
 
 
@@ -111,7 +111,14 @@ def now() -> str:
 
 def _step(value: Mapping[str, Any]) -> StepRecord:
     outputs = {str(path): FileRecord(**record) for path, record in value["outputs"].items()}
-    return StepRecord(**{**value, "outputs": outputs})
+    for path in outputs:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise ValueError(f"{path!r} lies outside the run")
+    step = StepRecord(**{**value, "outputs": outputs})
+    for name, kind in (("asked", dict), ("inputs", dict), ("versions", dict), ("command", str), ("started", str)):
+        if not isinstance(getattr(step, name), kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
+    return step
 
 
 def _word(value: Any) -> str:

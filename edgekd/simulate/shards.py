@@ -6,6 +6,7 @@ Picture k is k.jpg (RGB), k.ids.png (uint8 or uint16) and, where depth is kept, 
 from __future__ import annotations
 
 import io
+import struct
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -65,12 +66,24 @@ def index_shard(data: bytes, path: Path) -> dict[int, Entry]:
         while place + _BLOCK <= len(data) and data[place]:
             name = data[place : place + 100].split(b"\0", 1)[0].decode()
             length = int(data[place + 124 : place + 136].rstrip(b"\0 "), 8)
+            if not 0 <= length <= len(data) - place - _BLOCK:
+                raise ValueError(f"{name} would have {length} bytes")
             number, suffix = name.split(".", 1)
             entries.setdefault(int(number), {})[suffix] = (place + _BLOCK, length)
             place += _BLOCK + -(-length // _BLOCK) * _BLOCK
     except (ValueError, UnicodeDecodeError) as error:
         raise FileError(f"{path} is not a shard of simulated images ({error})", fix="Simulate the set anew") from error
     return entries
+
+
+def _opened(data: bytes, suffix: str) -> Any:
+    """A member as a picture. Raises ValueError when it is none of the kind that its name says."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(data), formats=("JPEG",) if suffix == "jpg" else ("PNG",))
+    if (suffix == "jpg") != (picture.mode == "RGB"):
+        raise ValueError(f"{suffix} has mode {picture.mode}")
+    return picture
 
 
 def read_image(path: Path, entry: Entry) -> SimulatedImage:
@@ -82,12 +95,12 @@ def read_image(path: Path, entry: Entry) -> SimulatedImage:
         with open(path, "rb", buffering=0) as stream:
             for suffix, (offset, length) in entry.items():
                 stream.seek(offset)
-                planes[suffix] = np.array(Image.open(io.BytesIO(stream.read(length))))
+                planes[suffix] = np.array(_opened(stream.read(length), suffix))
         depth = planes.get("depth.png")
         return SimulatedImage(
             rgb=planes["jpg"],
             ids=planes["ids.png"].astype(np.uint16),
             depth=None if depth is None else depth.astype(np.float32) / np.float32(1000),
         )
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         raise FileError(f"A picture in {path} cannot be read ({error})", fix="Simulate the set anew") from error

@@ -21,6 +21,7 @@ from edgekd.simulate.workers import make_shards
 __all__ = ["SimulatedSet", "set_request", "shard_names", "write_set"]
 
 _MANIFEST = "manifest.json"
+_MOST = 100_000_000  # pictures: what a manifest may declare
 _PICTURES = 32  # a shard: small, so that an interruption loses little
 
 
@@ -151,9 +152,12 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / _MANIFEST
     manifest = read_json(path)
     try:
-        shard_names(manifest["request"])
         dict(manifest["shards"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        if not 0 < int(manifest["request"]["count"]) <= _MOST:
+            raise ValueError(f"count {manifest['request']['count']}")
+        if not 0 < int(manifest["request"]["settings"]["views_per_room"]) <= _MOST:
+            raise ValueError("views_per_room")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FileError(
             f"{path} does not describe a set of simulated images ({error!r})", fix="Simulate the set anew"
         ) from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
+import time
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +21,8 @@ from edgekd.simulate.sample import SimulatedImage
 from edgekd.simulate.shards import write_shard
 
 __all__ = ["make_shards"]
+
+_LOOK = 0.5  # seconds between a worker's looks at whether its parent lives
 
 
 def make_shards(
@@ -67,10 +71,18 @@ _stop: Any = None
 
 
 def _begin(stop: Any) -> None:
-    """Ctrl-C reaches the whole process group: only the parent answers it, and tells the workers to stop."""
+    """Ctrl-C reaches the whole process group: only the parent answers it, and tells the workers to stop. Where the
+    parent was killed nobody tells them, and they would wait for work for ever."""
     global _stop
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os._exit(1)
 
 
 def _make(path: Path, settings: RoomSettings, seed: int, numbers: range, keep_depth: bool) -> str:

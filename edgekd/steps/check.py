@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.arrays import read_array
 from calibration.errors import EdgekdError, FileError, MissingRuntimeError
 from calibration.files import replacing
 from calibration.progress import Advance, Progress
@@ -154,8 +155,4 @@ def _infer(artefact: Artefact, pictures: Sequence[NDArray[np.uint8]], advance: A
 
 
 def _load(path: Path) -> NDArray[np.float32]:
-    try:
-        depth: NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FileError(f"{path} cannot be read ({error})", fix="Make it anew with the command of the run") from error
-    return depth
+    return np.array(read_array(path, fix="Make it anew with the command of the run"), np.float32)

@@ -26,7 +26,15 @@ def preflight_models(names: list[str], progress: Progress) -> list[tuple[Path, t
             run = find_run(name or None, progress)
             made = sorted(run.folder.glob("artefacts/tensorrt-[fi]*/model.onnx"))
             paths += made or [run_model(run)]
-    return [(path, preflight(_load(path))) for path in paths]
+    return [(path, _judged(path)) for path in paths]
+
+
+def _judged(path: Path) -> tuple[Verdict, ...]:
+    model = _load(path)
+    try:
+        return preflight(model)
+    except (IndexError, KeyError, TypeError, ValueError) as error:  # nodes without outputs, types that do not exist
+        raise ModelError(f"{path} is not a valid ONNX model ({error!r})", fix="Export it anew") from error
 
 
 def _load(path: Path):  # type: ignore[no-untyped-def]  # onnx has no types

@@ -45,12 +45,15 @@ class Bundle:
             self.framing = Framing(value["framing"])
             camera = value["camera"]  # (height, width) of the frames that the models take as they are
             self.camera = None if camera is None else (int(camera[0]), int(camera[1]))
+            files = dict(value["files"])
+            for name in [*files, *value["selftest"].values(), *(model["file"] for model in value["models"])]:
+                if name not in files or Path(name).is_absolute() or ".." in Path(name).parts:
+                    raise ValueError(f"it names {name!r}, which is no file of the bundle")
             self.models = [BundledModel(folder, model) for model in value["models"]]
             self.options = EngineOptions.parse(str(value["engine"]))
             self.digest = str(value["digest"])
             self.picture, self.depth = folder / value["selftest"]["picture"], folder / value["selftest"]["depth"]
-            files = dict(value["files"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise MisfitError(f"{folder}/manifest.json cannot be read ({error!r})", "Copy the bundle again") from error
         for name, digest in files.items():
             if hashlib.sha256(read_bytes(folder / name, _AGAIN)).hexdigest() != digest:

@@ -18,6 +18,7 @@ from targets.board.files import read_bytes
 from targets.board.key import read_engine
 from targets.board.manifest import Bundle, BundledModel
 from targets.board.options import EngineOptions
+from targets.board.silence import import_openvino
 from targets.board.timings import Timings, cache_folder
 
 if TYPE_CHECKING:
@@ -79,8 +80,7 @@ class _OnnxRuntime:
 
 class _OpenVino:
     def __init__(self, path: Path, threads: int) -> None:
-        import openvino
-
+        openvino = import_openvino()
         core = openvino.Core()
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -200,7 +200,7 @@ def _import_runtime(runtime: str) -> Any:
     for module in _MODULES[runtime]:
         if importlib.util.find_spec(module):
             try:
-                return importlib.import_module(module)
+                return import_openvino() if module == "openvino" else importlib.import_module(module)
             except ImportError as error:
                 raise MissingError(f"{module} does not load ({error})", _INSTALL[runtime]) from error
     raise MissingError(f"{runtime} is not installed", _INSTALL[runtime])

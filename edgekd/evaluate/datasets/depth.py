@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import DataError
+from calibration.arrays import read_array
+from calibration.errors import DataError, FileError
 from edgekd.pictures.reading import open_picture
 
 __all__ = ["DEPTH_SUFFIXES", "read_depth"]
@@ -82,10 +83,9 @@ def _read_pgm(path: Path) -> NDArray[Any]:
 
 def _read_npy(path: Path) -> NDArray[Any]:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is truncated or no NumPy array ({error})", fix=_RESTORE) from error
-    array = array.squeeze()
+        array = read_array(path, fix=_RESTORE).squeeze()
+    except FileError as error:
+        raise DataError(error.message, fix=error.fix) from error
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fui":
         raise DataError(f"{path} holds {array.dtype} {list(array.shape)}, not depth", fix="Save depth as [H, W]")
     return np.asarray(array)

@@ -38,6 +38,8 @@ def combine(function: Callable[[Tensor, Tensor], Tensor]) -> Builder:
     """The builder of an operation on two or more operands that broadcast."""
 
     def build(op: Op) -> nn.Module:
+        if op.kind != "MatMul":  # whose shapes fit otherwise
+            op.broadcast()
         constants = {
             position: op.weights(position)
             for position, operand in enumerate(op.operands)

@@ -24,6 +24,8 @@ from edgekd.models.onnx_import.table import ALIASES, BUILDERS, FOLDABLE
 __all__ = ["ImportedNetwork", "import_onnx"]
 
 _MOST_PIXELS = 1 << 24
+_MOST_FOLDED = 1 << 23  # elements of one computed constant; four times as many of all together
+_SPREADING = frozenset({"Add", "Div", "Equal", "Max", "Min", "Mod", "Mul", "Pow", "Sub", "Where"})
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,16 @@ def import_onnx(path: Path, *, size: tuple[int, int] | None = None) -> ImportedN
     ModelError when the graph cannot be imported: the message names the node.
     """
     model = read_onnx(path)
-    picture, height, width = _picture(model, path, size)
-    assembly = _Assembly(model, picture, height, width)
-    with torch.no_grad():
-        for index, node in enumerate(model.graph.node):
-            assembly.add(node, index)
+    try:
+        picture, height, width = _picture(model, path, size)
+        assembly = _Assembly(model, picture, height, width)
+        with torch.no_grad():
+            for index, node in enumerate(model.graph.node):
+                assembly.add(node, index)
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError) as error:  # of nodes that the checker passes
+        raise ModelError(f"{path} cannot be imported ({error!r})", fix="Export it again") from error
+    if not model.graph.output:
+        raise ModelError(f"{path} has no output", fix="Export it with one depth map as its output")
     output = model.graph.output[0].name
     module = assembly.finish(output)
     others = [value.name for value in model.graph.output[1:]]
@@ -66,6 +73,7 @@ class _Assembly:
         self.tensors: dict[str, Tensor] = {
             picture: torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
         }
+        self.folded = 0  # elements of constants that were computed
         self.uses = Counter(name for node in model.graph.node for name in node.input)
 
     def add(self, node: onnx.NodeProto, index: int) -> None:
@@ -128,23 +136,32 @@ class _Assembly:
         if op.kind not in FOLDABLE:
             raise op.refusal("works on constants alone")
         if op.kind in ("ConstantOfShape", "Expand"):
-            op.bounded(tuple(int(item) for item in self.constants[node.input[-1]]))
+            op.bounded(tuple(int(item) for item in self.constants[node.input[-1]]), _MOST_FOLDED)
+        if op.kind in _SPREADING:
+            op.broadcast(_MOST_FOLDED)
         try:
             feeds = {name: self.constants[name] for name in node.input if name}
             values = ReferenceEvaluator(_single(node, self.opset)).run(None, feeds)
         except Exception as error:  # the reference evaluator raises whatever numpy does
             raise op.refusal(f"cannot be computed ({error})") from error
-        self.constants.update({name: np.asarray(value) for name, value in zip(node.output, values, strict=False)})
+        made = {name: np.asarray(value) for name, value in zip(node.output, values, strict=False)}
+        self.folded += sum(value.size for value in made.values())
+        if self.folded > 4 * _MOST_FOLDED:
+            raise op.refusal("computes more constants than a network needs")
+        self.constants.update(made)
 
     def _call(self, node: onnx.NodeProto, op: Op, live: list[str]) -> None:
         if op.kind not in BUILDERS:
             raise op.refusal("is known on constants alone, and here it depends on the picture")
-        module = BUILDERS[op.kind](op).eval()
         target = self._unused_name(op.name)
         try:
+            module = BUILDERS[op.kind](op).eval()
             result = module(*(self.tensors[name] for name in live))
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            raise op.refusal(f"cannot be run ({str(error).splitlines()[0]})") from error
+        except ModelError:
+            raise
+        except Exception as error:  # attributes may hold anything, and torch has many ways to say what does not fit
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise op.refusal(f"cannot be run ({reason})") from error
         self.root.add_module(target, module)
         called = self.graph.call_module(target, tuple(self.nodes[name] for name in live))
         if isinstance(result, Tensor):

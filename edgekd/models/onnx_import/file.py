@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto
 
-from calibration.errors import FileError, ModelError
+from calibration.errors import EdgekdError, FileError, ModelError
+from calibration.files import sha256_bytes, sha256_file
 from edgekd.models.checks import refuse_other_files
 
-__all__ = ["opset_of", "read_onnx"]
+__all__ = ["digest_onnx", "opset_of", "read_onnx"]
 
 _OPSETS = range(7, 26)
 
@@ -31,11 +33,13 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise FileError(f"{path} is truncated or no ONNX model", fix="Copy or export the file again") from error
     if not model.graph.node:
         raise FileError(f"{path} holds no ONNX graph", fix="Copy or export the file again")
-    _load_external(model, path)
     try:
+        _load_external(model, path)
         onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        reason = str(error).strip().splitlines()[0][:200]
+    except EdgekdError:
+        raise
+    except Exception as error:  # names that are no text, types that do not exist: the checker has no type for all
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(f"{path} is not a valid ONNX model ({reason})", fix="Export it again") from error
     if opset_of(model) not in _OPSETS:
         raise ModelError(
@@ -45,15 +49,38 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     return model
 
 
+def digest_onnx(path: Path) -> str:
+    """SHA-256 of the file or, where its weights lie in other files, over its digest and theirs."""
+    model = onnx.load(path, load_external_data=False)
+    external = [tensor for tensor in _tensors(model.graph) if tensor.data_location == TensorProto.EXTERNAL]
+    names = sorted({entry.value for tensor in external for entry in tensor.external_data if entry.key == "location"})
+    digests = [sha256_file(Path(path)), *(sha256_file(Path(path).parent / name) for name in names)]
+    return digests[0] if not names else sha256_bytes(" ".join(digests).encode())
+
+
 def opset_of(model: onnx.ModelProto) -> int:
     """The version of the standard operators."""
     return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
 
 
+def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    """Every tensor that can keep its weights elsewhere: initialisers, constants of nodes, those of graphs inside."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
 def _load_external(model: onnx.ModelProto, path: Path) -> None:
     """Load weights kept in other files, each of which must lie in the model's folder and be as long as declared."""
     folder = path.parent.resolve()
-    external = [tensor for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
+    external = [tensor for tensor in _tensors(model.graph) if tensor.data_location == TensorProto.EXTERNAL]
     for tensor in external:
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from calibration.errors import ModelError
 
-__all__ = ["Builder", "Function", "Op", "Operand"]
+__all__ = ["MOST_ELEMENTS", "Builder", "Function", "Op", "Operand"]
 
-_MOST_ELEMENTS = 1 << 28
+MOST_ELEMENTS = 1 << 28
 """A declared shape larger than this for one picture (1 GiB of float32) is refused instead of allocated."""
 
 
@@ -74,11 +74,20 @@ class Op:
         constant = self.constant(position)
         return None if constant is None else tuple(int(item) for item in constant.reshape(-1))
 
-    def bounded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def bounded(self, shape: tuple[int, ...], most: int = MOST_ELEMENTS) -> tuple[int, ...]:
         """`shape` itself. Raises ModelError when it is empty, negative or too large to be meant."""
-        if min(shape, default=1) < 1 or math.prod(shape) > _MOST_ELEMENTS:
+        if min(shape, default=1) < 1 or math.prod(shape) > most:
             raise self.refusal(f"declares a result of shape {list(shape)}")
         return shape
+
+    def broadcast(self, most: int = MOST_ELEMENTS) -> None:
+        """Raise ModelError where the operands' shapes, each small, would spread to one that is too large."""
+        try:
+            shape = np.broadcast_shapes(*(operand.shape for operand in self.operands if operand is not None))
+        except ValueError as error:
+            raise self.refusal(f"has operands that do not fit together ({error})") from error
+        if math.prod(shape) > most:
+            raise self.refusal(f"spreads its operands to {list(shape)}")
 
     def refusal(self, reason: str) -> ModelError:
         """The error for a node that cannot be imported."""

@@ -15,7 +15,7 @@ from PIL import Image
 
 from calibration.errors import DataError
 from calibration.progress import Progress
-from edgekd.pictures.reading import PICTURE_SUFFIXES, list_pictures, open_picture, read_picture
+from edgekd.pictures.reading import FORMATS, PICTURE_SUFFIXES, list_pictures, open_picture, read_picture
 from edgekd.simulate.readers.frames import FrameSource, collect, fitting, instance_ids
 from edgekd.simulate.sample import SimulatedImage
 
@@ -77,7 +77,7 @@ def _mask(path: Path, picture: Path) -> Path | None:
         return None
     if not _is_whole(mask):
         raise DataError(f"{mask} is truncated or no picture", fix="Save the mask again, or delete it")
-    with Image.open(mask) as header, Image.open(picture) as other:
+    with Image.open(mask, formats=FORMATS) as header, Image.open(picture, formats=FORMATS) as other:
         turned = other.getexif().get(0x0112, 1) > 4  # on its side: it is turned when it is read
         size = other.size[::-1] if turned else other.size
         if header.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
@@ -93,7 +93,7 @@ def _mask(path: Path, picture: Path) -> Path | None:
 def _is_whole(path: Path) -> bool:
     """Has a header that is understood and, where the format has one, its end: a picture need not be decoded for it."""
     try:
-        with open(path, "rb") as stream, Image.open(stream):
+        with open(path, "rb") as stream, Image.open(stream, formats=FORMATS):
             stream.seek(0, 2)
             stream.seek(max(0, stream.tell() - _TAIL))
             return _ENDS.get(path.suffix.lower(), b"") in stream.read()

@@ -99,7 +99,7 @@ def _dataset(path: Path) -> NDArray[Any]:
     try:
         with h5py.File(path, "r") as file:
             return np.asarray(file["dataset"])
-    except (OSError, KeyError) as error:
+    except Exception as error:  # h5py's for damaged files are of many types
         raise FileError(f"{path} cannot be read ({error})", fix="Extract the scene's archive again") from error
 
 

@@ -94,6 +94,8 @@ def _trajectory(data: memoryview) -> Trajectory:
             frames += [integer(part) for key, part in fields(message(value)) if key == 1] or [0]
         elif number == 4:
             render_path = text(value)
+            if render_path.startswith("/") or ".." in render_path.split("/") or "\0" in render_path:
+                raise ValueError(f"the frames of {render_path!r} would lie outside its folder")
     return Trajectory(render_path, tuple(frames), tuple(room))
 
 

@@ -20,7 +20,7 @@ from edgekd.cli.options import again
 
 VERBS = (
     *("demo", "distill", "calibrate", "export", "bench", "check", "report", "predict", "simulate"),
-    *("statistics", "doctor"),
+    *("statistics", "doctor", "verify"),
 )
 EDGEKD = [sys.executable, "-c", "from edgekd.cli.app import main; main()"]
 

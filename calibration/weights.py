@@ -1,0 +1,87 @@
+"""Weights files (safetensors) without torch: whether their tensors are those that they were written with.
+
+Source of the layout: the safetensors README, "Format": eight bytes with the header's length, the header as JSON, and
+the tensors' bytes, which the header finds by offsets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from calibration.errors import FileError
+
+__all__ = ["DESCRIPTIONS", "tensors_digest", "weights_fault"]
+
+DESCRIPTIONS = ("edgekd", "edgekd.statistics")
+"""Where a file of edgekd keeps its description: weights of a network, statistics of a teacher."""
+
+_TYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "BOOL": "bool",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+}
+_LONGEST_HEADER = 100_000_000  # bytes: safetensors' own limit
+
+
+def weights_fault(path: Path) -> str | None:
+    """What is wrong with a file's tensors, in words; None when they have the digest that the file states.
+
+    Raises FileError for a file that is damaged, or that states no digest because edgekd did not write it.
+    """
+    header, data = _read(path)
+    try:
+        described = next(header["__metadata__"][key] for key in DESCRIPTIONS if key in header.get("__metadata__", {}))
+        stated = json.loads(described)["weights"]
+    except (StopIteration, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+        raise FileError(
+            f"{path} states no digest: edgekd did not write it", fix="Compare its sha256 by hand"
+        ) from error
+    return None if tensors_digest(header, data) == stated else "was altered since it was made"
+
+
+def tensors_digest(header: dict[str, Any], data: memoryview) -> str:
+    """Hex SHA-256 over the names, types, shapes and bytes of a file's tensors; the one of `edgekd.models.weights`."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted((name, value) for name, value in header.items() if name != "__metadata__"):
+        start, end = tensor["data_offsets"]
+        shape = tuple(int(extent) for extent in tensor["shape"])
+        digest.update(f"{name}|torch.{_TYPES.get(tensor['dtype'], tensor['dtype'])}|{shape}|".encode())
+        digest.update(data[start:end])
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
+    damaged = FileError(f"{path} is not a whole safetensors file", fix="Copy it again")
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise FileError(f"Cannot read {path}: {error.strerror}", fix="Check the path and its permissions") from error
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or length > min(_LONGEST_HEADER, len(content) - 8):
+        raise damaged
+    try:
+        header = json.loads(content[8 : 8 + length])
+        data = memoryview(content)[8 + length :]
+        used = 0
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                start, end = tensor["data_offsets"]
+                if not 0 <= start <= end <= len(data) or not isinstance(tensor["dtype"], str):
+                    raise ValueError(name)
+                tuple(map(int, tensor["shape"]))
+                used = max(used, end)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise damaged from error
+    if used != len(data):
+        raise damaged
+    return header, data

@@ -1,0 +1,56 @@
+"""`edgekd verify`: is it whole, and if not, which file is not."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgekd.cli.console import console
+from edgekd.cli.options import Json
+from edgekd.cli.tables import Table
+
+__all__ = ["verify"]
+
+
+def verify(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[WHAT]",
+            help="A run, a bundle or its .tar.gz, an artefact, a set of images, a .safetensors. The newest run when "
+            "left out.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compare files with their digests: whole, or which is not.
+
+    Digests show damage. Against somebody who means harm compare the digest that is printed with one
+    that you have from elsewhere.
+    """
+    from edgekd.steps.verify import verify as look
+
+    found = look(what, console)
+    value = {
+        "kind": found.kind,
+        "path": str(found.path),
+        "whole": found.whole,
+        "files": found.files,
+        "digest": found.digest,
+        "faults": [{"fault": fault.message, "fix": fault.fix} for fault in found.faults],
+    }
+    outcome = "whole" if found.whole else f"NOT WHOLE: {len(found.faults)}"
+    rows = [
+        (found.kind, str(found.path)),
+        ("files", str(found.files)),
+        ("sha256", found.digest),
+        ("outcome", outcome),
+        *(("", fault.message) for fault in found.faults),
+    ]
+    console.result(value, Table(("verified", ""), rows))
+    found.raise_faults()
+    if found.kind == "run":
+        console.next_command("bench", found.path)
+    else:
+        console.next_command("doctor")

@@ -1,0 +1,133 @@
+"""Whether what travels is whole: runs, bundles, artefacts, sets, weights and statistics against their own digests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from calibration.errors import EdgekdError, FileError, UsageError
+from calibration.files import sha256_file
+from calibration.images import CalibrationSet
+from calibration.progress import Progress
+from calibration.weights import weights_fault
+from edgekd.run import Run, find_run
+from edgekd.run.manifest import NAME as RUN
+from edgekd.simulate.store import SimulatedSet
+from edgekd.steps.artefacts import artefact_folder, run_model
+from targets.artefact import NAME as ARTEFACT
+from targets.artefact import artefact_faults, read_artefact
+from targets.bundle.verify import MANIFEST, bundle_faults, is_bundle
+
+__all__ = ["Verified", "verify"]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was looked at. `faults` is empty when it is whole; `digest` is that of the file that holds the digests."""
+
+    kind: str
+    path: Path
+    files: int
+    digest: str
+    faults: tuple[EdgekdError, ...]
+
+    @property
+    def whole(self) -> bool:
+        return not self.faults
+
+    def raise_faults(self) -> None:
+        """Raise the first fault, and how many more there are, once all have been shown. Raises FileError."""
+        if self.faults:
+            more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
+            raise FileError(f"{self.path} is not whole: {self.faults[0].message}{more}", fix=self.faults[0].fix)
+
+
+def verify(name: str | None, progress: Progress) -> Verified:
+    """Compare every file that `name` keeps a digest of; `name` is a path or a run's name, by default the newest run.
+
+    Raises UsageError for a file that keeps no digests, and what `find_run` raises.
+    """
+    path = None if name is None else Path(name)
+    if path is None or not path.exists() or (path / RUN).is_file():
+        run = find_run(name, progress)
+        with progress.task(f"Verifying {run.folder}"):
+            return _run(run)
+    kind, look = _kind(path)
+    with progress.task(f"Verifying {path}"):
+        try:
+            faults, files = look(path)
+        except EdgekdError as error:  # what holds the digests is itself damaged
+            faults, files = [error], 1
+    return Verified(kind, path, files, _digest(path), tuple(faults))
+
+
+_Look = Callable[[Path], tuple["list[EdgekdError]", int]]
+
+
+def _kind(path: Path) -> tuple[str, _Look]:
+    if path.suffix == ".safetensors" and path.is_file():
+        return "weights", _weights
+    if is_bundle(path):
+        return "bundle", lambda bundle: _widened(*bundle_faults(bundle))
+    for name, kind, look in (
+        (ARTEFACT, "artefact", _artefact),
+        ("calibration.json", "calibration set", _calibration),
+        (MANIFEST, "simulated set", _simulated),
+    ):
+        if (path / name).is_file():
+            return kind, look
+    raise UsageError(
+        f"{path} keeps no digests",
+        fix="Give a run, a bundle or its .tar.gz, an artefact, a set of images, or a .safetensors file of edgekd",
+    )
+
+
+def _run(run: Run) -> Verified:
+    """Every recorded file, every step finished, and every artefact built from the model that the run holds."""
+    faults: list[EdgekdError] = [*run.faults()]
+    if not faults:
+        model = run.digest(run_model(run))
+        for step, record in run.manifest.steps.items():
+            name = step.removeprefix("export ")
+            if name != step and record.finished is not None:
+                try:
+                    artefact = read_artefact(artefact_folder(run, name))
+                except EdgekdError as error:
+                    faults.append(error)
+                    continue
+                if artefact.student != model:
+                    built = f"{artefact.folder} was built from another model than the run holds now"
+                    faults.append(FileError(built, fix=f"Build it anew: edgekd export {run.folder}"))
+    files = sum(len(record.outputs) for record in run.manifest.steps.values())
+    return Verified("run", run.folder, files, sha256_file(run.folder / RUN), tuple(faults))
+
+
+def _artefact(path: Path) -> tuple[list[EdgekdError], int]:
+    artefact = read_artefact(path)
+    return [*artefact_faults(artefact)], len(artefact.files)
+
+
+def _calibration(path: Path) -> tuple[list[EdgekdError], int]:
+    CalibrationSet.open(path)
+    return [], 2
+
+
+def _simulated(path: Path) -> tuple[list[EdgekdError], int]:
+    opened = SimulatedSet.open(path)
+    return [], len({name for name, _ in opened.entries})
+
+
+def _weights(path: Path) -> tuple[list[EdgekdError], int]:
+    fault = weights_fault(path)
+    return ([] if fault is None else [FileError(f"{path} {fault}", fix="Copy it again")]), 1
+
+
+def _widened(faults: list[FileError], files: int) -> tuple[list[EdgekdError], int]:
+    return [*faults], files
+
+
+def _digest(path: Path) -> str:
+    names = (ARTEFACT, "calibration.json", MANIFEST)
+    holders = [path] if path.is_file() else [path / name for name in names if (path / name).is_file()]
+    return sha256_file(holders[0])

@@ -1,0 +1,97 @@
+"""Whether a bundle is whole, as a folder or as the archive that was sent, without unpacking it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from calibration.errors import EdgekdError, FileError
+from calibration.files import fault_of, inside, read_json, sha256_bytes
+
+__all__ = ["MANIFEST", "bundle_faults", "is_bundle"]
+
+MANIFEST = "manifest.json"
+_AGAIN = "Copy the bundle again, or make it anew: edgekd bundle"
+_LARGEST_MANIFEST = 64 << 20  # bytes
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether `path` is a bundle's archive, or a folder whose manifest is a bundle's."""
+    if path.is_file():
+        return path.name.endswith((".tar.gz", ".tgz"))
+    try:
+        value = read_json(path / MANIFEST)
+    except FileError:
+        return False
+    return isinstance(value, dict) and "selftest" in value
+
+
+def bundle_faults(path: Path) -> tuple[list[FileError], int]:
+    """An error for each file of the bundle that is missing or altered, and how many were looked at.
+
+    Raises FileError when the manifest cannot be read, names a file outside the bundle, or was altered itself.
+    """
+    if path.is_file():
+        return _archive_faults(path)
+    manifest = read_json(path / MANIFEST)
+    return _faults(path, manifest, lambda name, digest: fault_of(inside(path, name), digest))
+
+
+def _faults(path: Path, manifest: Any, fault: Callable[[str, str], str | None]) -> tuple[list[FileError], int]:
+    files = _files(path, manifest)
+    found = [(name, fault(name, digest)) for name, digest in files.items()]
+    return [FileError(f"{path}: {name} {said}", fix=_AGAIN) for name, said in found if said is not None], len(files)
+
+
+def _files(path: Path, manifest: Any) -> Mapping[str, str]:
+    try:
+        files = {str(name): str(digest) for name, digest in manifest["files"].items()}
+        digest = sha256_bytes(json.dumps([files, manifest["made_from"]], sort_keys=True).encode())
+        stated = manifest["digest"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FileError(f"{path}: {MANIFEST} is not that of a bundle ({error!r})", fix=_AGAIN) from error
+    if digest != stated:
+        raise FileError(f"{path}: {MANIFEST} was altered: its digest does not fit", fix=_AGAIN)
+    for name in files:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise FileError(f"{path}: {MANIFEST} names the file {name!r}, which lies outside it", fix=_AGAIN)
+    return files
+
+
+def _archive_faults(path: Path) -> tuple[list[FileError], int]:
+    """Read the archive once, front to back; its members are digested, never written."""
+    digests: dict[str, str] = {}
+    manifest: Any = None
+    try:
+        with tarfile.open(path, "r|gz") as stream:
+            for member in stream:
+                name = "/".join(PurePosixPath(member.name).parts[1:])
+                content = stream.extractfile(member) if member.isfile() else None
+                if content is None:
+                    continue
+                if name == MANIFEST:
+                    if member.size > _LARGEST_MANIFEST:
+                        raise FileError(f"{path}: its {MANIFEST} has {member.size} bytes", fix=_AGAIN)
+                    manifest = json.loads(content.read())
+                    continue
+                digest = hashlib.sha256()
+                while block := content.read(1 << 20):
+                    digest.update(block)
+                digests[name] = digest.hexdigest()
+    except EdgekdError:
+        raise
+    except Exception as error:  # gzip, zlib and tarfile have several unrelated types, all meaning the same here
+        raise FileError(f"{path} is truncated or no bundle ({error})", fix=_AGAIN) from error
+    if manifest is None:
+        raise FileError(f"{path} is no bundle: it holds no {MANIFEST}", fix="Make one: edgekd bundle")
+
+    def fault(name: str, digest: str) -> str | None:
+        if name not in digests:
+            return "is missing"
+        return None if digests[name] == digest else "was altered or truncated since it was made"
+
+    return _faults(path, manifest, fault)
