@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.arrays import read_array
-from calibration.errors import EdgekdError, FileError, MissingRuntimeError
+from calibration.errors import EdgekdError, MissingRuntimeError
 from calibration.files import replacing
 from calibration.progress import Advance, Progress
 from edgekd.run import Run
