@@ -19,7 +19,7 @@ from targets.reference import emulate_model, infer_model
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Calibrated", "encode_nodes", "infer_quantised", "nodes_with", "quantise"]
+__all__ = ["Calibrated", "encode_nodes", "infer_encoded", "infer_quantised", "nodes_with", "quantise"]
 
 _ACTIVATIONS = frozenset({"Clip", "Relu"})
 
@@ -66,5 +66,9 @@ def encode_nodes(calibrated: Calibrated, encoding: Encoding, nodes: Sequence[str
 
 def infer_quantised(calibrated: Calibrated, encoding: Encoding, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Depth float32 [N, H, W] of the int8 model in `encoding`: computed by ONNX Runtime where it is made for that."""
-    model = quantise(calibrated, encoding)
+    return infer_encoded(quantise(calibrated, encoding), encoding, images)
+
+
+def infer_encoded(model: onnx.ModelProto, encoding: Encoding, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The same of a model that is written in `encoding`."""
     return emulate_model(model, images) if encoding.signed else infer_model(model, images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from calibration.errors import ModelError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
-from targets.calibrated import Calibrated, encode_nodes, infer_quantised, nodes_with
+from targets.calibrated import Calibrated, encode_nodes, infer_encoded, infer_quantised, nodes_with
 from targets.drift import measure_drift
 from targets.encodings import S8, U8S8
 from targets.equalise import channel_factors, divide_channels, measure_reach
@@ -41,6 +42,7 @@ RECIPE = 2
 _RANGED_ON = 64  # pictures on which ranges are measured: beyond, they grow no more than chance lets them
 _ROUNDED_ON = 32  # pictures on which rounding is learned
 _TRIED_ON = 8  # pictures on which the layers' damage is measured
+_ENCODINGS = S8, U8S8
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress)
 def _keep_in_float(calibrated: Calibrated, images: NDArray[np.uint8], progress: Progress) -> Calibrated:
     """The default: what hurts noticeably stays in float, within a share of the arithmetic."""
     tried_on = _some(images, _TRIED_ON)
-    lost = mean_error(infer_quantised(calibrated, S8, tried_on), infer_model(calibrated.model, tried_on))
+    exact = infer_model(calibrated.model, tried_on)
+    lost = max(mean_error(infer_quantised(calibrated, encoding, tried_on), exact) for encoding in _ENCODINGS)
     if lost < NOTICEABLE:  # all layers together lose less than one may: the usual case for a student
         return calibrated
     damage = _damage(calibrated, tried_on, progress)
@@ -114,7 +117,7 @@ def _meet(
 
     def drift(layers: tuple[str, ...]) -> float:
         tried = replace(calibrated, float_layers=layers)
-        depths = (infer_quantised(tried, encoding, budget.images) for encoding in (S8, U8S8))
+        depths = (infer_quantised(tried, encoding, budget.images) for encoding in _ENCODINGS)
         return max(measure_drift(depth, expected).abs_rel for depth in depths)
 
     if drift(()) <= budget.abs_rel:
@@ -126,14 +129,12 @@ def _meet(
 
 
 def _damage(calibrated: Calibrated, images: NDArray[np.uint8], progress: Progress) -> dict[str, float]:
-    # In the encoding that loses more; what is spared in it is spared in the other.
-    return measure_damage(
-        calibrated.model,
-        list(calibrated.rounded),
-        lambda layer: encode_nodes(calibrated, S8, nodes_with(calibrated.model, layer)),
-        images,
-        progress,
-    )
+    def rounded(layer: str) -> Iterator[NDArray[np.float32]]:
+        nodes = nodes_with(calibrated.model, layer)
+        for encoding in _ENCODINGS:  # a layer that hurts in one of them stays in float in both
+            yield infer_encoded(encode_nodes(calibrated, encoding, nodes), encoding, images)
+
+    return measure_damage(infer_model(calibrated.model, images), list(calibrated.rounded), rounded, progress)
 
 
 def _float_for_want_of_a_kernel(model: onnx.ModelProto) -> dict[str, list[str]]:

@@ -32,14 +32,12 @@ def rooms(framing: Framing, count: int, look: str = "simulated", seed: int = SEE
 
 
 def simulated_kinds(graph: DepthGraph, run: Path, count: int) -> dict[str, Images]:
-    """The same rooms as they are, mixed, transformed by the run's transformation, and both."""
+    """The same rooms as they are, mixed, and transformed by the run's transformation."""
     raw, ids = rooms(graph.input.framing, count)
-    mixed = mix_batch(raw, ids, MixingSettings(), np.random.default_rng(SEED))
-    kinds = {"raw simulated": raw, "mixed": mixed}
+    kinds = {"raw simulated": raw, "mixed": mix_batch(raw, ids, MixingSettings(), np.random.default_rng(SEED))}
     if (run / "transform.safetensors").is_file():
         net = load_transform(run / "transform.safetensors")
         kinds["transformed"] = transformed_images(net, raw, seed=SEED)
-        kinds["mixed and transformed"] = transformed_images(net, mixed, seed=SEED)
     return kinds
 
 
