@@ -1,7 +1,7 @@
 """One calibration: the range of every activation that an encoding rounds, from the calibration pictures.
 
 Every encoding is written from the same ranges, so no target sees other pictures than another. The range covers all
-but one in a hundred thousand values; examples/targets/quantisation.py measured that against the extremes and others.
+but one in a hundred thousand values; examples/calibration/levers.py measured that against the extremes and others.
 """
 
 from __future__ import annotations
