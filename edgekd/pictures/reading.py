@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     picture = open_picture(path)
     if picture.mode == "F":
         raise DataError(f"{path} holds floating point values, not a picture", fix="Save it with 8 or 16 bits")
-    with _damaged_metadata_ignored():
+    with _damaged_metadata_ignored(), suppress(Exception):  # orientation that cannot be read: upright
         picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):  # 16-bit grey; Pillow would clip it at 255 instead of scaling it
         grey = (np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
@@ -65,13 +64,7 @@ def open_picture(path: Path) -> Image.Image:
         ) from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is no picture that can be read", fix="Save it as PNG or JPEG") from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-    ) as error:  # Pillow's for damaged files
+    except Exception as error:  # damaged files fail anywhere in Pillow's readers, with errors of any type
         raise DataError(f"{path} is truncated or damaged ({error})", fix=_RESTORE) from error
     return picture
 

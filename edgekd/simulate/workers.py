@@ -6,11 +6,10 @@ import contextlib
 import os
 import signal
 import threading
-import time
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,6 @@ from edgekd.simulate.sample import SimulatedImage
 from edgekd.simulate.shards import write_shard
 
 __all__ = ["make_shards"]
-
-_LOOK = 0.5  # seconds between a worker's looks at whether its parent lives
 
 
 def make_shards(
@@ -76,13 +73,13 @@ def _begin(stop: Any) -> None:
     global _stop
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_follow, daemon=True).start()
 
 
-def _follow(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_LOOK)
-    os._exit(1)
+def _follow() -> None:
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _make(path: Path, settings: RoomSettings, seed: int, numbers: range, keep_depth: bool) -> str:

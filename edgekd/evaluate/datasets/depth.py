@@ -83,9 +83,11 @@ def _read_pgm(path: Path) -> NDArray[Any]:
 
 def _read_npy(path: Path) -> NDArray[Any]:
     try:
-        array = read_array(path, fix=_RESTORE).squeeze()
+        array = read_array(path, fix=_RESTORE)
     except FileError as error:
         raise DataError(error.message, fix=error.fix) from error
+    while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):  # of a batch or of channels; a pixel stays [1, 1]
+        array = array[0] if array.shape[0] == 1 else array[..., 0]
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fui":
         raise DataError(f"{path} holds {array.dtype} {list(array.shape)}, not depth", fix="Save depth as [H, W]")
     return np.asarray(array)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -13,8 +14,10 @@ import torch
 
 from calibration.errors import ModelError, RunError
 from calibration.progress import Advance, Quiet
+from edgekd.distill.checkpoint import all_finite
 from edgekd.distill.loop import Distilled, distill, fit_transform
 from edgekd.distill.settings import DistillSettings, QuantisationSettings, TransformSettings
+from edgekd.distill.student_fit import StudentFit
 from edgekd.models.teacher import Teacher
 
 CPU = torch.device("cpu")
@@ -107,8 +110,28 @@ def test_a_loss_that_is_no_number_stops_with_the_step(teacher, small_net, boxes,
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x) * float("nan")
 
-    with pytest.raises(ModelError, match="no longer a number at step 3 "):
+    with pytest.raises(ModelError, match=r"no longer a number at step 3 .*no checkpoint was saved before it"):
         run(teacher, Broken, boxes, tmp_path)
+
+
+@pytest.mark.parametrize("at", [5, 14])
+def test_weights_that_turn_nan_are_in_no_checkpoint(teacher, small_net, boxes, tmp_path, monkeypatch, at) -> None:
+    """The step whose update breaks the weights has a good loss: the next one tells, after the last nothing would."""
+    monkeypatch.setattr("edgekd.distill.loop._SAVE_EVERY_SECONDS", 0.0)
+    update, calls = StudentFit.update, itertools.count(SETTINGS.transform.warm_up)
+
+    def breaking(self: StudentFit, rate: float) -> None:
+        update(self, rate)
+        if next(calls) == at:
+            next(self.student.parameters()).data.fill_(float("nan"))
+
+    monkeypatch.setattr(StudentFit, "update", breaking)
+    told = at + 1 if at < 14 else at
+    said = rf"at step {told} \(batch {told} of seed 0\); the last good checkpoint is .*state\.pt"
+    with pytest.raises(ModelError, match=said):
+        run(teacher, small_net, boxes, tmp_path)
+    saved = torch.load(tmp_path / "checkpoint/state.pt", weights_only=True)
+    assert saved["step"] == at and all_finite(saved["state"])
 
 
 def test_the_transformation_alone_can_be_fitted(teacher, boxes, tmp_path) -> None:
