@@ -32,6 +32,8 @@ def report_runs(runs: Sequence[Run], out: Path | None, progress: Progress) -> tu
         written = []
         for suffix, render in FORMATS.items():
             path = folder / f"report.{suffix}"
+            for stale in folder.glob(f".{path.name}.*.part"):  # of a report that was killed: it takes no lock
+                stale.unlink(missing_ok=True)
             write_bytes(path, render(story).encode("utf-8", errors="replace"))
             written.append(path)
     for reported in story.runs:
