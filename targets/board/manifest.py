@@ -53,7 +53,7 @@ class Bundle:
             self.options = EngineOptions.parse(str(value["engine"]))
             self.digest = str(value["digest"])
             self.picture, self.depth = folder / value["selftest"]["picture"], folder / value["selftest"]["depth"]
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
             raise MisfitError(f"{folder}/manifest.json cannot be read ({error!r})", "Copy the bundle again") from error
         for name, digest in files.items():
             if hashlib.sha256(read_bytes(folder / name, _AGAIN)).hexdigest() != digest:
