@@ -60,7 +60,7 @@ def main() -> None:
 
     chart = arguments.out / f"{teacher.name}-layers.svg"
     write_bytes(chart, draw(before, after, matched).encode())
-    *_, last = sorted((run.folder / "previews").glob("*.png"))
+    *_, last = sorted((run.folder / "previews").glob("[0-9]*.png"))
     with Image.open(last) as preview:
         preview.convert("RGB").save(arguments.out / f"{teacher.name}-pictures.jpg", quality=85)
     print(f"{chart}, and {last.name} beside it")
