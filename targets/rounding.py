@@ -110,7 +110,10 @@ def _compensated(rows: Float64, steps: Float64, covariance: Float64) -> Float64:
     variance = np.einsum("gkk->gk", covariance).mean(axis=1).clip(1e-12)
     damped = covariance + _DAMPING * variance[:, None, None] * np.eye(size)
     # Row i of the upper Cholesky factor of the inverse says how weights behind i answer for a change of weight i.
-    answers = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
+    try:
+        answers = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
+    except np.linalg.LinAlgError:  # inputs that depend on each other to the last digit leave nothing to pass errors by
+        return _nearest(rows, steps)
     rest, codes = rows.copy(), np.empty_like(rows)
     for index in range(size):
         codes[:, :, index] = _nearest(rest[:, :, index], steps[:, :, 0])

@@ -62,9 +62,10 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     script.write_text(SIMULATE)
     process = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("rooms/.*.part")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    listed, children = Path(f"/proc/{process.pid}/task/{process.pid}/children"), []
+    while len(children) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+        children = listed.read_text().split()
     assert len(children) >= 2
     process.send_signal(signal.SIGKILL)
     process.wait()
