@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from targets.encodings import U8S8
 from targets.padding import pad_channels
 from targets.reference import import_onnxruntime, open_session
 from targets.sensitivity import count_operations
+from targets.turns import time_in_turns
 
 __all__ = ["FloatLayer", "price_float_layers"]
 
@@ -62,14 +63,7 @@ def _medians(variants: Mapping[str, Calibrated], image: NDArray[np.uint8], progr
         options = import_onnxruntime().SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = 1, 3
         sessions[name] = open_session(quantise(calibrated, U8S8), options)
-    taken: dict[str, list[float]] = {name: [] for name in sessions}
+    calls = {name: partial(session.run, ["depth"], {"image": image}) for name, session in sessions.items()}
     with progress.task("Timing float layers", _ROUNDS) as advance:
-        for _ in range(_ROUNDS):
-            for name, session in sessions.items():
-                session.run(["depth"], {"image": image})
-                for _ in range(_REPEATS):
-                    start = time.perf_counter()
-                    session.run(["depth"], {"image": image})
-                    taken[name].append(1000 * (time.perf_counter() - start))
-            advance(1)
+        taken = time_in_turns(calls, _ROUNDS, _REPEATS, lambda: advance(1))
     return {name: float(np.median(values)) for name, values in taken.items()}

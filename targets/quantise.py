@@ -19,7 +19,7 @@ from targets.equalise import channel_factors, divide_channels, measure_reach
 from targets.graph import LAYERS, DepthGraph, body, inner
 from targets.layers import conv_layers
 from targets.learned import learned_ranges, read_ranges
-from targets.ranges import activations, measure_ranges
+from targets.ranges import RANGED_ON, activations, measure_ranges, spread
 from targets.reference import fold, infer_model
 from targets.rounding import round_layers, round_nearest
 from targets.sensitivity import (
@@ -39,7 +39,6 @@ __all__ = ["RECIPE", "Budget", "calibrate"]
 RECIPE = 2
 """Counts the ways in which int8 models were made; an artefact made in another way is out of date."""
 
-_RANGED_ON = 64  # pictures on which ranges are measured: beyond, they grow no more than chance lets them
 _ROUNDED_ON = 32  # pictures on which rounding is learned
 _TRIED_ON = 8  # pictures on which the layers' damage is measured
 _ENCODINGS = S8, U8S8
@@ -78,7 +77,7 @@ def calibrate(
 
 
 def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress) -> Calibrated:
-    folded, images, read = fold(graph.model), _some(images, _RANGED_ON), read_ranges(graph.model)
+    folded, images, read = fold(graph.model), spread(images, RANGED_ON), read_ranges(graph.model)
     if read:  # learned with the channels as they are
         model = folded
     else:
@@ -94,13 +93,13 @@ def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress)
     if read:  # as the student was trained
         rounded = {name: round_nearest(layer) for name, layer in layers.items()}
     else:
-        rounded = round_layers(model, layers, _some(images, _ROUNDED_ON), progress)
+        rounded = round_layers(model, layers, spread(images, _ROUNDED_ON), progress)
     return Calibrated(model, ranges, rounded)
 
 
 def _keep_in_float(calibrated: Calibrated, images: NDArray[np.uint8], progress: Progress) -> Calibrated:
     """The default: what hurts noticeably stays in float, within a share of the arithmetic."""
-    tried_on = _some(images, _TRIED_ON)
+    tried_on = spread(images, _TRIED_ON)
     exact = infer_model(calibrated.model, tried_on)
     lost = max(mean_error(infer_quantised(calibrated, encoding, tried_on), exact) for encoding in _ENCODINGS)
     if lost < NOTICEABLE:  # all layers together lose less than one may: the usual case for a student
@@ -122,7 +121,7 @@ def _meet(
 
     if drift(()) <= budget.abs_rel:
         return calibrated
-    damage = _damage(calibrated, _some(images, _TRIED_ON), progress)
+    damage = _damage(calibrated, spread(images, _TRIED_ON), progress)
     with progress.task("Looking for the fewest float layers"):
         chosen = fewest_float_layers(damage, count_operations(calibrated.model), drift, budget.abs_rel)
     return replace(calibrated, damage=damage, float_layers=chosen)
@@ -143,11 +142,6 @@ def _float_for_want_of_a_kernel(model: onnx.ModelProto) -> dict[str, list[str]]:
     for node in body(model, LAYERS - U8S8.kinds):
         found.setdefault(node.op_type, []).append(node.name)
     return found
-
-
-def _some(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """`count` of the pictures, spread over the set."""
-    return images[:: max(1, len(images) // count)][:count]
 
 
 def _digest(images: NDArray[np.uint8]) -> str:

@@ -19,7 +19,7 @@ from targets.reference import stream_tensors
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["KEPT", "Ranges", "activations", "find_extremes", "measure_ranges"]
+__all__ = ["KEPT", "RANGED_ON", "Ranges", "activations", "find_extremes", "measure_ranges", "spread"]
 
 Ranges = Mapping[str, tuple[float, float]]
 """Tensor name to the (lowest, highest) value that is to be represented."""
@@ -27,9 +27,17 @@ Ranges = Mapping[str, tuple[float, float]]
 KEPT = 0.99999
 """Share of an activation's values that its range keeps on each side; the rest saturates."""
 
+RANGED_ON = 64
+"""Pictures on which ranges are measured: beyond, they grow no more than chance lets them."""
+
 _BINS = 4096
 _COUNTED = 1 << 16
 """Of one picture's tensor at most about so many values are counted, evenly spread; the extremes are of all."""
+
+
+def spread(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """`count` of the pictures at most, spread over the set."""
+    return images[:: max(1, len(images) // count)][:count]
 
 
 def activations(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> list[str]:

@@ -19,6 +19,7 @@ from calibration.files import replacing
 from calibration.progress import Progress
 from edgekd.bench.bench import Scoring
 from edgekd.bench.result import BenchRow
+from edgekd.evaluate.datasets.frame import frame_all
 from targets import get_target
 from targets.base import Artefact, RunnerOptions
 
@@ -123,8 +124,7 @@ def make_gallery(
     elif worst and used:
         spec = used[0].input
         chosen = [scoring.data[place] for place in worst]
-        frames = np.stack([spec.framing.image(frame.rgb) for frame in chosen])
-        truths = np.stack([spec.framing.nearest(frame.depth) for frame in chosen])
+        frames, truths = frame_all(chosen, spec.framing)
         names = tuple(frame.name for frame in chosen)
     depth_out: dict[str, NDArray[np.float32]] = {}
     depth_worst: dict[str, NDArray[np.float32]] = {}

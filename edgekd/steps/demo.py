@@ -17,7 +17,7 @@ from calibration.progress import Progress
 from edgekd.bench import BenchResult, BenchSettings, Scoring
 from edgekd.distill.settings import DistillSettings
 from edgekd.evaluate.datasets import open_dataset
-from edgekd.evaluate.datasets.frame import DepthDataset
+from edgekd.evaluate.datasets.frame import DepthDataset, frame_all
 from edgekd.evaluate.metrics import score
 from edgekd.evaluate.protocols import PROTOCOLS
 from edgekd.models.fetch import cache_folder
@@ -155,9 +155,7 @@ def _compare(run: Run, plain_run: Run, data: DepthDataset, progress: Progress) -
     """Teacher, plain student and student in float32 on the held-out rooms, and a strip of the first of them."""
     teacher = load_teacher(_TEACHER)
     spec = teacher.input
-    frames = [data[index] for index in range(len(data))]
-    pictures = np.stack([spec.framing.image(frame.rgb) for frame in frames])
-    truth = np.stack([spec.framing.nearest(frame.depth) for frame in frames])
+    pictures, truth = frame_all((data[index] for index in range(len(data))), spec.framing)
     networks = {
         "teacher": teacher.module,
         "student, plain distillation": _student(plain_run, teacher),
@@ -170,7 +168,7 @@ def _compare(run: Run, plain_run: Run, data: DepthDataset, progress: Progress) -
             advance(1)
     rows = tuple(_accuracy(name, depth, truth, depths["teacher"]) for name, depth in depths.items())
     path = run.folder / "previews" / "held-out.png"
-    shown = slice(0, len(frames), max(1, len(frames) // _SHOWN))
+    shown = slice(0, len(pictures), max(1, len(pictures) // _SHOWN))
     panels = {name: depth[shown][:_SHOWN] for name, depth in {"true depth": truth, **depths}.items()}
     with run.lock(progress), run.step("demo", inputs={"data": data.digest}, asked={}, command=_COMMAND) as made:
         save_png(path, preview_strip({"held out": pictures[shown][:_SHOWN]}, panels))

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from targets.turns import time_in_turns
+
 STARTS, ROUNDS, REPEATS = 15, 30, 10
 OURS = """
 import importlib.util, sys
@@ -91,20 +93,11 @@ def main() -> None:
             }
             if manifest["camera"] is None:
                 calls["large"] = lambda predictor=predictor, large=large: predictor.depth(large)
-            times: dict[str, list[float]] = {name: [] for name in calls}
-            for _ in range(ROUNDS):
-                for name, call in calls.items():
-                    call()
-                    for _ in range(REPEATS):
-                        started = time.perf_counter()
-                        call()
-                        times[name].append(time.perf_counter() - started)
+            times = time_in_turns(calls, ROUNDS, REPEATS)
             medians = {name: float(np.median(taken)) for name, taken in times.items()}
-            larger = f"{1000 * (medians['large'] - medians['bare']):.1f} ms more" if "large" in medians else "-"
+            larger = f"{medians['large'] - medians['bare']:.1f} ms more" if "large" in medians else "-"
             ratio = medians["ours"] / medians["bare"]
-            print(
-                f"| {runtime}, {precision} | {added:.2f} s | {ratio:.3f} ({1000 * medians['bare']:.2f} ms) | {larger} |"
-            )
+            print(f"| {runtime}, {precision} | {added:.2f} s | {ratio:.3f} ({medians['bare']:.2f} ms) | {larger} |")
 
 
 if __name__ == "__main__":

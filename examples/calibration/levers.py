@@ -30,7 +30,7 @@ from targets.equalise import EQUALISING, SMOOTHING, channel_factors, divide_chan
 from targets.graph import DepthGraph, body, inner, read_graph
 from targets.layers import ConvLayer, Weights, conv_layers
 from targets.quantise import calibrate
-from targets.ranges import KEPT, activations, measure_ranges
+from targets.ranges import KEPT, RANGED_ON, activations, measure_ranges, spread
 from targets.reference import emulate_model, fold, infer_model
 from targets.rounding import round_layers
 
@@ -114,7 +114,7 @@ def output_codes(graph: DepthGraph, *, log: bool) -> Infer:
 
 def rows(graph: DepthGraph, images: Images) -> Iterator[tuple[str, Infer]]:
     built = calibrate(graph, images, Quiet())
-    floats, chosen = built.float_layers, images[:: max(1, len(images) // 64)][:64]
+    floats, chosen = built.float_layers, spread(images, RANGED_ON)
 
     def changed(levers: Levers) -> Calibrated:
         return calibrated_with(levers, graph, chosen, floats)

@@ -27,6 +27,7 @@ from edgekd.distill.settings import DistillSettings, QuantisationSettings
 from edgekd.distill.student_fit import StudentFit, student_rate
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.evaluate import open_dataset
+from edgekd.evaluate.datasets.frame import frame_all
 from edgekd.evaluate.metrics import score
 from edgekd.models.students import build_student
 from edgekd.models.teacher import Teacher
@@ -79,12 +80,10 @@ def main() -> None:
     pictures = transformed_images(net, rooms(framing, arguments.images, seed=SEED)[0], seed=SEED)
     images = np.asarray(CalibrationSet.open(run.folder / "calibration").split()[0])
     places = {"photographed rooms": rooms(framing, 32, "photographed")[0]}
-    truth = []
+    truth = np.zeros((0, framing.height, framing.width), np.float32)
     if arguments.pairs:
         data = open_dataset(arguments.pairs)
-        frames = [data[index] for index in range(len(data))]
-        places["real frames"] = np.stack([framing.image(frame.rgb) for frame in frames])
-        truth = [framing.nearest(frame.depth) for frame in frames]
+        places["real frames"], truth = frame_all((data[index] for index in range(len(data))), framing)
     settings = DistillSettings(steps=1, features=None, quantisation=QuantisationSettings(arguments.steps))
     print(f"{run.folder}: {arguments.steps} more steps of {BATCH}, {len(pictures)} rooms, seed {SEED}\n")
     print(

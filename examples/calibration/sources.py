@@ -26,6 +26,7 @@ from without_pictures import calibrate_without_pictures
 from calibration.images import CalibrationSet
 from calibration.progress import Quiet
 from edgekd.evaluate import open_dataset
+from edgekd.evaluate.datasets.frame import frame_all
 from edgekd.evaluate.metrics import score
 from edgekd.run import find_run
 from edgekd.steps.artefacts import run_model
@@ -60,7 +61,7 @@ class Frames:
 
     title: str
     images: Images
-    truth: list[Depth]
+    truth: Depth
     expected: Depth  # the model's own, in float
     rows: list[str] = field(default_factory=list)
 
@@ -80,7 +81,7 @@ class Frames:
         print("\n".join(self.rows), flush=True)
 
 
-def delta1(depth: Depth, truth: list[Depth]) -> float:
+def delta1(depth: Depth, truth: Depth) -> float:
     return float(np.mean([score(d, t)["delta1"] for d, t in zip(depth, truth, strict=True)]))
 
 
@@ -101,9 +102,8 @@ def main() -> None:
 
     def measured(inside: bool) -> Frames:
         chosen = [frame for frame in frames if (frame.scene == arguments.scene) is inside]
-        images = np.stack([framing.image(frame.rgb) for frame in chosen])
+        images, truth = frame_all(chosen, framing)
         title = f"{len(chosen)} frames of {', '.join(sorted({frame.scene for frame in chosen}))}"
-        truth = [framing.nearest(frame.depth) for frame in chosen]
         return Frames(title, images, truth, infer_model(graph.model, images))
 
     here, elsewhere = measured(inside=True), measured(inside=False)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import logging
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from targets import get_target
 from targets.artefact import open_artefact
 from targets.base import RunnerOptions
 from targets.reference import import_onnxruntime, open_session
+from targets.turns import time_in_turns
 
 ROUNDS, REPEATS = 40, 10
 PICTURES = 16  # to calibrate plain int8 on: its speed does not depend on them
@@ -89,14 +89,7 @@ def main() -> None:
             artefact = open_artefact(artefact_folder(run, f"{runtime}-{precision}"))
             runner = get_target(runtime).open(artefact, RunnerOptions(threads=threads))
             calls[runtime, precision] = lambda runner=runner: runner.infer(image)  # type: ignore[misc]
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
-    for _ in range(ROUNDS):
-        for key, call in calls.items():
-            call()
-            for _ in range(REPEATS):
-                start = time.perf_counter()
-                call()
-                times[key].append(1000 * (time.perf_counter() - start))
+    times = time_in_turns(calls, ROUNDS, REPEATS)
     print(f"{run.folder}, {threads} thread(s), {ROUNDS} rounds of {REPEATS}\n")
     print("| runtime | fp32 ms | plain int8 ms | int8 ms | int8 over plain | fp32 over int8 |")
     print("| --- | --- | --- | --- | --- | --- |")

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekd.evaluate.datasets import open_dataset
+from edgekd.evaluate.datasets.frame import frame_all
 from edgekd.evaluate.metrics import score
 from edgekd.models.students import build_student
 from edgekd.models.teachers import load_teacher
@@ -34,10 +35,8 @@ def main() -> None:
     student = build_student(asked["student"], teacher)
     fill(student, weights.tensors, str(run.folder), architecture=asked["student"])
 
-    data, framing = open_dataset(arguments.pairs), teacher.input.framing
-    frames = [data[index] for index in range(len(data))]
-    pictures = np.stack([framing.image(frame.rgb) for frame in frames])
-    truth = np.stack([framing.nearest(frame.depth) for frame in frames])
+    data = open_dataset(arguments.pairs)
+    pictures, truth = frame_all((data[index] for index in range(len(data))), teacher.input.framing)
     taught = run_depth(teacher.module, teacher.input, pictures)
     learnt = run_depth(student, teacher.input, pictures)
     rows = {

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgekd.cli.console import Console
 from edgekd.evaluate.datasets import open_dataset
+from edgekd.evaluate.datasets.frame import frame_all
 from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import load_teacher
 from edgekd.pictures import list_pictures, read_picture
@@ -75,8 +76,7 @@ def stand_in_world(teacher: str, work: Path, count: int, held_out: int) -> World
     """A teacher that was trained on rooms of the photographed look, and other rooms of that look to measure on."""
     loaded = load_teacher(teacher, progress=Console())
     data = open_dataset(str(_rendered(work, "photographed", 202, held_out).folder))
-    frames = [data[index] for index in range(held_out)]
-    framing = loaded.input.framing
+    pictures, truth = frame_all((data[index] for index in range(held_out)), loaded.input.framing)
     return World(
         name="stand-in",
         teacher=loaded,
@@ -84,8 +84,8 @@ def stand_in_world(teacher: str, work: Path, count: int, held_out: int) -> World
         simulated=lambda number, seed: _first(number, _rendered(work, "simulated", seed, MOST * count)),
         other=lambda number, seed: _rendered(work, "showroom", 400 + seed, number),
         same=lambda number, seed: _rendered(work, "photographed", 300 + seed, number),
-        pictures=np.stack([framing.image(frame.rgb) for frame in frames]),
-        truth=np.stack([framing.nearest(frame.depth) for frame in frames]),
+        pictures=pictures,
+        truth=truth,
     )
 
 
@@ -97,8 +97,7 @@ def real_world(teacher: str, work: Path, count: int, pairs: Path, unlabelled: Pa
     """
     loaded = load_teacher(teacher, progress=Console())
     data = open_dataset(str(pairs))
-    frames = [data[index] for index in range(len(data))]
-    framing = loaded.input.framing
+    pictures, truth = frame_all((data[index] for index in range(len(data))), loaded.input.framing)
     return World(
         name="real",
         teacher=loaded,
@@ -106,8 +105,8 @@ def real_world(teacher: str, work: Path, count: int, pairs: Path, unlabelled: Pa
         simulated=lambda number, seed: _first(number, _rendered(work, "simulated", seed, MOST * count)),
         other=lambda number, seed: _rendered(work, "photographed", 300 + seed, number),
         same=lambda number, seed: _Pictures(tuple(list_pictures(unlabelled)), number),
-        pictures=np.stack([framing.image(frame.rgb) for frame in frames]),
-        truth=np.stack([framing.nearest(frame.depth) for frame in frames]),
+        pictures=pictures,
+        truth=truth,
     )
 
 

@@ -141,6 +141,7 @@ def agreement(depth: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
 def latency(module: str, *pairs: str) -> dict[str, Any]:
     """Milliseconds of each engine, with and without CUDA graphs, in turns, so that all meet the same conditions."""
     from targets.board.engine import Engine
+    from targets.turns import time_in_turns
 
     trt = importlib.import_module(module)
     calls: dict[str, Callable[[], object]] = {}
@@ -154,17 +155,10 @@ def latency(module: str, *pairs: str) -> dict[str, Any]:
             calls[name] = lambda opened=opened, picture=picture: opened.infer(picture)
             if opened.graphs == "on":
                 calls[f"{name}, bare loop"] = lambda opened=opened, picture=picture: bare(opened, picture)
-    times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         for _ in range(300):
             call()
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            call()
-            for _ in range(REPEATS):
-                started = time.perf_counter()
-                call()
-                times[name].append(1000 * (time.perf_counter() - started))
+    times = time_in_turns(calls, ROUNDS, REPEATS)
     return {name: dict(zip(("p50", "p90", "p99"), percentiles(taken), strict=True)) for name, taken in times.items()}
 
 

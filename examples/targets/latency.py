@@ -9,7 +9,6 @@ that spin, which is what ONNX Runtime does by itself.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from targets import get_target
 from targets.artefact import open_artefact
 from targets.base import RunnerOptions
 from targets.trial import trial_pictures
+from targets.turns import time_in_turns
 
 ROUNDS, REPEATS = 20, 10
 
@@ -45,14 +45,7 @@ def main() -> None:
             calls[f"{artefact.name}, {threads} threads"] = lambda runner=runner, picture=picture: runner.infer(picture)
             if artefact.target == "onnxruntime":
                 calls[f"{artefact.name}, {threads} threads that spin"] = spinning(artefact.path, threads, picture)
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            call()
-            for _ in range(REPEATS):
-                start = time.perf_counter()
-                call()
-                times[name].append(1000 * (time.perf_counter() - start))
+    times = time_in_turns(calls, ROUNDS, REPEATS)
     print("| artefact | p50 ms | p90 ms | p99 ms |")
     print("| --- | --- | --- | --- |")
     for name, taken in times.items():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DepthDataset", "DepthFrame"]
+from targets.input import Framing
+
+__all__ = ["DepthDataset", "DepthFrame", "frame_all"]
 
 
 @dataclass(frozen=True)
@@ -38,3 +41,9 @@ class DepthDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> DepthFrame: ...
+
+
+def frame_all(frames: Iterable[DepthFrame], framing: Framing) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Pictures uint8 [N, H, W, 3] and depth float32 [N, H, W] as a network sees them; depth is never interpolated."""
+    framed = [(framing.image(frame.rgb), framing.nearest(frame.depth)) for frame in frames]
+    return np.stack([picture for picture, _ in framed]), np.stack([depth for _, depth in framed])
