@@ -19,9 +19,10 @@ from targets.reference import emulate_model, infer_model
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Calibrated", "encode_nodes", "infer_encoded", "infer_quantised", "nodes_with", "quantise"]
+__all__ = ["ACTIVATIONS", "Calibrated", "encode_nodes", "infer_encoded", "infer_quantised", "nodes_with", "quantise"]
 
-_ACTIVATIONS = frozenset({"Clip", "Relu"})
+ACTIVATIONS = frozenset({"Clip", "Relu"})
+"""What a runtime joins to the layer before it."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ def quantise(calibrated: Calibrated, encoding: Encoding) -> onnx.ModelProto:
     nodes = [node for node in inner(calibrated.model, encoding.kinds) if node.name not in calibrated.float_layers]
     rounded = {name for node in nodes for name in node.output}
     # An activation behind a float layer stays in float with it.
-    chosen = [node.name for node in nodes if node.op_type not in _ACTIVATIONS or node.input[0] in rounded]
+    chosen = [node.name for node in nodes if node.op_type not in ACTIVATIONS or node.input[0] in rounded]
     return encode_nodes(calibrated, encoding, chosen)
 
 
 def nodes_with(model: onnx.ModelProto, layer: str) -> list[str]:
     """A layer and its activation function: its own output may need a far wider range than what that leaves of it."""
     outputs = {name for node in model.graph.node if node.name == layer for name in node.output}
-    behind = [node.name for node in model.graph.node if node.op_type in _ACTIVATIONS and node.input[0] in outputs]
+    behind = [node.name for node in model.graph.node if node.op_type in ACTIVATIONS and node.input[0] in outputs]
     return [layer, *behind]
 
 

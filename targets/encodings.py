@@ -18,6 +18,7 @@ import numpy as np
 from calibration.errors import ModelError
 from targets.graph import copy_model, drop_unused
 from targets.layers import Weights, constants, groups, replace_weights
+from targets.pointwise import last_activations
 from targets.reference import import_onnxruntime
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def encode(
 
         copy = copy_model(model)
         replace_weights(copy, rounded)
-        chosen = set(nodes)
+        open_ends = {} if encoding.signed else last_activations(model, set(nodes))
+        chosen = set(nodes) - set(open_ends.values())
         kinds = sorted({node.op_type for node in copy.graph.node if node.name in chosen} & encoding.kinds)
         quantizer = QDQQuantizer(
             copy,
@@ -125,6 +127,8 @@ def encode(
         _free_fused_branches(encoded)
     else:
         _guard_float_layers(encoded)
+        for name, reader in open_ends.items():
+            next(node for node in encoded.graph.node if node.name == reader).input[0] = name
     drop_unused(encoded)
     return encoded
 

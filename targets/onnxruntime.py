@@ -22,6 +22,7 @@ from targets.enlarging import enlarge_by_copying
 from targets.feeding import require_images
 from targets.graph import copy_model, mark, write_model
 from targets.padding import pad_channels
+from targets.pointwise import multiply_last_layers
 from targets.quantise import calibrate
 from targets.reference import import_onnxruntime, infer_model
 
@@ -65,6 +66,7 @@ class OnnxRuntime:
                 calibrated = calibrate(job.graph, job.images, progress, job.budget)
                 model = quantise(pad_channels(calibrated), U8S8)
                 enlarge_by_copying(model)
+                multiply_last_layers(model)
                 settings = calibrated.settings(U8S8)
             mark(model, student=job.graph.sha256, calibration=calibration if precision == "int8" else None)
             write_model(folder / _MODEL, model)

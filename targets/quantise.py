@@ -12,10 +12,18 @@ from numpy.typing import NDArray
 from calibration.errors import ModelError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
-from targets.calibrated import Calibrated, encode_nodes, infer_encoded, infer_quantised, nodes_with
+from targets.calibrated import (
+    ACTIVATIONS,
+    Calibrated,
+    encode_nodes,
+    infer_encoded,
+    infer_quantised,
+    nodes_with,
+)
 from targets.drift import measure_drift
 from targets.encodings import S8, U8S8
 from targets.equalise import channel_factors, divide_channels, measure_reach
+from targets.gaussian import propagate
 from targets.graph import LAYERS, DepthGraph, body, inner
 from targets.layers import conv_layers
 from targets.learned import learned_ranges, read_ranges
@@ -23,20 +31,22 @@ from targets.ranges import RANGED_ON, activations, measure_ranges, spread
 from targets.reference import fold, infer_model
 from targets.rounding import round_layers, round_nearest
 from targets.sensitivity import (
-    NOTICEABLE,
+    NOTICEABLE_FOR_NOTHING,
     choose_float_layers,
     count_operations,
     fewest_float_layers,
     mean_error,
     measure_damage,
 )
+from targets.statistics import read_statistics
+from targets.widening import divide_statistics, widen
 
 if TYPE_CHECKING:
     import onnx
 
 __all__ = ["RECIPE", "Budget", "calibrate"]
 
-RECIPE = 2
+RECIPE = 3
 """Counts the ways in which int8 models were made; an artefact made in another way is out of date."""
 
 _ROUNDED_ON = 32  # pictures on which rounding is learned
@@ -78,10 +88,9 @@ def calibrate(
 
 def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress) -> Calibrated:
     folded, images, read = fold(graph.model), spread(images, RANGED_ON), read_ranges(graph.model)
-    if read:  # learned with the channels as they are
-        model = folded
-    else:
-        model = divide_channels(folded, channel_factors(folded, measure_reach(folded, images, progress)))
+    # What is learned was learned with the channels as they are.
+    factors = [] if read else channel_factors(folded, measure_reach(folded, images, progress))
+    model = divide_channels(folded, factors)
     nodes = inner(model, U8S8.kinds)
     layers = {name: layer for name, layer in conv_layers(model).items() if name in {node.name for node in nodes}}
     if not layers:
@@ -89,7 +98,11 @@ def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress)
     for kind, names in _float_for_want_of_a_kernel(model).items():
         progress.note(f"No runtime has int8 for {kind}: {', '.join(names)} in float32")
     names = activations(model, nodes)
-    ranges = {**measure_ranges(model, images, names, progress), **learned_ranges(model, read)}
+    ranges = measure_ranges(model, images, names, progress)
+    statistics = divide_statistics(read_statistics(graph.model), factors)
+    if statistics:
+        ranges = widen(ranges, propagate(model, statistics, graph.input))
+    ranges |= learned_ranges(model, read)
     if read:  # as the student was trained
         rounded = {name: round_nearest(layer) for name, layer in layers.items()}
     else:
@@ -102,11 +115,24 @@ def _keep_in_float(calibrated: Calibrated, images: NDArray[np.uint8], progress: 
     tried_on = spread(images, _TRIED_ON)
     exact = infer_model(calibrated.model, tried_on)
     lost = max(mean_error(infer_quantised(calibrated, encoding, tried_on), exact) for encoding in _ENCODINGS)
-    if lost < NOTICEABLE:  # all layers together lose less than one may: the usual case for a student
+    if lost < NOTICEABLE_FOR_NOTHING:  # all layers together lose less than one may
         return calibrated
     damage = _damage(calibrated, tried_on, progress)
-    chosen = choose_float_layers(damage, count_operations(calibrated.model))
+    chosen = choose_float_layers(damage, count_operations(calibrated.model), _behind_float(calibrated))
     return replace(calibrated, damage=damage, float_layers=tuple(chosen))
+
+
+def _behind_float(calibrated: Calibrated) -> set[str]:
+    """The layers that read what the first layer gives, which is never rounded."""
+    made_by = {name: node for node in calibrated.model.graph.node for name in node.output}
+
+    def giving(name: str) -> str:
+        node = made_by[name]
+        return giving(node.input[0]) if node.op_type in ACTIVATIONS else node.name
+
+    layers = conv_layers(calibrated.model)
+    floats = layers.keys() - calibrated.rounded.keys()
+    return {name for name in calibrated.rounded if giving(layers[name].source) in floats}
 
 
 def _meet(

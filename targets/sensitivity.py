@@ -7,7 +7,7 @@ few early layers: of FastDepth's 38, one depthwise convolution of 16 channels ma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = [
-    "FLOAT_SHARE", "LARGEST_SHARE", "NOTICEABLE", "choose_float_layers", "count_operations", "fewest_float_layers",
-    "mean_error", "measure_damage",
+    "FLOAT_SHARE", "LARGEST_SHARE", "NOTICEABLE", "NOTICEABLE_FOR_NOTHING", "choose_float_layers", "count_operations",
+    "fewest_float_layers", "mean_error", "measure_damage",
 ]  # fmt: skip
 
 FLOAT_SHARE = 0.10
@@ -30,8 +30,11 @@ FLOAT_SHARE = 0.10
 LARGEST_SHARE = 0.5
 """At most this share where a drift budget asks for it: beyond, little of int8 is left."""
 
-NOTICEABLE = 0.004
+NOTICEABLE = 0.006
 """A layer that moves depth by less than this, as a share of its mean, is left to int8."""
+
+NOTICEABLE_FOR_NOTHING = 0.003
+"""The same of a layer that reads what the first layer gives: in float that is not rounded, and it costs hardly more."""
 
 
 def measure_damage(
@@ -54,14 +57,18 @@ def mean_error(depth: NDArray[np.float32], reference: NDArray[np.float32]) -> fl
     return float(np.mean(np.abs(depth - reference)) / max(float(np.mean(np.abs(reference))), 1e-6))
 
 
-def choose_float_layers(damage: Mapping[str, float], operations: Mapping[str, int]) -> list[str]:
-    """The layers to leave in float: the most damaging first, within FLOAT_SHARE of all `operations`."""
+def choose_float_layers(
+    damage: Mapping[str, float], operations: Mapping[str, int], behind_float: Collection[str]
+) -> list[str]:
+    """The layers to leave in float: the most damaging first, within FLOAT_SHARE of all `operations`.
+
+    `behind_float` names those that read what a layer in float gives.
+    """
     budget = FLOAT_SHARE * sum(operations.values())
     chosen = []
     for layer in sorted(damage, key=lambda name: (-damage[name], name)):
-        if damage[layer] < NOTICEABLE:
-            break
-        if operations[layer] <= budget:
+        limit = NOTICEABLE_FOR_NOTHING if layer in behind_float else NOTICEABLE
+        if damage[layer] >= limit and operations[layer] <= budget:
             budget -= operations[layer]
             chosen.append(layer)
     return chosen

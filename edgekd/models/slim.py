@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from calibration.errors import MissingRuntimeError, ModelError
 from edgekd.models.checks import batch_norm_layers
+from edgekd.models.stored import stored_by
 from edgekd.models.teacher import Teacher
+from targets.statistics import ChannelStatistics
 
 __all__ = ["Slim", "slim"]
 
@@ -24,12 +26,19 @@ _MOMENTUM = 0.1  # of BatchNorm; an imported network may have none
 
 
 class Slim(nn.Module):
-    """A network with fewer channels. `kept` names, for each of its BatchNorm layers, the teacher's channels it has."""
+    """A network with fewer channels.
 
-    def __init__(self, network: nn.Module, kept: dict[str, tuple[int, ...]]) -> None:
+    For each of its BatchNorm layers, `kept` names the teacher's channels it has and `stored` what the teacher's layer
+    stored of them: its own layers only see simulated pictures.
+    """
+
+    def __init__(
+        self, network: nn.Module, kept: dict[str, tuple[int, ...]], stored: dict[str, ChannelStatistics]
+    ) -> None:
         super().__init__()
         self.network = network
         self.kept = kept
+        self.stored = stored
 
     def forward(self, x: Tensor) -> Tensor:
         depth: Tensor = self.network(x)
@@ -72,13 +81,14 @@ def slim(teacher: Teacher, cut: float) -> Slim:
             f"No student can be cut out of {teacher.name} ({type(error).__name__}: {error})",
             fix="Give --student mobile-m, or another one that is not cut out of its teacher",
         ) from error
-    kept = {}
+    kept, stored = {}, {}
     for name, layer in batch_norm_layers(network).items():
         channels = _mean(layer).round().long()
         kept[name] = tuple(channels.tolist())
         layer.running_mean = means[name][channels]
         layer.momentum = _MOMENTUM
-    return Slim(network, kept)
+        stored[name] = stored_by(layer)
+    return Slim(network, kept, stored)
 
 
 def _mean(layer: nn.BatchNorm2d) -> Tensor:

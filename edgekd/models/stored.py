@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from targets.layers import conv_layers
 from targets.statistics import ChannelStatistics
 
-__all__ = ["FoldedLayer", "folded_layers", "folded_ranges", "folded_statistics"]
+__all__ = ["FoldedLayer", "folded_layers", "folded_ranges", "folded_statistics", "stored_by"]
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,23 @@ def folded_layers(model: onnx.ModelProto, network: nn.Module, example: Tensor) -
     return found
 
 
-def folded_statistics(layers: Mapping[str, FoldedLayer]) -> dict[str, ChannelStatistics]:
-    """Statistics of the outputs of the convolutions that a BatchNorm reads."""
+def folded_statistics(
+    layers: Mapping[str, FoldedLayer], stored: Mapping[nn.Module, ChannelStatistics]
+) -> dict[str, ChannelStatistics]:
+    """Statistics of the outputs of the convolutions that a BatchNorm reads: `stored` of it, or else its own."""
     found = {}
     for name, layer in layers.items():
         norm = layer.norm
         if norm is not None and norm.running_var is not None:
-            shift = torch.zeros_like(norm.running_var) if norm.bias is None else norm.bias.detach()
-            found[name] = ChannelStatistics(shift.cpu().numpy(), _scale(norm).abs().cpu().numpy())
+            found[name] = stored[norm] if norm in stored else stored_by(norm)
     return found
+
+
+def stored_by(norm: nn.BatchNorm2d) -> ChannelStatistics:
+    """Mean and deviation of what the layer gives, over the pictures it was trained on."""
+    assert norm.running_var is not None
+    shift = torch.zeros_like(norm.running_var) if norm.bias is None else norm.bias.detach()
+    return ChannelStatistics(shift.cpu().numpy().copy(), _scale(norm).abs().cpu().numpy().copy())
 
 
 def folded_ranges(

@@ -27,12 +27,16 @@ from edgekd.models.graph_order import enlarge_last
 from edgekd.models.graph_tidy import tidy
 from edgekd.models.opset import EXPORTED_OPSET, lower
 from edgekd.models.pictures import Normalise, probe_pictures
+from edgekd.models.slim import Slim
 from edgekd.models.stored import folded_layers, folded_ranges, folded_statistics
 from targets.input import InputSpec
 from targets.learned import RANGES_KEY, pack_ranges
-from targets.statistics import STATISTICS_KEY, pack_statistics
+from targets.statistics import STATISTICS_KEY, ChannelStatistics, pack_statistics
 
-__all__ = ["Parity", "export_onnx"]
+__all__ = ["RECIPE", "Parity", "export_onnx"]
+
+RECIPE = 2
+"""Counts the ways in which models were written; one that was written in another way is written anew."""
 
 _TOLERANCE = 1e-3  # of the depth, or of _NEAR where that is nearer
 _NEAR = 0.1  # metres
@@ -80,7 +84,7 @@ def export_onnx(
             fix="Report the network's operations; until then train a student from the table",
         )
     layers = folded_layers(model, deployed, torch.from_numpy(pictures[:1]))
-    statistics = folded_statistics(layers)
+    statistics = folded_statistics(layers, _stored(deployed.network))
     learned = folded_ranges(layers, ranges or {})
     stored = {
         **metadata,
@@ -93,6 +97,13 @@ def export_onnx(
     with replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
     return parity
+
+
+def _stored(network: nn.Module) -> dict[nn.Module, ChannelStatistics]:
+    """By its layers, what a network knows of pictures that it was not trained on itself."""
+    if not isinstance(network, Slim):
+        return {}
+    return {network.network.get_submodule(name): found for name, found in network.stored.items()}
 
 
 class _Deployed(nn.Module):

@@ -24,7 +24,7 @@ from edgekd.distill.settings import DistillSettings
 from edgekd.distill.transform import TransformNet
 from edgekd.models.pictures import Normalise
 from edgekd.models.teacher import Teacher
-from edgekd.models.to_onnx import export_onnx
+from edgekd.models.to_onnx import RECIPE, export_onnx
 from edgekd.run import Run, TeacherRecord
 from edgekd.simulate.sample import ImageSource
 from edgekd.steps.check import References, write_references
@@ -113,7 +113,7 @@ class Training:
         `weights` is their digest; `ranges` are learned ones of what convolutions read, by the convolution's name.
         """
         path = self.run.folder / "onnx" / f"{name}.onnx"
-        inputs, asked = {"weights": weights}, {"name": name}
+        inputs, asked = {"weights": weights}, {"name": name, "recipe": RECIPE}
         if self.run.is_done("onnx", inputs=inputs, asked=asked):
             self.progress.note("The ONNX model is up to date")
             return

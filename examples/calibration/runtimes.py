@@ -12,6 +12,7 @@ from targets.calibrated import Calibrated, infer_quantised, quantise
 from targets.encodings import S8, U8S8, U8S8_FLOAT_SUMS
 from targets.enlarging import enlarge_by_copying
 from targets.padding import pad_channels
+from targets.pointwise import multiply_last_layers
 from targets.reference import infer_model
 
 Depth = NDArray[np.float32]
@@ -21,6 +22,7 @@ Images = NDArray[np.uint8]
 def for_onnxruntime(calibrated: Calibrated) -> onnx.ModelProto:
     model = quantise(pad_channels(calibrated), U8S8)
     enlarge_by_copying(model)
+    multiply_last_layers(model)
     return model
 
 

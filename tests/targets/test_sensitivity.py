@@ -52,5 +52,10 @@ def test_drift_is_measured_once_for_each_choice() -> None:
 
 
 def test_by_default_noticeable_damage_within_a_tenth_of_the_arithmetic() -> None:
-    assert choose_float_layers(DAMAGE, {"a": 5, "b": 4, "c": 1, "d": 90}) == ["a", "b"]
-    assert choose_float_layers(DAMAGE, {"a": 50, "b": 4, "c": 1, "d": 45}) == ["b"]
+    assert choose_float_layers(DAMAGE, {"a": 5, "b": 4, "c": 1, "d": 90}, set()) == ["a", "b"]
+    assert choose_float_layers(DAMAGE, {"a": 50, "b": 4, "c": 1, "d": 45}, set()) == ["b"]
+
+
+def test_a_layer_behind_a_float_one_stays_in_float_for_less() -> None:
+    operations = {"a": 5, "b": 4, "c": 1, "d": 90}
+    assert choose_float_layers(DAMAGE, operations, {"c", "d"}) == ["a", "b", "c"]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
+import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -12,7 +17,9 @@ from edgekd.models.slim import Slim, slim
 from edgekd.models.students import build_student
 from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import load_teacher
+from edgekd.models.to_onnx import export_onnx
 from targets.input import Framing, InputSpec
+from targets.statistics import read_statistics
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +42,22 @@ def test_every_filter_of_the_student_is_one_of_the_teachers(rooms: Teacher, half
             torch.testing.assert_close(getattr(layer, part).detach(), getattr(theirs[name], part)[kept])
     stem = half.network.get_submodule("stem.0").weight.detach()
     torch.testing.assert_close(stem, rooms.module.get_submodule("stem.0").weight[list(half.kept["stem.1"])])
+
+
+def test_an_exported_student_knows_what_its_teacher_stored(rooms: Teacher, half: Slim, tmp_path: Path) -> None:
+    """Its own layers will have seen simulated pictures only; the ranges of int8 are to hold the lost ones."""
+    trained = copy.deepcopy(half)
+    for layer in batch_norm_layers(trained.network).values():
+        nn.init.constant_(layer.weight, 0.01)
+        nn.init.zeros_(layer.bias)
+    export_onnx(trained, rooms.input, tmp_path / "student.onnx", metadata={})
+    exported = read_statistics(onnx.load(tmp_path / "student.onnx"))
+    stem = rooms.module.get_submodule("stem.1")
+    kept = list(half.kept["stem.1"])
+    first = next(iter(exported.values()))
+    np.testing.assert_allclose(first.mean, stem.bias[kept], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(first.deviation, stem.weight[kept].abs(), rtol=1e-3, atol=1e-4)
+    assert len(exported) == len(half.kept)
 
 
 def test_the_filters_with_the_largest_weights_stay(rooms: Teacher, half: Slim) -> None:

@@ -1,0 +1,145 @@
+"""The last two layers where both are pointwise: the first of them in int8, and what it gives in float.
+
+Rounding what the output layer reads costs the more of the depth, the further a few of its values reach: FastDepth's lie
+below 1 nearly everywhere and above 20 in places. No runtime needs it rounded: OpenVINO has int8 convolutions that give
+float, and ONNX Runtime has matrix products that do, which is what a pointwise convolution is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from targets.graph import body, drop_unused
+from targets.layers import constants, groups
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["last_activations", "multiply_last_layers"]
+
+_CONV = frozenset({"Conv"})
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two pointwise convolutions, one reading what the other gives, with at most an activation function between."""
+
+    first: onnx.NodeProto
+    activation: onnx.NodeProto | None
+    last: onnx.NodeProto
+
+
+def last_activations(model: onnx.ModelProto, rounded: Collection[str]) -> dict[str, str]:
+    """The tensors that stay in float because only a pointwise output layer reads them behind one of the `rounded`.
+
+    From what the layer gives to the name of the node that reads it, its activation function or the output layer.
+    """
+    return {
+        pair.first.output[0]: (pair.activation or pair.last).name
+        for pair in _pairs(model)
+        if pair.first.name in rounded
+    }
+
+
+def multiply_last_layers(encoded: onnx.ModelProto) -> None:
+    """Write the two layers as matrix products over the pixels, in place, where the first is int8 and has a bias."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(encoded).graph.value_info
+    shapes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in inferred}
+    for pair in list(_pairs(encoded)):
+        made_by = {name: node for node in encoded.graph.node for name in node.output}
+        dequantised = [made_by.get(name) for name in pair.first.input]
+        shape = shapes.get(pair.first.input[0], [])
+        complete = len(dequantised) == len(pair.last.input) == 3 and len(shape) == 4 and all(shape[1:])
+        if complete and all(node is not None and node.op_type == "DequantizeLinear" for node in dequantised):
+            products = _products(encoded, pair, [node for node in dequantised if node is not None], shape)
+            replaced = {pair.first.name, pair.last.name, *([pair.activation.name] if pair.activation else [])}
+            place = next(index for index, node in enumerate(encoded.graph.node) if node.name == pair.last.name)
+            nodes = [*encoded.graph.node[:place], *products, *encoded.graph.node[place + 1 :]]
+            kept = [node for node in nodes if node.name not in replaced]
+            del encoded.graph.node[:]
+            encoded.graph.node.extend(kept)
+    drop_unused(encoded)
+
+
+def _products(
+    model: onnx.ModelProto, pair: _Pair, dequantised: list[onnx.NodeProto], shape: list[int]
+) -> list[onnx.NodeProto]:
+    """Pixels as rows, channels as columns: the order in which ONNX Runtime keeps int8 maps, so nothing is moved."""
+    from onnx import helper, numpy_helper
+
+    values, name = constants(model), f"{pair.first.name}.product"
+    read, weight, bias = dequantised
+    matrices = {
+        "weight": np.ascontiguousarray(values[weight.input[0]][:, :, 0, 0].T),
+        "last_weight": np.ascontiguousarray(values[pair.last.input[1]][:, :, 0, 0].T),
+        "zero": np.array(0, np.float32),
+        "rows_shape": np.array([-1, shape[1]], np.int64),
+        "map_shape": np.array([-1, *shape[2:], len(values[pair.last.input[1]])], np.int64),
+    }
+    model.graph.initializer.extend(numpy_helper.from_array(array, f"{name}.{of}") for of, array in matrices.items())
+    # The bias keeps its codes and its DequantizeLinear, which only the convolution read.
+    nodes = [
+        helper.make_node("Transpose", [read.input[0]], [f"{name}.last"], perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", [f"{name}.last", f"{name}.rows_shape"], [f"{name}.codes"]),
+        helper.make_node("DequantizeLinear", [f"{name}.codes", *read.input[1:]], [f"{name}.rows"]),
+        helper.make_node("DequantizeLinear", [f"{name}.weight", *weight.input[1:]], [f"{name}.columns"], axis=1),
+        helper.make_node("Gemm", [f"{name}.rows", f"{name}.columns", bias.output[0]], [f"{name}.given"]),
+    ]
+    given = f"{name}.given"
+    # Max and Min for Relu and Clip: behind those ONNX Runtime has the product in float only.
+    for kind, bound in zip(("Max", "Min"), _bounds(pair.activation, f"{name}.zero"), strict=False):
+        given, read_by = f"{name}.{kind.lower()}", given
+        nodes.append(helper.make_node(kind, [read_by, bound], [given]))
+    nodes += [
+        helper.make_node("Gemm", [given, f"{name}.last_weight", pair.last.input[2]], [f"{name}.depths"]),
+        helper.make_node("Reshape", [f"{name}.depths", f"{name}.map_shape"], [f"{name}.map"]),
+        helper.make_node("Transpose", [f"{name}.map"], [pair.last.output[0]], perm=[0, 3, 1, 2]),
+    ]
+    for node in nodes:
+        node.name = f"{node.op_type}.{node.output[0]}"
+    return nodes
+
+
+def _bounds(activation: onnx.NodeProto | None, zero: str) -> list[str]:
+    """The constants that hold the lowest and the highest value behind an activation function."""
+    if activation is None:
+        return []
+    return [zero] if activation.op_type == "Relu" else list(activation.input[1:])
+
+
+def _pairs(model: onnx.ModelProto) -> Iterator[_Pair]:
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    uses: dict[str, int] = {output.name: 1 for output in model.graph.output}
+    for name in (name for node in model.graph.node for name in node.input):
+        uses[name] = uses.get(name, 0) + 1
+    inside = {node.name for node in body(model, _CONV)}
+    for last in model.graph.node:
+        if last.op_type != "Conv" or last.name in inside or not _is_pointwise(last, model, made_by):
+            continue
+        between = made_by.get(last.input[0])
+        activation = between if between is not None and between.op_type in ("Relu", "Clip") else None
+        first = between if activation is None else made_by.get(activation.input[0])
+        if first is None or first.op_type != "Conv" or not _is_pointwise(first, model, made_by):
+            continue
+        if uses[last.input[0]] == uses[first.output[0]] == 1:
+            yield _Pair(first, activation, last)
+
+
+def _is_pointwise(node: onnx.NodeProto, model: onnx.ModelProto, made_by: dict[str, onnx.NodeProto]) -> bool:
+    """A 1x1 convolution of constant weights, in float or behind DequantizeLinear, on every pixel and nothing else."""
+    source = made_by.get(node.input[1])
+    name = source.input[0] if source is not None and source.op_type == "DequantizeLinear" else node.input[1]
+    shape = next((list(constant.dims) for constant in model.graph.initializer if constant.name == name), [])
+    given = {attribute.name: list(attribute.ints) for attribute in node.attribute}
+    return (
+        shape[2:] == [1, 1]
+        and groups(node) == 1
+        and set(given.get("strides", [1])) == {1}
+        and not any(given.get("pads", []))
+    )

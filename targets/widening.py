@@ -1,0 +1,54 @@
+"""Ranges that hold what the network was trained on, and not only what it is calibrated on.
+
+Simulated rooms rarely show what lies beyond five metres; one BatchNorm in FastDepth remembers that the lost pictures
+did. Each range is widened to REACH deviations of what was stored of its channels, followed to where it is rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from targets.channels import ChannelGroup
+from targets.gaussian import Gaussian
+from targets.ranges import Ranges
+from targets.statistics import ChannelStatistics
+
+__all__ = ["LARGEST", "REACH", "divide_statistics", "widen"]
+
+REACH = 4.0
+"""Deviations; README.md has what others gave."""
+
+LARGEST = 2.0
+"""A range grows by this factor at most: a distribution that is followed through layers is a guess."""
+
+
+def divide_statistics(
+    statistics: Mapping[str, ChannelStatistics],
+    factors: Iterable[tuple[ChannelGroup, NDArray[np.float32]]],
+) -> dict[str, ChannelStatistics]:
+    """What was stored, of the model whose channels were divided by `factors`."""
+    divided = dict(statistics)
+    for group, divisors in factors:
+        for name in group.writers:
+            if name in divided:
+                one = divided[name]
+                divided[name] = replace(one, mean=one.mean / divisors, deviation=one.deviation / divisors)
+    return divided
+
+
+def widen(ranges: Ranges, stored: Mapping[str, Gaussian]) -> dict[str, tuple[float, float]]:
+    """The ranges, each at least as wide as the distribution of its activation, within LARGEST times what it was."""
+    return {
+        name: (low, high) if name not in stored else _widened(low, high, stored[name])
+        for name, (low, high) in ranges.items()
+    }
+
+
+def _widened(low: float, high: float, stored: Gaussian) -> tuple[float, float]:
+    least = np.maximum(stored.mean - REACH * stored.deviation, stored.low).min()
+    most = np.minimum(stored.mean + REACH * stored.deviation, stored.high).max()
+    return min(low, max(float(least), LARGEST * low)), max(high, min(float(most), LARGEST * high))
