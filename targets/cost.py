@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.progress import Progress
-from targets.calibrated import Calibrated, quantise
-from targets.encodings import U8S8
-from targets.padding import pad_channels
+from targets.calibrated import Calibrated
+from targets.quick import quantise_for_onnxruntime
 from targets.reference import import_onnxruntime, open_session
 from targets.sensitivity import count_operations
 from targets.turns import time_in_turns
@@ -43,11 +42,10 @@ def price_float_layers(calibrated: Calibrated, image: NDArray[np.uint8], progres
     """
     if not calibrated.float_layers:
         return []
-    padded = pad_channels(calibrated)
-    variants = {"": padded}
+    variants = {"": calibrated}
     for layer in calibrated.float_layers:
         others = tuple(name for name in calibrated.float_layers if name != layer)
-        variants[layer] = replace(padded, float_layers=others)
+        variants[layer] = replace(calibrated, float_layers=others)
     times = _medians(variants, image, progress)
     operations = count_operations(calibrated.model)
     total = max(sum(operations.values()), 1)
@@ -62,7 +60,7 @@ def _medians(variants: Mapping[str, Calibrated], image: NDArray[np.uint8], progr
     for name, calibrated in variants.items():
         options = import_onnxruntime().SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = 1, 3
-        sessions[name] = open_session(quantise(calibrated, U8S8), options)
+        sessions[name] = open_session(quantise_for_onnxruntime(calibrated), options)
     calls = {name: partial(session.run, ["depth"], {"image": image}) for name, session in sessions.items()}
     with progress.task("Timing float layers", _ROUNDS) as advance:
         taken = time_in_turns(calls, _ROUNDS, _REPEATS, lambda: advance(1))

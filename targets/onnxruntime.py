@@ -16,14 +16,11 @@ from calibration.progress import Progress
 from targets.artefact import misfit
 from targets.base import Artefact, BuildOptions, Precision, RunnerOptions, Status
 from targets.building import Built, package, prepare
-from targets.calibrated import quantise
 from targets.encodings import U8S8
-from targets.enlarging import enlarge_by_copying
 from targets.feeding import require_images
 from targets.graph import copy_model, mark, write_model
-from targets.padding import pad_channels
-from targets.pointwise import multiply_last_layers
 from targets.quantise import calibrate
+from targets.quick import quantise_for_onnxruntime
 from targets.reference import import_onnxruntime, infer_model
 
 __all__ = ["OnnxRuntime", "OnnxRuntimeRunner"]
@@ -64,9 +61,7 @@ class OnnxRuntime:
             model, settings = copy_model(job.graph.model), {}
             if precision == "int8":
                 calibrated = calibrate(job.graph, job.images, progress, job.budget)
-                model = quantise(pad_channels(calibrated), U8S8)
-                enlarge_by_copying(model)
-                multiply_last_layers(model)
+                model = quantise_for_onnxruntime(calibrated)
                 settings = calibrated.settings(U8S8)
             mark(model, student=job.graph.sha256, calibration=calibration if precision == "int8" else None)
             write_model(folder / _MODEL, model)

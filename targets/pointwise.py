@@ -41,7 +41,7 @@ def last_activations(model: onnx.ModelProto, rounded: Collection[str]) -> dict[s
     return {
         pair.first.output[0]: (pair.activation or pair.last).name
         for pair in _pairs(model)
-        if pair.first.name in rounded
+        if pair.first.name in rounded and pair.last.name not in rounded
     }
 
 

@@ -40,15 +40,15 @@ def divide_statistics(
     return divided
 
 
-def widen(ranges: Ranges, stored: Mapping[str, Gaussian]) -> dict[str, tuple[float, float]]:
+def widen(ranges: Ranges, stored: Mapping[str, Gaussian], reach: float = REACH) -> dict[str, tuple[float, float]]:
     """The ranges, each at least as wide as the distribution of its activation, within LARGEST times what it was."""
     return {
-        name: (low, high) if name not in stored else _widened(low, high, stored[name])
+        name: (low, high) if name not in stored else _widened(low, high, stored[name], reach)
         for name, (low, high) in ranges.items()
     }
 
 
-def _widened(low: float, high: float, stored: Gaussian) -> tuple[float, float]:
-    least = np.maximum(stored.mean - REACH * stored.deviation, stored.low).min()
-    most = np.minimum(stored.mean + REACH * stored.deviation, stored.high).max()
+def _widened(low: float, high: float, stored: Gaussian, reach: float) -> tuple[float, float]:
+    least = np.maximum(stored.mean - reach * stored.deviation, stored.low).min()
+    most = np.minimum(stored.mean + reach * stored.deviation, stored.high).max()
     return min(low, max(float(least), LARGEST * low)), max(high, min(float(most), LARGEST * high))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from onnx import helper, numpy_helper
 from pictures import Images, rooms
 
 from calibration.images import CalibrationSet
@@ -27,12 +28,15 @@ from targets.calibrated import Calibrated, encode_nodes, infer_quantised, quanti
 from targets.drift import Drift, measure_drift
 from targets.encodings import S8, U8S8, encode
 from targets.equalise import EQUALISING, SMOOTHING, channel_factors, divide_channels, measure_reach
-from targets.graph import DepthGraph, body, inner, read_graph
+from targets.gaussian import propagate
+from targets.graph import DepthGraph, body, copy_model, inner, read_graph
 from targets.layers import ConvLayer, Weights, conv_layers
 from targets.quantise import calibrate
 from targets.ranges import KEPT, RANGED_ON, activations, measure_ranges, spread
 from targets.reference import emulate_model, fold, infer_model
 from targets.rounding import round_layers
+from targets.statistics import read_statistics
+from targets.widening import REACH, divide_statistics, widen
 
 Infer = Callable[[Images], tuple[np.ndarray, np.ndarray]]
 
@@ -46,21 +50,24 @@ class Levers:
     learned: bool = True
     corrected: bool = True
     kept: float = KEPT
+    reach: float = REACH  # deviations of what BatchNorm stored that ranges hold; 0: none
     ends: bool = False  # are the first and the output layer int8 too?
 
 
 def calibrated_with(levers: Levers, graph: DepthGraph, images: Images, floats: tuple[str, ...]) -> Calibrated:
     folded = fold(graph.model)
     reach = measure_reach(folded, images, Quiet())
-    model = divide_channels(folded, channel_factors(folded, reach, levers.equalising, levers.smoothing))
+    factors = channel_factors(folded, reach, levers.equalising, levers.smoothing)
+    model = divide_channels(folded, factors)
     nodes = inner(model, U8S8.kinds)
     if levers.ends:
         nodes = [*body(model, U8S8.kinds), *[node for node in model.graph.node if node.op_type == "Conv"][-1:]]
     layers = {name: layer for name, layer in conv_layers(model).items() if name in {node.name for node in nodes}}
     names = activations(model, nodes)
-    ranges = {
-        **measure_ranges(model, images, names, Quiet(), levers.kept),
-    }
+    ranges = measure_ranges(model, images, names, Quiet(), levers.kept)
+    statistics = divide_statistics(read_statistics(graph.model), factors)
+    if statistics and levers.reach:
+        ranges = widen(ranges, propagate(model, statistics, graph.input), levers.reach)
     rounded = round_layers(model, layers, images[::2], Quiet(), learned=levers.learned)
     if not levers.corrected:
         rounded = {name: uncorrected(weights, layers[name]) for name, weights in rounded.items()}
@@ -96,6 +103,30 @@ def with_end(calibrated: Calibrated, end: int) -> Infer:
     return infer
 
 
+def with_rounded_end(calibrated: Calibrated) -> Infer:
+    """With what the output layer reads rounded as well, in U8S8 as in S8."""
+    source = [node for node in calibrated.model.graph.node if node.op_type == "Conv"][-1].input[0]
+    low, high = calibrated.ranges[source]
+    step = (high - low) / 255
+
+    def infer(images: Images) -> tuple[np.ndarray, np.ndarray]:
+        depths = []
+        for encoding, run in ((U8S8, infer_model), (S8, emulate_model)):
+            model = copy_model(quantise(calibrated, encoding))
+            last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
+            constants = {"end_scale": np.float32(step), "end_zero": np.uint8(round(-low / step))}
+            model.graph.initializer.extend(numpy_helper.from_array(np.array(v), name) for name, v in constants.items())
+            at = next(index for index, node in enumerate(model.graph.node) if node.name == last.name)
+            read = last.input[0]
+            last.input[0] = "end"
+            for kind, given, taken in (("DequantizeLinear", "end_codes", "end"), ("QuantizeLinear", read, "end_codes")):
+                model.graph.node.insert(at, helper.make_node(kind, [given, *constants], [taken], name=kind + "_end"))
+            depths.append(run(model, images))
+        return depths[0], depths[1]
+
+    return infer
+
+
 def output_codes(graph: DepthGraph, *, log: bool) -> Infer:
     """The fp32 depth in 256 steps: what an int8 output layer loses by its output alone."""
 
@@ -126,6 +157,12 @@ def rows(graph: DepthGraph, images: Images) -> Iterator[tuple[str, Infer]]:
     yield "no equalisation across layers", both(changed(Levers(equalising=0)))
     yield "full equalisation", both(changed(Levers(equalising=1)))
     yield "outlier channels smoothed by half too", both(changed(Levers(smoothing=0.5)))
+    for reach in (0, 3, 6):
+        yield (
+            f"ranges that hold {reach} stored deviations" if reach else "ranges of the pictures alone",
+            both(changed(Levers(reach=reach))),
+        )
+    yield "what the output layer reads rounded too", with_rounded_end(built)
     yield "no centring (S8 alone)", uncentred(built)
     yield "no layer left in float", both(replace(built, float_layers=()))
     yield "first layer in int8 too", with_end(changed(Levers(ends=True)), 0)

@@ -9,21 +9,13 @@ import onnx
 from numpy.typing import NDArray
 
 from targets.calibrated import Calibrated, infer_quantised, quantise
-from targets.encodings import S8, U8S8, U8S8_FLOAT_SUMS
-from targets.enlarging import enlarge_by_copying
+from targets.encodings import S8, U8S8_FLOAT_SUMS
 from targets.padding import pad_channels
-from targets.pointwise import multiply_last_layers
+from targets.quick import quantise_for_onnxruntime
 from targets.reference import infer_model
 
 Depth = NDArray[np.float32]
 Images = NDArray[np.uint8]
-
-
-def for_onnxruntime(calibrated: Calibrated) -> onnx.ModelProto:
-    model = quantise(pad_channels(calibrated), U8S8)
-    enlarge_by_copying(model)
-    multiply_last_layers(model)
-    return model
 
 
 def for_openvino(calibrated: Calibrated) -> onnx.ModelProto:
@@ -43,7 +35,7 @@ def infer_openvino(model: onnx.ModelProto, images: Images) -> Depth:
 
 
 RUNTIMES: dict[str, Callable[[Calibrated, Images], Depth]] = {
-    "onnxruntime": lambda calibrated, images: infer_model(for_onnxruntime(calibrated), images),
+    "onnxruntime": lambda calibrated, images: infer_model(quantise_for_onnxruntime(calibrated), images),
     "openvino": lambda calibrated, images: infer_openvino(for_openvino(calibrated), images),
     "tensorrt (computed in float)": lambda calibrated, images: infer_quantised(calibrated, S8, images),
 }

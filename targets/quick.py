@@ -1,0 +1,24 @@
+"""The int8 model as ONNX Runtime is quickest with: the same numbers, arranged for its kernels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from targets.calibrated import Calibrated, quantise
+from targets.encodings import U8S8
+from targets.enlarging import enlarge_by_copying
+from targets.padding import pad_channels
+from targets.pointwise import multiply_last_layers
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["quantise_for_onnxruntime"]
+
+
+def quantise_for_onnxruntime(calibrated: Calibrated) -> onnx.ModelProto:
+    """The model in U8S8, with channels padded, maps enlarged by copying and its last layers multiplied."""
+    model = quantise(pad_channels(calibrated), U8S8)
+    enlarge_by_copying(model)
+    multiply_last_layers(model)
+    return model
