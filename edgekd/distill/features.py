@@ -2,7 +2,7 @@
 
 A student cut out of its teacher has a counterpart of every channel: each BatchNorm output is held to the same channels
 of the teacher's. Any other student is compared at each resolution, through a 1x1 convolution that is trained along and
-thrown away.
+thrown away. The teacher runs before the student.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from edgekd.distill.feature_difference import pick_channels, with_difference
 from edgekd.models.slim import Slim
 
 __all__ = ["FeatureMatch", "Pair", "encoder_pairs", "mirrored_pairs", "pairs_of"]
@@ -66,19 +67,27 @@ class FeatureMatch(nn.Module):
                 channels = torch.tensor(pair.channels)
                 self.register_buffer(f"channels_{index}", channels, persistent=False)
                 self.register_buffer(f"spread_{index}", _spread(teacher, pair.teacher)[channels], persistent=False)
-        self._shown: dict[str, Tensor] = {}
-        self._taught: dict[str, Tensor] = {}
+        self._shown: dict[str, Tensor] = {}  # what the student showed, or how far that was, by the name of its layer
+        self._taught: dict[str, Tensor] = {}  # what the teacher showed, by the name of its layer
         self._watching: list[RemovableHandle] = []
 
     def watch_student(self, module: nn.Module) -> None:
-        """From now on what `module` shows is compared."""
-        for pair in self.pairs:
-            self._watch(module.get_submodule(pair.student), pair, self._shown, pair.student)
+        """From now on what `module` shows is compared; a teacher must have run on the same pictures before it does."""
+        for index, pair in enumerate(self.pairs):
+            layer = module.get_submodule(pair.student)
+            if pair.channels is None:
+                self._watching.append(layer.register_forward_pre_hook(_keep_input(self._shown, pair.student)))
+            else:
+                self._watching.append(layer.register_forward_hook(self._compare(index, pair)))
 
     def watch_teacher(self, module: nn.Module) -> None:
         """From now on what `module` shows is what the student is compared with; several may be watched."""
-        for pair in self.pairs:
-            self._watch(module.get_submodule(pair.teacher), pair, self._taught, pair.teacher)
+        for index, pair in enumerate(self.pairs):
+            layer = module.get_submodule(pair.teacher)
+            if pair.channels is None:
+                self._watching.append(layer.register_forward_pre_hook(_keep_input(self._taught, pair.teacher)))
+            else:
+                self._watching.append(layer.register_forward_hook(self._keep_channels(index, pair)))
 
     def release(self) -> None:
         """Watch nothing any more."""
@@ -90,32 +99,44 @@ class FeatureMatch(nn.Module):
 
     def forward(self) -> Tensor:
         """Mean over places and channels of the squared difference in units of the teacher's variance; a scalar."""
-        distances = []
-        for index, (pair, projection) in enumerate(zip(self.pairs, self.projections, strict=True)):
-            # In float32 before anything else: under autocast both were seen in bfloat16.
-            mine, theirs = projection(self._shown[pair.student].float()), self._taught[pair.teacher].detach().float()
-            if pair.channels is None:
-                spread = theirs.var((0, 2, 3), correction=0) + _FLOOR
-            else:
-                theirs, spread = theirs[:, self.get_buffer(f"channels_{index}")], self.get_buffer(f"spread_{index}")
-            distances.append(((mine - theirs).square().mean((0, 2, 3)) / spread).mean())
+        distances = [
+            self._shown[pair.student] if pair.channels is not None else self._projected(pair, projection)
+            for pair, projection in zip(self.pairs, self.projections, strict=True)
+        ]
         self._shown.clear()
         self._taught.clear()
         return torch.stack(distances).mean()
 
-    def _watch(self, layer: nn.Module, pair: Pair, held: dict[str, Tensor], name: str) -> None:
-        """Keep what the layer gives where channels correspond, else what it is given."""
+    def _projected(self, pair: Pair, projection: nn.Module) -> Tensor:
+        # In float32 before anything else: under autocast both were seen in bfloat16.
+        mine: Tensor = projection(self._shown[pair.student].float())
+        theirs = self._taught[pair.teacher].detach().float()
+        spread = theirs.var((0, 2, 3), correction=0) + _FLOOR
+        return ((mine - theirs).square().mean((0, 2, 3)) / spread).mean()
 
-        def after(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            held[name] = output
+    def _keep_channels(self, index: int, pair: Pair) -> Callable[..., None]:
+        def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            # Copied at once: what follows may work in place.
+            self._taught[pair.teacher] = pick_channels(output.detach(), self.get_buffer(f"channels_{index}"))
 
-        def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            held[name] = inputs[0]
+        return after
 
-        mirrored = pair.channels is not None
-        self._watching.append(
-            layer.register_forward_hook(after) if mirrored else layer.register_forward_pre_hook(before)
-        )
+    def _compare(self, index: int, pair: Pair) -> Callable[..., Tensor | None]:
+        def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+            if not output.requires_grad:
+                return None  # it is only looked at
+            theirs, spread = self._taught.pop(pair.teacher), self.get_buffer(f"spread_{index}")
+            output, self._shown[pair.student] = with_difference(output, theirs, spread)
+            return output
+
+        return after
+
+
+def _keep_input(held: dict[str, Tensor], name: str) -> Callable[..., None]:
+    def before(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        held[name] = inputs[0]
+
+    return before
 
 
 def _spread(teacher: nn.Module, name: str) -> Tensor:

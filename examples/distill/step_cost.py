@@ -9,6 +9,7 @@ pictures are noise with block-shaped ids: the cost does not depend on them.
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import time
 from dataclasses import replace
@@ -91,6 +92,7 @@ def _fitting(
         if settings.transform is None
         else TransformFit(teacher, stored_statistics(teacher.module), settings, device)
     )
+    teacher = replace(teacher, module=copy.deepcopy(teacher.module))  # whose features one of them watches
     module = build_student(student, teacher, settings.seed)
     features = None
     if settings.features is not None:

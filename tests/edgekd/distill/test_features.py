@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -28,15 +30,18 @@ def test_a_student_cut_out_of_its_teacher_is_compared_channel_by_channel(rooms: 
     match.watch_student(student)
     match.watch_teacher(rooms.module)
     seen: dict[str, torch.Tensor] = {}
+
+    def look(key: str) -> Callable[..., None]:
+        return lambda layer, inputs, output: seen.__setitem__(key, output.detach().clone())  # then ReLU works in place
+
     handles = []
     for network, side in ((student, "student"), (rooms.module, "teacher")):
         for name, layer in network.named_modules():
             if isinstance(layer, nn.BatchNorm2d):
-                key = f"{side} {name.removeprefix('network.')}"
-                handles.append(layer.register_forward_hook(lambda m, i, o, key=key: seen.__setitem__(key, o.detach())))
+                handles.append(layer.register_forward_hook(look(f"{side} {name.removeprefix('network.')}")))
     x = torch.rand(2, 3, 192, 256, generator=torch.Generator().manual_seed(0))
-    student.eval()(x)
     rooms.module(x)
+    student.eval()(x)
     apart = []
     for name, kept in student.kept.items():
         weight = rooms.module.get_submodule(name).weight[list(kept)].view(1, -1, 1, 1)
@@ -77,8 +82,8 @@ def test_features_pull_a_student_towards_its_teacher(rooms: Teacher) -> None:
     optimiser = torch.optim.Adam(student.parameters(), lr=1e-3)
     distances = []
     for _ in range(20):
-        student(x)
         rooms.module(x)
+        student(x)
         apart = match()
         optimiser.zero_grad()
         apart.backward()
@@ -93,16 +98,32 @@ def test_networks_without_a_common_resolution_have_no_pairs() -> None:
     assert encoder_pairs(flat, load_teacher("rooms").module, (192, 256)) == ()
 
 
-def test_features_seen_in_half_precision_are_compared_in_float32(rooms: Teacher) -> None:
+@pytest.mark.parametrize("cut_out", [False, True])
+def test_features_seen_in_half_precision_are_compared_in_float32(rooms: Teacher, cut_out: bool) -> None:
     """As on a GPU, where both networks run under autocast."""
-    student = architecture("mobile-s").start(rooms.input)
-    match = FeatureMatch(encoder_pairs(student, rooms.module, (192, 256)), rooms.module)
+    student = slim(rooms, 0.5).train() if cut_out else architecture("mobile-s").start(rooms.input)
+    match = FeatureMatch(pairs_of(student, rooms.module, (192, 256)), rooms.module)
     match.watch_student(student)
     match.watch_teacher(rooms.module)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        student(torch.rand(2, 3, 192, 256))
-        rooms.module(torch.rand(2, 3, 192, 256))
-    assert match._shown["stages.1.0.0"].dtype == torch.bfloat16
-    apart = match()
+    x = torch.rand(2, 3, 192, 256, generator=torch.Generator().manual_seed(0))
+    apart = []
+    for half in (True, False):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            rooms.module(x)
+            student(x)
+        apart.append(match())
+        apart[-1].backward()
     match.release()
-    assert apart.dtype == torch.float32 and torch.isfinite(apart)
+    assert apart[0].dtype == torch.float32
+    torch.testing.assert_close(apart[0], apart[1], rtol=0.02, atol=0)
+
+
+def test_a_student_that_is_only_looked_at_is_not_compared(rooms: Teacher) -> None:
+    """As for a preview, or to find the order of its layers: no teacher ran before."""
+    student = slim(rooms, 0.5)
+    match = FeatureMatch(pairs_of(student, rooms.module, (192, 256)), rooms.module)
+    match.watch_student(student)
+    with torch.no_grad():
+        depth = student.eval()(torch.rand(1, 3, 192, 256))
+    match.release()
+    assert depth.shape == (1, 1, 192, 256)
