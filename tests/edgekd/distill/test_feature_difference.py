@@ -42,6 +42,18 @@ def test_value_and_gradient_are_those_of_the_plain_formula(
     torch.testing.assert_close(leaf.grad.double(), exact.grad, rtol=tolerance, atol=tolerance)
 
 
+def test_the_mean_over_millions_of_values_is_exact() -> None:
+    generator = torch.Generator().manual_seed(4)
+    mine, theirs = (
+        torch.randn(8, 32, 112, 112, generator=generator).contiguous(memory_format=torch.channels_last)
+        for _ in range(2)
+    )
+    spread = torch.rand(32, generator=generator) + 0.1
+    wanted = _plain(mine.double(), theirs.double(), spread.double())
+    value = with_difference(mine.requires_grad_() * 1, theirs, spread)[1]
+    torch.testing.assert_close(value.double(), wanted, rtol=1e-6, atol=0)
+
+
 def test_the_gradient_is_the_one_of_finite_differences() -> None:
     mine, theirs, spread = (tensor.double() for tensor in _features(1, torch.channels_last))
 
