@@ -24,31 +24,30 @@ def pick_channels(features: Tensor, channels: Tensor) -> Tensor:
     return picked.view(*pixels.shape[:3], -1).permute(0, 3, 1, 2)
 
 
-def with_difference(mine: Tensor, theirs: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """`mine` [N, C, H, W], to be gone on with in its place, and the mean of (mine - theirs)^2 / spread [C].
+def with_difference(mine: Tensor, theirs: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """`mine` [N, C, H, W], to be gone on with in its place, and the mean of (scale [C, 1, 1] * (mine - theirs))^2.
 
     One autograd node, which adds the difference's gradient to that of what comes after in one pass. The mean is
     in float32 also where the features are in half precision. `theirs`, which has no gradient, is overwritten.
     """
-    output: tuple[Tensor, Tensor] = _WithDifference.apply(mine, theirs, spread)  # type: ignore[no-untyped-call]
+    output: tuple[Tensor, Tensor] = _WithDifference.apply(mine, theirs, scale)  # type: ignore[no-untyped-call]
     return output
 
 
 class _WithDifference(torch.autograd.Function):
-    """apart = (theirs - mine) / sqrt(spread); the mean is |apart|^2 / n, its gradient -2 apart / (n sqrt(spread))."""
+    """With apart = scale * (theirs - mine), the mean is |apart|^2 / n and its gradient -2 scale * apart / n."""
 
     @staticmethod
-    def forward(ctx: Any, mine: Tensor, theirs: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, mine: Tensor, theirs: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         ctx.mark_dirty(mine)  # not changed, but given out itself and not as a view: what follows may work in place
-        factor = spread.rsqrt().view(1, -1, 1, 1)
-        apart = theirs.to(torch.promote_types(mine.dtype, torch.float32)).sub_(mine).mul_(factor)
-        ctx.save_for_backward(apart, factor)
+        apart = theirs.to(torch.promote_types(mine.dtype, torch.float32)).sub_(mine).mul_(scale)
+        ctx.save_for_backward(apart, scale)
         # Row by row: over millions of values at once a norm in float32 is off by a thousandth.
         return mine, torch.linalg.vector_norm(apart, dim=(1, 3)).square().sum() / apart.numel()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         onwards, outer = gradients
-        apart, factor = ctx.saved_tensors
-        gradient = torch.addcmul(onwards, apart, factor * (outer * (-2 / apart.numel())))
+        apart, scale = ctx.saved_tensors
+        gradient = torch.addcmul(onwards, apart, scale * (outer * (-2 / apart.numel())))
         return gradient.to(onwards.dtype), None, None

@@ -66,7 +66,8 @@ class FeatureMatch(nn.Module):
             if pair.channels is not None:
                 channels = torch.tensor(pair.channels)
                 self.register_buffer(f"channels_{index}", channels, persistent=False)
-                self.register_buffer(f"spread_{index}", _spread(teacher, pair.teacher)[channels], persistent=False)
+                scale = _spread(teacher, pair.teacher)[channels].rsqrt().view(-1, 1, 1)
+                self.register_buffer(f"scale_{index}", scale, persistent=False)
         self._shown: dict[str, Tensor] = {}  # what the student showed, or how far that was, by the name of its layer
         self._taught: dict[str, Tensor] = {}  # what the teacher showed, by the name of its layer
         self._watching: list[RemovableHandle] = []
@@ -125,8 +126,8 @@ class FeatureMatch(nn.Module):
         def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             if not output.requires_grad:
                 return None  # it is only looked at
-            theirs, spread = self._taught.pop(pair.teacher), self.get_buffer(f"spread_{index}")
-            output, self._shown[pair.student] = with_difference(output, theirs, spread)
+            theirs, scale = self._taught.pop(pair.teacher), self.get_buffer(f"scale_{index}")
+            output, self._shown[pair.student] = with_difference(output, theirs, scale)
             return output
 
         return after
