@@ -68,12 +68,15 @@ class FeatureMatch(nn.Module):
                 self.register_buffer(f"channels_{index}", channels, persistent=False)
                 scale = _spread(teacher, pair.teacher)[channels].rsqrt().view(-1, 1, 1)
                 self.register_buffer(f"scale_{index}", scale, persistent=False)
-        self._shown: dict[str, Tensor] = {}  # what the student showed, or how far that was, by the name of its layer
-        self._taught: dict[str, Tensor] = {}  # what the teacher showed, by the name of its layer
+        # By the name of the layer, what was shown in the last run, for each time that the layer ran.
+        self._shown: dict[str, list[Tensor]] = {}
+        self._taught: dict[str, list[Tensor]] = {}
+        self._apart: list[Tensor] = []  # how far corresponding channels were from each other
         self._watching: list[RemovableHandle] = []
 
     def watch_student(self, module: nn.Module) -> None:
         """From now on what `module` shows is compared; a teacher must have run on the same pictures before it does."""
+        self._watching.append(module.register_forward_pre_hook(_forget(self._shown, self._apart)))
         for index, pair in enumerate(self.pairs):
             layer = module.get_submodule(pair.student)
             if pair.channels is None:
@@ -83,6 +86,7 @@ class FeatureMatch(nn.Module):
 
     def watch_teacher(self, module: nn.Module) -> None:
         """From now on what `module` shows is what the student is compared with; several may be watched."""
+        self._watching.append(module.register_forward_pre_hook(_forget(self._taught)))
         for index, pair in enumerate(self.pairs):
             layer = module.get_submodule(pair.teacher)
             if pair.channels is None:
@@ -95,30 +99,36 @@ class FeatureMatch(nn.Module):
         for handle in self._watching:
             handle.remove()
         self._watching.clear()
-        self._shown.clear()
-        self._taught.clear()
+        self._clear()
 
     def forward(self) -> Tensor:
         """Mean over places and channels of the squared difference in units of the teacher's variance; a scalar."""
-        distances = [
-            self._shown[pair.student] if pair.channels is not None else self._projected(pair, projection)
+        projected = [
+            self._projected(pair, projection)
             for pair, projection in zip(self.pairs, self.projections, strict=True)
+            if pair.channels is None
         ]
+        apart = torch.stack(self._apart + projected).mean()
+        self._clear()
+        return apart
+
+    def _clear(self) -> None:
         self._shown.clear()
         self._taught.clear()
-        return torch.stack(distances).mean()
+        self._apart.clear()
 
     def _projected(self, pair: Pair, projection: nn.Module) -> Tensor:
         # In float32 before anything else: under autocast both were seen in bfloat16.
-        mine: Tensor = projection(self._shown[pair.student].float())
-        theirs = self._taught[pair.teacher].detach().float()
+        mine: Tensor = projection(self._shown[pair.student][-1].float())
+        theirs = self._taught[pair.teacher][-1].detach().float()
         spread = theirs.var((0, 2, 3), correction=0) + _FLOOR
         return ((mine - theirs).square().mean((0, 2, 3)) / spread).mean()
 
     def _keep_channels(self, index: int, pair: Pair) -> Callable[..., None]:
         def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             # Copied at once: what follows may work in place.
-            self._taught[pair.teacher] = pick_channels(output.detach(), self.get_buffer(f"channels_{index}"))
+            picked = pick_channels(output.detach(), self.get_buffer(f"channels_{index}"))
+            self._taught.setdefault(pair.teacher, []).append(picked)
 
         return after
 
@@ -126,16 +136,25 @@ class FeatureMatch(nn.Module):
         def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             if not output.requires_grad:
                 return None  # it is only looked at
-            theirs, scale = self._taught.pop(pair.teacher), self.get_buffer(f"scale_{index}")
-            output, self._shown[pair.student] = with_difference(output, theirs, scale)
+            theirs = self._taught[pair.teacher].pop(0)
+            output, apart = with_difference(output, theirs, self.get_buffer(f"scale_{index}"))
+            self._apart.append(apart)
             return output
 
         return after
 
 
-def _keep_input(held: dict[str, Tensor], name: str) -> Callable[..., None]:
+def _keep_input(held: dict[str, list[Tensor]], name: str) -> Callable[..., None]:
     def before(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        held[name] = inputs[0]
+        held.setdefault(name, []).append(inputs[0])
+
+    return before
+
+
+def _forget(*held: dict[str, list[Tensor]] | list[Tensor]) -> Callable[..., None]:
+    def before(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        for tensors in held:
+            tensors.clear()
 
     return before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -127,3 +128,43 @@ def test_a_student_that_is_only_looked_at_is_not_compared(rooms: Teacher) -> Non
         depth = student.eval()(torch.rand(1, 3, 192, 256))
     match.release()
     assert depth.shape == (1, 1, 192, 256)
+
+
+def test_a_layer_that_runs_twice_is_compared_each_time(rooms: Teacher) -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 32, 3, padding=1), nn.Conv2d(32, 32, 3, padding=1)
+            self.norm, self.depth = nn.BatchNorm2d(32), nn.Conv2d(32, 1, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = torch.relu_(self.norm(self.first(x)))
+            depth: torch.Tensor = self.depth(torch.relu_(self.norm(self.second(x))))
+            return depth
+
+    teacher = replace(rooms, module=Twice().eval().requires_grad_(False))
+    student = slim(teacher, 0.5)
+    channels = list(student.kept["norm"])
+    match = FeatureMatch(pairs_of(student, teacher.module, (192, 256)), teacher.module)
+    match.watch_teacher(teacher.module)
+    match.watch_student(student)
+    x = torch.rand(2, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    for _ in range(2):  # only the last run counts
+        teacher.module(x)
+    student.eval()(x)
+    apart = match().detach()
+    match.release()
+
+    def outputs(network: nn.Module) -> list[torch.Tensor]:
+        seen: list[torch.Tensor] = []
+        handle = network.get_submodule("norm").register_forward_hook(
+            lambda *call: seen.append(call[2].detach().clone())
+        )
+        network(x)
+        handle.remove()
+        return seen
+
+    both = zip(outputs(student.network), outputs(teacher.module), strict=True)
+    wanted = [(mine - theirs[:, channels]).square().mean() / (1 + 1e-3) for mine, theirs in both]
+    assert len(wanted) == 2
+    torch.testing.assert_close(apart, torch.stack(wanted).mean())
