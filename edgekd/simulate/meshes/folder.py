@@ -13,7 +13,8 @@ from calibration.errors import DataError
 from calibration.files import sha256_bytes, sha256_file
 from calibration.progress import Progress
 from edgekd.simulate.builder import part_bounds
-from edgekd.simulate.meshes.loading import MESH_SUFFIXES, UNPAINTED, load_mesh, require_trimesh
+from edgekd.simulate.meshes.loading import MESH_SUFFIXES, UNPAINTED, load_mesh
+from edgekd.simulate.meshes.opening import require_trimesh
 from edgekd.simulate.palette import Palette
 from edgekd.simulate.scene import Triple
 from edgekd.simulate.shapes import Part

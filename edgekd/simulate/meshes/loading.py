@@ -2,69 +2,55 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from calibration.errors import DataError, MissingRuntimeError
+from calibration.errors import DataError
 from edgekd.simulate.material import Colour, Material
-from edgekd.simulate.meshes.tiles import BASIS, bake
+from edgekd.simulate.meshes.opening import Piece, open_pieces, quiet, texture
+from edgekd.simulate.meshes.tiles import BASIS, Tile, bake
 from edgekd.simulate.palette import linear
 from edgekd.simulate.shapes import Floats, Part
 
-__all__ = ["MESH_SUFFIXES", "UNPAINTED", "load_mesh", "require_trimesh"]
+__all__ = ["MESH_SUFFIXES", "UNPAINTED", "load_mesh"]
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
 UNPAINTED = Material("plain", ((0.6, 0.6, 0.6),) * 3)
 """Of a mesh without any colour; whoever places it paints it."""
 
 _LARGEST, _SMALLEST = 10.0, 0.01  # metres along the longest side
-_MOST = 300_000  # triangles
 _CREASE = 0.7  # cosine between a corner's normal and its triangle's beyond which an edge is sharp
 _COLOURS = 64  # of a mesh whose vertices are coloured: each is a material of its own
 # Rows: our axes (x right, y front, z up) in the file's. glTF and OBJ: y up, z to the front. PLY: z up, -y to the front.
 _Y_UP = np.array([[-1, 0, 0], [0, 0, 1], [0, 1, 0]], np.float32)
 _Z_UP = np.array([[-1, 0, 0], [0, -1, 0], [0, 0, 1]], np.float32)
 
+_Tiles = dict[tuple[int, Colour], Tile]  # by the picture's id and its factor
+
 
 def load_mesh(path: Path) -> list[Part]:
     """The parts of a glTF, OBJ or PLY file, centred, standing on z = 0.
 
-    Raises DataError saying what is wrong with it: unreadable, without triangles, or not in metres.
+    Raises DataError saying what is wrong with it: unreadable, without triangles, not in metres, or larger or with
+    files from elsewhere than any furniture needs.
     """
-    pieces = _geometries(path)
+    pieces = open_pieces(path)
     axes = _Z_UP if path.suffix.lower() == ".ply" else _Y_UP
     try:
-        parts = [part for piece in pieces for part in _parts(piece, axes)]
+        tiles: _Tiles = {}
+        parts = [part for piece in pieces for part in _parts(piece, axes, tiles)]
     except (ValueError, IndexError, TypeError, AttributeError, OSError) as error:
         raise DataError(f"{path} has colours or textures that cannot be read ({error})", fix="Save it anew") from error
     if not parts:
         raise DataError(f"{path} has no triangles with an area", fix="Leave it out")
-    count = sum(len(part.points) for part in parts)
-    if count > _MOST:
-        raise DataError(f"{path} has {count:,} triangles, over {_MOST:,}", fix="Simplify it")
     points = np.concatenate([part.points.reshape(-1, 3) for part in parts])
     low, high = points.min(axis=0), points.max(axis=0)
     _check_unit(path, float((high - low).max()))
     shift = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]], np.float32)
     return [Part(part.points - shift, part.normals, part.uvs, part.material) for part in parts]
-
-
-def require_trimesh() -> Any:
-    """The module that reads meshes. Raises MissingRuntimeError."""
-    try:
-        import scipy.sparse  # noqa: F401 - trimesh's normals need it
-        import trimesh
-    except ImportError as error:
-        raise MissingRuntimeError(
-            f"Meshes of your own need trimesh and scipy, which are not installed ({error})",
-            fix='Run: pip install "edgekd[meshes]"',
-        ) from error
-    return trimesh
 
 
 def _check_unit(path: Path, side: float) -> None:
@@ -76,67 +62,44 @@ def _check_unit(path: Path, side: float) -> None:
     raise DataError(f"{path} is {side:.3g} m along its longest side, which no furniture is", fix=hint)
 
 
-def _geometries(path: Path) -> list[Any]:
-    """The file's meshes where its scene places them."""
-    trimesh = require_trimesh()
-    try:
-        with _quiet():
-            scene = trimesh.load_scene(path)
-            return [piece for piece in scene.dump() if isinstance(piece, trimesh.Trimesh)]
-    except Exception as error:  # trimesh's readers fail in as many ways as there are damaged files
-        cause = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(f"{path} is damaged or no mesh that can be read ({cause})", fix="Export it anew") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What is wrong with a mesh is ours to say."""
-    logger = logging.getLogger("trimesh")
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    finally:
-        logger.disabled = before
-
-
-def _parts(piece: Any, axes: Floats) -> Iterator[Part]:
-    """The parts of one of trimesh's meshes: one a material."""
-    faces = np.asarray(piece.faces)
-    points = np.asarray(piece.vertices, np.float32)[faces] @ axes.T
+def _parts(piece: Piece, axes: Floats, tiles: _Tiles) -> Iterator[Part]:
+    """The parts of one piece: one a material. `tiles` keeps the pictures that many of them share."""
+    faces = np.asarray(piece.mesh.faces)
+    points = np.asarray(piece.mesh.vertices, np.float32)[faces] @ axes.T
     across = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
     area = np.linalg.norm(across, axis=1)
     good = np.isfinite(points).all(axis=(1, 2)) & (area > 1e-12)
     if not good.any():
         return
     flat = (across / np.maximum(area, 1e-12)[:, None])[:, None, :]
-    with _quiet():
-        smooth = np.asarray(piece.vertex_normals, np.float32)[faces] @ axes.T
+    with quiet():
+        smooth = np.asarray(piece.mesh.vertex_normals, np.float32)[faces] @ axes.T
     sharp = ((smooth * flat).sum(axis=2) < _CREASE) | ~np.isfinite(smooth).all(axis=2)
     normals = np.where(sharp[..., None], flat, smooth).astype(np.float32)
-    uvs, owner, materials = _looks(piece, faces)
+    uvs, owner, materials = _looks(piece.visual, faces, tiles)
     for number, material in enumerate(materials):
         chosen = good & (owner == number)
         if chosen.any():
             yield Part(points[chosen], normals[chosen], uvs[chosen], material)
 
 
-def _looks(piece: Any, faces: Any) -> tuple[Floats, Any, list[Material]]:
+def _looks(visual: Any, faces: Any, tiles: _Tiles) -> tuple[Floats, Any, list[Material]]:
     """Texture coordinates [T, 3, 2], the number of each triangle's material, and the materials."""
-    visual, none = piece.visual, np.zeros((len(faces), 3, 2), np.float32)
+    none = np.zeros((len(faces), 3, 2), np.float32)
     owner = np.zeros(len(faces), np.intp)
     if visual.kind == "texture":
         material = visual.material
         factor = _factor(material)
-        picture = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+        picture = texture(visual)
         if picture is None or visual.uv is None:
             return none, owner, [Material("plain", (factor,) * 3, gloss=0.1)]
         uvs = np.asarray(visual.uv, np.float32)[faces]
         uvs = np.stack([uvs[..., 0], 1 - uvs[..., 1]], axis=-1)  # trimesh counts v from below
         if not np.isfinite(uvs).all():
             raise ValueError("texture coordinates that are not finite")
-        return uvs, owner, [Material("plain", BASIS, gloss=0.1, stretch=True, tile=bake(picture, factor))]
+        if (id(picture), factor) not in tiles:
+            tiles[id(picture), factor] = bake(picture, factor)
+        return uvs, owner, [Material("plain", BASIS, gloss=0.1, stretch=True, tile=tiles[id(picture), factor])]
     if visual.kind in ("vertex", "face"):
         colours = np.asarray(visual.face_colors)[:, :3]
         step = 8

@@ -1,0 +1,51 @@
+"""What a mesh file declares, added up before it is unpacked: a small one can ask for gigabytes, or for minutes."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+__all__ = ["check_declared"]
+
+_MOST_BYTES = 512 << 20
+_MOST_NODES = 2000  # and primitives, which become nodes: trimesh takes longer than linearly over them
+_MOST_CHANGES = 5000  # of an OBJ file's material: trimesh's time grows with the square
+_PER_ITEM = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}  # componentType, glTF 2.0, 3.6.2.2
+
+
+def check_declared(path: Path) -> None:
+    """Raises ValueError, KeyError or TypeError for a mesh file that unpacks to too much, or is no glTF by its name."""
+    data, suffix = path.read_bytes(), path.suffix.lower()
+    if suffix == ".obj" and (changes := data.count(b"usemtl")) > _MOST_CHANGES:
+        raise ValueError(f"it changes its material {changes:,} times, over {_MOST_CHANGES:,}")
+    if suffix == ".glb":
+        data = data[20 : 20 + int.from_bytes(data[12:16], "little")]
+    if suffix in (".glb", ".gltf"):
+        _check_gltf(json.loads(data))
+
+
+def _check_gltf(header: Any) -> None:
+    nodes = len(header.get("nodes", [])) + sum(len(mesh["primitives"]) for mesh in header.get("meshes", []))
+    if nodes > _MOST_NODES:
+        raise ValueError(f"it has {nodes:,} nodes and primitives, over {_MOST_NODES:,}")
+    sizes = [_size(accessor) for accessor in header.get("accessors", [])]
+    total = sum(sizes) + sum(_count(view["byteLength"]) for view in header.get("bufferViews", []))
+    for mesh in header.get("meshes", []):
+        for primitive in mesh["primitives"]:  # each becomes a mesh with copies of what it names
+            used = [*primitive["attributes"].values(), *([primitive["indices"]] if "indices" in primitive else [])]
+            total += sum(sizes[_count(index)] for index in used)
+    if total > _MOST_BYTES:
+        raise ValueError(f"it unpacks to {math.ceil(total / (1 << 20)):,} MB, over {_MOST_BYTES >> 20} MB")
+
+
+def _size(accessor: Any) -> int:
+    return _count(accessor["count"]) * _PER_ITEM[accessor["type"]] * _BYTES[accessor["componentType"]]
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r:.40} is no count")
+    return value
