@@ -7,8 +7,10 @@ and normalisation are inside. BatchNorm is folded into the convolutions.
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +27,7 @@ from calibration.errors import MissingRuntimeError, ModelError
 from calibration.files import replacing
 from edgekd.models.graph_order import enlarge_last
 from edgekd.models.graph_tidy import tidy
-from edgekd.models.opset import EXPORTED_OPSET, lower
+from edgekd.models.opset import EXPORTED_OPSET, OPSET, lower
 from edgekd.models.pictures import Normalise, probe_pictures
 from edgekd.models.slim import Slim
 from edgekd.models.stored import folded_layers, folded_ranges, folded_statistics
@@ -118,21 +120,12 @@ class _Deployed(nn.Module):
         return depth.squeeze(1)
 
 
-def _exported(deployed: nn.Module, example: Tensor) -> onnx.ModelProto:
+def _exported(deployed: _Deployed, example: Tensor) -> onnx.ModelProto:
+    # torch 2.4 has an early form of the exporter that newer ones recommend, without shapes that are named.
+    export = _captured if "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters else _traced
     try:
         with _quiet():
-            program = torch.onnx.export(
-                deployed,
-                (example,),
-                dynamo=True,
-                opset_version=EXPORTED_OPSET,
-                input_names=["image"],
-                output_names=["depth"],
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=1024)},),
-                verbose=False,
-            )
-        assert program is not None
-        model: onnx.ModelProto = program.model_proto
+            model = export(deployed, example)
     except ModuleNotFoundError as error:
         raise MissingRuntimeError(
             f"{error.name} is needed to write ONNX", fix="pip install 'edgekd[distill]'"
@@ -151,6 +144,53 @@ def _exported(deployed: nn.Module, example: Tensor) -> onnx.ModelProto:
     return model
 
 
+def _captured(deployed: _Deployed, example: Tensor) -> onnx.ModelProto:
+    program = torch.onnx.export(
+        deployed,
+        (example,),
+        dynamo=True,
+        opset_version=EXPORTED_OPSET,
+        input_names=["image"],
+        output_names=["depth"],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=1024)},),
+        verbose=False,
+    )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model
+
+
+def _traced(deployed: _Deployed, example: Tensor) -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "traced.onnx"
+        torch.onnx.export(
+            _Sliced(deployed).eval(),
+            (example,),
+            path,
+            opset_version=OPSET,
+            input_names=["image"],
+            output_names=["depth"],
+            dynamic_axes={"image": {0: "batch"}, "depth": {0: "batch"}},
+        )
+        model = onnx.load(path)
+    depth = model.graph.output[0].type.tensor_type
+    for dim, size in zip(depth.shape.dim[1:], example.shape[1:3], strict=True):
+        dim.dim_value = size  # it gives them a name each
+    return model
+
+
+class _Sliced(nn.Module):
+    """The same depth; of a squeeze the exporter that traces makes a condition."""
+
+    def __init__(self, deployed: _Deployed) -> None:
+        super().__init__()
+        self.normalise, self.network = deployed.normalise, deployed.network
+
+    def forward(self, image: Tensor) -> Tensor:
+        depth: Tensor = self.network(self.normalise(image))
+        return depth[:, 0]
+
+
 def _check(model: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -160,7 +200,14 @@ def _check(model: onnx.ModelProto) -> None:
 
 
 def _compare(model: onnx.ModelProto, pictures: NDArray[np.uint8], expected: NDArray[np.float32]) -> Parity:
-    runtime, depth = _run(model, pictures)
+    try:
+        runtime, depth = _run(model, pictures)
+    except Exception as error:  # each runtime has errors of its own
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"The exported ONNX model does not run ({reason})",
+            fix="Build the network from operations that ONNX has, with a batch of any size",
+        ) from error
     apart = np.abs(depth.astype(np.float64) - expected)
     relative = apart / np.maximum(np.abs(expected), _NEAR)
     return Parity(float(apart.max()), float(relative.max()), len(pictures), runtime)
@@ -176,7 +223,7 @@ def _run(model: onnx.ModelProto, pictures: NDArray[np.uint8]) -> tuple[str, NDAr
         return "onnx reference", np.concatenate(parts)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is ours to say
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     parts = [session.run(None, {"image": picture[None]})[0] for picture in pictures]
     return f"onnxruntime {onnxruntime.__version__}", np.concatenate(parts)

@@ -7,9 +7,9 @@ import os
 import signal
 import threading
 from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +30,22 @@ def make_shards(
         for name, numbers in shards.items():
             yield name, _make(folder / name, settings, seed, numbers, keep_depth)
         return
-    context = get_context("spawn")
+    context, others = get_context("spawn"), {*active_children()}
     stop = context.Event()
     pool = ProcessPoolExecutor(min(workers, len(shards)), context, initializer=_begin, initargs=(stop,))
+
+    def submit(name: str, numbers: range) -> Future[str]:
+        try:
+            return pool.submit(_make, folder / name, settings, seed, numbers, keep_depth)
+        except RuntimeError as error:  # there is no memory for a thread
+            raise BrokenProcessPool(str(error)) from error
+
     try:
-        with _workers_born_deaf():
-            jobs = {
-                pool.submit(_make, folder / name, settings, seed, numbers, keep_depth): name
-                for name, numbers in shards.items()
-            }
-        for job in as_completed(jobs):
-            yield jobs[job], job.result()
+        with _deaths_of_threads() as died:
+            with _workers_born_deaf():
+                jobs = {submit(name, numbers): name for name, numbers in shards.items()}
+            for job in _completed({*jobs}, died):
+                yield jobs[job], job.result()
     except BrokenProcessPool as error:
         raise EdgekdError(
             "A worker that renders rooms died: out of memory, or started from a script without a __main__ guard",
@@ -48,7 +53,36 @@ def make_shards(
         ) from error
     finally:
         stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        with contextlib.suppress(RuntimeError):  # of a thread that never started
+            pool.shutdown(wait=True, cancel_futures=True)
+        for process in {*active_children()} - others:  # of a pool that broke: they wait for work
+            process.terminate()
+
+
+def _completed(jobs: set[Future[str]], died: threading.Event) -> Iterator[Future[str]]:
+    """Jobs as they are done. Raises BrokenProcessPool once a thread of the pool died: its jobs would never be done."""
+    while jobs:
+        done, jobs = wait(jobs, timeout=1.0, return_when=FIRST_COMPLETED)
+        yield from done
+        if not done and died.is_set():
+            raise BrokenProcessPool("its thread died")
+
+
+@contextlib.contextmanager
+def _deaths_of_threads() -> Iterator[threading.Event]:
+    """Notes, and does not print, that a thread ended with an error that was started within."""
+    died, before, hook = threading.Event(), {*threading.enumerate()}, threading.excepthook
+
+    def note(found: threading.ExceptHookArgs) -> None:
+        if found.thread in before:
+            hook(found)
+        died.set()
+
+    threading.excepthook = note
+    try:
+        yield died
+    finally:
+        threading.excepthook = hook
 
 
 @contextlib.contextmanager

@@ -223,6 +223,40 @@ def test_ctrl_c_and_dead_workers_end_in_one_line_and_leave_no_process(tmp_path, 
         assert not list(folder.glob(".*.part")), "a half-written shard was left"
 
 
+_WITHOUT_ROOM = """
+import multiprocessing, resource, sys, threading
+from pathlib import Path
+
+from calibration.errors import EdgekdError
+from calibration.progress import Quiet
+from edgekd.simulate.rooms import RoomSettings
+from edgekd.simulate.store import write_set
+
+if __name__ == "__main__":
+    threading.stack_size(1 << 30)  # each thread takes that much of the address space
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = used + int(float(sys.argv[2]) * (1 << 30))
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    try:
+        write_set(Path(sys.argv[1]), RoomSettings(views_per_room=4), seed=3, count=64, workers=2, keep_depth=False,
+                  progress=Quiet())
+    except EdgekdError as error:
+        print("error:", error)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space")
+@pytest.mark.parametrize("threads", [0, 1])
+def test_a_pool_without_memory_for_its_threads_ends_in_one_line(tmp_path, threads):
+    """The thread that hands out work, or the one that it starts, cannot be started: nobody would ever finish a job."""
+    script = tmp_path / "script.py"
+    script.write_text(_WITHOUT_ROOM)
+    command = [sys.executable, script, tmp_path / "set", str(threads + 0.6)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.startswith("error: A worker that renders rooms died"), done.stderr
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
 def _wait(condition, seconds: float = 40.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
