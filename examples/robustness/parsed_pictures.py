@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -13,6 +14,7 @@ __all__ = [
     "calibrations_corpus",
     "depths_corpus",
     "hdf5s_corpus",
+    "indices_corpus",
     "meshes_corpus",
     "pictures_corpus",
     "read_board_picture",
@@ -88,7 +90,14 @@ def read_depth(folder: Path, data: bytes) -> None:
 def read_index(folder: Path, data: bytes) -> None:
     from edgekd.evaluate.datasets.index import open_index
 
-    open_index(write_file(folder, "index.csv", data))
+    write_file(folder, "a.png", saved_picture("PNG", random_pixels(5, 7, 3)))
+    write_file(folder, "d.png", saved_picture("PNG", np.full((5, 7), 2000, np.uint16)))
+    open_index(write_file(folder, "index.csv", data))[0]
+
+
+def indices_corpus() -> list[bytes]:
+    head = b"dataset,rgb,depth,depth_units_per_metre"
+    return [head + b",scene\na,a.png,d.png,1000,s\n", head + b'\r\na,"a.png",d.png,1e3\r\nb,a.png,d.png,500\r\n']
 
 
 def shards_corpus() -> list[bytes]:
@@ -149,16 +158,24 @@ def calibrations_corpus() -> list[bytes]:
 def read_scenenet(folder: Path, data: bytes) -> None:
     from edgekd.simulate.readers import open_source
 
+    frames = folder / "val" / "0" / "12"
+    if not frames.is_dir():
+        planes = {"instance/25.png": random_pixels(6, 8), "depth/25.png": np.full((6, 8), 2000, np.uint16)}
+        for name, plane in {"photo/25.jpg": random_pixels(6, 8, 3), **planes}.items():
+            (frames / name).parent.mkdir(parents=True)
+            write_file(frames, name, saved_picture("JPEG" if name.endswith("jpg") else "PNG", plane))
     write_file(folder, "scenenet_rgbd_val.pb", data)
-    open_source(folder)
+    open_source(folder)[0]
 
 
 def trajectories_corpus() -> list[bytes]:
     def field(number: int, value: bytes) -> bytes:
         return bytes([number * 8 + 2, len(value)]) + value
 
-    way = field(2, b"\x08\x05\x20\x03") + field(3, b"\x08\x19") + field(4, b"0/12")
-    return [field(1, way), field(1, way) * 2]
+    instances = field(2, b"\x08\x05\x20\x03") + field(2, b"\x08\x07\x20\x02")
+    view, missing = field(3, b"\x08\x19"), field(3, b"\x08\x1a")
+    way = field(1, instances + view + missing + field(4, b"0/12"))
+    return [way, way + field(1, instances + view + field(4, b"0/13"))]
 
 
 def hdf5s_corpus() -> list[bytes]:
@@ -183,6 +200,7 @@ def meshes_corpus() -> list[bytes]:
     obj = (
         b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nvt 0 0\nvn 0 0 1\nf 1 2 3\nf 1/1/1 3/1/1 4/1/1\nmtllib a.mtl\nusemtl a\n"
     )
+    textured = b"mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\nusemtl a\nf 1/1 2/2 3/3\n"
     head = b"ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
     ply = head + b"element face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
     points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32).tobytes()
@@ -201,11 +219,24 @@ def meshes_corpus() -> list[bytes]:
     text += b" " * (-len(text) % 4)
     chunks = len(text).to_bytes(4, "little") + b"JSON" + text + len(points).to_bytes(4, "little") + b"BIN\0" + points
     glb = b"glTF" + (2).to_bytes(4, "little") + (12 + len(chunks)).to_bytes(4, "little") + chunks
-    return [b"o" + obj, b"p" + ply, b"g" + glb]
+    shown = {
+        **gltf,
+        "nodes": [{"mesh": 0}, {"mesh": 0, "translation": [0, 1, 0]}],
+        "scenes": [{"nodes": [0, 1]}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "material": 0}]}],
+        "materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}],
+        "textures": [{"source": 0}],
+        "images": [{"uri": "a.png"}],
+        "buffers": [{"byteLength": 36, "uri": f"data:;base64,{base64.b64encode(points).decode()}"}],
+        "accessors": [accessor, {"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC2"}],
+    }
+    return [b"o" + obj, b"o" + textured, b"p" + ply, b"g" + glb, b"j" + as_json(shown)]
 
 
 def read_mesh(folder: Path, data: bytes) -> None:
     from edgekd.simulate.meshes.loading import load_mesh
 
-    suffix = {b"o": ".obj", b"p": ".ply"}.get(data[:1], ".glb")
+    suffix = {b"o": ".obj", b"p": ".ply", b"j": ".gltf"}.get(data[:1], ".glb")
+    write_file(folder, "a.mtl", b"newmtl a\nKd 1 1 1\nmap_Kd a.png\n")
+    write_file(folder, "a.png", saved_picture("PNG", random_pixels(2, 2, 3)))
     load_mesh(write_file(folder, f"chair{suffix}", data[1:]))

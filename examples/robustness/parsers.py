@@ -27,6 +27,7 @@ from parsed_pictures import (
     calibrations_corpus,
     depths_corpus,
     hdf5s_corpus,
+    indices_corpus,
     meshes_corpus,
     pictures_corpus,
     read_board_picture,
@@ -92,9 +93,7 @@ PARSERS = {
         lambda: [saved_picture("PNG", random_pixels(5, 7)), saved_picture("PNG", random_pixels(5, 7, kind=np.uint16))],
     ),
     "depth": Parser(read_depth, depths_corpus),
-    "index": Parser(
-        read_index, lambda: [b"dataset,rgb,depth,depth_units_per_metre,scene\na,index.csv,index.csv,1000,s\n"]
-    ),
+    "index": Parser(read_index, indices_corpus),
     "shard": Parser(read_shard, shards_corpus),
     "simulated-set": Parser(read_set_manifest, set_manifests_corpus),
     "calibration-set": Parser(read_calibration, calibrations_corpus),
