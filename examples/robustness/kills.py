@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -39,20 +40,28 @@ class Trial:
     fault: str | None
 
 
+_HEARD: dict[Path, subprocess.Popen[bytes]] = {}
+
+
 def started(verb: str, folder: Path, prepare: Callable[[], None] = lambda: None) -> int:
     """A process of its own that does the verb in `folder`; a fork, so that only work is interrupted, not imports.
 
-    `prepare` is called in it first. What it says goes to said.txt.
+    `prepare` is called in it first. What it says goes through a pipe to said.txt: no limit on files cuts it short.
     """
+    with open(folder.with_name("said.txt"), "wb") as kept:
+        heard = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=kept)
+    assert heard.stdin is not None
     process = os.fork()
     if process:
+        heard.stdin.close()
+        _HEARD[folder] = heard
         return process
     code = 1
     try:
         os.chdir(folder)
-        said = os.open(folder.with_name("said.txt"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
+        os.dup2(heard.stdin.fileno(), 1)
+        os.dup2(heard.stdin.fileno(), 2)
+        heard.stdin.close()
         prepare()
         code = tiny.do(verb)
     except BaseException:
@@ -72,7 +81,9 @@ def finished(verb: str, folder: Path) -> float:
 
 
 def said(folder: Path) -> list[str]:
-    """The lines of the process that was started last for this folder."""
+    """The lines of the process that was started last for this folder, and has ended."""
+    if (heard := _HEARD.pop(folder, None)) is not None:
+        heard.wait(timeout=30)
     return folder.with_name("said.txt").read_text(errors="replace").strip().splitlines() or ["without a word"]
 
 

@@ -51,7 +51,10 @@ def test_grey(tmp_path: Path) -> None:
 def test_sixteen_bits_become_the_upper_eight(tmp_path: Path, suffix: str) -> None:
     deep = np.array([[0, 255, 256], [32768, 65280, 65535]], np.uint16)
     path = tmp_path / f"d{suffix}"
-    Image.fromarray(deep).save(path)
+    if suffix == ".pgm":  # Pillow 10 reads it and cannot write it
+        path.write_bytes(b"P5\n3 2\n65535\n" + deep.astype(">u2").tobytes())
+    else:
+        Image.fromarray(deep).save(path)
     np.testing.assert_array_equal(read_picture(path)[..., 0], [[0, 0, 1], [128, 255, 255]])
 
 
