@@ -28,7 +28,7 @@ EDGEKD = [sys.executable, "-c", "from edgekd.cli.app import main; main()"]
 
 
 def test_help_imports_nothing_heavy() -> None:
-    heavy = ("torch", "numpy", "PIL", "rich", "onnx", "onnxruntime", "openvino", "nncf", "tensorrt", "click", "scipy")
+    heavy = ("torch", "numpy", "PIL", "rich", "onnx", "onnxruntime", "openvino", "nncf", "tensorrt", "scipy")
     code = (
         "import sys; from edgekd.cli.app import run\n"
         f"for verb in {VERBS!r}: assert run([verb, '--help']) == 0\n"
