@@ -39,15 +39,21 @@ class _WithDifference(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, mine: Tensor, theirs: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
         ctx.mark_dirty(mine)  # not changed, but given out itself and not as a view: what follows may work in place
         apart = theirs.to(torch.promote_types(mine.dtype, torch.float32)).sub_(mine).mul_(scale)
         ctx.save_for_backward(apart, scale)
+        ctx.dtype = mine.dtype
         # Row by row: over millions of values at once a norm in float32 is off by a thousandth.
         return mine, torch.linalg.vector_norm(apart, dim=(1, 3)).square().sum() / apart.numel()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
         onwards, outer = gradients
+        if outer is None:
+            return onwards, None, None
         apart, scale = ctx.saved_tensors
-        gradient = torch.addcmul(onwards, apart, scale * (outer * (-2 / apart.numel())))
-        return gradient.to(onwards.dtype), None, None
+        factor = scale * (outer * (-2 / apart.numel()))
+        if onwards is None:  # nothing comes after
+            return (apart * factor).to(ctx.dtype), None, None
+        return torch.addcmul(onwards, apart, factor).to(ctx.dtype), None, None

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from edgekd.distill.feature_difference import pick_channels, with_difference
+from edgekd.distill.statistics import channel_moments
 from edgekd.models.slim import Slim
 
 __all__ = ["FeatureMatch", "Pair", "encoder_pairs", "mirrored_pairs", "pairs_of"]
@@ -121,8 +122,8 @@ class FeatureMatch(nn.Module):
         # In float32 before anything else: under autocast both were seen in bfloat16.
         mine: Tensor = projection(self._shown[pair.student][-1].float())
         theirs = self._taught[pair.teacher][-1].detach().float()
-        spread = theirs.var((0, 2, 3), correction=0) + _FLOOR
-        return ((mine - theirs).square().mean((0, 2, 3)) / spread).mean()
+        scale = (channel_moments(theirs)[1] + _FLOOR).rsqrt().view(-1, 1, 1)
+        return with_difference(mine, theirs.clone(), scale)[1]
 
     def _keep_channels(self, index: int, pair: Pair) -> Callable[..., None]:
         def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "RunningMoments",
     "StatisticsDistance",
     "StoredStatistics",
+    "channel_moments",
     "observe",
     "stored_statistics",
 ]
@@ -65,6 +66,13 @@ class StoredStatistics:
         return replace(self, moments=Moments(self.moments.mean.to(device), self.moments.variance.to(device)))
 
 
+def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance [C] of x [N, C, H, W], without a gradient."""
+    # The fastest stable per-channel moments in PyTorch on CPU and GPU: 13 times faster than var_mean on a CPU.
+    _, mean, inverse = torch.native_batch_norm(x.detach(), None, None, None, None, True, 0.0, _EPS)
+    return mean, (inverse.pow(-2) - _EPS).clamp_min(0)
+
+
 class _AffineWithMoments(torch.autograd.Function):
     """y = scale * x + shift and the channel moments of x [N, C, H, W].
 
@@ -74,9 +82,7 @@ class _AffineWithMoments(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        # The fastest stable per-channel moments in PyTorch on CPU and GPU: 13 times faster than var_mean on a CPU.
-        _, mean, inverse = torch.native_batch_norm(x, None, None, None, None, True, 0.0, _EPS)
-        variance = (inverse.pow(-2) - _EPS).clamp_min(0)
+        mean, variance = channel_moments(x)
         ctx.save_for_backward(x, mean, scale)
         per_channel = (1, -1, 1, 1)
         return torch.addcmul(shift.view(per_channel), x, scale.view(per_channel)), mean, variance

@@ -76,6 +76,18 @@ def test_the_gradient_stays_in_the_memory_format_of_the_features() -> None:
     assert seen == [True]
 
 
+@pytest.mark.parametrize("used", ["the mean", "the features"])
+def test_either_output_may_be_used_alone(used: str) -> None:
+    mine, theirs, scale = _features(5, torch.channels_last)
+    exact = mine.double().requires_grad_()
+    wanted = _plain(exact, theirs.double(), scale.double()) if used == "the mean" else exact.sin().sum()
+    wanted.backward()
+    onwards, value = with_difference(mine.requires_grad_() * 1, theirs, scale)
+    (value if used == "the mean" else onwards.sin().sum()).backward()
+    assert mine.grad is not None and exact.grad is not None
+    torch.testing.assert_close(mine.grad.double(), exact.grad, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("layout", FORMATS)
 def test_picked_channels_are_copies_in_the_same_memory_format(layout: torch.memory_format) -> None:
     features = _features(3, layout)[0]

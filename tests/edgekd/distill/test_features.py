@@ -62,10 +62,30 @@ def test_any_other_student_is_compared_at_every_resolution_both_have(rooms: Teac
     match = FeatureMatch(pairs, rooms.module)
     match.watch_student(student)
     match.watch_teacher(rooms.module)
+    seen: dict[str, torch.Tensor] = {}
+    handles = [
+        network.get_submodule(name).register_forward_pre_hook(
+            lambda layer, inputs, name=f"{side} {name}": seen.__setitem__(name, inputs[0].detach().double())
+        )
+        for pair in pairs
+        for network, side, name in ((student, "student", pair.student), (rooms.module, "teacher", pair.teacher))
+    ]
     x = torch.rand(2, 3, 192, 256)
     student(x)
     rooms.module(x)
-    match().backward()
+    apart = []
+    for pair, projection in zip(pairs, match.projections, strict=True):
+        mine = nn.functional.conv2d(
+            seen[f"student {pair.student}"], projection.weight.double(), projection.bias.double()
+        )
+        theirs = seen[f"teacher {pair.teacher}"]
+        spread = theirs.var((0, 2, 3), correction=0, keepdim=True) + 1e-3
+        apart.append(((mine - theirs).square() / spread).mean())
+    value = match()
+    torch.testing.assert_close(value.double(), torch.stack(apart).mean(), rtol=1e-5, atol=0)
+    value.backward()
+    for handle in handles:
+        handle.remove()
     assert all(parameter.grad is not None for parameter in match.parameters())
     assert student.stem[0].weight.grad is not None and student.stem[0].weight.grad.abs().sum() > 0
     assert not any(parameter.requires_grad for parameter in rooms.module.parameters())
