@@ -41,9 +41,9 @@ _INTERRUPTED = 130  # 128 + SIGINT
 _NO_MEMORY = (
     *("can't allocate memory", "cannot allocate memory", "failed to allocate memory", "out of memory"),
     *("bad_alloc", "bad allocation", "can't start new thread"),
-    *("could not create a primitive", "failed to map segment"),
+    *("could not create a primitive", "failed to map segment", "returned null without setting an exception"),
 )
-"""How torch, ONNX Runtime, the system, CUDA, C++, threads, oneDNN and the loader say so, in errors of several types."""
+"""How torch, ONNX Runtime, the system, CUDA, C++, threads, oneDNN, the loader and Python's C code say so, in errors of several types."""
 
 _PACKAGES = ("edgekd", "targets", "calibration")
 _VERBS = (

@@ -122,6 +122,27 @@ def test_the_exit_code_is_that_of_the_error(
     assert capsys.readouterr().err.splitlines()[-1] == "Error: Something is wrong. Mend it."
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("could not create a primitive"),
+        ImportError("libcudart.so: failed to map segment from shared object"),
+        SystemError("<function __getattr__> returned NULL without setting an exception"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_memory_that_ends_is_no_bug(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("edgekd.steps.export.export_run", fail)
+    assert run(["export"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Error: There is not enough memory")
+
+
 def test_a_bug_says_what_where_and_how_to_see_more(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
