@@ -43,7 +43,7 @@ _NO_MEMORY = (
     *("bad_alloc", "bad allocation", "can't start new thread"),
     *("could not create a primitive", "failed to map segment", "returned null without setting an exception"),
 )
-"""How torch, ONNX Runtime, the system, CUDA, C++, threads, oneDNN, the loader and Python's C code say so, in errors of several types."""
+"""How torch, ONNX Runtime, the system, CUDA, C++, threads, oneDNN, the loader and Python say so, in various errors."""
 
 _PACKAGES = ("edgekd", "targets", "calibration")
 _VERBS = (
