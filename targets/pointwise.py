@@ -94,8 +94,9 @@ def _products(
     given = f"{name}.given"
     # Max and Min for Relu and Clip: behind those ONNX Runtime has the product in float only.
     for kind, bound in zip(("Max", "Min"), _bounds(pair.activation, f"{name}.zero"), strict=False):
-        given, read_by = f"{name}.{kind.lower()}", given
-        nodes.append(helper.make_node(kind, [read_by, bound], [given]))
+        if bound:
+            nodes.append(helper.make_node(kind, [given, bound], [f"{name}.{kind.lower()}"]))
+            given = f"{name}.{kind.lower()}"
     nodes += [
         helper.make_node("Gemm", [given, f"{name}.last_weight", pair.last.input[2]], [f"{name}.depths"]),
         helper.make_node("Reshape", [f"{name}.depths", f"{name}.map_shape"], [f"{name}.map"]),
@@ -107,7 +108,7 @@ def _products(
 
 
 def _bounds(activation: onnx.NodeProto | None, zero: str) -> list[str]:
-    """The constants that hold the lowest and the highest value behind an activation function."""
+    """What holds the lowest and the highest value behind an activation function; an empty name where it has none."""
     if activation is None:
         return []
     return [zero] if activation.op_type == "Relu" else list(activation.input[1:])
