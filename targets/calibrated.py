@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from targets.centring import centre
 from targets.encodings import Encoding, encode
-from targets.graph import inner
+from targets.graph import ACTIVATIONS, inner
 from targets.layers import Weights
 from targets.ranges import Ranges
 from targets.reference import emulate_model, infer_model
@@ -19,10 +19,7 @@ from targets.reference import emulate_model, infer_model
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["ACTIVATIONS", "Calibrated", "encode_nodes", "infer_encoded", "infer_quantised", "nodes_with", "quantise"]
-
-ACTIVATIONS = frozenset({"Clip", "Relu"})
-"""What a runtime joins to the layer before it."""
+__all__ = ["Calibrated", "encode_nodes", "infer_encoded", "infer_quantised", "nodes_with", "quantise"]
 
 
 @dataclass(frozen=True)

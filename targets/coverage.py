@@ -89,8 +89,7 @@ def measure_layers(
     ranges = measure_ranges(model, chosen, names, progress)
     halves = [measure_ranges(model, chosen[start::2], names, progress) for start in (0, 1)]
     saturated = measure_saturation(model, ranges, held_out, progress)
-    statistics = read_statistics(graph.model)
-    stored = propagate(model, statistics, graph.input) if statistics else {}
+    stored = propagate(model, read_statistics(graph.model), graph.input)
     return [
         LayerCoverage(
             layer=layer,

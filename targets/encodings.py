@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calibration.errors import ModelError
-from targets.graph import copy_model, drop_unused
+from targets.graph import ACTIVATIONS, copy_model, drop_unused
 from targets.layers import Weights, constants, groups, replace_weights
 from targets.pointwise import last_activations
 from targets.reference import import_onnxruntime
@@ -198,7 +198,7 @@ def _next_kind(node: onnx.NodeProto, model: onnx.ModelProto) -> str:
     """The operator that reads a node's output, activation functions aside."""
     while True:
         readers = [reader for reader in model.graph.node if node.output[0] in reader.input]
-        if not readers or readers[0].op_type not in ("Relu", "Clip"):
+        if not readers or readers[0].op_type not in ACTIVATIONS:
             return str(readers[0].op_type) if readers else ""
         node = readers[0]
 

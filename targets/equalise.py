@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from calibration.progress import Progress
 from targets.channels import ChannelGroup, channel_groups
-from targets.graph import copy_model
+from targets.graph import ACTIVATIONS, copy_model
 from targets.layers import ConvLayer, Weights, conv_layers, replace_weights
 from targets.reference import stream_tensors
 
@@ -85,7 +85,7 @@ def _per_input(layer: ConvLayer, factors: Array) -> Array:
 
 def measure_reach(model: onnx.ModelProto, images: NDArray[np.uint8], progress: Progress) -> dict[str, Array]:
     """The largest magnitude of each channel [C] of every activation that can be equalised, over pictures uint8."""
-    before = {node.input[0] for node in model.graph.node if node.op_type in ("Relu", "Clip")}
+    before = {node.input[0] for node in model.graph.node if node.op_type in ACTIVATIONS}
     # What an activation function reads is never rounded by itself.
     names = [name for group in channel_groups(model) for name in group.tensors if name not in before]
     reach: dict[str, Array] = {}

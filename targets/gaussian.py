@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from targets.graph import ACTIVATIONS
 from targets.input import InputSpec
 from targets.layers import ConvLayer, constants, conv_layers
 from targets.statistics import ChannelStatistics
@@ -52,7 +53,10 @@ def propagate(
     """The distribution of the activations behind the pre-processing, by tensor name.
 
     What an operator of unknown effect gives is left out, and all that follows from it up to the next stored statistics.
+    Without any statistics nothing is known: what can be said of pixels alone is no distribution of activations.
     """
+    if not statistics:
+        return {}
     values, layers = constants(model), conv_layers(model)
     known: dict[str, Gaussian] = {}
     for node in model.graph.node:
@@ -69,7 +73,7 @@ def propagate(
         read = [known[name] for name in node.input if name in known]
         if not read or len(read) < sum(1 for name in node.input if name and name not in values):
             continue
-        if node.op_type in ("Relu", "Clip"):
+        if node.op_type in ACTIVATIONS:
             bounds = [float(values[name]) for name in node.input[1:] if name in values]
             low, high = (0.0, math.inf) if node.op_type == "Relu" else ([*bounds, math.inf][:2])
             known[node.output[0]] = _clipped(read[0], low, high)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = [
+    "ACTIVATIONS",
     "INPUT_KEY",
     "LAYERS",
     "TEACHER_KEY",
@@ -40,6 +41,9 @@ TEACHER_KEY = "edgekd.teacher"
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """The operators that have weights."""
+
+ACTIVATIONS = frozenset({"Clip", "Relu"})
+"""What a runtime joins to the layer before it."""
 
 OPSETS = range(13, 24)
 """13 brought Q/DQ per channel; TensorRT 8.5 reads up to 17, so that is what `edgekd` exports."""

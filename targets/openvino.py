@@ -117,7 +117,8 @@ class OpenVinoRunner:
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise misfit(artefact, f"OpenVINO {_version(runtime)} cannot open the model ({reason})") from error
-        self._compiled, self._several = compiled, None  # type: Callable[[int | None], Any], Any
+        self._compiled = compiled
+        self._several: Any = None
         self.artefact = artefact
         self.settings: Mapping[str, str] = {
             "version": _version(runtime),

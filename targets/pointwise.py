@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from targets.graph import body, drop_unused
+from targets.graph import ACTIVATIONS, body, drop_unused
 from targets.layers import constants, groups
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _pairs(model: onnx.ModelProto) -> Iterator[_Pair]:
         if last.op_type != "Conv" or last.name in inside or not _is_pointwise(last, model, made_by):
             continue
         between = made_by.get(last.input[0])
-        activation = between if between is not None and between.op_type in ("Relu", "Clip") else None
+        activation = between if between is not None and between.op_type in ACTIVATIONS else None
         first = between if activation is None else made_by.get(activation.input[0])
         if first is None or first.op_type != "Conv" or not _is_pointwise(first, model, made_by):
             continue

@@ -12,19 +12,12 @@ from numpy.typing import NDArray
 from calibration.errors import ModelError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
-from targets.calibrated import (
-    ACTIVATIONS,
-    Calibrated,
-    encode_nodes,
-    infer_encoded,
-    infer_quantised,
-    nodes_with,
-)
+from targets.calibrated import Calibrated, encode_nodes, infer_encoded, infer_quantised, nodes_with
 from targets.drift import measure_drift
 from targets.encodings import S8, U8S8
 from targets.equalise import channel_factors, divide_channels, measure_reach
 from targets.gaussian import propagate
-from targets.graph import LAYERS, DepthGraph, body, inner
+from targets.graph import ACTIVATIONS, LAYERS, DepthGraph, body, inner
 from targets.layers import conv_layers
 from targets.learned import learned_ranges, read_ranges
 from targets.ranges import RANGED_ON, activations, measure_ranges, spread
@@ -100,9 +93,7 @@ def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress)
     names = activations(model, nodes)
     ranges = measure_ranges(model, images, names, progress)
     statistics = divide_statistics(read_statistics(graph.model), factors)
-    if statistics:
-        ranges = widen(ranges, propagate(model, statistics, graph.input))
-    ranges |= learned_ranges(model, read)
+    ranges = {**widen(ranges, propagate(model, statistics, graph.input)), **learned_ranges(model, read)}
     if read:  # as the student was trained
         rounded = {name: round_nearest(layer) for name, layer in layers.items()}
     else:

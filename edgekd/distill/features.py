@@ -77,23 +77,12 @@ class FeatureMatch(nn.Module):
 
     def watch_student(self, module: nn.Module) -> None:
         """From now on what `module` shows is compared; a teacher must have run on the same pictures before it does."""
-        self._watching.append(module.register_forward_pre_hook(_forget(self._shown, self._apart)))
-        for index, pair in enumerate(self.pairs):
-            layer = module.get_submodule(pair.student)
-            if pair.channels is None:
-                self._watching.append(layer.register_forward_pre_hook(_keep_input(self._shown, pair.student)))
-            else:
-                self._watching.append(layer.register_forward_hook(self._compare(index, pair)))
+        self._watch(module, [pair.student for pair in self.pairs], self._shown, self._compare)
+        self._watching.append(module.register_forward_pre_hook(_forget(self._apart)))
 
     def watch_teacher(self, module: nn.Module) -> None:
         """From now on what `module` shows is what the student is compared with; several may be watched."""
-        self._watching.append(module.register_forward_pre_hook(_forget(self._taught)))
-        for index, pair in enumerate(self.pairs):
-            layer = module.get_submodule(pair.teacher)
-            if pair.channels is None:
-                self._watching.append(layer.register_forward_pre_hook(_keep_input(self._taught, pair.teacher)))
-            else:
-                self._watching.append(layer.register_forward_hook(self._keep_channels(index, pair)))
+        self._watch(module, [pair.teacher for pair in self.pairs], self._taught, self._keep_channels)
 
     def release(self) -> None:
         """Watch nothing any more."""
@@ -112,6 +101,22 @@ class FeatureMatch(nn.Module):
         apart = torch.stack(self._apart + projected).mean()
         self._clear()
         return apart
+
+    def _watch(
+        self,
+        module: nn.Module,
+        names: Sequence[str],
+        held: dict[str, list[Tensor]],
+        mirrored: Callable[[int, Pair], Callable[..., Tensor | None]],
+    ) -> None:
+        """Keep in `held` what the named layers are given; where channels correspond, `mirrored` sees what they give."""
+        self._watching.append(module.register_forward_pre_hook(_forget(held)))
+        for index, (pair, name) in enumerate(zip(self.pairs, names, strict=True)):
+            layer = module.get_submodule(name)
+            if pair.channels is None:
+                self._watching.append(layer.register_forward_pre_hook(_keep_input(held, name)))
+            else:
+                self._watching.append(layer.register_forward_hook(mirrored(index, pair)))
 
     def _clear(self) -> None:
         self._shown.clear()
@@ -152,10 +157,9 @@ def _keep_input(held: dict[str, list[Tensor]], name: str) -> Callable[..., None]
     return before
 
 
-def _forget(*held: dict[str, list[Tensor]] | list[Tensor]) -> Callable[..., None]:
+def _forget(held: dict[str, list[Tensor]] | list[Tensor]) -> Callable[..., None]:
     def before(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        for tensors in held:
-            tensors.clear()
+        held.clear()
 
     return before
 

@@ -66,7 +66,7 @@ def calibrated_with(levers: Levers, graph: DepthGraph, images: Images, floats: t
     names = activations(model, nodes)
     ranges = measure_ranges(model, images, names, Quiet(), levers.kept)
     statistics = divide_statistics(read_statistics(graph.model), factors)
-    if statistics and levers.reach:
+    if levers.reach:
         ranges = widen(ranges, propagate(model, statistics, graph.input), levers.reach)
     rounded = round_layers(model, layers, images[::2], Quiet(), learned=levers.learned)
     if not levers.corrected:

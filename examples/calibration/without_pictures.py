@@ -19,7 +19,8 @@ from targets.moments import PatchMoments
 from targets.ranges import activations
 from targets.reference import fold
 from targets.rounding import round_layer
-from targets.statistics import ChannelStatistics, read_statistics
+from targets.statistics import read_statistics
+from targets.widening import divide_statistics
 
 
 def calibrate_without_pictures(graph: DepthGraph) -> Calibrated:
@@ -31,12 +32,7 @@ def calibrate_without_pictures(graph: DepthGraph) -> Calibrated:
     reach = {name: np.maximum(-found.low, found.high).astype(np.float32) for name, found in known.items()}
     factors = channel_factors(folded, reach, equalising=1.0)
     model = divide_channels(folded, factors)
-    for group, divisors in factors:
-        for name in group.writers:
-            if name in statistics:
-                stored = statistics[name]
-                statistics[name] = ChannelStatistics(stored.mean / divisors, stored.deviation / divisors)
-    known = propagate(model, statistics, graph.input)
+    known = propagate(model, divide_statistics(statistics, factors), graph.input)
     names = activations(model, inner(model, U8S8.kinds))
     if missing := [name for name in names if name not in known]:
         raise ModelError(f"No statistics can be followed to {missing[0]!r}", fix="Calibrate on pictures")
