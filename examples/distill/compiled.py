@@ -71,7 +71,8 @@ def _compare(
                 seconds[kind].append(time.perf_counter() - begun)
     eager, quick = (statistics.median(values) * 1e3 for values in seconds.values())
     print(
-        f"{name:8} as it is {eager:7.1f} ms, compiled {quick:7.1f} ms, ratio {quick / eager:.2f}; compiling {cost:.0f} s",
+        f"{name:8} as it is {eager:7.1f} ms, compiled {quick:7.1f} ms, ratio {quick / eager:.2f}; "
+        f"compiling {cost:.0f} s",
         flush=True,
     )
 
