@@ -36,6 +36,7 @@ from edgekd.evaluate.metrics import score
 from edgekd.models.students import build_student, student_named
 
 SHOWN = ("agreement", "delta1", "absrel")
+BY_PLACE = "agreement by place"
 
 
 def main() -> None:
@@ -119,7 +120,12 @@ def _run(
             device=device, student_name=student,
         )  # fmt: skip
     predicted = _depth(made.student, world, device)
-    return {**_scores(predicted, world.truth, taught), "pictures": images.digest, "seconds": time.monotonic() - begun}
+    return {
+        **_scores(predicted, world.truth, taught),
+        BY_PLACE: _by_place(predicted, taught, world.places),
+        "pictures": images.digest,
+        "seconds": time.monotonic() - begun,
+    }
 
 
 @torch.no_grad()
@@ -140,6 +146,11 @@ def _scores(
         "delta1": float(np.mean([row["delta1"] for row in against])),
         "absrel": float(np.mean([row["absrel"] for row in against])),
     }
+
+
+def _by_place(predicted: NDArray[np.float32], taught: NDArray[np.float32], places: tuple[str, ...]) -> dict[str, float]:
+    agreement = np.array([score(p, t)["delta1"] for p, t in zip(predicted, taught, strict=True)])
+    return {place: float(agreement[[at == place for at in places]].mean()) for place in sorted(set(places))}
 
 
 class Finished:
@@ -190,6 +201,22 @@ def _print(
         cells = [f"{mean[key]:.3f} ± {np.std([row[key] for row in found]):.3f}" for key in SHOWN]
         gaps = [_gap(means, name, key) for key in ("agreement", "delta1")]
         print(f"| {CONTROLS[name].summary} | {' | '.join([*cells, *gaps])} | {len(found)} |")
+    if len(set(world.places)) > 1:
+        _print_places(world.places, by_row)
+
+
+def _print_places(places: tuple[str, ...], by_row: dict[str, list[dict[str, Any]]]) -> None:
+    """Agreement where the pictures were taken, of the runs that kept it, and its mean in which every place counts
+    alike."""
+    names = sorted(set(places))
+    print(f"\n| agreement | {' | '.join(f'{name} ({places.count(name)})' for name in names)} | mean | seeds |")
+    print(f"| --- |{' --- |' * (len(names) + 2)}")
+    for row, found in by_row.items():
+        kept = [run[BY_PLACE] for run in found if BY_PLACE in run]
+        if kept:
+            means = [float(np.mean([run[name] for run in kept])) for name in names]
+            cells = [f"{value:.3f}" for value in [*means, float(np.mean(means))]]
+            print(f"| {CONTROLS[row].summary} | {' | '.join(cells)} | {len(kept)} |")
 
 
 def _gap(means: dict[str, dict[str, float]], name: str, key: str) -> str:

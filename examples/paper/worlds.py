@@ -51,6 +51,7 @@ class World:
     same: Callable[[int, int], ImageSource]
     pictures: NDArray[np.uint8]  # held out, framed for the teacher [N, H, W, 3]
     truth: NDArray[np.float32]  # [N, H, W], 0 where unknown
+    places: tuple[str, ...]  # where each was taken
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def stand_in_world(teacher: str, work: Path, count: int, held_out: int) -> World
         same=lambda number, seed: _rendered(work, "photographed", 300 + seed, number),
         pictures=pictures,
         truth=truth,
+        places=("rooms",) * held_out,
     )
 
 
@@ -97,7 +99,8 @@ def real_world(teacher: str, work: Path, count: int, pairs: Path, unlabelled: Pa
     """
     loaded = load_teacher(teacher, progress=Console())
     data = open_dataset(str(pairs))
-    pictures, truth = frame_all((data[index] for index in range(len(data))), loaded.input.framing)
+    frames = [data[index] for index in range(len(data))]
+    pictures, truth = frame_all(frames, loaded.input.framing)
     return World(
         name="real",
         teacher=loaded,
@@ -107,6 +110,7 @@ def real_world(teacher: str, work: Path, count: int, pairs: Path, unlabelled: Pa
         same=lambda number, seed: _Pictures(tuple(list_pictures(unlabelled)), number),
         pictures=pictures,
         truth=truth,
+        places=tuple(frame.scene for frame in frames),
     )
 
 
