@@ -7,13 +7,8 @@ and normalisation are inside. BatchNorm is folded into the convolutions.
 from __future__ import annotations
 
 import copy
-import inspect
 import json
-import logging
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,16 +16,17 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from calibration.errors import MissingRuntimeError, ModelError
+from calibration.errors import ModelError
 from calibration.files import replacing
 from edgekd.models.graph_order import enlarge_last
 from edgekd.models.graph_tidy import tidy
-from edgekd.models.opset import EXPORTED_OPSET, OPSET, lower
-from edgekd.models.pictures import Normalise, probe_pictures
+from edgekd.models.opset import lower
+from edgekd.models.pictures import probe_pictures
 from edgekd.models.slim import Slim
 from edgekd.models.stored import folded_layers, folded_ranges, folded_statistics
+from edgekd.models.torch_export import Deployed, exported
 from targets.input import InputSpec
 from targets.learned import RANGES_KEY, pack_ranges
 from targets.statistics import STATISTICS_KEY, ChannelStatistics, pack_statistics
@@ -70,9 +66,9 @@ def export_onnx(
     convolutions read, given by their names in the module. Raises ModelError when it cannot be exported or gives other
     depth than torch, MissingRuntimeError without onnxscript, FileError or DiskFullError.
     """
-    deployed = _Deployed(copy.deepcopy(module).cpu(), input).eval()
+    deployed = Deployed(copy.deepcopy(module).cpu(), input).eval()
     pictures = probe_pictures(input.height, input.width, _IMAGES)
-    model = _exported(deployed, torch.from_numpy(pictures[:2]))
+    model = exported(deployed, torch.from_numpy(pictures[:2]))
     lower(model)
     tidy(model)
     enlarge_last(model)
@@ -106,89 +102,6 @@ def _stored(network: nn.Module) -> dict[nn.Module, ChannelStatistics]:
     if not isinstance(network, Slim):
         return {}
     return {network.network.get_submodule(name): found for name, found in network.stored.items()}
-
-
-class _Deployed(nn.Module):
-    """The network between pictures as a camera gives them and depth as a user wants it."""
-
-    def __init__(self, network: nn.Module, input: InputSpec) -> None:  # noqa: A002 - the field's own name
-        super().__init__()
-        self.normalise, self.network = Normalise(input), network
-
-    def forward(self, image: Tensor) -> Tensor:
-        depth: Tensor = self.network(self.normalise(image))
-        return depth.squeeze(1)
-
-
-def _exported(deployed: _Deployed, example: Tensor) -> onnx.ModelProto:
-    # torch 2.4 has an early form of the exporter that newer ones recommend, without shapes that are named.
-    export = _captured if "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters else _traced
-    try:
-        with _quiet():
-            model = export(deployed, example)
-    except ModuleNotFoundError as error:
-        raise MissingRuntimeError(
-            f"{error.name} is needed to write ONNX", fix="pip install 'edgekd[distill]'"
-        ) from error
-    except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
-        reason = str(error).strip().splitlines()
-        raise ModelError(
-            f"The network cannot be exported to ONNX ({reason[0] if reason else type(error).__name__})",
-            fix="Build it from operations that ONNX has, with a batch of any size",
-        ) from error
-    if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
-        raise ModelError(
-            "The network's operations depend on how many pictures it was exported with",
-            fix="Build it without loops over the batch",
-        )
-    return model
-
-
-def _captured(deployed: _Deployed, example: Tensor) -> onnx.ModelProto:
-    program = torch.onnx.export(
-        deployed,
-        (example,),
-        dynamo=True,
-        opset_version=EXPORTED_OPSET,
-        input_names=["image"],
-        output_names=["depth"],
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=1024)},),
-        verbose=False,
-    )
-    assert program is not None
-    model: onnx.ModelProto = program.model_proto
-    return model
-
-
-def _traced(deployed: _Deployed, example: Tensor) -> onnx.ModelProto:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "traced.onnx"
-        torch.onnx.export(
-            _Sliced(deployed).eval(),
-            (example,),
-            path,
-            opset_version=OPSET,
-            input_names=["image"],
-            output_names=["depth"],
-            dynamic_axes={"image": {0: "batch"}, "depth": {0: "batch"}},
-        )
-        model = onnx.load(path)
-    depth = model.graph.output[0].type.tensor_type
-    for dim, size in zip(depth.shape.dim[1:], example.shape[1:3], strict=True):
-        dim.dim_value = size  # it gives them a name each
-    return model
-
-
-class _Sliced(nn.Module):
-    """The same depth; of a squeeze the exporter that traces makes a condition."""
-
-    def __init__(self, deployed: _Deployed) -> None:
-        super().__init__()
-        self.normalise, self.network = deployed.normalise, deployed.network
-
-    def forward(self, image: Tensor) -> Tensor:
-        depth: Tensor = self.network(self.normalise(image))
-        return depth[:, 0]
 
 
 def _check(model: onnx.ModelProto) -> None:
@@ -227,19 +140,3 @@ def _run(model: onnx.ModelProto, pictures: NDArray[np.uint8]) -> tuple[str, NDAr
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     parts = [session.run(None, {"image": picture[None]})[0] for picture in pictures]
     return f"onnxruntime {onnxruntime.__version__}", np.concatenate(parts)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter's advice is for its developers: keep it off the user's screen."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
-__all__ = ["FilesBeside"]
+from edgekd.simulate.meshes.limits import MOST_BYTES
 
-_MOST_BYTES = 512 << 20  # of all files together
+__all__ = ["FilesBeside"]
 
 
 class FilesBeside:
@@ -17,7 +17,7 @@ class FilesBeside:
         self.folder = mesh.parent.resolve()
         self.file_name = mesh.name  # trimesh names what has no name after it
         self.outside: str | None = None  # the first name that leads out of the folder
-        self._left = _MOST_BYTES
+        self._left = MOST_BYTES
 
     def get(self, name: str) -> bytes:
         """The content of a file in the mesh's folder or below it, or of one of that name right beside the mesh.
@@ -44,5 +44,5 @@ class FilesBeside:
     def _read(self, path: Path) -> bytes:
         self._left -= path.stat().st_size
         if self._left < 0:
-            raise ValueError(f"it names more than {_MOST_BYTES >> 20} MB of files")
+            raise ValueError(f"it names more than {MOST_BYTES >> 20} MB of files")
         return path.read_bytes()

@@ -7,9 +7,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+from edgekd.simulate.meshes.limits import MOST_BYTES
+
 __all__ = ["check_declared"]
 
-_MOST_BYTES = 512 << 20
 _MOST_NODES = 2000  # and primitives, which become nodes: trimesh takes longer than linearly over them
 _MOST_CHANGES = 5000  # of an OBJ file's material: trimesh's time grows with the square
 _PER_ITEM = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
@@ -37,8 +38,8 @@ def _check_gltf(header: Any) -> None:
         for primitive in mesh["primitives"]:  # each becomes a mesh with copies of what it names
             used = [*primitive["attributes"].values(), *([primitive["indices"]] if "indices" in primitive else [])]
             total += sum(sizes[_count(index)] for index in used)
-    if total > _MOST_BYTES:
-        raise ValueError(f"it unpacks to {math.ceil(total / (1 << 20)):,} MB, over {_MOST_BYTES >> 20} MB")
+    if total > MOST_BYTES:
+        raise ValueError(f"it unpacks to {math.ceil(total / (1 << 20)):,} MB, over {MOST_BYTES >> 20} MB")
 
 
 def _size(accessor: Any) -> int:

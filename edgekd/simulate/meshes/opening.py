@@ -17,10 +17,10 @@ from calibration.errors import DataError, MissingRuntimeError
 from edgekd.pictures.reading import FORMATS
 from edgekd.simulate.meshes.beside import FilesBeside
 from edgekd.simulate.meshes.declared import check_declared
+from edgekd.simulate.meshes.limits import MOST_BYTES
 
 __all__ = ["Piece", "open_pieces", "quiet", "require_trimesh", "texture"]
 
-_MOST_BYTES = 512 << 20
 _MOST_PIECES, _MOST_TRIANGLES = 2000, 300_000
 _MOST_PIXELS = 4 * (Image.MAX_IMAGE_PIXELS or 0)  # of all textures together
 
@@ -56,8 +56,8 @@ def _placed(path: Path) -> list[tuple[Any, Any]]:
     trimesh = require_trimesh()
     beside = FilesBeside(path)
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MB")
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
         check_declared(path)
         with quiet():
             scene = trimesh.load_scene(path, resolver=beside)

@@ -1,0 +1,125 @@
+"""torch's two exporters to ONNX: the one that captures the program, and with torch 2.4 the one that traces it."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from calibration.errors import MissingRuntimeError, ModelError
+from edgekd.models.opset import EXPORTED_OPSET, OPSET
+from edgekd.models.pictures import Normalise
+from targets.input import InputSpec
+
+__all__ = ["Deployed", "exported"]
+
+
+class Deployed(nn.Module):
+    """The network between pictures as a camera gives them and depth as a user wants it."""
+
+    def __init__(self, network: nn.Module, input: InputSpec) -> None:  # noqa: A002 - the field's own name
+        super().__init__()
+        self.normalise, self.network = Normalise(input), network
+
+    def forward(self, image: Tensor) -> Tensor:
+        depth: Tensor = self.network(self.normalise(image))
+        return depth.squeeze(1)
+
+
+def exported(deployed: Deployed, example: Tensor) -> onnx.ModelProto:
+    """A deployed network as torch's exporter gives it, for batches of any size; `example` is uint8 [2, H, W, 3].
+
+    Raises ModelError when it cannot be exported, MissingRuntimeError without onnxscript.
+    """
+    # torch 2.4 has an early form of the exporter that newer ones recommend, without shapes that are named.
+    export = _captured if "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters else _traced
+    try:
+        with _quiet():
+            model = export(deployed, example)
+    except ModuleNotFoundError as error:
+        raise MissingRuntimeError(
+            f"{error.name} is needed to write ONNX", fix="pip install 'edgekd[distill]'"
+        ) from error
+    except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
+        reason = str(error).strip().splitlines()
+        raise ModelError(
+            f"The network cannot be exported to ONNX ({reason[0] if reason else type(error).__name__})",
+            fix="Build it from operations that ONNX has, with a batch of any size",
+        ) from error
+    if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        raise ModelError(
+            "The network's operations depend on how many pictures it was exported with",
+            fix="Build it without loops over the batch",
+        )
+    return model
+
+
+def _captured(deployed: Deployed, example: Tensor) -> onnx.ModelProto:
+    program = torch.onnx.export(
+        deployed,
+        (example,),
+        dynamo=True,
+        opset_version=EXPORTED_OPSET,
+        input_names=["image"],
+        output_names=["depth"],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=1024)},),
+        verbose=False,
+    )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model
+
+
+def _traced(deployed: Deployed, example: Tensor) -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "traced.onnx"
+        torch.onnx.export(
+            _Sliced(deployed).eval(),
+            (example,),
+            path,
+            opset_version=OPSET,
+            input_names=["image"],
+            output_names=["depth"],
+            dynamic_axes={"image": {0: "batch"}, "depth": {0: "batch"}},
+        )
+        model = onnx.load(path)
+    depth = model.graph.output[0].type.tensor_type
+    for dim, size in zip(depth.shape.dim[1:], example.shape[1:3], strict=True):
+        dim.dim_value = size  # it gives them a name each
+    return model
+
+
+class _Sliced(nn.Module):
+    """The same depth; of a squeeze the exporter that traces makes a condition."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        super().__init__()
+        self.normalise, self.network = deployed.normalise, deployed.network
+
+    def forward(self, image: Tensor) -> Tensor:
+        depth: Tensor = self.network(self.normalise(image))
+        return depth[:, 0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's advice is for its developers: keep it off the user's screen."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
