@@ -105,18 +105,18 @@ class OpenVinoRunner:
         settings = _settings(device, arithmetic, options.threads)
 
         def compiled(batch: int | None) -> Any:
-            model = core.read_model(str(artefact.path))
-            if batch is not None:
-                spec = artefact.input
-                model.reshape({"image": [batch, spec.height, spec.width, 3]})
-            return core.compile_model(model, device, settings).create_infer_request()
+            try:
+                model = core.read_model(str(artefact.path))
+                if batch is not None:
+                    spec = artefact.input
+                    model.reshape({"image": [batch, spec.height, spec.width, 3]})
+                return core.compile_model(model, device, settings).create_infer_request()
+            except RuntimeError as error:
+                reason = str(error).strip().splitlines()[-1]
+                raise misfit(artefact, f"OpenVINO {_version(runtime)} cannot open the model ({reason})") from error
 
-        try:
-            # One picture at a time is the usual case, and 9 % quicker where the batch is no variable.
-            self._single: Any = compiled(1)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise misfit(artefact, f"OpenVINO {_version(runtime)} cannot open the model ({reason})") from error
+        # One picture at a time is the usual case, and 9 % quicker where the batch is no variable.
+        self._single: Any = compiled(1)
         self._compiled = compiled
         self._several: Any = None
         self.artefact = artefact
@@ -140,7 +140,6 @@ class OpenVinoRunner:
         """See `targets.base.Holding`. In the runner's own request: OpenVINO writes on into the memory of one that
         shared its model and is gone."""
         self.infer(images)  # copies them into the request's tensor
-
         request = self._request(len(images))
         return lambda: request.infer(share_outputs=True)  # a view of the depth, which nobody keeps
 

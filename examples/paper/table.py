@@ -72,6 +72,7 @@ def main() -> None:
         return
     truth = _depth(world.teacher.module, world, device)
     done = Finished(arguments.work / "runs.jsonl")
+    asked = _asked(world, arguments)
     for seed in range(0 if arguments.only_print else arguments.seeds):
         for name in arguments.only:
             common = DistillSettings(
@@ -82,23 +83,21 @@ def main() -> None:
                 set_aside=8,
                 preview_every=arguments.steps,
             )
-            key = _key(world, name, arguments.student, common, arguments.images)
+            key = {**asked, "row": name, "seed": seed}
             if done.claim(key):
                 done.add({**key, **_run(world, CONTROLS[name], arguments.student, common, device, truth)})
-    rows = [row for row in done.rows() if row["world"] == world.name and row["student"] == arguments.student]
-    _print(world, [row for row in rows if row["teacher"] == world.teacher.digest], truth, arguments, device)
+    _print(world, [row for row in done.rows() if asked.items() <= row.items()], truth, arguments, device)
 
 
-def _key(world: World, name: str, student: str, settings: DistillSettings, images: int) -> dict[str, Any]:
+def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the runs of one table share, and what tells them from those of another."""
     return {
         "world": world.name,
         "teacher": world.teacher.digest,
-        "student": student,
-        "row": name,
-        "seed": settings.seed,
-        "steps": settings.steps,
-        "batch": settings.batch,
-        "images": images,
+        "student": arguments.student,
+        "steps": arguments.steps,
+        "batch": arguments.batch,
+        "images": arguments.images,
         "held_out": sha256_bytes(world.pictures.tobytes())[:16],
     }
 
@@ -120,9 +119,10 @@ def _run(
             device=device, student_name=student,
         )  # fmt: skip
     predicted = _depth(made.student, world, device)
+    agreement = _agreement(predicted, taught)
     return {
-        **_scores(predicted, world.truth, taught),
-        BY_PLACE: _by_place(predicted, taught, world.places),
+        **_scores(predicted, world.truth, agreement),
+        BY_PLACE: _by_place(agreement, world.places),
         "pictures": images.digest,
         "seconds": time.monotonic() - begun,
     }
@@ -136,20 +136,23 @@ def _depth(module: nn.Module, world: World, device: torch.device) -> NDArray[np.
     return np.concatenate([module(normalise(to_tensor(chunk, device)))[:, 0].cpu().numpy() for chunk in chunks])
 
 
+def _agreement(predicted: NDArray[np.float32], taught: NDArray[np.float32]) -> NDArray[np.float64]:
+    """delta1 against the teacher's depth, of each picture."""
+    return np.array([score(p, t)["delta1"] for p, t in zip(predicted, taught, strict=True)])
+
+
 def _scores(
-    predicted: NDArray[np.float32], truth: NDArray[np.float32], taught: NDArray[np.float32]
+    predicted: NDArray[np.float32], truth: NDArray[np.float32], agreement: NDArray[np.float64]
 ) -> dict[str, float]:
     against = [score(p, t) for p, t in zip(predicted, truth, strict=True)]
-    agreement = [score(p, t)["delta1"] for p, t in zip(predicted, taught, strict=True)]
     return {
-        "agreement": float(np.mean(agreement)),
+        "agreement": float(agreement.mean()),
         "delta1": float(np.mean([row["delta1"] for row in against])),
         "absrel": float(np.mean([row["absrel"] for row in against])),
     }
 
 
-def _by_place(predicted: NDArray[np.float32], taught: NDArray[np.float32], places: tuple[str, ...]) -> dict[str, float]:
-    agreement = np.array([score(p, t)["delta1"] for p, t in zip(predicted, taught, strict=True)])
+def _by_place(agreement: NDArray[np.float64], places: tuple[str, ...]) -> dict[str, float]:
     return {place: float(agreement[[at == place for at in places]].mean()) for place in sorted(set(places))}
 
 
@@ -181,7 +184,7 @@ class Finished:
 def _print(
     world: World, rows: list[dict[str, Any]], taught: NDArray[np.float32], arguments: Any, device: torch.device
 ) -> None:
-    teacher = _scores(taught, world.truth, taught)
+    teacher = _scores(taught, world.truth, _agreement(taught, taught))
     print(
         f"{world.name} world, {world.teacher.name} ({world.teacher.digest[:12]}) -> {arguments.student}: "
         f"{arguments.images} images, {arguments.steps} steps of {arguments.batch}, {len(world.pictures)} held out, "
