@@ -67,6 +67,10 @@ def distill(
     ] = False,
     seed: Seed = 0,
     device: Device = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Of the training: auto, float32 or bfloat16. auto: bfloat16 on a GPU only."),
+    ] = _STANDARD.precision,
     out: Out = None,
     force: Force = False,
     json: Json = False,
@@ -98,6 +102,7 @@ def distill(
             accumulate=accumulate,
             learning_rate=entry.learning_rate if learning_rate is None else learning_rate,
             seed=seed,
+            precision=precision,
             mixing=MixingSettings() if mixing else None,
             transform=TransformSettings() if transformation else None,
             features=FeatureSettings() if features else None,

@@ -10,7 +10,7 @@ import torch
 
 from calibration.errors import MissingRuntimeError, UsageError
 
-__all__ = ["autocast", "choose_device", "describe"]
+__all__ = ["autocast", "choose_device", "describe", "training_dtype"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -31,16 +31,29 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def describe(device: torch.device) -> str:
-    """The device and number format in words, for the screen and the run's manifest."""
-    if device.type == "cuda":
-        formats = "bfloat16 and float32" if torch.cuda.is_bf16_supported() else "float32"
-        return f"{torch.cuda.get_device_name(device)}, {formats}"
-    return f"CPU, {torch.get_num_threads()} threads, float32"
+def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype:
+    """What networks compute in while they are trained: `float32`, `bfloat16`, or `auto`, which is bfloat16 on a GPU
+    that has it and float32 elsewhere.
+
+    Raises MissingRuntimeError for bfloat16 on a GPU without it.
+    """
+    has_bfloat16 = device.type != "cuda" or torch.cuda.is_bf16_supported()
+    if precision == "bfloat16" and not has_bfloat16:
+        raise MissingRuntimeError(
+            f"{torch.cuda.get_device_name(device)} does not compute in bfloat16", fix="Use --precision float32"
+        )
+    chosen = precision == "bfloat16" or (precision == "auto" and device.type == "cuda" and has_bfloat16)
+    return torch.bfloat16 if chosen else torch.float32
 
 
-def autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """bfloat16 on a GPU that has it; float32 elsewhere."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
-        return torch.autocast("cuda", dtype=torch.bfloat16)
+def describe(device: torch.device, precision: str = "auto") -> str:
+    """The device and number format in words, for the screen. Raises what `training_dtype` raises."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    return f"{name}, {'bfloat16 and ' if training_dtype(device, precision) is torch.bfloat16 else ''}float32"
+
+
+def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[Any]:
+    """The context in which a network computes in `training_dtype`, with its weights in float32."""
+    if training_dtype(device, precision) is torch.bfloat16:
+        return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()

@@ -9,6 +9,7 @@ from typing import Any
 from calibration.errors import UsageError
 
 __all__ = [
+    "PRECISIONS",
     "DistillSettings",
     "FeatureSettings",
     "GrowthSettings",
@@ -16,6 +17,9 @@ __all__ = [
     "QuantisationSettings",
     "TransformSettings",
 ]
+
+
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class DistillSettings:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     seed: int = 0
+    precision: str = "auto"  # one of PRECISIONS; auto is bfloat16 on a GPU that has it, float32 elsewhere
     mixing: MixingSettings | None = field(default_factory=MixingSettings)
     transform: TransformSettings | None = field(default_factory=TransformSettings)
     features: FeatureSettings | None = field(default_factory=FeatureSettings)
@@ -117,6 +122,7 @@ class DistillSettings:
         _require(self.learning_rate > 0, f"a learning rate of {self.learning_rate}", "Give a positive one")
         _require(self.weight_decay >= 0, f"a weight decay of {self.weight_decay}", "Give 0 or more")
         _require(self.seed >= 0, f"a seed of {self.seed}", "Give 0 or more")
+        _require(self.precision in PRECISIONS, f"precision {self.precision!r}", f"Choose {', '.join(PRECISIONS)}")
         _require(self.set_aside >= 8, f"setting {self.set_aside} images aside", "Set at least 8 aside for calibration")
         _require(self.preview_every >= 1, f"a preview every {self.preview_every} steps", "Give at least 1")
 

@@ -95,7 +95,7 @@ class Fitting:
     @torch.no_grad()
     def teach(self, pictures: Tensor) -> Tensor:
         """The teacher's depth in metres, [N, 1, H, W]."""
-        with autocast(self.device):
+        with autocast(self.device, self._settings.precision):
             depth: Tensor = self._teacher(self._normalise(pictures))
         return depth.float()
 

@@ -71,7 +71,7 @@ class StudentFit:
         if int8 and self.int8 is not None:  # in float32: half precision would round once more
             predicted = self.int8.run(self.student, self._normalise(pictures))
         else:
-            with autocast(self._device):
+            with autocast(self._device, self._settings.precision):
                 predicted = self.student(self._normalise(pictures))
         loss = distillation_loss(predicted.float(), depth)
         metrics = {"loss": float(loss.detach())}

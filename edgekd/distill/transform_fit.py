@@ -32,6 +32,7 @@ class TransformFit:
         assert settings.transform is not None
         self.settings: TransformSettings = settings.transform
         self._seed = settings.seed
+        self._precision = settings.precision
         self._device = device
         self._ranks = ranks
         self._normalise = Normalise(teacher.input).to(device)
@@ -48,7 +49,7 @@ class TransformFit:
     def accumulate(self, simulated: Tensor, noise: Tensor, share: float) -> tuple[Tensor, Tensor, dict[str, float]]:
         """Add `share` of these pictures' gradient; return them transformed and the teacher's depth, both detached."""
         transformed, change = self.net(simulated, noise)
-        with autocast(self._device):
+        with autocast(self._device, self._precision):
             depth, seen = self.observed(self._normalise(transformed))
         distances = self._distance(self._running.update(self._ranks.moments(seen)))
         loss = distances.mean() + self.settings.keep_weight * change

@@ -113,7 +113,8 @@ def _lead(
         inputs["statistics"] = sha256_file(request.statistics)
     command = request.command or f"edgekd distill --teacher {shlex.quote(request.teacher)} --out {{run}}"
     with writing(folder, record, _STEP, inputs=inputs, asked=asked, force=request.force, progress=progress) as run:
-        progress.note(f"Distilling {teacher.name} into {request.student} in {folder} on {describe(device)}")
+        where = describe(device, request.settings.precision)
+        progress.note(f"Distilling {teacher.name} into {request.student} in {folder} on {where}")
         training = Training(run, teacher, request.images, request.settings, command, progress)
         done = run.is_done(_STEP, inputs=inputs, asked=asked)
         ranks.any(not done)  # what the others wait to hear

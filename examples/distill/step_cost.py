@@ -1,10 +1,11 @@
 """What mixing, transformation and features add to a distillation step: ratios to the plain one, alternating.
 
-    python examples/distill/step_cost.py [--teacher rooms] [--student slim-l] [--batch 16] [--steps 20] [--parts]
+    python examples/distill/step_cost.py [--teacher rooms] [--student slim-l] [--batch 16] [--parts] [--bfloat16]
 
 Prints the mean of each and its ratio to plain; steps with and without an update of the transformation take turns, and
 both are in the mean. `quickest` is the same of the quickest step of either kind, for a machine that does other work
-too. --parts also measures each part alone. What making a batch takes is in each step and told apart: a run makes it
+too. --parts also measures each part alone, --bfloat16 both kinds of step in
+that format too. What making a batch takes is in each step and told apart: a run makes it
 ahead in a thread. The pictures are noise with block-shaped ids: the cost does not depend on them.
 """
 
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--parts", action="store_true", help="measure each part alone, too")
+    parser.add_argument("--bfloat16", action="store_true", help="measure plain and full in bfloat16, too")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     keep_freed_memory()
@@ -67,6 +69,8 @@ def main() -> None:
             "transformation": replace(plain, transform=full.transform),
             "features": replace(plain, features=full.features),
         }
+    if arguments.bfloat16:
+        measured |= {f"{name} bfloat16": replace(measured[name], precision="bfloat16") for name in ("plain", "full")}
     fittings = {name: _fitting(teacher, arguments.student, settings, device) for name, settings in measured.items()}
     seconds: dict[str, list[float]] = {name: [] for name in fittings}
     for step in range(arguments.steps + 3):

@@ -10,11 +10,13 @@ finished are kept in WORK/runs.jsonl and not made again; --only names rows, seve
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import json
 import platform
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from calibration.progress import Quiet
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.loop import distill
-from edgekd.distill.settings import DistillSettings
+from edgekd.distill.settings import PRECISIONS, DistillSettings
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.evaluate.metrics import score
 from edgekd.models.students import build_student, student_named
@@ -48,11 +50,13 @@ def main() -> None:
     parser.add_argument("--unlabelled", type=Path, help="pictures of the place of the pairs, for the upper bound")
     parser.add_argument("--only", nargs="+", default=list(CONTROLS), choices=list(CONTROLS), metavar="ROW")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0, help="1 where the teacher began as seed 0 of the student")
     parser.add_argument("--images", type=int, default=600)
     parser.add_argument("--held-out", type=int, default=200)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--prepare", action="store_true", help="only render what the rows need")
     parser.add_argument("--print", dest="only_print", action="store_true", help="only print what is finished")
     parser.add_argument("--threads", type=int, help="of PyTorch")
@@ -65,28 +69,32 @@ def main() -> None:
     else:
         world = stand_in_world(arguments.teacher, arguments.work, arguments.images, arguments.held_out)
     device = choose_device(arguments.device)
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     if arguments.prepare:
-        for seed in range(arguments.seeds):
+        for seed in seeds:
             for images in {CONTROLS[name].images for name in arguments.only}:
                 images(world, seed)
         return
     truth = _depth(world.teacher.module, world, device)
     done = Finished(arguments.work / "runs.jsonl")
     asked = _asked(world, arguments)
-    for seed in range(0 if arguments.only_print else arguments.seeds):
+    for seed in () if arguments.only_print else seeds:
         for name in arguments.only:
             common = DistillSettings(
                 steps=arguments.steps,
                 batch=arguments.batch,
                 learning_rate=student_named(arguments.student).learning_rate,
                 seed=seed,
+                precision=arguments.precision,
                 set_aside=8,
                 preview_every=arguments.steps,
             )
             key = {**asked, "row": name, "seed": seed}
-            if done.claim(key):
-                done.add({**key, **_run(world, CONTROLS[name], arguments.student, common, device, truth)})
-    _print(world, [row for row in done.rows() if asked.items() <= row.items()], truth, arguments, device)
+            with done.claim(key) as ours:
+                if ours:
+                    done.add({**key, **_run(world, CONTROLS[name], arguments.student, common, device, truth)})
+    shown = [row for row in done.rows() if row["seed"] in seeds and asked.items() <= row.items()]
+    _print(world, shown, truth, arguments, device)
 
 
 def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -97,6 +105,7 @@ def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
         "student": arguments.student,
         "steps": arguments.steps,
         "batch": arguments.batch,
+        "precision": arguments.precision,
         "images": arguments.images,
         "held_out": sha256_bytes(world.pictures.tobytes())[:16],
     }
@@ -157,28 +166,32 @@ def _by_place(agreement: NDArray[np.float64], places: tuple[str, ...]) -> dict[s
 
 
 class Finished:
-    """Runs on disk, one JSON line each; whoever claims one makes it."""
+    """Runs on disk, one JSON line each. Each is made by whoever holds its lock; a process that ends lets go of it."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._claims = path, path.with_suffix(".claims")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._locks = path, path.with_suffix(".locks")
+        self._locks.mkdir(parents=True, exist_ok=True)
 
-    def claim(self, key: dict[str, Any]) -> bool:
-        text = json.dumps(key, sort_keys=True)
-        with open(self._claims, "a+", encoding="utf-8") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            stream.seek(0)
-            if text in stream.read().splitlines():
-                return False
-            stream.write(text + "\n")
-        return True
+    @contextlib.contextmanager
+    def claim(self, key: dict[str, Any]) -> Iterator[bool]:
+        """Whether this run is ours to make: not finished, and no other process is making it."""
+        name = sha256_bytes(json.dumps(key, sort_keys=True).encode())[:16]
+        with open(self._locks / name, "w", encoding="utf-8") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield not any(key.items() <= row.items() for row in self.rows())
 
     def add(self, row: dict[str, Any]) -> None:
         with open(self._path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
+        """All finished runs; those from before precision could be chosen had `auto`."""
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+        return [{"precision": "auto"} | json.loads(line) for line in lines]
 
 
 def _print(
@@ -188,7 +201,7 @@ def _print(
     print(
         f"{world.name} world, {world.teacher.name} ({world.teacher.digest[:12]}) -> {arguments.student}: "
         f"{arguments.images} images, {arguments.steps} steps of {arguments.batch}, {len(world.pictures)} held out, "
-        f"{describe(device)}, torch {torch.__version__}, Python {platform.python_version()}\n"
+        f"{describe(device, arguments.precision)}, torch {torch.__version__}, Python {platform.python_version()}\n"
     )
     print("| learnt from | agreement | delta1 | AbsRel | gap closed, agreement | gap closed, delta1 | seeds |")
     print("| --- | --- | --- | --- | --- | --- | --- |")

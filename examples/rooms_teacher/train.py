@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from calibration.files import sha256_file, write_json
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device
-from edgekd.distill.settings import DistillSettings
+from edgekd.distill.settings import PRECISIONS, DistillSettings
 from edgekd.distill.student_fit import StudentFit, student_rate
 from edgekd.distill.tensors import to_tensor
 from edgekd.evaluate.metrics import score
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--architecture", default="rooms", help="a name of edgekd.models.architectures")
     parser.add_argument("--size", type=int, nargs=2, default=(192, 256), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--held-out", type=int, default=200)
     parser.add_argument("--steps", type=int, default=3000)
@@ -62,6 +63,7 @@ def main() -> None:
         steps=arguments.steps,
         batch=arguments.batch,
         learning_rate=arguments.learning_rate,
+        precision=arguments.precision,
         mixing=None,
         transform=None,
         features=None,
@@ -99,6 +101,7 @@ def main() -> None:
         "images": len(training),
         "steps": settings.steps,
         "batch": settings.batch,
+        "precision": settings.precision,
         "training set": training.digest,
         "held-out set": held_out.digest,
         "weights": sha256_file(arguments.out),

@@ -151,6 +151,18 @@ def test_after_its_warm_up_the_transformation_is_updated_at_every_so_many_steps(
     assert all("loss" in line for line in steps_logged(tmp_path)[2:])  # the student learns at every step
 
 
+def test_in_bfloat16_networks_compute_coarsely_and_weights_stay_exact(teacher, small_net, boxes, tmp_path) -> None:
+    exact = run(teacher, small_net, boxes, tmp_path / "exact")
+    coarse = run(teacher, small_net, boxes, tmp_path / "coarse", replace(SETTINGS, precision="bfloat16"))
+    again = run(teacher, small_net, boxes, tmp_path / "again", replace(SETTINGS, precision="bfloat16"))
+    assert all(value.dtype is torch.float32 for value in coarse.student.parameters())
+    assert torch.equal(weights(coarse), weights(again))
+    first = [steps_logged(tmp_path / name)[0]["statistics"] for name in ("exact", "coarse")]
+    assert first[0] != first[1]
+    assert first[1] == pytest.approx(first[0], rel=2e-2)  # bfloat16 has 8 bits: 0.4 % a value
+    assert coarse.metrics["loss"] == pytest.approx(exact.metrics["loss"], rel=0.2)
+
+
 def test_a_batch_in_parts_gives_the_gradient_of_the_whole(teacher, boxes, tmp_path) -> None:
     class Plain(torch.nn.Module):  # without BatchNorm, which would see the parts
         def __init__(self) -> None:

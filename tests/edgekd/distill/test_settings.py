@@ -25,7 +25,9 @@ def test_settings_of_another_version_are_refused() -> None:
         DistillSettings.from_json(DistillSettings().to_json() | {"surprise": 1})
 
 
-@pytest.mark.parametrize("bad", [{"steps": 0}, {"batch": 1}, {"learning_rate": 0}, {"seed": -1}, {"set_aside": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"steps": 0}, {"batch": 1}, {"learning_rate": 0}, {"seed": -1}, {"set_aside": 0}, {"precision": "half"}]
+)
 def test_values_that_cannot_be_meant_are_refused(bad) -> None:
     with pytest.raises(UsageError):
         DistillSettings(**bad)
