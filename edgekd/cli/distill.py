@@ -83,11 +83,12 @@ def distill(
     from edgekd.steps.requirements import require_training
 
     require_training()
+    from edgekd.distill.ranks import leads
     from edgekd.models.students import DEFAULT_STUDENT, student_named
     from edgekd.steps.distill import DistillRequest, distill_run
     from edgekd.steps.images import parse_images
 
-    if teacher is None:
+    if teacher is None and leads():
         console.note("No --teacher was given: taking `rooms`, the built-in one. It stands in for yours")
     chosen = student or DEFAULT_STUDENT
     entry = student_named(chosen)
@@ -116,5 +117,7 @@ def distill(
         command=again("distill"),
     )
     run = distill_run(request, console)
+    if not leads():
+        return
     show_made(run, ("distill", "calibration", "onnx"))
     console.next_command("export", run.folder)

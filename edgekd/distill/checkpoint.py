@@ -6,7 +6,6 @@ import io
 import json
 import math
 import pickle
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,3 @@ class Checkpoint:
                 fix=f"Repeat the command it was made with, give another --out, or {anew[0].lower()}{anew[1:]}",
             )
         return step, state
-
-    def remove(self) -> None:
-        """Delete the checkpoint: the run is complete."""
-        shutil.rmtree(self.path.parent, ignore_errors=True)

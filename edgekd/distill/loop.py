@@ -156,10 +156,14 @@ def _run(
                 kept = (
                     f"the last good checkpoint is {checkpoint.path}" if there else "no checkpoint was saved before it"
                 )
+                alone = fitting.student is None or batch.step < fitting.warm_up
                 raise ModelError(
-                    f"The loss is no longer a number at step {batch.step} (batch {batch.step} of seed {settings.seed});"
-                    f" {kept}",
-                    fix="Use a lower --learning-rate with another --out, or check the teacher",
+                    f"The loss{' of the transformation' if alone else ''} is no longer a number at step {batch.step}"
+                    f" (batch {batch.step} of seed {settings.seed}); {kept}",
+                    fix="Check the teacher, or do without the transformation"
+                    if alone
+                    else "Start anew with a lower --learning-rate and --force: a checkpoint serves its own settings"
+                    " alone. Or check the teacher",
                 )
             seconds = time.perf_counter() - begun
             advance(1)

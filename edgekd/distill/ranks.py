@@ -22,7 +22,7 @@ from calibration.errors import EdgekdError, UsageError
 from edgekd.distill.device import choose_device
 from edgekd.distill.statistics import Moments
 
-__all__ = ["ALONE", "Ranks", "joined"]
+__all__ = ["ALONE", "Ranks", "joined", "leads", "sum_over_processes"]
 
 _PATIENCE = timedelta(minutes=30)  # the first process may render for as long before the others hear of it
 
@@ -48,7 +48,7 @@ class Ranks:
         """The mean over all processes; no gradient passes."""
         tensor = tensor.detach().clone()
         if self.count > 1:
-            self._reduce(tensor)
+            sum_over_processes(tensor)
             tensor /= self.count
         return tensor
 
@@ -72,7 +72,7 @@ class Ranks:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        self._reduce(flat)
+        sum_over_processes(flat)
         flat /= self.count
         for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
@@ -82,7 +82,7 @@ class Ranks:
         if self.count == 1:
             return here
         answers = torch.tensor([float(answer) for answer in here])
-        self._reduce(answers)
+        sum_over_processes(answers)
         return tuple(bool(answer) for answer in answers.tolist())
 
     def wait(self) -> None:
@@ -98,29 +98,40 @@ class Ranks:
                 fix=f"Give --batch a multiple of {parts}, at least {2 * parts}",
             )
 
-    def _reduce(self, tensor: Tensor) -> None:
-        shared = tensor if torch.distributed.get_backend() == "gloo" else tensor.cuda()  # nccl takes nothing else
-        try:
-            torch.distributed.all_reduce(shared)
-            tensor.copy_(shared)
-        except RuntimeError as error:
-            lines = str(error).strip().splitlines()
-            raise EdgekdError(
-                f"Another of the {self.count} processes ended ({lines[0][:120] if lines else 'no reason given'})",
-                fix="Run the same command again: it goes on from the last checkpoint",
-            ) from error
+
+def sum_over_processes(tensor: Tensor) -> None:
+    """Replace a tensor by its sum over all processes. Raises EdgekdError when another of them ended."""
+    shared = tensor if torch.distributed.get_backend() == "gloo" else tensor.cuda()  # nccl takes nothing else
+    try:
+        torch.distributed.all_reduce(shared)
+        tensor.copy_(shared)
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines()
+        raise EdgekdError(
+            f"Another of the {torch.distributed.get_world_size()} processes ended"
+            f" ({lines[0][:120] if lines else 'no reason given'})",
+            fix="Run the same command again: it goes on from the last checkpoint",
+        ) from error
 
 
 ALONE = Ranks()
 
 
+def leads() -> bool:
+    """Whether this process is the one that writes and speaks: alone, or the first that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     """This process's place and device: alone, or as torchrun says in RANK, WORLD_SIZE and LOCAL_RANK."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = _number("WORLD_SIZE", 1)
     if count == 1:
         yield ALONE, choose_device(device)
         return
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise UsageError(f"WORLD_SIZE is {count}, but {missing[0]} is not set", fix="Start it with torchrun")
     chosen = choose_device(device)
     if chosen.type == "cuda" and ":" not in device:
         chosen = choose_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
@@ -131,3 +142,10 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
         yield Ranks(torch.distributed.get_rank(), count), chosen
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"{name} is {text!r} in the environment", fix=f"Unset {name}, or start with torchrun")
+    return int(text)

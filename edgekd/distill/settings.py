@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -75,7 +76,7 @@ class GrowthSettings:
     """
 
     first: int = 512  # images that are there before the first step; those set aside are among them
-    until: float = 0.5  # share of the student's steps after which all images are drawn from; linear up to there
+    until: float = 0.5  # of `steps`, counted from the first of the run, after which all images are drawn from; linear
 
     def __post_init__(self) -> None:
         _require(self.first >= 1, f"{self.first} first images", "Give at least 1")
@@ -119,9 +120,10 @@ class DistillSettings:
         _require(self.batch >= 2, f"a batch of {self.batch}", "Give at least 2: BatchNorm needs them")
         parts = f"a batch of {self.batch} in {self.accumulate} parts"
         _require(self.accumulate >= 1 and self.batch >= 2 * self.accumulate, parts, "Give parts of at least 2 images")
-        _require(self.learning_rate > 0, f"a learning rate of {self.learning_rate}", "Give a positive one")
+        rate = self.learning_rate
+        _require(rate > 0 and math.isfinite(rate), f"a learning rate of {rate}", "Give a positive one")
         _require(self.weight_decay >= 0, f"a weight decay of {self.weight_decay}", "Give 0 or more")
-        _require(self.seed >= 0, f"a seed of {self.seed}", "Give 0 or more")
+        _require(0 <= self.seed < 1 << 32, f"a seed of {self.seed}", "Give one from 0 to 4294967295")
         _require(self.precision in PRECISIONS, f"precision {self.precision!r}", f"Choose {', '.join(PRECISIONS)}")
         _require(self.set_aside >= 8, f"setting {self.set_aside} images aside", "Set at least 8 aside for calibration")
         _require(self.preview_every >= 1, f"a preview every {self.preview_every} steps", "Give at least 1")
@@ -132,7 +134,8 @@ class DistillSettings:
         return self.steps + (0 if self.quantisation is None else self.quantisation.steps)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """As JSON. `precision` is left out where it is `auto`, as in runs from before it could be chosen."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("precision", "auto")}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DistillSettings:

@@ -12,6 +12,8 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from edgekd.distill.ranks import sum_over_processes
+
 __all__ = ["share_norms", "unshare_norms"]
 
 
@@ -20,6 +22,7 @@ class _SharedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         count = torch.distributed.get_world_size()
+        dtype, x = x.dtype, x.float()  # under autocast E[x^2] - E[x]^2 would cancel in bfloat16
         moments: Tensor = _Mean.apply(torch.stack([x.mean((0, 2, 3)), x.square().mean((0, 2, 3))]), count)  # type: ignore[no-untyped-call]
         mean, variance = moments[0], (moments[1] - moments[0].square()).clamp_min(0)
         if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
@@ -32,7 +35,7 @@ class _SharedBatchNorm2d(nn.BatchNorm2d):
         shift = -mean * scale
         if self.weight is not None:
             scale, shift = scale * self.weight, shift * self.weight + self.bias
-        return torch.addcmul(_plane(shift), x, _plane(scale))
+        return torch.addcmul(_plane(shift), x, _plane(scale)).to(dtype)
 
 
 class _Mean(torch.autograd.Function):
@@ -64,7 +67,7 @@ def unshare_norms(network: nn.Module) -> None:
 
 def _mean(x: Tensor, count: int) -> Tensor:
     x = x.contiguous().clone()
-    torch.distributed.all_reduce(x)
+    sum_over_processes(x)
     return x / count
 
 

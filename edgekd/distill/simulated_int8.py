@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from edgekd.models.running_order import running_order
 from targets.input import InputSpec
 
 __all__ = ["SimulatedInt8"]
@@ -72,17 +73,8 @@ class SimulatedInt8(nn.Module):
 
 def _in_order(student: nn.Module, spec: InputSpec) -> list[tuple[str, nn.Conv2d]]:
     """The convolutions and their names, in the order in which they run."""
-    names = {layer: name for name, layer in student.named_modules() if isinstance(layer, nn.Conv2d)}
-    ran: dict[nn.Conv2d, None] = {}
-    handles = [layer.register_forward_hook(lambda layer, *_: ran.setdefault(layer)) for layer in names]
-    training = student.training
-    device = next(student.parameters()).device
-    with torch.no_grad():
-        student.eval()(torch.zeros(1, 3, spec.height, spec.width, device=device))
-    student.train(training)
-    for handle in handles:
-        handle.remove()
-    return [(names[layer], layer) for layer in ran]
+    layers = {name: layer for name, layer in student.named_modules() if isinstance(layer, nn.Conv2d)}
+    return [(name, layers[name]) for name in running_order(student, list(layers), spec)]
 
 
 def _range(values: Tensor) -> tuple[Tensor, Tensor]:

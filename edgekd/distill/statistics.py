@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration.errors import ModelError
-from edgekd.models.checks import batch_norm_layers
+from edgekd.models.checks import NO_SPREAD, batch_norm_layers
 
 __all__ = [
     "Moments",
@@ -29,7 +29,6 @@ __all__ = [
 ]
 
 _EPS = 1e-5
-_DEAD = 1e-8  # a stored variance at which a channel never changed
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,12 @@ class StoredStatistics:
         moments = Moments(self.moments.mean[:size], self.moments.variance[:size])
         return StoredStatistics(self.names[:count], self.sizes[:count], moments)
 
+    def in_order(self, names: Sequence[str]) -> StoredStatistics:
+        """Those of the named layers, in the order of `names`."""
+        means = dict(zip(self.names, self.moments.mean.split(self.sizes), strict=True))
+        variances = dict(zip(self.names, self.moments.variance.split(self.sizes), strict=True))
+        return StoredStatistics.of({name: (means[name], variances[name]) for name in names})
+
     def to(self, device: torch.device) -> StoredStatistics:
         return replace(self, moments=Moments(self.moments.mean.to(device), self.moments.variance.to(device)))
 
@@ -69,7 +74,9 @@ class StoredStatistics:
 def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance [C] of x [N, C, H, W], without a gradient."""
     # The fastest stable per-channel moments in PyTorch on CPU and GPU: 13 times faster than var_mean on a CPU.
-    _, mean, inverse = torch.native_batch_norm(x.detach(), None, None, None, None, True, 0.0, _EPS)
+    # Moments come in the format of the weight: of half precision in float32.
+    weight = torch.ones(x.shape[1], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
+    _, mean, inverse = torch.native_batch_norm(x.detach(), weight, None, None, None, True, 0.0, _EPS)
     return mean, (inverse.pow(-2) - _EPS).clamp_min(0)
 
 
@@ -200,8 +207,8 @@ class StatisticsDistance:
 
     def __init__(self, stored: StoredStatistics) -> None:
         variances = stored.moments.variance.split(stored.sizes)
-        alive = [(variance > _DEAD).float() for variance in variances]
-        floors = [(variance.median() * 1e-2 + _DEAD).expand(len(variance)) for variance in variances]
+        alive = [(variance > NO_SPREAD).float() for variance in variances]
+        floors = [(variance.median() * 1e-2 + NO_SPREAD).expand(len(variance)) for variance in variances]
         device = stored.moments.mean.device
         self.layers = len(stored.sizes)
         self._mean = stored.moments.mean

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from calibration.errors import FileError, ModelError
 from calibration.files import write_bytes
 from edgekd.distill.statistics import StoredStatistics
-from edgekd.models.checks import batch_norm_layers
+from edgekd.models.checks import NO_SPREAD, batch_norm_layers, refuse_other_files
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import tensors_digest
 
@@ -78,6 +78,7 @@ class StatisticsFile:
         """Raises FileError when it is missing, damaged or another kind of file, or holds numbers that cannot be."""
         from safetensors import SafetensorError, safe_open
 
+        refuse_other_files(path)
         try:
             with safe_open(path, framework="pt") as stream:
                 described = json.loads((stream.metadata() or {})[_METADATA])
@@ -90,7 +91,7 @@ class StatisticsFile:
             read = cls(
                 str(described["teacher"]), str(described["digest"]), int(described["pictures"]), _checked(layers, path)
             )
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError, OverflowError) as error:
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise FileError(
                 f"{path} holds no statistics of a teacher ({error})", fix="Make it with edgekd statistics"
             ) from error
@@ -106,10 +107,26 @@ class StatisticsFile:
                 fix=again,
             )
         known = dict(teacher.module.named_modules())
-        missing = [name for name in self.statistics.names if name not in known]
+        absent = [name for name in self.statistics.names if name not in known]
+        if absent:
+            raise ModelError(f"The teacher has no layer {absent[0]} that the statistics are of", fix=again)
+        missing = [name for name in layers_to_measure(teacher.module) if name not in self.statistics.names]
         if missing:
-            raise ModelError(f"The teacher has no layer {missing[0]} that the statistics are of", fix=again)
+            raise ModelError(f"The statistics lack the layer {missing[0]} of {teacher.name}", fix=again)
+        for name, size in zip(self.statistics.names, self.statistics.sizes, strict=True):
+            width = _channels(known[name])
+            if width is not None and width != size:
+                raise ModelError(f"The statistics are of {size} channels of {name}, which has {width}", fix=again)
         return self.statistics
+
+
+def _channels(layer: nn.Module) -> int | None:
+    """Of what the layer is given, where it says."""
+    for name in ("num_features", "num_channels", "in_channels"):
+        if isinstance(width := getattr(layer, name, None), int):
+            return width
+    shape = getattr(layer, "normalized_shape", None)
+    return int(shape[-1]) if shape else None
 
 
 def _checked(layers: dict[str, tuple[Tensor, Tensor]], path: Path) -> StoredStatistics:
@@ -121,6 +138,8 @@ def _checked(layers: dict[str, tuple[Tensor, Tensor]], path: Path) -> StoredStat
             raise FileError(
                 f"{path}: the statistics of {name} hold NaN, infinity or a negative variance", fix=remeasure
             )
+        if not (variance > NO_SPREAD).any():
+            raise FileError(f"{path}: nothing that {name} was given ever changed", fix=remeasure)
     if not layers:
         raise FileError(f"{path} holds the statistics of no layer", fix=remeasure)
     return StoredStatistics.of(layers)

@@ -132,7 +132,7 @@ def student_rate(position: float, settings: DistillSettings) -> float:
     if position >= 1 and settings.quantisation is not None:
         along = (position - 1) * steps / settings.quantisation.steps
         return settings.quantisation.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
-    rise = min(0.1, 50 / steps)
+    rise = max(1, round(min(0.1 * steps, 50))) / steps
     if position < rise:
-        return (position * steps + 1) / (rise * steps)
+        return min(1.0, (position * steps + 1) / (rise * steps))
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (position - rise) / (1 - rise)))

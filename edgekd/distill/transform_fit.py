@@ -7,12 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from calibration.errors import ModelError
 from edgekd.distill.device import autocast
 from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.settings import DistillSettings, TransformSettings
 from edgekd.distill.statistics import RunningMoments, StatisticsDistance, StoredStatistics, observe
 from edgekd.distill.tensors import Normalise
 from edgekd.distill.transform import TransformNet
+from edgekd.models.checks import NO_SPREAD
+from edgekd.models.running_order import running_order
 from edgekd.models.teacher import Teacher
 
 __all__ = ["TransformFit"]
@@ -40,7 +43,17 @@ class TransformFit:
             torch.manual_seed(settings.seed)
             self.net = TransformNet().to(device)
         module = teacher.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        stored = stored.first(self.settings.layers)
+        ran = running_order(module, stored.names, teacher.input)
+        if not ran:
+            raise ModelError(
+                f"No layer of {teacher.name} that has statistics runs on a picture", fix="Give --no-transformation"
+            )
+        stored = stored.in_order(ran).first(self.settings.layers)
+        if bool((stored.moments.variance <= NO_SPREAD).all()):
+            raise ModelError(
+                f"The layers of {teacher.name} that pictures are fitted to ({stored.names[0]} and on) hold no variance",
+                fix="Load trained weights, or give --no-transformation",
+            )
         self.observed = observe(module, stored.names)
         self._distance = StatisticsDistance(stored.to(device))
         self._running = RunningMoments(self.settings.momentum)

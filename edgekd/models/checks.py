@@ -11,7 +11,17 @@ from calibration.errors import FileError, ModelError
 from edgekd.models.pictures import Normalise, probe_pictures
 from edgekd.models.teacher import Teacher
 
-__all__ = ["batch_norm_layers", "check_teacher", "refuse_other_files", "require_batch_norm"]
+__all__ = [
+    "NO_SPREAD",
+    "batch_norm_layers",
+    "check_teacher",
+    "refuse_other_files",
+    "require_batch_norm",
+    "stores_statistics",
+]
+
+NO_SPREAD = 1e-8
+"""A stored variance up to which a channel never changed, and tells nothing."""
 
 _OTHER_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d)
 
@@ -41,6 +51,11 @@ def batch_norm_layers(module: nn.Module) -> dict[str, nn.BatchNorm2d]:
     }
 
 
+def stores_statistics(module: nn.Module) -> bool:
+    """Whether any BatchNorm layer holds statistics of pictures: not those of an untrained layer, nor no variance."""
+    return not all(_untouched(layer) for layer in batch_norm_layers(module).values())
+
+
 def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
     """The teacher's BatchNorm layers. Raises ModelError when there are none, or when they were never trained."""
     layers = batch_norm_layers(teacher.module)
@@ -50,9 +65,10 @@ def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
             fix="Distil with mixing alone (--no-transformation), give a --statistics file, or quantise the teacher"
             " itself with edgekd calibrate",
         )
-    if all(_untouched(layer) for layer in layers.values()):
+    if not stores_statistics(teacher.module):
         raise ModelError(
-            f"All {len(layers)} BatchNorm layers of the teacher {teacher.name} hold no statistics (mean 0, variance 1)",
+            f"All {len(layers)} BatchNorm layers of the teacher {teacher.name} hold no statistics (mean 0, variance 1,"
+            " or no variance at all)",
             fix="Load trained weights, or distil with --no-transformation",
         )
     return layers
@@ -73,7 +89,7 @@ def check_teacher(teacher: Teacher) -> tuple[str, ...]:
     pictures = Normalise(teacher.input)(torch.from_numpy(probe_pictures(height, width, 2)))
     try:
         depth = network(pictures)
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+    except Exception as error:
         raise ModelError(
             f"The teacher {name} does not take pictures of [N, 3, {height}, {width}] ({_first_line(error)})",
             fix="Check its input: three channels, and the resolution it was made for",
@@ -104,8 +120,9 @@ def _remarks(teacher: Teacher, depth: Tensor, negative: float) -> list[str]:
     if negative:
         remarks.append(f"{teacher.name} gave negative depth on {negative:.1%} of the pixels of two test pictures")
     middle = float(depth.median())
-    if middle > 500:
-        remarks.append(f"{teacher.name} gave a median depth of {middle:.0f}: perhaps millimetres; metres are expected")
+    if not 0.1 <= middle <= 100:
+        unit = "millimetres or inverse depth" if middle > 100 else "inverse depth or another unit"
+        remarks.append(f"{teacher.name} gave a median depth of {middle:.3g}: perhaps {unit}; metres are expected")
     return remarks
 
 
@@ -124,7 +141,8 @@ def _why_no_batch_norm(module: nn.Module) -> str:
 
 def _untouched(layer: nn.BatchNorm2d) -> bool:
     assert layer.running_mean is not None and layer.running_var is not None
-    return bool((layer.running_mean == 0).all() and (layer.running_var == 1).all())
+    fresh = bool((layer.running_mean == 0).all() and (layer.running_var == 1).all())
+    return fresh or not bool((layer.running_var > NO_SPREAD).any())
 
 
 def _first_line(error: BaseException) -> str:

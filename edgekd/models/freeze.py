@@ -47,7 +47,7 @@ def freeze(
     with torch.no_grad():
         try:
             shape = tuple(module(torch.zeros(1, 3, input.height, input.width)).shape)
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError):
+        except Exception:
             shape = ()  # check_teacher runs it again and says what is wrong
     wanted = (1, 1, input.height, input.width)
     if shape and shape != wanted and _is_one_map(shape, input):

@@ -63,7 +63,15 @@ class _Depth(nn.Module):
     @torch.no_grad()
     def choose_unit(self, input: InputSpec) -> None:  # noqa: A002 - the field's own name
         pictures = Normalise(input)(torch.from_numpy(probe_pictures(input.height, input.width, 4)))
-        raw = self.network(pixel_values=pictures).predicted_depth
+        try:
+            raw = self.network(pixel_values=pictures).predicted_depth
+        except Exception as error:
+            raise ModelError(
+                f"The network does not take pictures of {input.height}x{input.width} ({_first_line(error)})",
+                fix="State the size it takes in NAME.input.json (edgekd/models/README.md)",
+            ) from error
+        if not torch.isfinite(raw).all():
+            raise ModelError("The network gives NaN or infinite depth", fix="Save or copy the model again")
         middle = float(raw.clamp_min(0).median())
         if not middle > 0:
             raise ModelError(
@@ -132,7 +140,13 @@ def _input(name: str, config: Any) -> InputSpec:
     said = _preprocessor(name)
     size = said.get("size")
     if isinstance(size, Mapping) and "height" in size and "width" in size:
-        height, width = int(size["height"]), int(size["width"])
+        try:
+            height, width = int(size["height"]), int(size["width"])
+        except (TypeError, ValueError) as error:
+            raise FileError(
+                f"preprocessor_config.json of {name} does not state a size ({error})",
+                fix=f"State it in {name}.input.json",
+            ) from error
     elif isinstance(getattr(config, "image_size", None), int):
         height = width = int(config.image_size)
     else:
@@ -156,12 +170,14 @@ def _preprocessor(name: str) -> dict[str, Any]:
     try:
         found = cached_file(name, "preprocessor_config.json")
         value = json.loads(Path(str(found)).read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("it is no JSON object")
     except (OSError, ValueError) as error:
         raise FileError(
             f"{name} has no readable preprocessor_config.json ({_first_line(error)})",
             fix=f"State what it is fed in {name}.input.json (edgekd/models/README.md)",
         ) from error
-    return dict(value)
+    return value
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,6 +19,7 @@ FORMAT = 1
 
 NAME = "run.json"
 
+_UNSET = "unset"
 _NEW = "Start a new run with another --out"
 
 
@@ -96,7 +97,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str
     """One phrase for each entry that differs, such as `steps 2000 instead of 500` (recorded, then asked)."""
     found: list[str] = []
     for name in sorted(before.keys() | after.keys()):
-        old, new = before.get(name), after.get(name)
+        old, new = before.get(name, _UNSET), after.get(name, _UNSET)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             found += differences(old, new, f"{prefix}{name}.")
         elif old != new:

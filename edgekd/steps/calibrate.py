@@ -13,11 +13,11 @@ from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.loop import fit_transform
 from edgekd.distill.settings import DistillSettings
-from edgekd.models.checks import batch_norm_layers
+from edgekd.models.checks import stores_statistics
 from edgekd.models.teachers import load_teacher
 from edgekd.run import RUNS, Run, TeacherRecord
 from edgekd.steps.images import ImagesSpec
-from edgekd.steps.training import Training, writing
+from edgekd.steps.training import Training, beyond_weights, writing
 
 __all__ = ["CalibrateRequest", "calibrate_run"]
 
@@ -49,14 +49,19 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     device = choose_device(request.device)
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
     settings = request.settings
-    if settings.transform is not None and not batch_norm_layers(teacher.module):
+    if settings.transform is not None and not stores_statistics(teacher.module):
         progress.note(
             f"{teacher.name} has no statistics to fit pictures to: it is calibrated on simulated ones as they are"
         )
         settings = replace(settings, transform=None)
     folder = request.out or RUNS / teacher.name
     record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source)
-    asked = {"images": request.images.describe(), "settings": settings.to_json(), "device": device.type}
+    asked = {
+        "images": request.images.describe(),
+        "settings": settings.to_json(),
+        "device": device.type,
+        **beyond_weights(teacher, request.teacher),
+    }
     inputs = {"teacher": teacher.digest, "images": request.images.digest}
     command = request.command or f"edgekd calibrate --teacher {shlex.quote(request.teacher)} --out {{run}}"
     with writing(folder, record, _STEP, inputs=inputs, asked=asked, force=request.force, progress=progress) as run:

@@ -32,7 +32,7 @@ from edgekd.models.weights import fill, load_weights, save_weights
 from edgekd.run import RUNS, Run, TeacherRecord
 from edgekd.simulate.sample import ImageSource
 from edgekd.steps.images import ImagesSpec, grow_images, open_rendered
-from edgekd.steps.training import Training, writing
+from edgekd.steps.training import Training, beyond_weights, writing
 
 __all__ = ["DistillRequest", "distill_run"]
 
@@ -73,8 +73,11 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
         cast = _cast(request, progress if ranks.first else Quiet())
         folder = request.out or RUNS / f"{cast.teacher.name}-{request.student}"
         if ranks.first:
-            return _lead(request, cast, folder, progress, ranks, device)
-        return _follow(request, cast, folder, ranks, device)
+            _lead(request, cast, folder, progress, ranks, device)
+        else:
+            _follow(request, cast, folder, ranks, device)
+        ranks.wait()  # a process that ended earlier would end the first one, which still exports
+        return Run.open(folder)
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,11 @@ class _Cast:
 def _cast(request: DistillRequest, progress: Progress) -> _Cast:
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
     stored = None
+    if request.settings.transform is None and request.statistics is not None:
+        raise UsageError(
+            f"{request.statistics} is what the transformation is fitted to, and it is off",
+            fix="Leave --statistics or --no-transformation out",
+        )
     if request.settings.transform is not None:
         if request.statistics is not None:
             stored = StatisticsFile.read(request.statistics).for_teacher(teacher)
@@ -99,7 +107,7 @@ def _cast(request: DistillRequest, progress: Progress) -> _Cast:
 
 def _lead(
     request: DistillRequest, cast: _Cast, folder: Path, progress: Progress, ranks: Ranks, device: torch.device
-) -> Run:
+) -> None:
     teacher, student = cast.teacher, cast.student
     record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source)
     asked = {
@@ -107,6 +115,7 @@ def _lead(
         "images": request.images.describe(),
         "settings": request.settings.to_json(),
         "device": device.type,
+        **beyond_weights(teacher, request.teacher),
     }
     inputs = {"teacher": teacher.digest, "images": request.images.digest}
     if cast.stored is not None and request.statistics is not None:
@@ -129,7 +138,7 @@ def _lead(
                 weights = folder / "student.safetensors"
                 save_weights(weights, result.student, architecture=request.student, input=teacher.input)
                 made.add(weights, folder / "metrics.jsonl", folder / "previews")
-                if result.ranges:
+                if request.settings.quantisation is not None:
                     write_json(folder / _RANGES, result.ranges)
                     made.add(folder / _RANGES)
                 if result.transform is not None:
@@ -138,16 +147,14 @@ def _lead(
         # Only now: until its results were recorded the checkpoint was what an interrupted command went on from.
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         _finish(training, student, request.student, inputs)
-    return run
 
 
-def _follow(request: DistillRequest, cast: _Cast, folder: Path, ranks: Ranks, device: torch.device) -> Run:
+def _follow(request: DistillRequest, cast: _Cast, folder: Path, ranks: Ranks, device: torch.device) -> None:
     """What every process but the first does: its part of the training, and nothing that is written."""
     (needed,) = ranks.any(False)
     if needed:
         ranks.wait()
         _train(request, cast, open_rendered(request.images), folder, Quiet(), ranks, device)
-    return Run.open(folder)
 
 
 def _train(

@@ -40,10 +40,12 @@ class ImagesSpec:
 
     def require(self, images: int) -> None:
         """Raise UsageError when fewer are asked for than are needed: before they are rendered, not after."""
-        if self.folder is None and self.count < images:
+        count = self.count if self.folder is None else len(open_source(self.folder))
+        if count < images:
+            more = f"Give at least --images {2 * images}" if self.folder is None else "Give a folder of more images"
             raise UsageError(
-                f"{self.count} simulated images are too few: set aside and in one batch there are {images}",
-                fix=f"Give at least --images {2 * images}",
+                f"{count} simulated images are too few: set aside and in one batch there are {images}",
+                fix=f"{more}, or a smaller --batch",
             )
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from calibration.errors import DataError
+from calibration.errors import DataError, ModelError
 from calibration.progress import Progress
 from edgekd.distill.device import choose_device
 from edgekd.distill.statistics import Moments, StoredStatistics, observe
@@ -53,6 +53,10 @@ def measure_statistics(
         )
     mean, square = mean / seen, square / seen
     variance = (square - mean.square()).clamp_min(0)
+    if not (torch.isfinite(mean).all() and torch.isfinite(variance).all()):
+        raise ModelError(
+            f"What {teacher.name} computes on the pictures of {folder} is not finite", fix="Check its weights and input"
+        )
     layers = zip(names, mean.float().split(observed.sizes), variance.float().split(observed.sizes), strict=True)
     statistics = StoredStatistics.of({name: (middle, spread) for name, middle, spread in layers})
     return StatisticsFile(teacher.name, teacher.digest, seen, statistics)

@@ -22,8 +22,9 @@ from edgekd.distill.adapt import transformed_images
 from edgekd.distill.batches import Batches, FramedImages
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.transform import TransformNet
-from edgekd.models.pictures import Normalise
+from edgekd.models.pictures import Normalise, probe_pictures
 from edgekd.models.teacher import Teacher
+from edgekd.models.teachers import TEACHERS
 from edgekd.models.to_onnx import RECIPE, export_onnx
 from edgekd.run import Run, TeacherRecord
 from edgekd.simulate.sample import ImageSource
@@ -32,7 +33,7 @@ from edgekd.steps.images import ImagesSpec, open_images
 from targets.graph import TEACHER_KEY
 from targets.input import InputSpec
 
-__all__ = ["Training", "run_depth", "writing"]
+__all__ = ["Training", "beyond_weights", "run_depth", "writing"]
 
 _BATCH = 8
 _FIRST_STEPS = ("distill", "calibrate")
@@ -140,6 +141,15 @@ class Training:
             if student is not None:
                 references = References(run_depth(student, self.teacher.input, pictures), teaching)
             made.add(*write_references(self.run.folder / "check", references))
+
+
+def beyond_weights(teacher: Teacher, spec: str) -> dict[str, Any]:
+    """What can change in a teacher while its weights stay, for what is asked of a run: how it is fed, and the median
+    of its depth in metres on test pictures, to two digits. Nothing for a named teacher, which is always the same."""
+    if spec in TEACHERS:
+        return {}
+    depth = run_depth(teacher.module, teacher.input, probe_pictures(teacher.input.height, teacher.input.width, 2))
+    return {"teacher": {"input": teacher.input.to_json(), "median depth": f"{np.median(depth):.2g}"}}
 
 
 @torch.no_grad()

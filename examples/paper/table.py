@@ -50,7 +50,6 @@ def main() -> None:
     parser.add_argument("--unlabelled", type=Path, help="pictures of the place of the pairs, for the upper bound")
     parser.add_argument("--only", nargs="+", default=list(CONTROLS), choices=list(CONTROLS), metavar="ROW")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--first-seed", type=int, default=0, help="1 where the teacher began as seed 0 of the student")
     parser.add_argument("--images", type=int, default=600)
     parser.add_argument("--held-out", type=int, default=200)
     parser.add_argument("--steps", type=int, default=600)
@@ -69,7 +68,7 @@ def main() -> None:
     else:
         world = stand_in_world(arguments.teacher, arguments.work, arguments.images, arguments.held_out)
     device = choose_device(arguments.device)
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    seeds = range(arguments.seeds)
     if arguments.prepare:
         for seed in seeds:
             for images in {CONTROLS[name].images for name in arguments.only}:

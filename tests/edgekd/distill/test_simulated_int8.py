@@ -109,6 +109,9 @@ def test_ranges_and_weights_are_trained_and_saved(net: Net) -> None:
 
 def test_the_rate_starts_anew_at_its_share_and_falls() -> None:
     settings = DistillSettings(steps=100, quantisation=QuantisationSettings(50, 0.1))
+    for steps in (1, 5, 15, 35, 2000):  # never above the full rate, which is reached
+        short = DistillSettings(steps=steps)
+        assert max(student_rate(step / steps, short) for step in range(steps)) == pytest.approx(1, abs=0.01)
     assert student_rate(1.0, settings) == pytest.approx(0.1)
     assert student_rate(1.49, settings) < 0.002
     assert student_rate(0.99, settings) < 0.02

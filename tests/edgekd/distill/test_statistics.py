@@ -13,10 +13,13 @@ from edgekd.distill.statistics import (
     StatisticsDistance,
     StoredStatistics,
     _AffineWithMoments,
+    channel_moments,
     observe,
     stored_statistics,
 )
+from edgekd.models.running_order import running_order
 from edgekd.models.teacher import Teacher
+from targets.input import Framing, InputSpec
 
 
 def stored(**layers: tuple[list[float], list[float]]) -> StoredStatistics:
@@ -110,6 +113,33 @@ def test_the_running_estimate_passes_the_whole_gradient() -> None:
 def test_a_teacher_without_statistics_is_refused_with_what_still_can_be_done() -> None:
     with pytest.raises(ModelError, match="--no-transformation"):
         stored_statistics(nn.Conv2d(3, 1, 3))
+
+
+def test_moments_of_half_precision_are_in_float32() -> None:
+    """With a mean of twenty deviations E[x^2] - E[x]^2 in bfloat16 would be nothing at all."""
+    x = (torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) + 20).bfloat16()
+    mean, variance = channel_moments(x)
+    assert mean.dtype is variance.dtype is torch.float32
+    torch.testing.assert_close(mean, x.float().mean((0, 2, 3)), rtol=1e-4, atol=0)
+    torch.testing.assert_close(variance, x.float().var((0, 2, 3), correction=0), rtol=1e-2, atol=0)
+
+
+def test_the_first_layers_are_those_that_run_first() -> None:
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.decoder = nn.Sequential(nn.Conv2d(4, 1, 1), nn.BatchNorm2d(1))
+            self.unused = nn.BatchNorm2d(4)
+            self.encoder = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.decoder(self.encoder(x))
+
+    module = Backwards().eval()
+    names = stored_statistics(module).names
+    assert names == ("decoder.1", "unused", "encoder.1")
+    assert running_order(module, names, InputSpec(Framing(8, 8))) == ["encoder.1", "decoder.1"]
+    assert stored_statistics(module).in_order(["encoder.1", "decoder.1"]).sizes == (4, 1)
 
 
 def test_the_first_layers_alone_can_be_matched() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +169,43 @@ def test_other_settings_are_refused_by_name_and_force_starts_anew(request_: Dist
     assert len((run.folder / "metrics.jsonl").read_text().splitlines()) == 3
     with pytest.raises(RunError, match="is a run of edgekd distill"):
         calibrate_run(CalibrateRequest(TEACHER, images=request_.images, settings=SETTINGS, out=run.folder), Quiet())
+
+
+def test_a_teacher_corrected_in_its_code_is_another_one(
+    request_: DistillRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights stay, and with them its digest: what it gives and how it is fed tell."""
+    request = replace(request_, settings=replace(SETTINGS, steps=1, transform=None, mixing=None))
+    distill_run(request, Quiet())
+    distill_run(request, Quiet())
+    forward = _Net.forward
+    monkeypatch.setattr(_Net, "forward", lambda self, x: 1e3 * forward(self, x))
+    with pytest.raises(RunError, match=r"teacher\.median depth \d.* instead of \d.*e\+0"):
+        distill_run(request, Quiet())
+
+
+def test_torchrun_makes_a_whole_run_that_one_process_tells_of(tmp_path: Path) -> None:
+    """As the README says, in the format that `auto` is on a GPU."""
+    rooms = RoomSettings(height=HEIGHT, width=WIDTH, views_per_room=140)
+    write_set(tmp_path / "set", rooms, seed=0, count=140, workers=1, keep_depth=False, progress=Quiet())
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    command = (
+        f"{Path(sys.executable).with_name('edgekd')} distill --teacher {TEACHER} --student mobile-s --images set"
+        " --batch 4 --steps 2 --precision bfloat16 --device cpu --out two --json"
+    )
+    ended = subprocess.run(
+        [*torchrun, *command.split()],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert json.loads(ended.stdout)["run"] == "two"  # one document: the other process is silent
+    Run.open(tmp_path / "two").verify()
+    assert (tmp_path / "two/onnx/student.onnx").exists()
 
 
 def test_names_are_checked_before_a_folder_is_made(request_: DistillRequest) -> None:

@@ -19,6 +19,7 @@ from calibration.errors import DataError, FileError, ModelError  # noqa: E402
 from calibration.progress import Quiet  # noqa: E402
 from edgekd.distill.loop import distill  # noqa: E402
 from edgekd.distill.settings import DistillSettings, TransformSettings  # noqa: E402
+from edgekd.distill.statistics import StoredStatistics  # noqa: E402
 from edgekd.distill.statistics_file import StatisticsFile, layers_to_measure  # noqa: E402
 from edgekd.models.teacher import Teacher  # noqa: E402
 from edgekd.simulate.sample import SimulatedImage  # noqa: E402
@@ -148,8 +149,24 @@ def test_a_file_that_does_not_fit_is_named(tokens: Teacher, pictures: Path, tmp_
     path.write_bytes(b"no file of this kind")
     with pytest.raises(FileError, match="no statistics of a teacher"):
         StatisticsFile.read(path)
-    with pytest.raises(FileError, match="no statistics of a teacher"):
+    with pytest.raises(FileError, match="No such file"):
         StatisticsFile.read(tmp_path / "missing.safetensors")
+    with pytest.raises(FileError, match="Is a directory"):
+        StatisticsFile.read(tmp_path)
+
+
+def test_a_file_must_be_of_all_layers_and_of_their_channels(tokens: Teacher, pictures: Path, tmp_path: Path) -> None:
+    measured = measure_statistics(tokens, pictures, Quiet(), device="cpu")
+    part = replace(measured, statistics=measured.statistics.in_order(["norms.0", "norms.2"]))
+    with pytest.raises(ModelError, match=r"lack the layer norms\.1 of tokens"):
+        part.for_teacher(tokens)
+    narrow = {name: (torch.zeros(3), torch.ones(3)) for name in measured.statistics.names}
+    with pytest.raises(ModelError, match=r"of 3 channels of norms\.0, which has \d+"):
+        replace(measured, statistics=StoredStatistics.of(narrow)).for_teacher(tokens)
+    still = {name: (torch.zeros(3), torch.zeros(3)) for name in measured.statistics.names}
+    replace(measured, statistics=StoredStatistics.of(still)).write(tmp_path / "still.safetensors")
+    with pytest.raises(FileError, match=r"nothing that norms\.0 was given ever changed"):
+        StatisticsFile.read(tmp_path / "still.safetensors")
 
 
 def test_too_few_pictures_would_give_themselves_away(tokens: Teacher, pictures: Path) -> None:
