@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -136,26 +135,6 @@ class DistillSettings:
     def to_json(self) -> dict[str, Any]:
         """As JSON. `precision` is left out where it is `auto`, as in runs from before it could be chosen."""
         return {name: value for name, value in asdict(self).items() if (name, value) != ("precision", "auto")}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> DistillSettings:
-        """The inverse of `to_json`. Raises UsageError when the fields are not those of this version."""
-        try:
-            parts = dict(value)
-            for name, kind in _PARTS.items():
-                parts[name] = None if parts[name] is None else kind(**parts[name])
-            return cls(**parts)
-        except (KeyError, TypeError) as error:
-            raise UsageError(f"Distillation settings cannot be read ({error})", fix="Start a new run") from error
-
-
-_PARTS: dict[str, Callable[..., Any]] = {
-    "mixing": MixingSettings,
-    "transform": TransformSettings,
-    "features": FeatureSettings,
-    "growth": GrowthSettings,
-    "quantisation": QuantisationSettings,
-}
 
 
 def _require(good: bool, what: str, fix: str) -> None:

@@ -20,7 +20,8 @@ from user_code import write_user_code
 from calibration.errors import EdgekdError, FileError, ModelError, UnknownNameError, UsageError
 from calibration.files import sha256_file, write_json
 from calibration.progress import Advance
-from edgekd.models.checks import batch_norm_layers, require_batch_norm
+from edgekd.models.checks import batch_norm_layers, check_teacher, require_batch_norm
+from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import TEACHERS, load_teacher
 from targets.input import Framing, InputSpec
 
@@ -99,7 +100,19 @@ def test_an_input_description_beside_it_is_used(tmp_path: Path) -> None:
     stated = InputSpec(Framing(12, 16), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     write_json(tmp_path / "net.onnx.input.json", stated.to_json())
     assert load_teacher(str(path), progress=notes).input == stated
-    assert notes.said == []
+    assert not any("assumed" in note for note in notes.said)
+
+
+@pytest.mark.parametrize("factor, said", [(1.0, None), (1e3, "millimetres"), (1e-3, "inverse depth")])
+def test_depth_that_can_hardly_be_metres_is_said(factor: float, said: str | None) -> None:
+    class Scaled(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return factor * (2.0 + x.mean(1, keepdim=True))
+
+    teacher = Teacher("scaled", Scaled(), InputSpec(Framing(32, 48)), digest="s" * 64, source="made for a test")
+    remarks = [remark for remark in check_teacher(teacher) if "metres are expected" in remark]
+    assert len(remarks) == (said is not None)
+    assert all(str(said) in remark for remark in remarks)
 
 
 def test_an_input_description_of_another_size(tmp_path: Path) -> None:
