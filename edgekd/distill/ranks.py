@@ -119,7 +119,7 @@ ALONE = Ranks()
 
 def leads() -> bool:
     """Whether this process is the one that writes and speaks: alone, or the first that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager
