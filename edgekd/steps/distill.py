@@ -90,13 +90,13 @@ class _Cast:
 
 
 def _cast(request: DistillRequest, progress: Progress) -> _Cast:
-    teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
-    stored = None
     if request.settings.transform is None and request.statistics is not None:
         raise UsageError(
             f"{request.statistics} is what the transformation is fitted to, and it is off",
             fix="Leave --statistics or --no-transformation out",
         )
+    teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
+    stored = None
     if request.settings.transform is not None:
         if request.statistics is not None:
             stored = StatisticsFile.read(request.statistics).for_teacher(teacher)

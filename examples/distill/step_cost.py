@@ -4,9 +4,9 @@
 
 Prints the mean of each and its ratio to plain; steps with and without an update of the transformation take turns, and
 both are in the mean. `quickest` is the same of the quickest step of either kind, for a machine that does other work
-too. --parts also measures each part alone, --bfloat16 both kinds of step in
-that format too. What making a batch takes is in each step and told apart: a run makes it
-ahead in a thread. The pictures are noise with block-shaped ids: the cost does not depend on them.
+too. --parts also measures each part alone, --bfloat16 both kinds of step in that format too. What making a batch takes
+is in each step and told apart: a run makes it ahead in a thread. The pictures are noise with block-shaped ids: the cost
+does not depend on them.
 """
 
 from __future__ import annotations
