@@ -12,17 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from calibration.errors import DataError
-from edgekd.distill.mixing import mix_batch
+from edgekd.distill.framed_images import TrainingImages
+from edgekd.distill.mixing import Paste, plan_batch
 from edgekd.distill.settings import DistillSettings
-from edgekd.simulate.sample import ImageSource
-from targets.input import Framing
 
-__all__ = ["Batch", "Batches", "FramedImages"]
+__all__ = ["Batch", "Batches"]
 
 _AHEAD = 3
-_CACHE_BYTES = 3 << 30
 
 
 @dataclass(frozen=True)
@@ -30,39 +29,14 @@ class Batch:
     """One batch as the network's input wants it, before any transformation."""
 
     step: int
-    simulated: NDArray[np.uint8]  # [N, H, W, 3]
-    mixed: NDArray[np.uint8]  # [N, H, W, 3]; the same as `simulated` without mixing
-
-
-class FramedImages:
-    """Simulated images framed for a network, kept in memory once read as far as they fit."""
-
-    def __init__(self, source: ImageSource, framing: Framing) -> None:
-        self._source = source
-        self._framing = framing
-        per_image = framing.height * framing.width * 5
-        self._room = max(1, _CACHE_BYTES // per_image)
-        self._kept: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint16]]] = {}
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-        """Picture uint8 [H, W, 3] and instance ids uint16 [H, W] at the network's resolution."""
-        kept = self._kept.get(index)
-        if kept is not None:
-            return kept
-        sample = self._source[index]
-        framed = self._framing.image(sample.rgb), self._framing.nearest(sample.ids)
-        if len(self._kept) < self._room:
-            self._kept[index] = framed
-        return framed
+    simulated: Tensor  # uint8 [N, H, W, 3], on the CPU or on the device that trains
+    mixed: Tensor  # likewise; the same as `simulated` without mixing
 
 
 class Batches:
     """The training batches and the images set aside from them."""
 
-    def __init__(self, images: FramedImages, settings: DistillSettings) -> None:
+    def __init__(self, images: TrainingImages, settings: DistillSettings) -> None:
         if len(images) < settings.set_aside + settings.batch:
             raise DataError(
                 f"{len(images)} simulated images are too few: {settings.set_aside} are set aside for calibration"
@@ -87,18 +61,15 @@ class Batches:
 
     def batch(self, step: int) -> Batch:
         """Batch number `step`: shuffled by epoch, flipped half of the time, mixed when mixing is on."""
-        settings = self._settings
-        rng = np.random.default_rng([settings.seed, 2, step])
-        pictures, ids = [], []
-        for index in self._indices(step):
-            picture, identity = self._images[index]
-            if rng.random() < 0.5:
-                picture, identity = picture[:, ::-1], identity[:, ::-1]
-            pictures.append(picture)
-            ids.append(identity)
-        simulated = np.stack(pictures)
-        mixed = simulated if settings.mixing is None else mix_batch(simulated, np.stack(ids), settings.mixing, rng)
-        return Batch(step, simulated, mixed)
+        mixing = self._settings.mixing
+        rng = np.random.default_rng([self._settings.seed, 2, step])
+        indices = self._indices(step)
+        flipped = [bool(rng.random() < 0.5) for _ in indices]
+        pastes: dict[int, tuple[Paste, ...]] = {}
+        if mixing is not None:
+            areas = [self._images.areas(index) for index in indices]
+            pastes = plan_batch(areas, self._images.width, mixing, rng)
+        return Batch(step, *self._images.compose(indices, flipped, pastes))
 
     def aside(self) -> NDArray[np.uint8]:
         """The images set aside, uint8 [set_aside, H, W, 3]; no batch holds one of them."""

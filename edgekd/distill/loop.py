@@ -17,12 +17,13 @@ from torch import nn
 from calibration.errors import FileError, ModelError
 from calibration.files import write_bytes
 from calibration.progress import Progress
-from edgekd.distill.batches import Batches, FramedImages
+from edgekd.distill.batches import Batches
 from edgekd.distill.checkpoint import Checkpoint, all_finite
 from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.interrupt import deferred_interrupt
 from edgekd.distill.preview import Previews
 from edgekd.distill.ranks import ALONE, Ranks
+from edgekd.distill.resident import training_images
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import StoredStatistics, stored_statistics
 from edgekd.distill.steps import Fitting
@@ -70,7 +71,7 @@ def distill(
     a transformation is asked for, or when a loss is no longer a number; KeyboardInterrupt after Ctrl-C, once saved.
     """
     ranks.require_parts(settings.batch, settings.accumulate)
-    batches = Batches(FramedImages(images, teacher.input.framing), settings)
+    batches = Batches(training_images(images, teacher.input.framing, device), settings)
     transform = None
     if settings.transform is not None:
         transform = TransformFit(teacher, stored or stored_statistics(teacher.module), settings, device, ranks)
@@ -109,7 +110,7 @@ def fit_transform(
     """Fit the transformation alone, with no student: for calibrating the teacher itself. Resumable as `distill` is."""
     if settings.transform is None:
         raise ModelError("Fitting the transformation was asked for with the transformation off", fix="Switch it on")
-    batches = Batches(FramedImages(images, teacher.input.framing), settings)
+    batches = Batches(training_images(images, teacher.input.framing, device), settings)
     transform = TransformFit(teacher, stored_statistics(teacher.module), settings, device)
     fitting = Fitting(teacher, transform, None, settings, device)
     key = {"settings": settings.to_json(), "teacher": teacher.digest, "images": images.digest}

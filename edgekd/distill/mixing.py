@@ -2,53 +2,77 @@
 
 x^ = m * x_j + (1 - m) * x_i, with m the mask of objects of image j (Hu et al., arXiv 2208.12464). It covers more
 arrangements of objects than were rendered. Ours: one to a few objects of middling size, moved to another column.
+
+What is pasted is planned from the objects' areas alone; `mix_batch` carries a plan out on arrays, resident.py where the
+images are.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.distill.settings import MixingSettings
 
-__all__ = ["mix", "mix_batch"]
+__all__ = ["Paste", "mix_batch", "object_areas", "plan_batch"]
 
 
-def mix(
-    image: NDArray[np.uint8],
-    other: NDArray[np.uint8],
-    other_ids: NDArray[np.uint16],
-    settings: MixingSettings,
-    rng: np.random.Generator,
-) -> NDArray[np.uint8]:
-    """`image` uint8 [H, W, 3] with one to `max_objects` objects of `other` pasted in; `image` itself is not changed.
+@dataclass(frozen=True)
+class Paste:
+    """One object of another image, moved sideways: it keeps the row, and with it the height, at which it can stand."""
 
-    `other_ids` uint16 [H, W]: 0 is the room, which is never cut out. Without a fitting object `image` comes back.
-    """
-    areas = np.bincount(other_ids.ravel()) / other_ids.size
-    areas[0] = 0  # the room
-    fitting = np.flatnonzero((areas > 0) & (areas >= settings.min_area) & (areas <= settings.max_area))
-    if fitting.size == 0:
-        return image
-    chosen = rng.choice(fitting, size=min(fitting.size, int(rng.integers(1, settings.max_objects + 1))), replace=False)
-    width = image.shape[1]
-    mixed = image.copy()
-    for object_id in chosen:
-        # Sideways only: an object keeps the row, and with it the height in the picture, at which it can stand.
-        shift = int(rng.integers(-width // 3, width // 3 + 1))
-        rows, columns = np.nonzero(other_ids == object_id)
-        moved = columns + shift
-        inside = (moved >= 0) & (moved < width)
-        mixed[rows[inside], moved[inside]] = other[rows[inside], columns[inside]]
-    return mixed
+    object_id: int
+    shift: int  # columns to the right
+
+    def columns(self, width: int) -> tuple[slice, slice]:
+        """Where the object comes from and where it goes to, both of the same length, in a picture of `width`."""
+        taken = slice(max(0, -self.shift), width - max(0, self.shift))
+        return taken, slice(taken.start + self.shift, taken.stop + self.shift)
+
+
+def object_areas(ids: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """The share of a picture [H, W] that each id covers, by id. 0 is the room, which is never cut out: 0."""
+    areas: NDArray[np.float64] = np.bincount(ids.ravel()) / ids.size
+    areas[0] = 0
+    return areas
+
+
+def plan_batch(
+    areas: Sequence[NDArray[np.float64]], width: int, settings: MixingSettings, rng: np.random.Generator
+) -> dict[int, tuple[Paste, ...]]:
+    """Which objects each image of a batch receives from the one after it; `areas` are those of `object_areas`."""
+    count = len(areas)
+    receivers = np.flatnonzero(rng.random(count) < settings.probability).tolist()
+    return {index: _plan(areas[(index + 1) % count], width, settings, rng) for index in receivers}
 
 
 def mix_batch(
-    images: NDArray[np.uint8], ids: NDArray[np.uint16], settings: MixingSettings, rng: np.random.Generator
+    images: NDArray[np.uint8], ids: NDArray[np.uint16], pastes: Mapping[int, Sequence[Paste]]
 ) -> NDArray[np.uint8]:
-    """Mix a batch uint8 [N, H, W, 3] with itself: image i receives objects of image i + 1."""
+    """A copy of a batch uint8 [N, H, W, 3] in which image i holds objects of image i + 1 as planned.
+
+    `ids` uint16 [N, H, W] say which pixels are whose.
+    """
     mixed = images.copy()
-    for index in np.flatnonzero(rng.random(len(images)) < settings.probability):
+    width = images.shape[2]
+    for index, chosen in pastes.items():
         giver = (index + 1) % len(images)
-        mixed[index] = mix(images[index], images[giver], ids[giver], settings, rng)
+        for paste in chosen:
+            taken, given = paste.columns(width)
+            mask = ids[giver, :, taken] == paste.object_id
+            mixed[index, :, given][mask] = images[giver, :, taken][mask]
     return mixed
+
+
+def _plan(
+    areas: NDArray[np.float64], width: int, settings: MixingSettings, rng: np.random.Generator
+) -> tuple[Paste, ...]:
+    """One to `max_objects` objects of a fitting size; none where there is none."""
+    fitting = np.flatnonzero((areas > 0) & (areas >= settings.min_area) & (areas <= settings.max_area))
+    if fitting.size == 0:
+        return ()
+    chosen = rng.choice(fitting, size=min(fitting.size, int(rng.integers(1, settings.max_objects + 1))), replace=False)
+    return tuple(Paste(int(number), int(rng.integers(-width // 3, width // 3 + 1))) for number in chosen)

@@ -26,10 +26,11 @@ class Previews:
         self._fitting = fitting
         # The same few pictures every time, so that strips of different steps can be compared.
         batch = batches.batch(0)
-        changed = np.flatnonzero((batch.mixed != batch.simulated).any((1, 2, 3)))
-        others = np.setdiff1d(np.arange(len(batch.mixed)), changed)
+        simulated, mixed = batch.simulated.cpu().numpy(), batch.mixed.cpu().numpy()
+        changed = np.flatnonzero((mixed != simulated).any((1, 2, 3)))
+        others = np.setdiff1d(np.arange(len(mixed)), changed)
         chosen = np.concatenate([changed, others])[:_IMAGES]
-        self._simulated, self._mixed = batch.simulated[chosen], batch.mixed[chosen]
+        self._simulated, self._mixed = simulated[chosen], mixed[chosen]
 
     def write(self, step: int) -> Path:
         """Write the strip for `step` and return its path."""

@@ -12,12 +12,14 @@ from targets.input import InputSpec
 __all__ = ["Normalise", "to_pictures", "to_tensor"]
 
 
-def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+def to_tensor(images: NDArray[np.uint8] | Tensor, device: torch.device) -> Tensor:
     """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in [0, 1], planes contiguous.
 
     Three channels last in memory would make every operation that broadcasts over pixels ten times slower on a CPU.
     """
-    pixels = torch.from_numpy(np.array(images)).to(device, non_blocking=True)
+    if not isinstance(images, Tensor):
+        images = torch.from_numpy(np.array(images))
+    pixels = images.to(device, non_blocking=True)
     return pixels.permute(0, 3, 1, 2).contiguous().float() / 255
 
 

@@ -19,7 +19,8 @@ from calibration.errors import RunError
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
 from edgekd.distill.adapt import transformed_images
-from edgekd.distill.batches import Batches, FramedImages
+from edgekd.distill.batches import Batches
+from edgekd.distill.framed_images import FramedImages
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.transform import TransformNet
 from edgekd.models.pictures import Normalise, probe_pictures

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgekd.distill.adapt import load_transform, transformed_images
-from edgekd.distill.mixing import mix_batch
+from edgekd.distill.mixing import mix_batch, object_areas, plan_batch
 from edgekd.distill.settings import MixingSettings
 from edgekd.simulate.rooms import RoomSettings, render
 from targets.graph import DepthGraph
@@ -34,7 +34,9 @@ def rooms(framing: Framing, count: int, look: str = "simulated", seed: int = SEE
 def simulated_kinds(graph: DepthGraph, run: Path, count: int) -> dict[str, Images]:
     """The same rooms as they are, mixed, and transformed by the run's transformation."""
     raw, ids = rooms(graph.input.framing, count)
-    kinds = {"raw simulated": raw, "mixed": mix_batch(raw, ids, MixingSettings(), np.random.default_rng(SEED))}
+    areas = [object_areas(identity) for identity in ids]
+    pastes = plan_batch(areas, raw.shape[2], MixingSettings(), np.random.default_rng(SEED))
+    kinds = {"raw simulated": raw, "mixed": mix_batch(raw, ids, pastes)}
     if (run / "transform.safetensors").is_file():
         net = load_transform(run / "transform.safetensors")
         kinds["transformed"] = transformed_images(net, raw, seed=SEED)

@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 from edgekd.distill.allocator import keep_freed_memory
-from edgekd.distill.batches import Batches, FramedImages
+from edgekd.distill.batches import Batches
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.features import FeatureMatch, pairs_of
+from edgekd.distill.resident import training_images
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import stored_statistics
 from edgekd.distill.steps import Fitting
@@ -108,7 +109,7 @@ def _making(batches: Batches, count: int) -> float:
 def _fitting(
     teacher: Teacher, student: str, settings: DistillSettings, device: torch.device
 ) -> tuple[Fitting, Batches]:
-    batches = Batches(FramedImages(_Noise(), teacher.input.framing), _small(settings))
+    batches = Batches(training_images(_Noise(), teacher.input.framing, device), _small(settings))
     transform = (
         None
         if settings.transform is None

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from calibration.errors import DataError
-from edgekd.distill.batches import Batches, FramedImages
-from edgekd.distill.settings import DistillSettings, GrowthSettings
+from edgekd.distill.batches import Batches
+from edgekd.distill.framed_images import FramedImages
+from edgekd.distill.resident import ResidentImages
+from edgekd.distill.settings import DistillSettings, GrowthSettings, MixingSettings
 from targets.input import Framing
 
 FRAMING = Framing(32, 48)
@@ -26,13 +29,41 @@ def test_a_batch_is_a_function_of_the_seed_and_its_number(boxes) -> None:
     assert (streamed[2].mixed == backward.batch(5).mixed).all()
 
 
+@pytest.mark.parametrize("mixing", [MixingSettings(probability=0.8), None])
+def test_images_that_stay_on_a_device_make_the_same_batches(boxes, mixing) -> None:
+    settings = DistillSettings(batch=4, set_aside=8, seed=5, mixing=mixing)
+    resident = Batches(ResidentImages(boxes, FRAMING, torch.device("cpu")), settings)
+    kept = make(boxes, seed=5, mixing=mixing)
+    changed = 0
+    for step in range(24):
+        assert (resident.batch(step).simulated == kept.batch(step).simulated).all()
+        assert (resident.batch(step).mixed == kept.batch(step).mixed).all()
+        changed += int((kept.batch(step).mixed != kept.batch(step).simulated).any())
+    assert (changed > 12) == (mixing is not None)
+    assert (resident.aside() == kept.aside()).all()
+
+
+def test_an_image_is_brought_to_the_device_once(boxes) -> None:
+    asked = []
+
+    class Watched(type(boxes)):
+        def __getitem__(self, index: int):
+            asked.append(index)
+            return super().__getitem__(index)
+
+    batches = Batches(ResidentImages(Watched(40), FRAMING, torch.device("cpu")), DistillSettings(batch=4, set_aside=8))
+    for step in range(24):  # three epochs
+        batches.batch(step)
+    assert len(asked) == len(set(asked)) == 32
+
+
 def test_images_set_aside_are_in_no_batch(boxes) -> None:
     batches = make(boxes, mixing=None)
     aside = {picture.tobytes() for picture in batches.aside()}
     assert len(aside) == 8
     seen = set()
     for step in range(16):  # two epochs of 32 images
-        for picture in batches.batch(step).simulated:
+        for picture in batches.batch(step).simulated.numpy():
             seen |= {picture.tobytes(), np.ascontiguousarray(picture[:, ::-1]).tobytes()}
     assert not aside & seen
     assert len(seen) == 2 * 32  # and every other image was trained on

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from calibration.errors import UsageError
-from edgekd.distill.mixing import mix, mix_batch
+from edgekd.distill.mixing import Paste, mix_batch, object_areas, plan_batch
 from edgekd.distill.settings import MixingSettings
 
 
@@ -17,10 +19,21 @@ def scene(value: int) -> tuple[np.ndarray, np.ndarray]:
     return rgb, ids
 
 
+def mixed_batch(images: np.ndarray, ids: np.ndarray, settings: MixingSettings, seed: int) -> np.ndarray:
+    pastes = plan_batch([object_areas(one) for one in ids], images.shape[2], settings, np.random.default_rng(seed))
+    return mix_batch(images, ids, pastes)
+
+
+def mix(image: np.ndarray, other: np.ndarray, other_ids: np.ndarray, settings: MixingSettings) -> np.ndarray:
+    """`image` with objects of `other`, none of its own having any."""
+    settings = replace(settings, probability=1.0)
+    return mixed_batch(np.stack([image, other]), np.stack([np.zeros_like(other_ids), other_ids]), settings, seed=0)[0]
+
+
 def test_a_pasted_object_keeps_its_pixels_and_its_rows() -> None:
     image, _ = scene(10)
     other, ids = scene(50)
-    mixed = mix(image, other, ids, MixingSettings(), np.random.default_rng(0))
+    mixed = mix(image, other, ids, MixingSettings())
     pasted = (mixed == 150).all(-1)
     rows, columns = np.nonzero(pasted)
     assert set(rows) == set(range(8, 14))
@@ -34,8 +47,8 @@ def test_the_room_is_never_cut_out_and_the_picture_is_not_changed_in_place() -> 
     image, _ = scene(10)
     other, ids = scene(50)
     before = image.copy()
-    assert mix(image, other, np.zeros_like(ids), MixingSettings(), np.random.default_rng(0)) is image
-    mix(image, other, ids, MixingSettings(), np.random.default_rng(0))
+    assert (mix(image, other, np.zeros_like(ids), MixingSettings()) == image).all()
+    mix(image, other, ids, MixingSettings())
     assert (image == before).all()
 
 
@@ -43,7 +56,7 @@ def test_the_room_is_never_cut_out_and_the_picture_is_not_changed_in_place() -> 
 def test_objects_outside_the_area_limits_stay_where_they_are(settings: MixingSettings) -> None:
     image, _ = scene(10)
     other, ids = scene(50)  # the object covers 30 of 600 pixels: 0.05
-    assert mix(image, other, ids, settings, np.random.default_rng(0)) is image
+    assert (mix(image, other, ids, settings) == image).all()
 
 
 def test_probability_decides_how_many_of_a_batch_are_mixed() -> None:
@@ -51,10 +64,21 @@ def test_probability_decides_how_many_of_a_batch_are_mixed() -> None:
     images, ids = np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])
     changed = {}
     for probability in (0.25, 1.0):
-        mixed = mix_batch(images, ids, MixingSettings(probability=probability), np.random.default_rng(3))
+        mixed = mixed_batch(images, ids, MixingSettings(probability=probability), seed=3)
         changed[probability] = int((mixed != images).any((1, 2, 3)).sum())
     assert changed[1.0] == 40
     assert 4 <= changed[0.25] <= 17
+
+
+@pytest.mark.parametrize(
+    ("shift", "columns"), [(5, range(15, 20)), (-5, range(5, 10)), (17, range(27, 30)), (-12, range(3))]
+)
+def test_an_object_moves_by_its_shift_and_what_leaves_the_picture_is_lost(shift: int, columns: range) -> None:
+    (image, _), (other, ids) = scene(10), scene(50)
+    mixed = mix_batch(np.stack([image, other]), np.stack([ids, ids]), {0: (Paste(7, shift),)})
+    _, seen = np.nonzero((mixed[0] == 150).all(-1))
+    assert sorted(set(seen)) == list(columns) and len(seen) == 6 * len(columns)
+    assert (mixed[1] == other).all()
 
 
 @pytest.mark.parametrize("bad", [{"probability": 0}, {"max_objects": 0}, {"min_area": 0.5, "max_area": 0.2}])

@@ -13,8 +13,8 @@ from PIL import Image
 
 from calibration.errors import DataError, EdgekdError, FileError
 from calibration.progress import Quiet
-from edgekd.distill.batches import FramedImages
-from edgekd.distill.mixing import mix_batch
+from edgekd.distill.framed_images import FramedImages
+from edgekd.distill.mixing import mix_batch, object_areas, plan_batch
 from edgekd.distill.settings import MixingSettings
 from edgekd.simulate.readers import LAYOUTS, open_source
 from edgekd.simulate.readers.hypersim import tone_mapped
@@ -344,7 +344,8 @@ def test_each_layout_is_an_image_source(tmp_path, layout):
     assert framed.shape == (16, 16, 3) and ids.shape == (16, 16)
     always = MixingSettings(probability=1.0, min_area=0.001, max_area=0.9)
     batch = np.stack([framed, framed[::-1]] * 4)
-    assert (mix_batch(batch, np.stack([ids] * 8), always, np.random.default_rng(0)) != batch).any(), "nothing was mixed"
+    pastes = plan_batch([object_areas(ids)] * 8, 16, always, np.random.default_rng(0))
+    assert (mix_batch(batch, np.stack([ids] * 8), pastes) != batch).any(), "nothing was mixed"
 
 
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"edgekd"}))

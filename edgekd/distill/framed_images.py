@@ -1,0 +1,86 @@
+"""Simulated images as a network's input wants them, and batches put together from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgekd.distill.mixing import Paste, mix_batch, object_areas
+from edgekd.simulate.sample import ImageSource
+from targets.input import Framing
+
+__all__ = ["FramedImages", "TrainingImages"]
+
+_KEPT_BYTES = 3 << 30
+
+
+class TrainingImages(Protocol):
+    """Framed images by number, wherever they are kept."""
+
+    width: int  # of every picture, in pixels
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+        """Picture uint8 [H, W, 3] and instance ids uint16 [H, W] at the network's resolution."""
+        ...
+
+    def areas(self, index: int) -> NDArray[np.float64]:
+        """Share of the picture that each of its objects covers, by id."""
+        ...
+
+    def compose(
+        self, indices: Sequence[int], flipped: Sequence[bool], pastes: Mapping[int, Sequence[Paste]]
+    ) -> tuple[Tensor, Tensor]:
+        """The images named, mirrored where `flipped`, and the same with objects of the next one pasted in.
+
+        Both uint8 [N, H, W, 3], on the device where they are kept.
+        """
+        ...
+
+
+class FramedImages:
+    """Images kept in the machine's memory once read, as far as they fit into `kept_bytes`."""
+
+    def __init__(self, source: ImageSource, framing: Framing, kept_bytes: int = _KEPT_BYTES) -> None:
+        self._source = source
+        self._framing = framing
+        self.width = framing.width
+        per_image = framing.height * framing.width * 5
+        self._room = kept_bytes // per_image
+        self._kept: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint16]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+        """Picture uint8 [H, W, 3] and instance ids uint16 [H, W] at the network's resolution."""
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        sample = self._source[index]
+        framed = self._framing.image(sample.rgb), self._framing.nearest(sample.ids)
+        if len(self._kept) < self._room:
+            self._kept[index] = framed
+        return framed
+
+    def areas(self, index: int) -> NDArray[np.float64]:
+        """Share of the picture that each of its objects covers, by id."""
+        return object_areas(self[index][1])
+
+    def compose(
+        self, indices: Sequence[int], flipped: Sequence[bool], pastes: Mapping[int, Sequence[Paste]]
+    ) -> tuple[Tensor, Tensor]:
+        """As in TrainingImages, on the CPU. Without pastes both are one and the same."""
+        turns = [slice(None, None, -1) if turned else slice(None) for turned in flipped]
+        images = [self[index] for index in indices]
+        simulated = np.stack([picture[:, turn] for (picture, _), turn in zip(images, turns, strict=True)])
+        if not pastes:
+            return torch.from_numpy(simulated), torch.from_numpy(simulated)
+        ids = np.stack([identity[:, turn] for (_, identity), turn in zip(images, turns, strict=True)])
+        return torch.from_numpy(simulated), torch.from_numpy(mix_batch(simulated, ids, pastes))

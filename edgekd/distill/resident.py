@@ -1,0 +1,93 @@
+"""Simulated images that stay on the device that trains: batches are put together there and nothing travels.
+
+A batch is the same to the bit as one put together in the machine's memory (framed_images.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgekd.distill.framed_images import FramedImages, TrainingImages
+from edgekd.distill.mixing import Paste, object_areas
+from edgekd.simulate.sample import ImageSource
+from targets.input import Framing
+
+__all__ = ["ResidentImages", "training_images"]
+
+_SHARE = 0.25  # of a GPU's free memory that images may take
+_BYTES_PER_PIXEL = 3 + 4  # a picture and int32 ids: torch cannot index uint16
+
+
+def training_images(source: ImageSource, framing: Framing, device: torch.device) -> TrainingImages:
+    """Images kept on a GPU where they fit into a quarter of its free memory, and in the machine's memory elsewhere."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if len(source) * framing.height * framing.width * _BYTES_PER_PIXEL <= _SHARE * free:
+            return ResidentImages(source, framing, device)
+    return FramedImages(source, framing)
+
+
+class ResidentImages:
+    """Images that are brought to `device` when a batch first wants them, and stay there."""
+
+    def __init__(self, source: ImageSource, framing: Framing, device: torch.device) -> None:
+        self._framed = FramedImages(source, framing, kept_bytes=0)
+        self._device = device
+        self.width = framing.width
+        size = len(source), framing.height, framing.width
+        self._pictures = torch.empty((*size, 3), dtype=torch.uint8, device=device)
+        self._ids = torch.empty(size, dtype=torch.int32, device=device)
+        self._areas: dict[int, NDArray[np.float64]] = {}  # of the images that are here
+
+    def __len__(self) -> int:
+        return len(self._framed)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+        """Picture uint8 [H, W, 3] and instance ids uint16 [H, W], read again: they are not kept here."""
+        return self._framed[index]
+
+    def areas(self, index: int) -> NDArray[np.float64]:
+        """Share of the picture that each of its objects covers, by id."""
+        self._bring(index)
+        return self._areas[index]
+
+    def compose(
+        self, indices: Sequence[int], flipped: Sequence[bool], pastes: Mapping[int, Sequence[Paste]]
+    ) -> tuple[Tensor, Tensor]:
+        """As in TrainingImages, on the device. Without pastes both are one and the same."""
+        for index in indices:
+            self._bring(index)
+        chosen = torch.tensor(indices, device=self._device)
+        turned = torch.tensor(flipped, device=self._device).view(-1, 1, 1)
+        pictures = self._pictures.index_select(0, chosen)
+        simulated = torch.where(turned.unsqueeze(3), pictures.flip(2), pictures)
+        if not pastes:
+            return simulated, simulated
+        ids = self._ids.index_select(0, chosen)
+        return simulated, _mix(simulated, torch.where(turned, ids.flip(2), ids), pastes)
+
+    def _bring(self, index: int) -> None:
+        if index in self._areas:
+            return
+        picture, ids = self._framed[index]
+        self._pictures[index] = torch.from_numpy(np.array(picture))
+        self._ids[index] = torch.from_numpy(ids.astype(np.int32))
+        self._areas[index] = object_areas(ids)
+
+
+def _mix(images: Tensor, ids: Tensor, pastes: Mapping[int, Sequence[Paste]]) -> Tensor:
+    """`mixing.mix_batch` where the images are, without waiting for the device."""
+    mixed = images.clone()
+    width = images.shape[2]
+    for index, chosen in pastes.items():
+        giver = (index + 1) % len(images)
+        for paste in chosen:
+            taken, given = paste.columns(width)
+            mask = (ids[giver, :, taken] == paste.object_id).unsqueeze(2)
+            mixed[index, :, given] = torch.where(mask, images[giver, :, taken], mixed[index, :, given])
+    return mixed
