@@ -2,7 +2,7 @@
 
 A student cut out of its teacher has a counterpart of every channel: each BatchNorm output is held to the same channels
 of the teacher's. Any other student is compared at each resolution, through a 1x1 convolution that is trained along and
-thrown away. The teacher runs before the student.
+thrown away, at a quarter of the pixels where there are many. The teacher runs before the student.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -21,6 +22,7 @@ from edgekd.models.slim import Slim
 __all__ = ["FeatureMatch", "Pair", "encoder_pairs", "mirrored_pairs", "pairs_of"]
 
 _FLOOR = 1e-3  # of the squared spread that a difference is divided by
+_FINE = 24  # columns, from which on projected features are compared at every second pixel of every second row
 
 
 @dataclass(frozen=True)
@@ -69,27 +71,50 @@ class FeatureMatch(nn.Module):
                 self.register_buffer(f"channels_{index}", channels, persistent=False)
                 scale = _spread(teacher, pair.teacher)[channels].rsqrt().view(-1, 1, 1)
                 self.register_buffer(f"scale_{index}", scale, persistent=False)
-        # By the name of the layer, what was shown in the last run, for each time that the layer ran.
+        # By the name of the layer what was shown, for each time that the layer ran: by the student in its last run, by
+        # its teachers in every run since the last batch, and in these taken together.
         self._shown: dict[str, list[Tensor]] = {}
+        self._runs: list[dict[str, list[Tensor]]] = []
         self._taught: dict[str, list[Tensor]] = {}
         self._apart: list[Tensor] = []  # how far corresponding channels were from each other
         self._watching: list[RemovableHandle] = []
 
     def watch_student(self, module: nn.Module) -> None:
-        """From now on what `module` shows is compared; a teacher must have run on the same pictures before it does."""
-        self._watch(module, [pair.student for pair in self.pairs], self._shown, self._compare)
-        self._watching.append(module.register_forward_pre_hook(_forget(self._apart)))
+        """From now on what `module` shows is compared; teachers must have run on the same pictures before it does."""
+        self._watching.append(module.register_forward_pre_hook(self._before_student))
+        for index, pair in enumerate(self.pairs):
+            layer = module.get_submodule(pair.student)
+            if pair.channels is None:
+                self._watching.append(layer.register_forward_pre_hook(self._keep_shown(pair)))
+            else:
+                self._watching.append(layer.register_forward_hook(self._compare(index, pair)))
 
     def watch_teacher(self, module: nn.Module) -> None:
-        """From now on what `module` shows is what the student is compared with; several may be watched."""
-        self._watch(module, [pair.teacher for pair in self.pairs], self._taught, self._keep_channels)
+        """From now on what `module` shows is what the student is compared with.
+
+        Several may be watched; what they ran on, in the order in which they did, makes the batch of the student.
+        """
+        self._watching.append(module.register_forward_pre_hook(self._before_teacher))
+        for index, pair in enumerate(self.pairs):
+            layer = module.get_submodule(pair.teacher)
+            if pair.channels is None:
+                self._watching.append(layer.register_forward_pre_hook(self._keep_input(pair)))
+            else:
+                self._watching.append(layer.register_forward_hook(self._keep_channels(index, pair)))
+
+    def forget(self) -> None:
+        """What teachers showed so far is not of the batch that the student is given next."""
+        self._shown.clear()
+        self._runs.clear()
+        self._taught.clear()
+        self._apart.clear()
 
     def release(self) -> None:
         """Watch nothing any more."""
         for handle in self._watching:
             handle.remove()
         self._watching.clear()
-        self._clear()
+        self.forget()
 
     def forward(self) -> Tensor:
         """Mean over places and channels of the squared difference in units of the teacher's variance; a scalar."""
@@ -99,29 +124,20 @@ class FeatureMatch(nn.Module):
             if pair.channels is None
         ]
         apart = torch.stack(self._apart + projected).mean()
-        self._clear()
+        self.forget()
         return apart
 
-    def _watch(
-        self,
-        module: nn.Module,
-        names: Sequence[str],
-        held: dict[str, list[Tensor]],
-        mirrored: Callable[[int, Pair], Callable[..., Tensor | None]],
-    ) -> None:
-        """Keep in `held` what the named layers are given; where channels correspond, `mirrored` sees what they give."""
-        self._watching.append(module.register_forward_pre_hook(_forget(held)))
-        for index, (pair, name) in enumerate(zip(self.pairs, names, strict=True)):
-            layer = module.get_submodule(name)
-            if pair.channels is None:
-                self._watching.append(layer.register_forward_pre_hook(_keep_input(held, name)))
-            else:
-                self._watching.append(layer.register_forward_hook(mirrored(index, pair)))
+    def _before_teacher(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._runs.append({})
 
-    def _clear(self) -> None:
+    def _before_student(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._shown.clear()
-        self._taught.clear()
         self._apart.clear()
+        self._taught = {
+            name: [_whole(parts) for parts in zip(*(run[name] for run in self._runs), strict=True)]
+            for name in (self._runs[0] if self._runs else ())
+        }
+        self._runs.clear()
 
     def _projected(self, pair: Pair, projection: nn.Module) -> Tensor:
         # In float32 before anything else: under autocast both were seen in bfloat16.
@@ -134,9 +150,21 @@ class FeatureMatch(nn.Module):
         def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             # Copied at once: what follows may work in place.
             picked = pick_channels(output.detach(), self.get_buffer(f"channels_{index}"))
-            self._taught.setdefault(pair.teacher, []).append(picked)
+            self._runs[-1].setdefault(pair.teacher, []).append(picked)
 
         return after
+
+    def _keep_input(self, pair: Pair) -> Callable[..., None]:
+        def before(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self._runs[-1].setdefault(pair.teacher, []).append(_thinned(inputs[0].detach()))
+
+        return before
+
+    def _keep_shown(self, pair: Pair) -> Callable[..., None]:
+        def before(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self._shown.setdefault(pair.student, []).append(_thinned(inputs[0]))
+
+        return before
 
     def _compare(self, index: int, pair: Pair) -> Callable[..., Tensor | None]:
         def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
@@ -150,18 +178,16 @@ class FeatureMatch(nn.Module):
         return after
 
 
-def _keep_input(held: dict[str, list[Tensor]], name: str) -> Callable[..., None]:
-    def before(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        held.setdefault(name, []).append(inputs[0])
+def _thinned(features: Tensor) -> Tensor:
+    """Every second pixel of every second row of a fine map.
 
-    return before
+    By a pooling of one pixel: the gradient of a slice comes back as planes, which makes the BatchNorm before it slow.
+    """
+    return F.avg_pool2d(features, 1, 2) if features.shape[-1] >= _FINE else features
 
 
-def _forget(held: dict[str, list[Tensor]] | list[Tensor]) -> Callable[..., None]:
-    def before(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        held.clear()
-
-    return before
+def _whole(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(tuple(parts))
 
 
 def _spread(teacher: nn.Module, name: str) -> Tensor:

@@ -41,6 +41,7 @@ class MixingSettings:
 class TransformSettings:
     """The transformation network and what holds it."""
 
+    share: float = 0.5  # of the pictures of a batch that are transformed; the student learns from the others too
     learning_rate: float = 2e-3
     warm_up: int = 60  # steps of the transformation alone before the student starts
     every: int = 2  # steps of the student to one update from then on: an update costs more than the student's own
@@ -49,6 +50,7 @@ class TransformSettings:
     momentum: float = 0.5  # of the running estimate of the statistics, so that small batches serve
 
     def __post_init__(self) -> None:
+        _require(0 < self.share <= 1, f"{self.share} of the pictures transformed", "Give a share in (0, 1]")
         _require(self.learning_rate > 0, f"a transform learning rate of {self.learning_rate}", "Give a positive one")
         _require(self.warm_up >= 0, f"a warm-up of {self.warm_up} steps", "Give 0 or more")
         _require(self.every >= 1, f"an update every {self.every} steps", "Give at least 1")

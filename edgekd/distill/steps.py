@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -70,19 +71,38 @@ class Fitting:
         self, pictures: Tensor, noise: Tensor | None, share: float, fits_transform: bool, trains: bool, *, int8: bool
     ) -> dict[str, float]:
         """The gradient of a part of the batch: that of the transformation, that of the student, or both."""
+        if self.student is not None and self.student.features is not None:
+            self.student.features.forget()
         metrics: dict[str, float] = {}
-        if self.transform is not None and noise is not None:
+        if self.transform is None or noise is None:
+            depth = self.teach(pictures)
+        else:
+            chosen, others = self._divided(len(pictures), trains)
+            rest = pictures[others]
             if fits_transform:
-                pictures, depth, metrics = self.transform.accumulate(pictures, noise, share)
+                transformed, depth, metrics = self.transform.accumulate(pictures[chosen], noise[chosen], share)
+                if others:
+                    depth = torch.cat([depth, self.teach(rest)])
+                pictures = torch.cat([transformed, rest])
             else:
                 with torch.no_grad():
-                    pictures = self.transform.net(pictures, noise)[0]
+                    transformed = self.transform.net(pictures[chosen], noise[chosen])[0]
+                pictures = torch.cat([transformed, rest])
                 depth = self.teach(pictures)
-        else:
-            depth = self.teach(pictures)
         if self.student is not None and trains:
             metrics |= self.student.accumulate(pictures, depth, share, int8=int8)
         return metrics
+
+    def _divided(self, count: int, trains: bool) -> tuple[list[int], list[int]]:
+        """Which of so many pictures are transformed, and which are not: all are where there is no student to train.
+
+        Spread evenly, so that the processes of torchrun choose as one alone would.
+        """
+        assert self._settings.transform is not None
+        share = self._settings.transform.share if trains else 1.0
+        reached = [math.ceil(share * index) for index in range(count + 1)]
+        chosen = [index for index in range(count) if reached[index + 1] > reached[index]]
+        return chosen, sorted(set(range(count)) - set(chosen))
 
     def _updates_transform(self, step: int) -> bool:
         settings = self._settings.transform

@@ -30,7 +30,7 @@ class Control:
     summary: str
     images: Images
     mixing: bool = False
-    transform: bool = False
+    transform: TransformSettings | None = None
     features: bool = False
     labels: Callable[[Teacher], Teacher] = lambda teacher: teacher
 
@@ -38,7 +38,7 @@ class Control:
         return replace(
             common,
             mixing=MixingSettings() if self.mixing else None,
-            transform=TransformSettings() if self.transform else None,
+            transform=self.transform,
             features=FeatureSettings() if self.features else None,
         )
 
@@ -134,6 +134,9 @@ def _by_batch(teacher: Teacher) -> Teacher:
     return replace(teacher, module=_BatchStatistics(teacher.module).requires_grad_(False))
 
 
+ALL = TransformSettings(share=1.0)
+"""Every picture is transformed, as in the paper."""
+
 CONTROLS: dict[str, Control] = {
     "noise": Control("random noise", _noise),
     "plain": Control("plain distillation on simulated images", _simulated),
@@ -141,10 +144,17 @@ CONTROLS: dict[str, Control] = {
     "batch": Control("teacher's BatchNorm by batch statistics, mixed", _simulated, mixing=True, labels=_by_batch),
     "accepted": Control("images accepted by the statistics, of twice as many", _accepted),
     "mixing": Control("mixing", _simulated, mixing=True),
-    "transform": Control("transformation", _simulated, transform=True),
-    "both": Control("mixing and transformation", _simulated, mixing=True, transform=True),
+    "transform": Control("transformation", _simulated, transform=ALL),
+    "both": Control("mixing and transformation", _simulated, mixing=True, transform=ALL),
     "features": Control("features", _simulated, features=True),
-    "ours": Control("mixing, transformation and features", _simulated, mixing=True, transform=True, features=True),
+    "all": Control("mixing, transformation and features", _simulated, mixing=True, transform=ALL, features=True),
+    "ours": Control(
+        "the same, with half of the pictures transformed",
+        _simulated,
+        mixing=True,
+        transform=TransformSettings(),
+        features=True,
+    ),
     "other": Control("unlabelled pictures of another domain", _other),
     "same": Control("unlabelled pictures of the teacher's domain", _same),
     "same-features": Control("the same, with features", _same, features=True),

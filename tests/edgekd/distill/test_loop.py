@@ -18,6 +18,7 @@ from edgekd.distill.checkpoint import all_finite
 from edgekd.distill.loop import Distilled, distill, fit_transform
 from edgekd.distill.settings import DistillSettings, QuantisationSettings, TransformSettings
 from edgekd.distill.student_fit import StudentFit
+from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.teacher import Teacher
 
 CPU = torch.device("cpu")
@@ -149,6 +150,29 @@ def test_after_its_warm_up_the_transformation_is_updated_at_every_so_many_steps(
     updated = [line["step"] for line in steps_logged(tmp_path) if "statistics" in line]
     assert updated == [0, 1, 2, 5, 8]
     assert all("loss" in line for line in steps_logged(tmp_path)[2:])  # the student learns at every step
+
+
+@pytest.mark.parametrize(("share", "changed"), [(0.5, 2), (0.25, 1), (0.3, 2), (1.0, 4)])
+def test_the_student_learns_from_transformed_pictures_and_from_others(
+    share, changed, teacher, small_net, boxes, tmp_path
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Watched(small_net):  # type: ignore[misc, valid-type]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                seen.append(x.detach().clone())
+            return super().forward(x)
+
+    transform = TransformSettings(share=share, warm_up=1, every=2)
+    settings = DistillSettings(steps=4, batch=4, set_aside=8, mixing=None, features=None, transform=transform)
+    made = run(teacher, Watched, boxes, tmp_path, settings)
+    normalise = Normalise(teacher.input)
+    for step, pictures in enumerate(seen[-4:], start=1):  # with an update of the transformation and without
+        given = normalise(to_tensor(made.batches.batch(step).mixed, CPU))
+        same = [(picture == given).flatten(1).all(1).any() for picture in pictures]
+        assert len(pictures) == 4
+        assert same.count(False) == changed
 
 
 def test_in_bfloat16_networks_compute_coarsely_and_weights_stay_exact(teacher, small_net, boxes, tmp_path) -> None:

@@ -39,3 +39,9 @@ def test_settings_as_json_tell_every_difference_and_go_on_from_older_runs() -> N
 def test_values_that_cannot_be_meant_are_refused(bad) -> None:
     with pytest.raises(UsageError):
         DistillSettings(**bad)
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.5, float("nan")])
+def test_a_share_of_pictures_is_one(share) -> None:
+    with pytest.raises(UsageError, match="Give a share in"):
+        TransformSettings(share=share)
