@@ -45,6 +45,7 @@ class Fitting:
                 student.features.watch_teacher(transform.observed.module)
         warm = settings.transform.warm_up if settings.transform is not None and student is not None else 0
         self.warm_up = warm
+        self._divisions: dict[tuple[int, float], tuple[Tensor, Tensor]] = {}
 
     def step(self, batch: Batch) -> dict[str, float]:
         """Run one step and return what is to be logged."""
@@ -81,7 +82,7 @@ class Fitting:
             rest = pictures[others]
             if fits_transform:
                 transformed, depth, metrics = self.transform.accumulate(pictures[chosen], noise[chosen], share)
-                if others:
+                if len(others):
                     depth = torch.cat([depth, self.teach(rest)])
                 pictures = torch.cat([transformed, rest])
             else:
@@ -93,16 +94,22 @@ class Fitting:
             metrics |= self.student.accumulate(pictures, depth, share, int8=int8)
         return metrics
 
-    def _divided(self, count: int, trains: bool) -> tuple[list[int], list[int]]:
-        """Which of so many pictures are transformed, and which are not: all are where there is no student to train.
+    def _divided(self, count: int, trains: bool) -> tuple[Tensor, Tensor]:
+        """Which of so many pictures are transformed, and which are not; all are where there is no student to train.
 
         Spread evenly, so that the processes of torchrun choose as one alone would.
         """
         assert self._settings.transform is not None
-        share = self._settings.transform.share if trains else 1.0
-        reached = [math.ceil(share * index) for index in range(count + 1)]
-        chosen = [index for index in range(count) if reached[index + 1] > reached[index]]
-        return chosen, sorted(set(range(count)) - set(chosen))
+        wanted = self._settings.transform.share if trains else 1.0
+        if (count, wanted) not in self._divisions:
+            reached = [math.ceil(wanted * index) for index in range(count + 1)]
+            chosen = [index for index in range(count) if reached[index + 1] > reached[index]]
+            others = sorted(set(range(count)) - set(chosen))
+            self._divisions[count, wanted] = self._indices(chosen), self._indices(others)
+        return self._divisions[count, wanted]
+
+    def _indices(self, which: list[int]) -> Tensor:
+        return torch.tensor(which, dtype=torch.long, device=self.device)
 
     def _updates_transform(self, step: int) -> bool:
         settings = self._settings.transform
