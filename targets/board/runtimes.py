@@ -79,7 +79,7 @@ class _OnnxRuntime:
 
 
 class _OpenVino:
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, size: tuple[int, int], threads: int) -> None:
         openvino = import_openvino()
         core = openvino.Core()
         settings = {
@@ -89,17 +89,34 @@ class _OpenVino:
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
         }
-        self._request: Any = core.compile_model(str(path), "CPU", settings).create_infer_request()
+
+        def compiled(batch: int) -> Any:
+            model = core.read_model(str(path))
+            if batch:
+                model.reshape({"image": [batch, *size, 3]})
+            return core.compile_model(model, "CPU", settings).create_infer_request()
+
+        # One picture at a time is the usual case, and quicker where the batch is no variable.
+        self._single: Any = compiled(1)
+        self._several: Any = None
+        self._compiled = compiled
         version = str(openvino.__version__).split("-")[0]
         self.about = f"OpenVINO {version} on the CPU, {threads} threads"
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         # Nothing shared: a request that has once shared the caller's array writes later pictures into it.
-        depth = self._request.infer({"image": images}, share_inputs=False, share_outputs=False)["depth"]
+        depth = self._request(len(images)).infer({"image": images}, share_inputs=False, share_outputs=False)["depth"]
         return np.asarray(depth, dtype=np.float32)
 
     def close(self) -> None:
-        self._request = None
+        self._single = self._several = None
+
+    def _request(self, batch: int) -> Any:
+        if batch == 1:
+            return self._single
+        if self._several is None:
+            self._several = self._compiled(0)
+        return self._several
 
 
 class _TensorRT:
@@ -144,7 +161,7 @@ def open_model(
         if runtime == "onnxruntime":
             return _OnnxRuntime(model.path, threads)
         if runtime == "openvino":
-            return _OpenVino(model.path, threads)
+            return _OpenVino(model.path, bundle.input_size, threads)
         return _open_engine(bundle, model, runtime, options, rebuild, show)
     except BoardError:
         raise

@@ -27,6 +27,7 @@ from targets.base import BuildOptions
 from targets.board.errors import MisfitError
 from targets.board.manifest import Bundle
 from targets.board.options import EngineOptions
+from targets.board.runtimes import open_model
 from targets.bundle.assemble import assemble
 from targets.bundle.shell import build_script
 from targets.bundle.write import BundleOptions, Encoding, WrittenBundle, write_bundle
@@ -129,6 +130,21 @@ def test_it_gives_the_depth_that_the_model_gives(bundle: WrittenBundle, tmp_path
     depth = np.asarray(Image.open(tmp_path / "got" / "room.depth.png")) / 1000
     expected = infer_model(onnx.load(parts[0]), SPEC.framing.image(rgb)[None])[0]
     assert np.abs(depth / expected - 1).mean() < 2e-3
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_one_picture_at_a_time_gives_what_several_at_once_give(bundle: WrittenBundle, parts, runtime: str) -> None:
+    pytest.importorskip(runtime, reason=f"{runtime} is what this test is about")
+    opened = Bundle(bundle.folder)
+    model = next(model for model in opened.models_for(runtime) if model.precision == "fp32")
+    ready = open_model(opened, model, runtime, 1, opened.options, False, lambda *said: None)
+    images = pictures(3)
+    depths = [ready.infer(images), *(ready.infer(image[None]) for image in images), ready.infer(images[1:])]
+    ready.close()
+    expected = infer_model(onnx.load(parts[0]), images)
+    np.testing.assert_allclose(depths[0], expected, rtol=1e-3)
+    np.testing.assert_allclose(np.concatenate(depths[1:4]), expected, rtol=1e-3)
+    np.testing.assert_allclose(depths[4], expected[1:], rtol=1e-3)
 
 
 def test_the_archive_holds_the_folder_and_is_the_same_twice(parts, tmp_path: Path) -> None:
