@@ -16,7 +16,7 @@ from torch import Tensor
 
 from calibration.errors import DataError
 from edgekd.distill.framed_images import TrainingImages
-from edgekd.distill.mixing import Paste, plan_batch
+from edgekd.distill.mixing import plan_batch
 from edgekd.distill.settings import DistillSettings
 
 __all__ = ["Batch", "Batches"]
@@ -61,15 +61,12 @@ class Batches:
 
     def batch(self, step: int) -> Batch:
         """Batch number `step`: shuffled by epoch, flipped half of the time, mixed when mixing is on."""
-        mixing = self._settings.mixing
+        mixing, width = self._settings.mixing, self._images.width
         rng = np.random.default_rng([self._settings.seed, 2, step])
         indices = self._indices(step)
         flipped = [bool(rng.random() < 0.5) for _ in indices]
-        pastes: dict[int, tuple[Paste, ...]] = {}
-        if mixing is not None:
-            areas = [self._images.areas(index) for index in indices]
-            pastes = plan_batch(areas, self._images.width, mixing, rng)
-        return Batch(step, *self._images.compose(indices, flipped, pastes))
+        plan = None if mixing is None else lambda areas: plan_batch(areas, width, mixing, rng)
+        return Batch(step, *self._images.compose(indices, flipped, plan))
 
     def aside(self) -> NDArray[np.uint8]:
         """The images set aside, uint8 [set_aside, H, W, 3]; no batch holds one of them."""

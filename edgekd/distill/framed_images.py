@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +14,10 @@ from edgekd.distill.mixing import Paste, mix_batch, object_areas
 from edgekd.simulate.sample import ImageSource
 from targets.input import Framing
 
-__all__ = ["FramedImages", "TrainingImages"]
+__all__ = ["FramedImages", "Plan", "TrainingImages"]
+
+Plan = Callable[[Sequence[NDArray[np.float64]]], Mapping[int, Sequence[Paste]]]
+"""From the areas of each picture's objects (`mixing.object_areas`) to what is pasted where."""
 
 _KEPT_BYTES = 3 << 30
 
@@ -30,16 +33,10 @@ class TrainingImages(Protocol):
         """Picture uint8 [H, W, 3] and instance ids uint16 [H, W] at the network's resolution."""
         ...
 
-    def areas(self, index: int) -> NDArray[np.float64]:
-        """Share of the picture that each of its objects covers, by id."""
-        ...
+    def compose(self, indices: Sequence[int], flipped: Sequence[bool], plan: Plan | None) -> tuple[Tensor, Tensor]:
+        """The images named, mirrored where `flipped`, and the same with objects of the next one pasted in as planned.
 
-    def compose(
-        self, indices: Sequence[int], flipped: Sequence[bool], pastes: Mapping[int, Sequence[Paste]]
-    ) -> tuple[Tensor, Tensor]:
-        """The images named, mirrored where `flipped`, and the same with objects of the next one pasted in.
-
-        Both uint8 [N, H, W, 3], on the device where they are kept.
+        Both uint8 [N, H, W, 3], on the device where they are kept; one and the same without a plan.
         """
         ...
 
@@ -69,18 +66,14 @@ class FramedImages:
             self._kept[index] = framed
         return framed
 
-    def areas(self, index: int) -> NDArray[np.float64]:
-        """Share of the picture that each of its objects covers, by id."""
-        return object_areas(self[index][1])
-
-    def compose(
-        self, indices: Sequence[int], flipped: Sequence[bool], pastes: Mapping[int, Sequence[Paste]]
-    ) -> tuple[Tensor, Tensor]:
-        """As in TrainingImages, on the CPU. Without pastes both are one and the same."""
+    def compose(self, indices: Sequence[int], flipped: Sequence[bool], plan: Plan | None) -> tuple[Tensor, Tensor]:
+        """As in TrainingImages, on the CPU."""
         turns = [slice(None, None, -1) if turned else slice(None) for turned in flipped]
         images = [self[index] for index in indices]
         simulated = np.stack([picture[:, turn] for (picture, _), turn in zip(images, turns, strict=True)])
-        if not pastes:
-            return torch.from_numpy(simulated), torch.from_numpy(simulated)
+        if plan is None:
+            whole = torch.from_numpy(simulated)
+            return whole, whole
+        pastes = plan([object_areas(identity) for _, identity in images])
         ids = np.stack([identity[:, turn] for (_, identity), turn in zip(images, turns, strict=True)])
         return torch.from_numpy(simulated), torch.from_numpy(mix_batch(simulated, ids, pastes))

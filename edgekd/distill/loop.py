@@ -93,7 +93,11 @@ def distill(
             "student": student_name,
         },
     )
-    metrics = _run(fitting, batches, settings, folder, checkpoint, progress, "Distilling", ranks)
+    try:
+        metrics = _run(fitting, batches, settings, folder, checkpoint, progress, "Distilling", ranks)
+    finally:  # also after Ctrl-C: the teacher is the caller's
+        if features is not None:
+            features.release()
     ranges = {} if fit.int8 is None else fit.int8.ranges()
     return Distilled(student, None if transform is None else transform.net, batches, metrics, ranges)
 

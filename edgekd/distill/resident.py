@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgekd.distill.framed_images import FramedImages, TrainingImages
+from edgekd.distill.framed_images import FramedImages, Plan, TrainingImages
 from edgekd.distill.mixing import Paste, object_areas
 from edgekd.simulate.sample import ImageSource
 from targets.input import Framing
@@ -26,7 +26,8 @@ _BYTES_PER_PIXEL = 3 + 4  # a picture and int32 ids: torch cannot index uint16
 def training_images(source: ImageSource, framing: Framing, device: torch.device) -> TrainingImages:
     """Images kept on a GPU where they fit into a quarter of its free memory, and in the machine's memory elsewhere."""
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
+        # By its number: torch 2.4 takes no "cuda" without one here.
+        free, _ = torch.cuda.mem_get_info(torch.cuda.current_device() if device.index is None else device.index)
         if len(source) * framing.height * framing.width * _BYTES_PER_PIXEL <= _SHARE * free:
             return ResidentImages(source, framing, device)
     return FramedImages(source, framing)
@@ -51,23 +52,17 @@ class ResidentImages:
         """Picture uint8 [H, W, 3] and instance ids uint16 [H, W], read again: they are not kept here."""
         return self._framed[index]
 
-    def areas(self, index: int) -> NDArray[np.float64]:
-        """Share of the picture that each of its objects covers, by id."""
-        self._bring(index)
-        return self._areas[index]
-
-    def compose(
-        self, indices: Sequence[int], flipped: Sequence[bool], pastes: Mapping[int, Sequence[Paste]]
-    ) -> tuple[Tensor, Tensor]:
-        """As in TrainingImages, on the device. Without pastes both are one and the same."""
+    def compose(self, indices: Sequence[int], flipped: Sequence[bool], plan: Plan | None) -> tuple[Tensor, Tensor]:
+        """As in TrainingImages, on the device."""
         for index in indices:
             self._bring(index)
         chosen = torch.tensor(indices, device=self._device)
         turned = torch.tensor(flipped, device=self._device).view(-1, 1, 1)
         pictures = self._pictures.index_select(0, chosen)
         simulated = torch.where(turned.unsqueeze(3), pictures.flip(2), pictures)
-        if not pastes:
+        if plan is None:
             return simulated, simulated
+        pastes = plan([self._areas[index] for index in indices])
         ids = self._ids.index_select(0, chosen)
         return simulated, _mix(simulated, torch.where(turned, ids.flip(2), ids), pastes)
 
@@ -81,7 +76,7 @@ class ResidentImages:
 
 
 def _mix(images: Tensor, ids: Tensor, pastes: Mapping[int, Sequence[Paste]]) -> Tensor:
-    """`mixing.mix_batch` where the images are, without waiting for the device."""
+    """`mixing.mix_batch` where the images are."""
     mixed = images.clone()
     width = images.shape[2]
     for index, chosen in pastes.items():

@@ -135,8 +135,13 @@ class DistillSettings:
         return self.steps + (0 if self.quantisation is None else self.quantisation.steps)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON. `precision` is left out where it is `auto`, as in runs from before it could be chosen."""
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("precision", "auto")}
+        """As JSON. What is as it was before it could be chosen is left out: runs from then go on."""
+        written = asdict(self)
+        if self.precision == "auto":
+            del written["precision"]
+        if self.transform is not None and self.transform.share == 1:
+            del written["transform"]["share"]
+        return written
 
 
 def _require(good: bool, what: str, fix: str) -> None:

@@ -97,7 +97,7 @@ class Fitting:
     def _divided(self, count: int, trains: bool) -> tuple[Tensor, Tensor]:
         """Which of so many pictures are transformed, and which are not; all are where there is no student to train.
 
-        Spread evenly, so that the processes of torchrun choose as one alone would.
+        Spread evenly: of parts of an even size half of each are half of the whole, whoever works them off.
         """
         assert self._settings.transform is not None
         wanted = self._settings.transform.share if trains else 1.0

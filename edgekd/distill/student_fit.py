@@ -104,8 +104,6 @@ class StudentFit:
         unshare_norms(self.student)
         self.student.load_state_dict(self.average.module.state_dict())
         self.student.eval()
-        if self.features is not None:
-            self.features.release()
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -93,15 +93,17 @@ def main() -> None:
             f"{name:14} mean of {arguments.steps} {means[name] * 1e3:8.1f} ms, {means[name] / means['plain']:5.2f}; "
             f"quickest {quickest[name] * 1e3:8.1f} ms, {quickest[name] / quickest['plain']:5.2f}"
         )
-    makings = {name: _making(batches, arguments.steps) for name, (_, batches) in fittings.items()}
+    makings = {name: _making(batches, arguments.steps, device) for name, (_, batches) in fittings.items()}
     print(f"making a batch: mixed {makings['full'] * 1e3:.1f} ms, plain {makings['plain'] * 1e3:.1f} ms")
 
 
-def _making(batches: Batches, count: int) -> float:
+def _making(batches: Batches, count: int, device: torch.device) -> float:
     seconds = []
     for step in range(count):
         begun = time.perf_counter()
         batches.batch(step)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begun)
     return statistics.median(seconds)
 

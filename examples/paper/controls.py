@@ -148,7 +148,7 @@ CONTROLS: dict[str, Control] = {
     "both": Control("mixing and transformation", _simulated, mixing=True, transform=ALL),
     "features": Control("features", _simulated, features=True),
     "all": Control("mixing, transformation and features", _simulated, mixing=True, transform=ALL, features=True),
-    "ours": Control(
+    "half": Control(
         "the same, with half of the pictures transformed",
         _simulated,
         mixing=True,

@@ -7,7 +7,7 @@ import torch
 from calibration.errors import DataError
 from edgekd.distill.batches import Batches
 from edgekd.distill.framed_images import FramedImages
-from edgekd.distill.resident import ResidentImages
+from edgekd.distill.resident import ResidentImages, training_images
 from edgekd.distill.settings import DistillSettings, GrowthSettings, MixingSettings
 from targets.input import Framing
 
@@ -55,6 +55,34 @@ def test_an_image_is_brought_to_the_device_once(boxes) -> None:
     for step in range(24):  # three epochs
         batches.batch(step)
     assert len(asked) == len(set(asked)) == 32
+
+
+def test_an_image_that_is_not_kept_is_read_once_a_batch(boxes) -> None:
+    asked = []
+
+    class Watched(type(boxes)):
+        def __getitem__(self, index: int):
+            asked.append(index)
+            return super().__getitem__(index)
+
+    settings = DistillSettings(batch=4, set_aside=8, mixing=MixingSettings(probability=1.0))
+    batches = Batches(FramedImages(Watched(40), FRAMING, kept_bytes=0), settings)
+    for step in range(4):
+        batches.batch(step)
+    assert len(asked) == 16
+
+
+@pytest.mark.parametrize(("free", "kept"), [(1 << 30, ResidentImages), (1 << 16, FramedImages)])
+def test_images_stay_on_a_gpu_where_they_fit(boxes, monkeypatch, free: int, kept: type) -> None:
+    """What the driver says is made up: this must hold on machines without a GPU."""
+    asked = []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (asked.append(number), (free, 8 << 30))[1])
+    monkeypatch.setattr(torch, "empty", lambda *size, device, **of: torch.zeros(*size, **of))
+    for device in ("cuda", "cuda:1"):
+        assert type(training_images(boxes, FRAMING, torch.device(device))) is kept
+    assert asked == [0, 1]
+    assert type(training_images(boxes, FRAMING, torch.device("cpu"))) is FramedImages
 
 
 def test_images_set_aside_are_in_no_batch(boxes) -> None:

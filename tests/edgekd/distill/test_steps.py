@@ -1,0 +1,139 @@
+"""One step: what the student is given and compared with, where only some of the pictures are transformed."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from calibration.progress import Quiet
+from edgekd.distill.batches import Batches
+from edgekd.distill.features import FeatureMatch, pairs_of
+from edgekd.distill.framed_images import FramedImages
+from edgekd.distill.loop import distill
+from edgekd.distill.settings import DistillSettings, TransformSettings
+from edgekd.distill.statistics import stored_statistics
+from edgekd.distill.steps import Fitting
+from edgekd.distill.student_fit import StudentFit
+from edgekd.distill.tensors import Normalise
+from edgekd.distill.transform_fit import TransformFit
+from edgekd.models.slim import slim
+from edgekd.models.teacher import Teacher
+
+CPU = torch.device("cpu")
+SIZE = (32, 48)
+
+
+@dataclass
+class Given:
+    """What the parts of a step were given, one entry a call."""
+
+    transformed: list[int] = field(default_factory=list)  # pictures that the transformation was fitted on
+    pictures: list[Tensor] = field(default_factory=list)
+    depth: list[Tensor] = field(default_factory=list)
+    apart: list[float] = field(default_factory=list)  # features, computed by hand
+
+
+def features_apart(student: nn.Module, teacher: nn.Module, pictures: Tensor) -> float:
+    """What holds a student that is cut out of its teacher, in double precision and without any hook of edgekd."""
+    shown: dict[str, Tensor] = {}
+    pairs = pairs_of(student, teacher, SIZE)
+    for side, network in (("student", student), ("teacher", teacher)):
+        network = copy.deepcopy(network).double()
+        for pair in pairs:
+            layer = network.get_submodule(getattr(pair, side))
+            layer.register_forward_hook(
+                lambda layer, inputs, output, name=(side, pair.teacher): shown.__setitem__(name, output.detach())
+            )
+        network(pictures.double())
+    apart = []
+    for pair in pairs:
+        channels = list(pair.channels or ())
+        scale = teacher.get_submodule(pair.teacher).weight.detach().double()[channels].square() + 1e-3
+        difference = shown["student", pair.teacher] - shown["teacher", pair.teacher][:, channels]
+        apart.append((difference.square() / scale.view(1, -1, 1, 1)).mean())
+    return float(torch.stack(apart).mean())
+
+
+@pytest.fixture
+def step_by_step(teacher: Teacher, boxes):
+    """A function that runs steps with settings, and gives what the student was given."""
+
+    def run(settings: DistillSettings, steps: int, alone: bool = False) -> tuple[Given, list[dict[str, float]]]:
+        given, normalise = Given(), Normalise(teacher.input)
+        bare = copy.deepcopy(teacher.module)
+        transform = TransformFit(teacher, stored_statistics(teacher.module), settings, CPU)
+        fit = None
+        if not alone:
+            student = slim(teacher, 0.5)
+            pairs = pairs_of(student, teacher.module, SIZE)
+            assert pairs
+            fresh = copy.deepcopy(student)
+            fit = StudentFit(student, teacher.input, settings, CPU, FeatureMatch(pairs, teacher.module))
+            accumulate = fit.accumulate
+
+            def watched(pictures: Tensor, depth: Tensor, share: float = 1.0, *, int8: bool = False) -> dict[str, float]:
+                fresh.load_state_dict(student.state_dict())
+                given.pictures.append(pictures)
+                given.depth.append(depth)
+                given.apart.append(features_apart(fresh.train(), bare, normalise(pictures)))
+                return accumulate(pictures, depth, share, int8=int8)
+
+            fit.accumulate = watched  # type: ignore[method-assign]
+        fitting = Fitting(teacher, transform, fit, settings, CPU)
+        fitted = transform.accumulate
+
+        def counted(simulated: Tensor, noise: Tensor, share: float) -> tuple[Tensor, Tensor, dict[str, float]]:
+            given.transformed.append(len(simulated))
+            return fitted(simulated, noise, share)
+
+        transform.accumulate = counted  # type: ignore[method-assign]
+        batches = Batches(FramedImages(boxes, teacher.input.framing), settings)
+        metrics = [fitting.step(batches.batch(step)) for step in range(steps)]
+        for pictures, depth in zip(given.pictures, given.depth, strict=True):
+            with torch.no_grad():
+                torch.testing.assert_close(depth, bare(normalise(pictures)), rtol=1e-4, atol=1e-5)
+        return given, metrics
+
+    return run
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0, 0.25])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_each_picture_is_compared_with_what_the_teacher_says_of_it(step_by_step, share: float, accumulate: int) -> None:
+    transform = TransformSettings(share=share, warm_up=1, every=2, learning_rate=0.05)
+    settings = DistillSettings(batch=8, accumulate=accumulate, set_aside=8, transform=transform, learning_rate=1e-2)
+    given, metrics = step_by_step(settings, 6)  # with an update of the transformation, and without
+    assert len(given.pictures) == 5 * accumulate
+    # All pictures while there is no student to train, then the share of each part.
+    part = 8 // accumulate
+    assert given.transformed == [part] * accumulate + [round(part * share)] * 3 * accumulate
+    for step, line in enumerate(metrics[1:]):
+        by_hand = given.apart[step * accumulate : (step + 1) * accumulate]
+        assert line["features"] == pytest.approx(sum(by_hand) / accumulate, rel=1e-3)
+
+
+def test_without_a_student_every_picture_is_transformed(step_by_step) -> None:
+    given, _ = step_by_step(DistillSettings(batch=8, set_aside=8), 3, alone=True)
+    assert given.transformed == [8, 8, 8]
+
+
+def test_a_teacher_can_be_distilled_again_after_an_abort(teacher: Teacher, boxes, tmp_path: Path) -> None:
+    class Aborted(Quiet):
+        def task(self, label: str, total: int | None = None):  # type: ignore[no-untyped-def]
+            raise KeyboardInterrupt
+
+    settings = DistillSettings(steps=2, batch=4, set_aside=8, transform=TransformSettings(warm_up=1))
+    for progress in (Aborted(), Quiet()):
+        student = slim(teacher, 0.5)
+        arguments = (teacher, student, boxes, settings, tmp_path, progress)
+        if isinstance(progress, Aborted):
+            with pytest.raises(KeyboardInterrupt):
+                distill(*arguments, device=CPU, student_name="slim")
+        else:
+            assert distill(*arguments, device=CPU, student_name="slim").metrics["loss"] > 0
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in teacher.module.modules())
