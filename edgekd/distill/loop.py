@@ -62,7 +62,7 @@ def distill(
     stored: StoredStatistics | None = None,
     ranks: Ranks = ALONE,
 ) -> Distilled:
-    """Train `student` (in place) to give the teacher's depth on simulated images, a share of them transformed.
+    """Train `student` (in place) to give the teacher's depth on adapted simulated images.
 
     `stored` is what the transformation is fitted to; by default what the teacher's BatchNorm layers stored. Several
     `ranks` share each batch, and the first of them alone writes. Writes

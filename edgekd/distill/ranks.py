@@ -90,16 +90,12 @@ class Ranks:
         self.any(False)
 
     def require_parts(self, batch: int, accumulate: int = 1) -> None:
-        """Raise UsageError when a batch cannot be shared evenly, or leaves too little for statistics.
-
-        Several processes need parts of an even size: half of each is transformed, as of the whole batch.
-        """
+        """Raise UsageError when a batch cannot be shared evenly, or leaves too little for statistics."""
         parts = self.count * accumulate
-        multiple = parts if self.count == 1 else 2 * parts
-        if batch % multiple or batch // parts < 2:
+        if batch % parts or batch // parts < 2:
             raise UsageError(
                 f"A batch of {batch} cannot be shared by {self.count} processes in {accumulate} parts each",
-                fix=f"Give --batch a multiple of {multiple}, at least {2 * parts}",
+                fix=f"Give --batch a multiple of {parts}, at least {2 * parts}",
             )
 
 

@@ -97,7 +97,7 @@ class Fitting:
     def _divided(self, count: int, trains: bool) -> tuple[Tensor, Tensor]:
         """Which of so many pictures are transformed, and which are not; all are where there is no student to train.
 
-        Spread evenly: of parts of an even size half of each are half of the whole, whoever works them off.
+        Spread evenly. Of each part of a batch, rounded up: several processes agree with one where nothing is rounded.
         """
         assert self._settings.transform is not None
         wanted = self._settings.transform.share if trains else 1.0

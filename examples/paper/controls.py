@@ -134,9 +134,6 @@ def _by_batch(teacher: Teacher) -> Teacher:
     return replace(teacher, module=_BatchStatistics(teacher.module).requires_grad_(False))
 
 
-ALL = TransformSettings(share=1.0)
-"""Every picture is transformed, as in the paper."""
-
 CONTROLS: dict[str, Control] = {
     "noise": Control("random noise", _noise),
     "plain": Control("plain distillation on simulated images", _simulated),
@@ -144,15 +141,17 @@ CONTROLS: dict[str, Control] = {
     "batch": Control("teacher's BatchNorm by batch statistics, mixed", _simulated, mixing=True, labels=_by_batch),
     "accepted": Control("images accepted by the statistics, of twice as many", _accepted),
     "mixing": Control("mixing", _simulated, mixing=True),
-    "transform": Control("transformation", _simulated, transform=ALL),
-    "both": Control("mixing and transformation", _simulated, mixing=True, transform=ALL),
+    "transform": Control("transformation", _simulated, transform=TransformSettings()),
+    "both": Control("mixing and transformation", _simulated, mixing=True, transform=TransformSettings()),
     "features": Control("features", _simulated, features=True),
-    "all": Control("mixing, transformation and features", _simulated, mixing=True, transform=ALL, features=True),
+    "ours": Control(
+        "mixing, transformation and features", _simulated, mixing=True, transform=TransformSettings(), features=True
+    ),
     "half": Control(
         "the same, with half of the pictures transformed",
         _simulated,
         mixing=True,
-        transform=TransformSettings(),
+        transform=TransformSettings(share=0.5),
         features=True,
     ),
     "other": Control("unlabelled pictures of another domain", _other),

@@ -95,8 +95,8 @@ def test_when_a_process_dies_the_others_say_so(teacher, small_net, boxes, tmp_pa
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     Ranks(0, 2).require_parts(8)
-    for batch in (9, 2, 6):  # parts of three would transform two pictures each, and one process three of the six
-        with pytest.raises(UsageError, match="multiple of 4, at least 4"):
+    for batch in (9, 2):
+        with pytest.raises(UsageError, match="multiple of 2, at least 4"):
             Ranks(0, 2).require_parts(batch)
     Ranks().require_parts(6, accumulate=2)
     with pytest.raises(UsageError, match="multiple of 3, at least 6"):

@@ -118,7 +118,9 @@ def test_each_picture_is_compared_with_what_the_teacher_says_of_it(step_by_step,
 
 
 def test_without_a_student_every_picture_is_transformed(step_by_step) -> None:
-    given, _ = step_by_step(DistillSettings(batch=8, set_aside=8), 3, alone=True)
+    given, _ = step_by_step(
+        DistillSettings(batch=8, set_aside=8, transform=TransformSettings(share=0.5)), 3, alone=True
+    )
     assert given.transformed == [8, 8, 8]
 
 
