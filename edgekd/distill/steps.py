@@ -45,7 +45,7 @@ class Fitting:
                 student.features.watch_teacher(transform.observed.module)
         warm = settings.transform.warm_up if settings.transform is not None and student is not None else 0
         self.warm_up = warm
-        self._divisions: dict[tuple[int, float], tuple[Tensor, Tensor]] = {}
+        self._divisions: dict[int, tuple[Tensor, Tensor]] = {}  # by the size of a part: transformed, and not
 
     def step(self, batch: Batch) -> dict[str, float]:
         """Run one step and return what is to be logged."""
@@ -78,35 +78,36 @@ class Fitting:
         if self.transform is None or noise is None:
             depth = self.teach(pictures)
         else:
-            chosen, others = self._divided(len(pictures), trains)
-            rest = pictures[others]
+            mine, noise, rest = self._divided(pictures, noise, trains)
             if fits_transform:
-                transformed, depth, metrics = self.transform.accumulate(pictures[chosen], noise[chosen], share)
-                if len(others):
+                transformed, depth, metrics = self.transform.accumulate(mine, noise, share)
+                if rest is not None:
                     depth = torch.cat([depth, self.teach(rest)])
-                pictures = torch.cat([transformed, rest])
+                pictures = transformed if rest is None else torch.cat([transformed, rest])
             else:
                 with torch.no_grad():
-                    transformed = self.transform.net(pictures[chosen], noise[chosen])[0]
-                pictures = torch.cat([transformed, rest])
+                    transformed = self.transform.net(mine, noise)[0]
+                pictures = transformed if rest is None else torch.cat([transformed, rest])
                 depth = self.teach(pictures)
         if self.student is not None and trains:
             metrics |= self.student.accumulate(pictures, depth, share, int8=int8)
         return metrics
 
-    def _divided(self, count: int, trains: bool) -> tuple[Tensor, Tensor]:
-        """Which of so many pictures are transformed, and which are not; all are where there is no student to train.
+    def _divided(self, pictures: Tensor, noise: Tensor, trains: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The pictures that are transformed, with their noise, and those that are not; all are where no student trains.
 
         Spread evenly. Of each part of a batch, rounded up: several processes agree with one where nothing is rounded.
         """
         assert self._settings.transform is not None
-        wanted = self._settings.transform.share if trains else 1.0
-        if (count, wanted) not in self._divisions:
-            reached = [math.ceil(wanted * index) for index in range(count + 1)]
+        count, share = len(pictures), self._settings.transform.share
+        if share == 1 or not trains:
+            return pictures, noise, None
+        if count not in self._divisions:
+            reached = [math.ceil(share * index) for index in range(count + 1)]
             chosen = [index for index in range(count) if reached[index + 1] > reached[index]]
-            others = sorted(set(range(count)) - set(chosen))
-            self._divisions[count, wanted] = self._indices(chosen), self._indices(others)
-        return self._divisions[count, wanted]
+            self._divisions[count] = self._indices(chosen), self._indices(sorted(set(range(count)) - set(chosen)))
+        mine, others = self._divisions[count]
+        return pictures[mine], noise[mine], pictures[others] if len(others) else None
 
     def _indices(self, which: list[int]) -> Tensor:
         return torch.tensor(which, dtype=torch.long, device=self.device)
