@@ -18,6 +18,18 @@ def make(boxes, **settings) -> Batches:
     return Batches(FramedImages(boxes, FRAMING), DistillSettings(batch=4, set_aside=8, **settings))
 
 
+def watched(boxes, count: int):
+    """`count` images like `boxes`, and the list of those that were read."""
+    asked: list[int] = []
+
+    class Watched(type(boxes)):
+        def __getitem__(self, index: int):
+            asked.append(index)
+            return super().__getitem__(index)
+
+    return Watched(count), asked
+
+
 def test_a_batch_is_a_function_of_the_seed_and_its_number(boxes) -> None:
     forward, backward = make(boxes, seed=3), make(boxes, seed=3)
     for step in (0, 5, 23):
@@ -44,29 +56,17 @@ def test_images_that_stay_on_a_device_make_the_same_batches(boxes, mixing) -> No
 
 
 def test_an_image_is_brought_to_the_device_once(boxes) -> None:
-    asked = []
-
-    class Watched(type(boxes)):
-        def __getitem__(self, index: int):
-            asked.append(index)
-            return super().__getitem__(index)
-
-    batches = Batches(ResidentImages(Watched(40), FRAMING, torch.device("cpu")), DistillSettings(batch=4, set_aside=8))
+    source, asked = watched(boxes, 40)
+    batches = Batches(ResidentImages(source, FRAMING, torch.device("cpu")), DistillSettings(batch=4, set_aside=8))
     for step in range(24):  # three epochs
         batches.batch(step)
     assert len(asked) == len(set(asked)) == 32
 
 
 def test_an_image_that_is_not_kept_is_read_once_a_batch(boxes) -> None:
-    asked = []
-
-    class Watched(type(boxes)):
-        def __getitem__(self, index: int):
-            asked.append(index)
-            return super().__getitem__(index)
-
+    source, asked = watched(boxes, 40)
     settings = DistillSettings(batch=4, set_aside=8, mixing=MixingSettings(probability=1.0))
-    batches = Batches(FramedImages(Watched(40), FRAMING, kept_bytes=0), settings)
+    batches = Batches(FramedImages(source, FRAMING, kept_bytes=0), settings)
     for step in range(4):
         batches.batch(step)
     assert len(asked) == 16
@@ -110,16 +110,9 @@ def test_too_few_images_are_refused_with_how_many_are_needed(boxes) -> None:
 
 
 def test_while_images_are_rendered_a_step_draws_from_as_many_as_its_number_allows(boxes) -> None:
-    asked = []
-    kind = type(boxes)
-
-    class Watched(kind):
-        def __getitem__(self, index: int):
-            asked.append(index)
-            return super().__getitem__(index)
-
+    source, asked = watched(boxes, 100)
     growth = GrowthSettings(first=20, until=0.5)
-    batches = make(Watched(100), steps=40, growth=growth, seed=1)
+    batches = make(source, steps=40, growth=growth, seed=1)
     assert [batches.available(step) for step in (0, 10, 20, 39)] == [20, 60, 100, 100]
     batches.aside()
     assert max(asked) < 20
@@ -129,5 +122,5 @@ def test_while_images_are_rendered_a_step_draws_from_as_many_as_its_number_allow
         batches.batch(step)
         assert max(asked, default=0) < batches.available(step)
         assert not aside & set(asked)
-    again = make(kind(100), steps=40, growth=growth, seed=1)
+    again = make(type(boxes)(100), steps=40, growth=growth, seed=1)
     assert (again.batch(7).mixed == batches.batch(7).mixed).all()
