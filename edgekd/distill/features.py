@@ -81,26 +81,16 @@ class FeatureMatch(nn.Module):
 
     def watch_student(self, module: nn.Module) -> None:
         """From now on what `module` shows is compared; teachers must have run on the same pictures before it does."""
-        self._watching.append(module.register_forward_pre_hook(self._before_student))
-        for index, pair in enumerate(self.pairs):
-            layer = module.get_submodule(pair.student)
-            if pair.channels is None:
-                self._watching.append(layer.register_forward_pre_hook(self._keep_shown(pair)))
-            else:
-                self._watching.append(layer.register_forward_hook(self._compare(index, pair)))
+        names = [pair.student for pair in self.pairs]
+        self._watch(module, self._before_student, names, self._keep_shown, self._compare)
 
     def watch_teacher(self, module: nn.Module) -> None:
         """From now on what `module` shows is what the student is compared with.
 
         Several may be watched; what they ran on, in the order in which they did, makes the batch of the student.
         """
-        self._watching.append(module.register_forward_pre_hook(self._before_teacher))
-        for index, pair in enumerate(self.pairs):
-            layer = module.get_submodule(pair.teacher)
-            if pair.channels is None:
-                self._watching.append(layer.register_forward_pre_hook(self._keep_input(pair)))
-            else:
-                self._watching.append(layer.register_forward_hook(self._keep_channels(index, pair)))
+        names = [pair.teacher for pair in self.pairs]
+        self._watch(module, self._before_teacher, names, self._keep_input, self._keep_channels)
 
     def forget(self) -> None:
         """What teachers showed so far is not of the batch that the student is given next."""
@@ -126,6 +116,23 @@ class FeatureMatch(nn.Module):
         apart = torch.stack(self._apart + projected).mean()
         self.forget()
         return apart
+
+    def _watch(
+        self,
+        module: nn.Module,
+        before: Callable[..., None],
+        names: Sequence[str],
+        projected: Callable[[Pair], Callable[..., None]],
+        mirrored: Callable[[int, Pair], Callable[..., Tensor | None]],
+    ) -> None:
+        """Call `before` when `module` runs, and see what the named layers are given, or give where channels match."""
+        self._watching.append(module.register_forward_pre_hook(before))
+        for index, (pair, name) in enumerate(zip(self.pairs, names, strict=True)):
+            layer = module.get_submodule(name)
+            if pair.channels is None:
+                self._watching.append(layer.register_forward_pre_hook(projected(pair)))
+            else:
+                self._watching.append(layer.register_forward_hook(mirrored(index, pair)))
 
     def _before_teacher(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._runs.append({})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from targets.input import Framing
 
 __all__ = ["FramedImages", "Plan", "TrainingImages"]
 
-Plan = Callable[[Sequence[NDArray[np.float64]]], Mapping[int, Sequence[Paste]]]
+Plan = Callable[[Sequence[NDArray[np.float64]]], Sequence[Paste]]
 """From the areas of each picture's objects (`mixing.object_areas`) to what is pasted where."""
 
 _KEPT_BYTES = 3 << 30

@@ -9,7 +9,7 @@ images are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,11 @@ __all__ = ["Paste", "mix_batch", "object_areas", "plan_batch"]
 
 @dataclass(frozen=True)
 class Paste:
-    """One object of another image, moved sideways: it keeps the row, and with it the height, at which it can stand."""
+    """One object of another image of a batch, moved sideways: it keeps the row, and with it the height, at which it can
+    stand."""
 
+    receiver: int  # number of the image in the batch
+    giver: int
     object_id: int
     shift: int  # columns to the right
 
@@ -42,37 +45,37 @@ def object_areas(ids: NDArray[np.uint16]) -> NDArray[np.float64]:
 
 def plan_batch(
     areas: Sequence[NDArray[np.float64]], width: int, settings: MixingSettings, rng: np.random.Generator
-) -> dict[int, tuple[Paste, ...]]:
+) -> list[Paste]:
     """Which objects each image of a batch receives from the one after it; `areas` are those of `object_areas`."""
     count = len(areas)
     receivers = np.flatnonzero(rng.random(count) < settings.probability).tolist()
-    return {index: _plan(areas[(index + 1) % count], width, settings, rng) for index in receivers}
+    pastes = []
+    for receiver in receivers:
+        giver = (receiver + 1) % count
+        chosen = _chosen(areas[giver], width, settings, rng)
+        pastes += [Paste(receiver, giver, number, shift) for number, shift in chosen]
+    return pastes
 
 
-def mix_batch(
-    images: NDArray[np.uint8], ids: NDArray[np.uint16], pastes: Mapping[int, Sequence[Paste]]
-) -> NDArray[np.uint8]:
-    """A copy of a batch uint8 [N, H, W, 3] in which image i holds objects of image i + 1 as planned.
+def mix_batch(images: NDArray[np.uint8], ids: NDArray[np.uint16], pastes: Sequence[Paste]) -> NDArray[np.uint8]:
+    """A copy of a batch uint8 [N, H, W, 3] with objects of its images pasted as planned.
 
     `ids` uint16 [N, H, W] say which pixels are whose.
     """
     mixed = images.copy()
-    width = images.shape[2]
-    for index, chosen in pastes.items():
-        giver = (index + 1) % len(images)
-        for paste in chosen:
-            taken, given = paste.columns(width)
-            mask = ids[giver, :, taken] == paste.object_id
-            mixed[index, :, given][mask] = images[giver, :, taken][mask]
+    for paste in pastes:
+        taken, given = paste.columns(images.shape[2])
+        mask = ids[paste.giver, :, taken] == paste.object_id
+        mixed[paste.receiver, :, given][mask] = images[paste.giver, :, taken][mask]
     return mixed
 
 
-def _plan(
+def _chosen(
     areas: NDArray[np.float64], width: int, settings: MixingSettings, rng: np.random.Generator
-) -> tuple[Paste, ...]:
-    """One to `max_objects` objects of a fitting size; none where there is none."""
+) -> list[tuple[int, int]]:
+    """One to `max_objects` objects of a fitting size and how far each is moved; none where there is none."""
     fitting = np.flatnonzero((areas > 0) & (areas >= settings.min_area) & (areas <= settings.max_area))
     if fitting.size == 0:
-        return ()
+        return []
     chosen = rng.choice(fitting, size=min(fitting.size, int(rng.integers(1, settings.max_objects + 1))), replace=False)
-    return tuple(Paste(int(number), int(rng.integers(-width // 3, width // 3 + 1))) for number in chosen)
+    return [(int(number), int(rng.integers(-width // 3, width // 3 + 1))) for number in chosen]

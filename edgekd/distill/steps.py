@@ -81,14 +81,14 @@ class Fitting:
             mine, noise, rest = self._divided(pictures, noise, trains)
             if fits_transform:
                 transformed, depth, metrics = self.transform.accumulate(mine, noise, share)
-                if rest is not None:
-                    depth = torch.cat([depth, self.teach(rest)])
-                pictures = transformed if rest is None else torch.cat([transformed, rest])
             else:
                 with torch.no_grad():
                     transformed = self.transform.net(mine, noise)[0]
-                pictures = transformed if rest is None else torch.cat([transformed, rest])
+            pictures = transformed if rest is None else torch.cat([transformed, rest])
+            if not fits_transform:
                 depth = self.teach(pictures)
+            elif rest is not None:
+                depth = torch.cat([depth, self.teach(rest)])
         if self.student is not None and trains:
             metrics |= self.student.accumulate(pictures, depth, share, int8=int8)
         return metrics

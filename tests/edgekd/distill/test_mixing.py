@@ -75,7 +75,9 @@ def test_probability_decides_how_many_of_a_batch_are_mixed() -> None:
 )
 def test_an_object_moves_by_its_shift_and_what_leaves_the_picture_is_lost(shift: int, columns: range) -> None:
     (image, _), (other, ids) = scene(10), scene(50)
-    mixed = mix_batch(np.stack([image, other]), np.stack([ids, ids]), {0: (Paste(7, shift),)})
+    mixed = mix_batch(
+        np.stack([image, other]), np.stack([ids, ids]), [Paste(receiver=0, giver=1, object_id=7, shift=shift)]
+    )
     _, seen = np.nonzero((mixed[0] == 150).all(-1))
     assert sorted(set(seen)) == list(columns) and len(seen) == 6 * len(columns)
     assert (mixed[1] == other).all()
