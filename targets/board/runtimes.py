@@ -15,6 +15,7 @@ from targets.board.cuda import Device
 from targets.board.engine import Engine
 from targets.board.errors import BoardError, MisfitError, MissingError, RefusedError
 from targets.board.files import read_bytes
+from targets.board.infer_requests import InferRequests
 from targets.board.key import read_engine
 from targets.board.manifest import Bundle, BundledModel
 from targets.board.options import EngineOptions
@@ -89,34 +90,19 @@ class _OpenVino:
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
         }
-
-        def compiled(batch: int) -> Any:
-            model = core.read_model(str(path))
-            if batch:
-                model.reshape({"image": [batch, *size, 3]})
-            return core.compile_model(model, "CPU", settings).create_infer_request()
-
-        # One picture at a time is the usual case, and quicker where the batch is no variable.
-        self._single: Any = compiled(1)
-        self._several: Any = None
-        self._compiled = compiled
+        self._requests = InferRequests(core, path, size, "CPU", settings)
+        self._requests.of(1)
         version = str(openvino.__version__).split("-")[0]
         self.about = f"OpenVINO {version} on the CPU, {threads} threads"
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         # Nothing shared: a request that has once shared the caller's array writes later pictures into it.
-        depth = self._request(len(images)).infer({"image": images}, share_inputs=False, share_outputs=False)["depth"]
+        request = self._requests.of(len(images))
+        depth = request.infer({"image": images}, share_inputs=False, share_outputs=False)["depth"]
         return np.asarray(depth, dtype=np.float32)
 
     def close(self) -> None:
-        self._single = self._several = None
-
-    def _request(self, batch: int) -> Any:
-        if batch == 1:
-            return self._single
-        if self._several is None:
-            self._several = self._compiled(0)
-        return self._several
+        self._requests.close()
 
 
 class _TensorRT:
