@@ -7,7 +7,7 @@ A 640x480 frame to 224x224 as FastDepth was trained (height 250, centre crop 228
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -81,8 +81,9 @@ def runners(model: onnx.ModelProto) -> dict[str, Callable[[np.ndarray], np.ndarr
 
 
 def main() -> None:
-    path = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1] / "simulate" / "rooms.jpg"
-    picture = np.asarray(Image.open(path).convert("RGB").resize((WIDTH, HEIGHT)))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("picture", nargs="?", type=Path, default=Path(__file__).parents[1] / "simulate" / "rooms.jpg")
+    picture = np.asarray(Image.open(parser.parse_args().picture).convert("RGB").resize((WIDTH, HEIGHT)))
     wanted = FRAMING.image(picture).astype(np.float32)
     own = BoardFraming({"height": 224, "width": 224, "resize_height": 250, "crop": (228, 304)})
     ways = {

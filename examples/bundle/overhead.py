@@ -9,6 +9,7 @@ own call, and of a 640x480 picture, which run.py frames with numpy.
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import subprocess
@@ -68,9 +69,11 @@ def bare_call(runtime: str, path: Path) -> Callable[[np.ndarray], Any]:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    folder = Path(sys.argv[1]).resolve()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path)
+    folder = parser.parse_args().bundle.resolve()
+    if not (folder / "run.py").is_file():
+        parser.error(f"{folder} is no bundle: run.py is missing. Make one: edgekd bundle")
     run = load(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     print("| runtime, precision | start: run.py adds | frame: over the bare call | 640x480 frame |")

@@ -7,9 +7,9 @@ Writes desktop.jpg and phone.jpg beside it. The browser gets a new profile and n
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -23,7 +23,11 @@ SIZES = {"desktop": (1240, 2500), "phone": (500, 1500)}
 
 
 def main() -> None:
-    report = Path(sys.argv[1]).resolve()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("report", type=Path)
+    report = parser.parse_args().report.resolve()
+    if not report.is_file():
+        parser.error(f"{report} is not there. Write it: edgekd report")
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         print("No Chromium here: the screenshots stay as they are")

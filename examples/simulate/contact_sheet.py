@@ -5,19 +5,27 @@ python examples/simulate/contact_sheet.py [LOOK] [COUNT] [FILE]
 
 from __future__ import annotations
 
-import sys
+import argparse
+from pathlib import Path
 
 from PIL import Image
 
+from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.preview import contact_sheet
 from edgekd.simulate.rooms import RoomSettings, RoomSource
 
 
-def main(look: str = "simulated", count: str = "12", file: str = "rooms.jpg") -> None:
-    rooms = RoomSource(RoomSettings(look=look, views_per_room=1), seed=8, count=int(count))
-    Image.fromarray(contact_sheet([rooms[index] for index in range(len(rooms))], columns=2)).save(file, quality=85)
-    print(file)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("look", nargs="?", default="simulated", choices=LOOKS)
+    parser.add_argument("count", nargs="?", type=int, default=12)
+    parser.add_argument("file", nargs="?", type=Path, default=Path("rooms.jpg"))
+    asked = parser.parse_args()
+    rooms = RoomSource(RoomSettings(look=asked.look, views_per_room=1), seed=8, count=asked.count)
+    sheet = contact_sheet([rooms[index] for index in range(len(rooms))], columns=2)
+    Image.fromarray(sheet).save(asked.file, quality=85)
+    print(asked.file)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

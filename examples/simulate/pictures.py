@@ -5,7 +5,7 @@ python examples/simulate/pictures.py [COUNT] [COLUMNS] [FILE] [MESHES]
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +18,24 @@ from edgekd.simulate.rooms import RoomSettings, render
 _WIDTH, _HEIGHT = 160, 120
 
 
-def main(count: str = "64", columns: str = "8", file: str = "pictures.jpg", meshes: str = "") -> None:
-    settings = RoomSettings(meshes=MeshFolder.open(Path(meshes), Quiet()) if meshes else None)
-    chosen = np.random.default_rng(1).choice(8000, int(count), replace=False)
-    rows = -(-int(count) // int(columns))
-    sheet = Image.new("RGB", (int(columns) * (_WIDTH + 4) + 4, rows * (_HEIGHT + 4) + 4), (24, 24, 24))
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("count", nargs="?", type=int, default=64)
+    parser.add_argument("columns", nargs="?", type=int, default=8)
+    parser.add_argument("file", nargs="?", type=Path, default=Path("pictures.jpg"))
+    parser.add_argument("meshes", nargs="?", type=Path, help="a folder of meshes that stand in the rooms")
+    asked = parser.parse_args()
+    settings = RoomSettings(meshes=MeshFolder.open(asked.meshes, Quiet()) if asked.meshes else None)
+    chosen = np.random.default_rng(1).choice(8000, asked.count, replace=False)
+    rows = -(-asked.count // asked.columns)
+    sheet = Image.new("RGB", (asked.columns * (_WIDTH + 4) + 4, rows * (_HEIGHT + 4) + 4), (24, 24, 24))
     for place, index in enumerate(sorted(chosen.tolist())):
         picture = Image.fromarray(render(settings, 0, index).rgb).resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS)
-        row, column = divmod(place, int(columns))
+        row, column = divmod(place, asked.columns)
         sheet.paste(picture, (column * (_WIDTH + 4) + 4, row * (_HEIGHT + 4) + 4))
-    sheet.save(file, quality=85)
-    print(f"{file}: {Path(file).stat().st_size / 1000:.0f} kB")
+    sheet.save(asked.file, quality=85)
+    print(f"{asked.file}: {asked.file.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5])
+    main()

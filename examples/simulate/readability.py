@@ -1,45 +1,52 @@
 """Do simulated rooms look like rooms? A teacher trained on real ones (FastDepth, NYU Depth v2) reads them.
 
-    EDGEKD_SHARED=FOLDER python examples/simulate/readability.py [LOOK] [COUNT]
+    python examples/simulate/readability.py [LOOK] [COUNT] [--teacher fastdepth]
 
-FOLDER holds teachers/fastdepth/fastdepth_7.onnx. Prints delta1 (share of pixels within 25 % of the true depth; per
-picture, then averaged) as it is and with each picture's median put right, and how the depths are spread.
+Prints delta1 (share of pixels within 25 % of the true depth; per picture, then averaged) as it is and with each
+picture's median put right, and how the depths are spread.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
+import argparse
 
 import numpy as np
-import onnxruntime
+import torch
 
+from edgekd.distill.tensors import Normalise, to_tensor
+from edgekd.models.teachers import load_teacher
+from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.rooms import RoomSettings, render
-from targets.input import Framing
+
+_SEED = 20_000
 
 
-def main(look: str = "simulated", count: int = 500) -> None:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    model = Path(os.environ["EDGEKD_SHARED"]) / "teachers/fastdepth/fastdepth_7.onnx"
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    framing = Framing(224, 224, resize_height=250, crop=(228, 304))
-    settings = RoomSettings(look=look, views_per_room=1)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("look", nargs="?", default="simulated", choices=LOOKS)
+    parser.add_argument("count", nargs="?", type=int, default=500)
+    parser.add_argument("--teacher", default="fastdepth")
+    asked = parser.parse_args()
+    teacher = load_teacher(asked.teacher)
+    normalise, framing = Normalise(teacher.input), teacher.input.framing
+    settings = RoomSettings(look=asked.look, views_per_room=1)
     raw, aligned, ratios, medians = [], [], [], []
-    for index in range(count):
-        image = render(settings, 20_000, index)
+    for index in range(asked.count):
+        image = render(settings, _SEED, index)
         assert image.depth is not None
-        picture = framing.image(image.rgb).astype(np.float32) / 255
-        (depth,) = session.run(None, {name: picture.transpose(2, 0, 1)[None]})
-        predicted, truth = depth[0, 0], framing.nearest(image.depth)
+        picture = to_tensor(framing.image(image.rgb)[None], torch.device("cpu"))
+        with torch.no_grad():
+            predicted = teacher.module(normalise(picture))[0, 0].numpy()
+        truth = framing.nearest(image.depth)
         ratio = float(np.median(truth) / np.median(predicted))
         raw.append(_delta1(predicted, truth))
         aligned.append(_delta1(predicted * ratio, truth))
         ratios.append(1 / ratio)
         medians.append(float(np.median(truth)))
-    print(f"{look}, {count} pictures: delta1 {np.mean(raw):.3f} raw, {np.mean(aligned):.3f} median-scaled")
+    print(
+        f"{teacher.name} on {asked.look}, {asked.count} pictures of seed {_SEED}: "
+        f"delta1 {np.mean(raw):.3f} raw, {np.mean(aligned):.3f} median-scaled"
+    )
     print(f"predicted / true median: {_spread(ratios)}; true median depth: {_spread(medians)} m")
 
 
@@ -53,4 +60,4 @@ def _spread(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2], *(int(value) for value in sys.argv[2:3]))
+    main()

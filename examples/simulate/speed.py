@@ -5,8 +5,8 @@ python examples/simulate/speed.py [LOOK] [COUNT]
 
 from __future__ import annotations
 
+import argparse
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,11 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from calibration.progress import Quiet
+from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.rooms import RoomSettings, render
 from edgekd.simulate.store import write_set
 
 
-def main(look: str = "simulated", count: int = 256) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("look", nargs="?", default="simulated", choices=LOOKS)
+    parser.add_argument("count", nargs="?", type=int, default=256)
+    asked = parser.parse_args()
+    measure(asked.look, asked.count)
+
+
+def measure(look: str, count: int) -> None:
     settings = RoomSettings(look=look)
     render(settings, 1, 0)  # the textures are baked once a process
     with tempfile.TemporaryDirectory() as folder:
@@ -41,4 +50,4 @@ def main(look: str = "simulated", count: int = 256) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2], *(int(value) for value in sys.argv[2:3]))
+    main()

@@ -10,6 +10,7 @@ trees, people) and what hangs (lamps, pictures) is left out.
 
 from __future__ import annotations
 
+import argparse
 import collections
 import re
 import sys
@@ -27,13 +28,20 @@ from edgekd.simulate.meshes.loading import load_mesh
 _OUTSIDE = ("Doors and windows", "Exterior", "Vehicles", "Staircases", "Characters", "Lights")
 
 
-def main(source: str, target: str) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="folder of catalogues, .sh3f")
+    parser.add_argument("target", type=Path, help="folder for the meshes")
+    asked = parser.parse_args()
+    catalogues = sorted(asked.source.glob("*.sh3f"))
+    if not catalogues:
+        parser.error(f"there is no .sh3f in {asked.source}")
     counts: collections.Counter[str] = collections.Counter()
-    for catalogue in sorted(Path(source).glob("*.sh3f")):
+    for catalogue in catalogues:
         with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(catalogue) as archive:
             archive.extractall(folder)
             for entry in entries(Path(folder) / "PluginFurnitureCatalog.properties"):
-                outcome = convert(Path(folder), entry, Path(target))
+                outcome = convert(Path(folder), entry, asked.target)
                 counts[outcome] += 1
     print(f"{counts.total()} models: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common()))
 
@@ -77,4 +85,4 @@ def convert(folder: Path, entry: dict[str, str], target: Path) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main()

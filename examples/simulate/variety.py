@@ -9,11 +9,12 @@ in the median. HEIGHT 60 is enough: the statistics of the first 100 pictures are
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import numpy as np
 from PIL import Image
 
+from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.rooms import RoomSettings, render, view
 
 _BINS = {
@@ -24,17 +25,25 @@ _BINS = {
 }
 
 
-def main(count: str = "2000", look: str = "simulated", height: str = "60") -> None:
-    small = RoomSettings(height=int(height), width=int(height) * 4 // 3, look=look)
-    values, thumbnails, moved = measured(small, int(count))
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("count", nargs="?", type=int, default=2000)
+    parser.add_argument("look", nargs="?", default="simulated", choices=LOOKS)
+    parser.add_argument("height", nargs="?", type=int, default=60, help="rows of the pictures")
+    asked = parser.parse_args()
+    report(asked.count, RoomSettings(height=asked.height, width=asked.height * 4 // 3, look=asked.look))
+
+
+def report(count: int, small: RoomSettings) -> None:
+    values, thumbnails, moved = measured(small, count)
     for name, edges in _BINS.items():
         print(f"\n{name}: {spread(values[name])}")
         shares = np.histogram(values[name], edges)[0] / len(values[name])
         for low, high, share in zip(edges[:-1], edges[1:], shares, strict=True):
             print(f"  {low:6.1f} to {high:6.1f}  {share:6.1%}  {'#' * round(100 * share)}")
     report_duplicates(thumbnails, small.views_per_room, moved)
-    few = min(100, int(count))
-    full = measured(RoomSettings(look=look), few)[0]
+    few = min(100, count)
+    full = measured(RoomSettings(look=small.look), few)[0]
     same = measured(small, few)[0]
     print(f"\nthe first {few} pictures at 240 rows and at {small.height}:")
     for name in _BINS:
@@ -84,4 +93,4 @@ def spread(values: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main()

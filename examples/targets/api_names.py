@@ -9,6 +9,7 @@ In type stubs a name must stand in its own class; a compiled module only shows t
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 import sys
@@ -73,9 +74,9 @@ def missing(wheel: Path, names: dict[str, list[str]]) -> list[str]:
 
 
 def main() -> None:
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    for wheel in map(Path, sys.argv[1:]):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wheels", nargs="+", type=Path, metavar="WHEEL")
+    for wheel in parser.parse_args().wheels:
         print(f"{wheel.name}: needed and not there: {', '.join(missing(wheel, wanted())) or 'none'}")
         asked = {cls: list(members) for cls, members in BY_VERSION.items()}
         print(f"{wheel.name}: asked for first and not there: {', '.join(missing(wheel, asked)) or 'none'}")

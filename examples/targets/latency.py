@@ -8,6 +8,7 @@ that spin, which is what ONNX Runtime does by itself.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,8 +34,10 @@ def spinning(path: Path, threads: int, picture: np.ndarray) -> Callable[[], obje
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("artefacts", nargs="+", type=Path, metavar="ARTEFACT")
     calls: dict[str, Callable[[], object]] = {}
-    for folder in map(Path, sys.argv[1:]):
+    for folder in parser.parse_args().artefacts:
         artefact = open_artefact(folder)
         if not artefact.can_run_here:
             print(f"{artefact.name} cannot run here", file=sys.stderr)
