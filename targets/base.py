@@ -109,7 +109,10 @@ class Runner(Protocol):
     settings: Mapping[str, str]  # what the runtime was told: threads, pinning, provider
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Depth in metres, float32 [N, H, W], of pictures uint8 [N, H, W, 3] at the network's resolution."""
+        """Depth in metres, float32 [N, H, W], of pictures uint8 [N, H, W, 3] at the network's resolution.
+
+        Raises DataError for any other input, and for more pictures at once than the model was built for; one always is.
+        """
         ...
 
     def __enter__(self) -> Runner: ...

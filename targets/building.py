@@ -17,6 +17,7 @@ from calibration.progress import Progress
 from targets.artefact import digest_files, write_artefact
 from targets.base import PRECISIONS, Artefact, BuildOptions, Precision, Runner
 from targets.drift import check_depth, measure_drift
+from targets.feeding import infer_each
 from targets.graph import TEACHER_KEY, DepthGraph, load_model, metadata, read_graph
 from targets.quantise import Budget
 from targets.reference import emulate_model
@@ -138,7 +139,7 @@ def package(
         )
         if built.can_run_here:
             with runner(artefact) as opened:
-                drift = measure_drift(opened.infer(job.drift_images), expected)
+                drift = measure_drift(infer_each(opened, job.drift_images), expected)
             artefact = replace(artefact, drift=drift.to_json(), drift_on=job.drift_on)
         elif built.stand_in is not None:
             depth = emulate_model(load_model(folder / built.stand_in), job.drift_images)

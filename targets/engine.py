@@ -27,6 +27,7 @@ from targets.artefact import rebuild_command
 from targets.base import Artefact
 from targets.board import errors
 from targets.board.apart import BuildJob, build_apart
+from targets.board.cuda import Device
 from targets.board.engine import Engine
 from targets.board.engine import refusal as board_refusal
 from targets.board.key import EngineKey, read_engine
@@ -110,19 +111,23 @@ def here(runtime: str, probe: Probe, model: str, options: EngineOptions) -> Engi
 class EngineRunner:
     """An opened engine; a Runner."""
 
-    def __init__(self, module: str, artefact: Artefact, probe: Probe) -> None:
+    def __init__(self, module: str, artefact: Artefact) -> None:
         options = EngineOptions.parse(artefact.settings.get(OPTIONS, ""))
-        key = here(artefact.target, probe, artefact.files[MODEL], options)
         rebuild = rebuild_command(artefact.target, artefact.precision)
         with explained():
+            device = Device()  # first of all: without one TensorRT can end the process
+            trt = _import(module)
+            version = str(trt.__version__)
+            model = artefact.files[MODEL]
+            key = EngineKey(artefact.target, version, device.name, device.capability, model, options.to_json())
             plan = read_engine(str(artefact.folder / ENGINE), key, rebuild)
-            self._engine = Engine(importlib.import_module(module), plan)
-        self._batch = options.batch
+            self._engine = Engine(trt, plan, host_code=options.version_compatible)
+        self._most = options.most
         self.artefact = artefact
         # Now rather than in the first inference of the caller's: TensorRT settles, and the CUDA graph is recorded.
         self.infer(np.zeros((1, artefact.input.height, artefact.input.width, 3), np.uint8))
         self.settings: Mapping[str, str] = {
-            "version": str(probe.version),
+            "version": version,
             "device": self._engine.device,
             "cuda_graphs": self._engine.graphs,
         }
@@ -133,9 +138,9 @@ class EngineRunner:
         Raises DataError for any other input.
         """
         images = require_images(images, self.artefact.input)
-        if len(images) > self._batch:
+        if len(images) > self._most:
             raise DataError(
-                f"The engine takes up to {self._batch} pictures at once, not {len(images)}",
+                f"The engine takes up to {self._most} pictures at once, not {len(images)}",
                 fix="Give fewer at once, or export with --engine batch=N",
             )
         with explained():
@@ -149,3 +154,10 @@ class EngineRunner:
     ) -> None:
         with explained():
             self._engine.close()
+
+
+def _import(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise errors.MissingError(f"{module} does not load ({error})", "Install it anew") from error

@@ -1,4 +1,4 @@
-"""What a runner accepts, checked in one place so that every runtime refuses with the same words."""
+"""What a runner accepts, checked in one place so that every runtime refuses with the same words; and feeding it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import DataError
+from calibration.progress import Advance
+from targets.base import Runner
 from targets.input import InputSpec
 
-__all__ = ["require_images"]
+__all__ = ["infer_each", "require_images"]
 
 
 def require_images(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
@@ -21,3 +23,13 @@ def require_images(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uin
             fix="Frame the pictures with InputSpec.framing.image and stack them",
         )
     return np.ascontiguousarray(images)
+
+
+def infer_each(runner: Runner, images: NDArray[np.uint8], advance: Advance | None = None) -> NDArray[np.float32]:
+    """Depth float32 [N, H, W] of pictures uint8 [N, H, W, 3], one at a time, which every artefact takes."""
+    depths = []
+    for image in images:
+        depths.append(runner.infer(image[None]))
+        if advance is not None:
+            advance(1)
+    return np.concatenate(depths)

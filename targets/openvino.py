@@ -48,7 +48,7 @@ class OpenVino:
         except MissingRuntimeError as error:
             return Status(can_build=False, can_run=False, missing=error.message, fix=error.fix)
         except RuntimeError as error:  # a plugin that does not load
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             return Status(False, False, missing=f"OpenVINO does not start ({reason})", fix=_INSTALL)
         return Status(True, True, version=_version(runtime), devices=devices, precisions=_PRECISIONS)
 

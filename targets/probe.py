@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
 
-__all__ = ["Probe", "probe_tensorrt"]
+from targets.board.cuda import Device
+from targets.board.errors import MissingError
+
+__all__ = ["Probe", "probe_tensorrt", "runs_engines"]
 
 _SCRIPT = """
 import importlib, json, sys
@@ -50,3 +54,12 @@ def probe_tensorrt(module: str) -> Probe:
         return Probe(**json.loads(answer.stdout.splitlines()[-1]))
     except (OSError, subprocess.SubprocessError, ValueError, IndexError, TypeError) as error:
         return Probe(None, False, None, None, f"{module} ended the process it was tried in ({type(error).__name__})")
+
+
+def runs_engines(module: str) -> bool:
+    """Whether `module` is installed and a CUDA device answers: what an engine needs, told at once and in this process."""
+    try:
+        Device()
+    except MissingError:
+        return False
+    return importlib.util.find_spec(module) is not None

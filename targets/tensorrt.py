@@ -16,7 +16,7 @@ from targets.building import Built, package, prepare
 from targets.engine import ENGINE, MODEL, OPTIONS, EngineRunner, build_engine
 from targets.graph import load_model
 from targets.preflight import preflight
-from targets.probe import probe_tensorrt
+from targets.probe import probe_tensorrt, runs_engines
 from targets.reference import infer_model
 from targets.typed import write_typed
 
@@ -77,15 +77,15 @@ class TensorRT:
         )
 
     def open(self, artefact: Artefact, options: RunnerOptions) -> Runner:
-        here = self.status()
-        if not here.can_run:
+        if not runs_engines(_MODULE):
+            here = self.status()
             raise MissingRuntimeError(f"{artefact.name} cannot run here: {here.missing}", fix=here.fix or "")
         if not (artefact.folder / ENGINE).is_file():
             raise ArtefactError(
                 f"{artefact.folder} holds no engine for this device yet",
                 fix=f"Build it there: cd {artefact.folder} && {artefact.device_command}",
             )
-        return EngineRunner(_MODULE, artefact, probe_tensorrt(_MODULE))
+        return EngineRunner(_MODULE, artefact)
 
 
 def _preflight(path: Path, progress: Progress) -> str:
@@ -93,5 +93,5 @@ def _preflight(path: Path, progress: Progress) -> str:
     verdicts = preflight(load_model(path))
     for verdict in verdicts:
         for finding in verdict.findings[:3]:
-            progress.note(f"TensorRT {verdict.version} will not build {finding.op} {finding.node} ({finding.reason}))")
+            progress.note(f"TensorRT {verdict.version} will not build {finding.op} {finding.node} ({finding.reason})")
     return ", ".join(verdict.version for verdict in verdicts if verdict.builds)

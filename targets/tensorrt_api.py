@@ -59,6 +59,8 @@ class Parser(Protocol):
 class Runtime(Protocol):
     """Runtime."""
 
+    engine_host_code_allowed: bool
+
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> Any: ...
 
 

@@ -13,7 +13,7 @@ from calibration.progress import Progress
 from targets.base import Artefact, BuildOptions, Precision, Runner, RunnerOptions, Status
 from targets.building import Built, package, prepare
 from targets.engine import ENGINE, MODEL, OPTIONS, EngineRunner, build_engine, refusal
-from targets.probe import probe_tensorrt
+from targets.probe import probe_tensorrt, runs_engines
 from targets.reference import infer_model
 from targets.typed import write_typed
 
@@ -92,11 +92,11 @@ class TensorRTRtx:
         )
 
     def open(self, artefact: Artefact, options: RunnerOptions) -> Runner:
-        here = self.status()
-        if not here.can_run:
+        name = installed_module()
+        if name is None or not runs_engines(name):
+            here = self.status()
             raise MissingRuntimeError(f"{artefact.name} cannot run here: {here.missing}", fix=here.fix or _INSTALL)
-        name = _import_rtx().__name__
-        return EngineRunner(name, artefact, probe_tensorrt(name))
+        return EngineRunner(name, artefact)
 
 
 def installed_module() -> str | None:

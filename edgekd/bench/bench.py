@@ -26,9 +26,10 @@ from edgekd.evaluate.placing import place
 from edgekd.evaluate.protocols import ScoringProtocol
 from targets import get_target
 from targets.base import Artefact, Runner, RunnerOptions
+from targets.feeding import infer_each
 from targets.input import Framing, InputSpec
 
-__all__ = ["BenchSettings", "Clip", "Scoring", "bench", "frame_all", "require_scorable"]
+__all__ = ["BenchSettings", "Clip", "Scoring", "bench", "frame_pictures", "require_scorable"]
 
 _MOST_STREAMS = 8
 _THROUGHPUT_SECONDS = 3.0
@@ -125,7 +126,7 @@ class _Bench:
         target = get_target(artefact.target)
         try:
             with target.open(artefact, options) as runner:
-                framed = frame_all(self.pictures, artefact.input)
+                framed = frame_pictures(self.pictures, artefact.input)
                 row = self._latency(row, runner, framed)
                 if self.clip is not None:
                     row = replace(row, flicker=self._flicker(runner, self.clip))
@@ -167,8 +168,8 @@ class _Bench:
         artefact = runner.artefact
         depths = []
         for shot in clip.shots:
-            frames = frame_all(shot, artefact.input)
-            depths.append(np.concatenate([runner.infer(frames[place : place + 1]) for place in range(len(frames))]))
+            frames = frame_pictures(shot, artefact.input)
+            depths.append(infer_each(runner, frames))
         if artefact.precision == "fp32":
             self.fp32_clips[artefact.target] = depths
             return measure_flicker(depths, None)
@@ -240,7 +241,7 @@ def require_scorable(scoring: Scoring) -> None:
         raise DataError(f"{frame.name}: {error.message}", fix=error.fix) from error
 
 
-def frame_all(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], input: InputSpec) -> NDArray[np.uint8]:  # noqa: A002
+def frame_pictures(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], input: InputSpec) -> NDArray[np.uint8]:  # noqa: A002
     """Pictures at the network's resolution, uint8 [N, H, W, 3]; those that have it already are left as they are."""
     size = (input.height, input.width, 3)
     return np.stack([p if p.shape == size else input.framing.image(p) for p in pictures])

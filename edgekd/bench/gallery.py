@@ -22,6 +22,7 @@ from edgekd.bench.result import BenchRow
 from edgekd.evaluate.datasets.frame import frame_all
 from targets import get_target
 from targets.base import Artefact, RunnerOptions
+from targets.feeding import infer_each
 
 __all__ = ["Gallery", "Shown", "make_gallery", "worst_frames"]
 
@@ -132,9 +133,9 @@ def make_gallery(
         for artefact in used:
             try:
                 with get_target(artefact.target).open(artefact, options) as runner:
-                    depth_out[artefact.name] = np.concatenate([runner.infer(p[None]) for p in held_out])
+                    depth_out[artefact.name] = infer_each(runner, held_out)
                     if len(frames):
-                        depth_worst[artefact.name] = np.concatenate([runner.infer(p[None]) for p in frames])
+                        depth_worst[artefact.name] = infer_each(runner, frames)
             except EdgekdError as error:  # it ran a moment ago; the figures stand
                 progress.note(f"{artefact.name} gave no pictures: {error.message}")
             advance(1)

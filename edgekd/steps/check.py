@@ -26,12 +26,11 @@ from targets import get_target
 from targets.base import Artefact, RunnerOptions
 from targets.coverage import LayerCoverage
 from targets.drift import Drift, measure_drift
+from targets.feeding import infer_each
 from targets.graph import read_graph
 from targets.reference import infer_model
 
 __all__ = ["CheckResult", "CheckRow", "References", "check_run", "read_references", "write_references"]
-
-_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -146,11 +145,7 @@ def _infer(artefact: Artefact, pictures: Sequence[NDArray[np.uint8]], advance: A
     depths = []
     with get_target(artefact.target).open(artefact, RunnerOptions()) as runner:
         for images in pictures:
-            parts = []
-            for start in range(0, len(images), _BATCH):
-                parts.append(runner.infer(np.ascontiguousarray(images[start : start + _BATCH])))
-                advance(len(parts[-1]))
-            depths.append(np.concatenate(parts))
+            depths.append(infer_each(runner, images, advance))
     return depths
 
 

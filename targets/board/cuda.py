@@ -37,6 +37,7 @@ class Device:
         handle = ctypes.c_int()
         self.call("cuDeviceGet", ctypes.byref(handle), ctypes.c_int(0))
         self._handle = handle
+        self._context = None  # type: ctypes.c_void_p | None
         name = ctypes.create_string_buffer(256)
         self.call("cuDeviceGetName", name, ctypes.c_int(len(name)), handle)
         self.name = name.value.decode("utf-8", "replace")
@@ -47,10 +48,12 @@ class Device:
         self.cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"  # the newest that the driver knows
 
     def start(self) -> None:
-        """Make the primary context current in this thread."""
-        context = ctypes.c_void_p()
-        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._handle)
-        self.call("cuCtxSetCurrent", context)
+        """Make the primary context current in this thread: every thread that makes calls has to, and it costs nothing."""
+        if self._context is None:
+            context = ctypes.c_void_p()
+            self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._handle)
+            self._context = context
+        self.call("cuCtxSetCurrent", self._context)
 
     def memory(self) -> tuple[int, int]:
         """(free, total) bytes of the device; after `start`."""

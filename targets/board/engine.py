@@ -48,8 +48,7 @@ def build_engine(
     config = builder.create_builder_config()
     versions.configure(config, builder, precision, options)
     profile = builder.create_optimization_profile()
-    # A DLA core takes one shape alone.
-    one, most = ((count, *size, 3) for count in (1, options.batch if options.dla is None else 1))
+    one, most = ((count, *size, 3) for count in (1, options.most))
     profile.set_shape("image", one, one, most)
     config.add_optimization_profile(profile)
     cache = None
@@ -71,13 +70,18 @@ _OTHER = "Take another precision, such as fp32"
 
 
 class Engine:
-    """An engine on the first CUDA device, launched as one recorded CUDA graph where that works."""
+    """An engine on the first CUDA device, launched as one recorded CUDA graph where that works.
 
-    def __init__(self, trt: TensorRTModule, plan: bytes, graphs: bool = True) -> None:
+    Any thread may use it, one at a time. `host_code` lets the plan bring code of its own: a version-compatible one does.
+    """
+
+    def __init__(self, trt: TensorRTModule, plan: bytes, graphs: bool = True, host_code: bool = False) -> None:
         self._device = Device()  # first of all: without a device TensorRT's Runtime can end the process
         self._device.start()
         self._stream = Stream(self._device)
         self._runtime = trt.Runtime(_logger(trt))  # must outlive the engine
+        if host_code:
+            self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             self._stream.close()
@@ -90,6 +94,7 @@ class Engine:
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Depth float32 [N, h, w] in metres of pictures uint8 [N, H, W, 3]. Raises InputError for any other size."""
+        self._device.start()  # in this thread, which need not be the one that opened the engine
         if self._image is None or self._image.host.shape != images.shape:
             self._prepare(images.shape)
         assert self._image is not None and self._depth is not None
@@ -103,6 +108,7 @@ class Engine:
 
     def close(self) -> None:
         """Free what is held on the device."""
+        self._device.start()
         self._free()
         self._context = self._engine = self._runtime = None
         self._stream.close()

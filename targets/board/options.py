@@ -32,6 +32,11 @@ class EngineOptions:
             if value is not None and not least <= value <= most:
                 raise InputError(f"{name}={value} cannot be meant", f"Give {least} to {most}")
 
+    @property
+    def most(self) -> int:
+        """The most pictures that the engine takes at once. A DLA core takes one shape alone: a single picture."""
+        return self.batch if self.dla is None else 1
+
     @classmethod
     def parse(cls, text: str) -> EngineOptions:
         """From `workspace=1024,effort=5,tactics=A+B,version-compatible,hardware-compatible,dla=0,batch=1`.

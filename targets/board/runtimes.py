@@ -106,8 +106,8 @@ class _OpenVino:
 
 
 class _TensorRT:
-    def __init__(self, trt: Any, runtime: str, plan: bytes, size: tuple[int, int]) -> None:
-        self._engine = Engine(trt, plan)
+    def __init__(self, trt: Any, runtime: str, plan: bytes, size: tuple[int, int], host_code: bool) -> None:
+        self._engine = Engine(trt, plan, host_code=host_code)
         self.infer = self._engine.infer  # nothing between the caller and the engine
         self.close = self._engine.close
         self.infer(np.zeros((1, *size, 3), np.uint8))  # the first records the CUDA graph
@@ -167,7 +167,8 @@ def _open_engine(
     again = "{} {} --rebuild --runtime {} --precision {}".format(
         Path(sys.executable).name, bundle.folder / "run.py", runtime, model.precision
     )
-    return _TensorRT(trt, runtime, read_engine(str(engine), key, again), bundle.input_size)
+    plan = read_engine(str(engine), key, again)
+    return _TensorRT(trt, runtime, plan, bundle.input_size, options.version_compatible)
 
 
 def _make_engine(

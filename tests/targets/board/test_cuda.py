@@ -5,8 +5,6 @@ It shows that the calls are right, not that a device obeys them: that is what ex
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,30 +45,18 @@ except Exception as error:
 """
 
 
-@pytest.fixture(scope="module")
-def pretend(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which the stand-in is the CUDA driver."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None or sys.platform != "linux":
-        pytest.skip("no C compiler is here to build the stand-in driver")
-    folder = tmp_path_factory.mktemp("driver")
-    source = Path(__file__).with_name("pretend_driver.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(folder / "libcuda.so.1"), str(source)], check=True)
-    return {**os.environ, "LD_LIBRARY_PATH": str(folder)}
-
-
 def run(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_buffers_streams_and_graphs_ask_the_driver_rightly(pretend: dict[str, str]) -> None:
-    done = run(WORK, pretend)
+def test_buffers_streams_and_graphs_ask_the_driver_rightly(pretend_device: dict[str, str]) -> None:
+    done = run(WORK, pretend_device)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("MissingError CUDA refused cuMemAlloc_v2 (CUDA_ERROR_OUT_OF_MEMORY)")
 
 
-def test_a_driver_without_a_device_is_one_clear_error(pretend: dict[str, str]) -> None:
-    done = run("from targets.board.cuda import Device; Device()", {**pretend, "PRETEND_NO_DEVICE": "1"})
+def test_a_driver_without_a_device_is_one_clear_error(pretend_device: dict[str, str]) -> None:
+    done = run("from targets.board.cuda import Device; Device()", {**pretend_device, "PRETEND_NO_DEVICE": "1"})
     assert done.stderr.splitlines()[-1].endswith(
         "CUDA refused cuInit (CUDA_ERROR_NO_DEVICE). Check the driver with nvidia-smi, on a Jetson with tegrastats."
     )

@@ -1,4 +1,5 @@
-/* A CUDA driver whose device memory is the host's. It checks what it is given and copies; it computes nothing. */
+/* A CUDA driver whose device memory is the host's. It checks what it is given and copies; what computes (tensorrt.py
+ * beside it) hands in a function. As on a device, a thread must make the context current before it asks for anything. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,8 @@ typedef uint64_t Address;
 #define READY ((void *)(uintptr_t)0x7788990011)
 
 static int recording, works;
-static struct { void *to; const void *from; size_t bytes; } work[64];
+static struct { void *to; const void *from; size_t bytes; void (*kernel)(void); } work[64];
+static __thread int bound;
 
 Result cuInit(unsigned flags) { return getenv("PRETEND_NO_DEVICE") ? 100 : (Result)flags; }
 Result cuDriverGetVersion(int *version) { *version = 13000; return 0; }
@@ -28,32 +30,49 @@ Result cuDeviceGetAttribute(int *value, int attribute, int device) {
     return 0;
 }
 Result cuDevicePrimaryCtxRetain(void **context, int device) { *context = CONTEXT; return device != DEVICE; }
-Result cuCtxSetCurrent(void *context) { return context != CONTEXT; }
+Result cuCtxSetCurrent(void *context) { bound = context == CONTEXT; return !bound; }
 Result cuMemGetInfo_v2(size_t *free, size_t *total) { *free = 3ul << 32; *total = 1ul << 35; return 0; }
 Result cuGetErrorName(Result error, const char **name) {
-    *name = error == 100 ? "CUDA_ERROR_NO_DEVICE" : error == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_OTHER";
+    *name = error == 100   ? "CUDA_ERROR_NO_DEVICE"
+            : error == 2   ? "CUDA_ERROR_OUT_OF_MEMORY"
+            : error == 201 ? "CUDA_ERROR_INVALID_CONTEXT"
+                           : "CUDA_ERROR_OTHER";
     return 0;
 }
 Result cuStreamCreate(void **stream, unsigned flags) { *stream = STREAM; return flags != 1; }
-Result cuStreamSynchronize(void *stream) { return stream != STREAM; }
-Result cuStreamDestroy_v2(void *stream) { return stream != STREAM; }
+Result cuStreamSynchronize(void *stream) { return !bound ? 201 : stream != STREAM; }
+Result cuStreamDestroy_v2(void *stream) { return !bound ? 201 : stream != STREAM; }
 Result cuMemAlloc_v2(Address *address, size_t bytes) {
+    if (!bound) return 201;
     if (bytes > 1ul << 40) return 2;
     *address = (Address)malloc(bytes);
     return 0;
 }
-Result cuMemFree_v2(Address address) { free((void *)address); return 0; }
-Result cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) { *memory = malloc(bytes); return flags != 0; }
-Result cuMemFreeHost(void *memory) { free(memory); return 0; }
+Result cuMemFree_v2(Address address) { free((void *)address); return bound ? 0 : 201; }
+Result cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
+    *memory = malloc(bytes);
+    return !bound ? 201 : flags != 0;
+}
+Result cuMemFreeHost(void *memory) { free(memory); return bound ? 0 : 201; }
 static Result copy(void *to, const void *from, size_t bytes, void *stream) {
+    if (!bound) return 201;
     if (stream != STREAM) return 400;
     if (recording) {
+        work[works].kernel = NULL;
         work[works].to = to;
         work[works].from = from;
         work[works++].bytes = bytes;
     } else {
         memcpy(to, from, bytes);
     }
+    return 0;
+}
+/* No part of CUDA: what a runtime wants to be done in order with the stream's copies. */
+Result pretendKernel(void (*kernel)(void), void *stream) {
+    if (!bound) return 201;
+    if (stream != STREAM) return 400;
+    if (recording) work[works++].kernel = kernel;
+    else kernel();
     return 0;
 }
 Result cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t bytes, void *stream) {
@@ -69,8 +88,12 @@ Result cuGraphInstantiateWithFlags(void **ready, void *graph, unsigned long long
     return graph != GRAPH || flags != 0;
 }
 Result cuGraphLaunch(void *ready, void *stream) {
+    if (!bound) return 201;
     if (ready != READY || stream != STREAM) return 1;
-    for (int n = 0; n < works; n++) memcpy(work[n].to, work[n].from, work[n].bytes);
+    for (int n = 0; n < works; n++) {
+        if (work[n].kernel) work[n].kernel();
+        else memcpy(work[n].to, work[n].from, work[n].bytes);
+    }
     return 0;
 }
 Result cuGraphExecDestroy(void *ready) { return ready != READY; }
