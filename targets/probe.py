@@ -57,7 +57,7 @@ def probe_tensorrt(module: str) -> Probe:
 
 
 def runs_engines(module: str) -> bool:
-    """Whether `module` is installed and a CUDA device answers: what an engine needs, told at once and in this process."""
+    """Whether `module` is installed and a CUDA device answers: what an engine needs, told at once, in this process."""
     try:
         Device()
     except MissingError:

@@ -35,12 +35,12 @@ def statistics(
     if teacher is None or images is None:
         raise UsageError("Statistics are of a teacher on pictures", fix="Give --teacher SPEC and --images FOLDER")
     require_training()
+    from edgekd.models.checks import batch_norm_layers
     from edgekd.models.teachers import load_teacher
     from edgekd.steps.statistics import measure_statistics
 
-    measured = measure_statistics(
-        load_teacher(teacher, architecture=architecture, progress=console), images, console, device=device
-    )
+    loaded = load_teacher(teacher, architecture=architecture, progress=console)
+    measured = measure_statistics(loaded, images, console, device=device)
     measured.write(out)
     names, sizes = measured.statistics.names, measured.statistics.sizes
     console.result(
@@ -56,4 +56,7 @@ def statistics(
         "The file holds a mean and a variance for each channel over all pictures. No picture can be computed from them;"
         " they do tell what the set looks like on the whole"
     )
-    console.next_command("distill", "--teacher", teacher, "--statistics", out)
+    stated = () if architecture is None else ("--architecture", architecture)
+    # A student is cut out along BatchNorm layers; where there are none it has to be another.
+    student = () if batch_norm_layers(loaded.module) else ("--student", "mobile-m")
+    console.next_command("distill", "--teacher", teacher, *stated, *student, "--statistics", out)

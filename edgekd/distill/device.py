@@ -37,13 +37,20 @@ def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype
 
     Raises MissingRuntimeError for bfloat16 on a GPU without it.
     """
-    has_bfloat16 = device.type != "cuda" or torch.cuda.is_bf16_supported()
+    has_bfloat16 = device.type != "cuda" or _computes_in_bfloat16(device)
     if precision == "bfloat16" and not has_bfloat16:
         raise MissingRuntimeError(
             f"{torch.cuda.get_device_name(device)} does not compute in bfloat16", fix="Use --precision float32"
         )
     chosen = precision == "bfloat16" or (precision == "auto" and device.type == "cuda" and has_bfloat16)
     return torch.bfloat16 if chosen else torch.float32
+
+
+def _computes_in_bfloat16(device: torch.device) -> bool:
+    """From NVIDIA's Ampere on. `is_bf16_supported` also says so of cards where it is emulated, without convolutions."""
+    if torch.version.hip is not None:
+        return bool(torch.cuda.is_bf16_supported())
+    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def describe(device: torch.device, precision: str = "auto") -> str:

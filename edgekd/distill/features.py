@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from edgekd.distill.feature_difference import pick_channels, with_difference
-from edgekd.distill.statistics import channel_moments
+from edgekd.distill.ranks import ALONE, Ranks
+from edgekd.distill.statistics import Moments, channel_moments
 from edgekd.models.slim import Slim
 
 __all__ = ["FeatureMatch", "Pair", "encoder_pairs", "mirrored_pairs", "pairs_of"]
@@ -59,12 +60,15 @@ def encoder_pairs(student: nn.Module, teacher: nn.Module, size: tuple[int, int])
 class FeatureMatch(nn.Module):
     """Watches a student and its teacher, and gives the distance of what they last showed; the weights project."""
 
-    def __init__(self, pairs: Sequence[Pair], teacher: nn.Module) -> None:
+    def __init__(self, pairs: Sequence[Pair], teacher: nn.Module, seed: int = 0, ranks: Ranks = ALONE) -> None:
         super().__init__()
         self.pairs = tuple(pairs)
-        self.projections = nn.ModuleList(
-            nn.Identity() if pair.channels is not None else nn.Conv2d(*pair.widths, 1) for pair in pairs
-        )
+        self._ranks = ranks
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.projections = nn.ModuleList(
+                nn.Identity() if pair.channels is not None else nn.Conv2d(*pair.widths, 1) for pair in pairs
+            )
         for index, pair in enumerate(pairs):
             if pair.channels is not None:
                 channels = torch.tensor(pair.channels)
@@ -150,7 +154,8 @@ class FeatureMatch(nn.Module):
         # In float32 before anything else: under autocast both were seen in bfloat16.
         mine: Tensor = projection(self._shown[pair.student][-1].float())
         theirs = self._taught[pair.teacher][-1].detach().float()
-        scale = (channel_moments(theirs)[1] + _FLOOR).rsqrt().view(-1, 1, 1)
+        spread = self._ranks.moments(Moments(*channel_moments(theirs))).variance  # of the whole batch
+        scale = (spread + _FLOOR).rsqrt().view(-1, 1, 1)
         return with_difference(mine, theirs.clone(), scale)[1]
 
     def _keep_channels(self, index: int, pair: Pair) -> Callable[..., None]:

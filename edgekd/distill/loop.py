@@ -79,7 +79,7 @@ def distill(
     if settings.features is not None:
         pairs = pairs_of(student, teacher.module, (teacher.input.height, teacher.input.width))
         if pairs:
-            features = FeatureMatch(pairs, teacher.module)
+            features = FeatureMatch(pairs, teacher.module, settings.seed, ranks)
         else:
             progress.note("Student and teacher have no features to compare: the student is held to the depth alone")
     fit = StudentFit(student, teacher.input, settings, device, features, ranks)

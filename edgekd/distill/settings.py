@@ -103,7 +103,7 @@ class DistillSettings:
 
     steps: int = 2000
     batch: int = 16
-    accumulate: int = 1  # parts that a batch is worked off in, for memory; BatchNorm of the student sees one part
+    accumulate: int = 1  # parts that a batch is worked off in, for memory; BatchNorm and statistics see one part
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     seed: int = 0

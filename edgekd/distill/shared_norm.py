@@ -12,6 +12,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from calibration.errors import ModelError
 from edgekd.distill.ranks import sum_over_processes
 
 __all__ = ["share_norms", "unshare_norms"]
@@ -52,10 +53,18 @@ class _Mean(torch.autograd.Function):
 
 
 def share_norms(network: nn.Module) -> None:
-    """From now on the BatchNorm layers of `network` normalise over all processes in training mode."""
+    """From now on the BatchNorm layers of `network` normalise over all processes in training mode.
+
+    Raises ModelError for a class of BatchNorm that does more than that.
+    """
     for layer in network.modules():
         if type(layer) is nn.BatchNorm2d:
             layer.__class__ = _SharedBatchNorm2d
+        elif isinstance(layer, nn.BatchNorm2d):
+            raise ModelError(
+                f"A BatchNorm of the class {type(layer).__name__} cannot be shared by several processes",
+                fix="Distil in one process, or choose a student that is not cut out of its teacher",
+            )
 
 
 def unshare_norms(network: nn.Module) -> None:

@@ -132,18 +132,26 @@ class _ObservedBatchNorm(nn.Module):
 
 
 class _Tap:
-    """Leaves the moments of what any other layer is given in `seen`: channels last for LayerNorm and Linear."""
+    """Leaves the moments of what any other layer is given in `seen`."""
 
     def __init__(self, layer: nn.Module) -> None:
-        self._last = isinstance(layer, (nn.LayerNorm, nn.Linear))
         self.seen: Moments | None = None
-        layer.register_forward_pre_hook(self._look)
+        layer.register_forward_pre_hook(self._look, with_kwargs=True)
 
-    def _look(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0]
-        rest = [axis for axis in range(x.ndim) if axis != (x.ndim - 1 if self._last else 1)]
+    def _look(self, module: nn.Module, inputs: tuple[Tensor, ...], named: Mapping[str, Tensor]) -> None:
+        x = inputs[0] if inputs else next(iter(named.values()))
+        channels = _channel_axis(module, x)
+        rest = [axis for axis in range(x.ndim) if axis != channels]
         variance, mean = torch.var_mean(x.float(), dim=rest, correction=0)
         self.seen = Moments(mean, variance)
+
+
+def _channel_axis(layer: nn.Module, x: Tensor) -> int:
+    """The last for Linear and LayerNorm, but for a LayerNorm whose class takes [N, C, H, W]; else the second."""
+    if isinstance(layer, nn.LayerNorm):
+        planes = type(layer).forward is not nn.LayerNorm.forward and x.ndim == 4
+        return 1 if planes and x.shape[1] == layer.normalized_shape[-1] else x.ndim - 1
+    return x.ndim - 1 if isinstance(layer, nn.Linear) else 1
 
 
 class ObservedTeacher(nn.Module):
@@ -186,7 +194,8 @@ def observe(module: nn.Module, names: Sequence[str]) -> ObservedTeacher:
     layers: dict[str, _ObservedBatchNorm | _Tap] = {}
     for name in names:
         layer = module.get_submodule(name)
-        if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None:
+        plain = type(layer).forward is nn.BatchNorm2d.forward  # a class of its own may do more, such as an activation
+        if isinstance(layer, nn.BatchNorm2d) and plain and layer.running_mean is not None:
             observed = _ObservedBatchNorm(layer)
             parent, _, child = name.rpartition(".")
             setattr(module.get_submodule(parent), child, observed)
@@ -241,8 +250,9 @@ class RunningMoments:
         """
         mean, square = batch.mean.detach(), (batch.variance + batch.mean.square()).detach()
         if self._mean is not None and self._square is not None:
-            mean = torch.lerp(mean, self._mean, self.momentum)
-            square = torch.lerp(square, self._square, self.momentum)
+            # A checkpoint comes back in the CPU's memory, wherever it was made.
+            mean = torch.lerp(mean, self._mean.to(mean.device), self.momentum)
+            square = torch.lerp(square, self._square.to(mean.device), self.momentum)
         self._mean, self._square = mean, square
         variance = (square - mean.square()).clamp_min(0)
         return Moments(mean + (batch.mean - batch.mean.detach()), variance + (batch.variance - batch.variance.detach()))

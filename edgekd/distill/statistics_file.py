@@ -19,6 +19,7 @@ from calibration.errors import FileError, ModelError
 from calibration.files import write_bytes
 from edgekd.distill.statistics import StoredStatistics
 from edgekd.models.checks import NO_SPREAD, batch_norm_layers, refuse_other_files
+from edgekd.models.running_order import running_order
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import tensors_digest
 
@@ -28,15 +29,22 @@ LEAST_PICTURES = 8  # with fewer the means would be those of single pictures
 _MOST_LAYERS = 8  # of a network that has no BatchNorm
 _METADATA = "edgekd.statistics"
 _NORMS = (nn.LayerNorm, nn.GroupNorm)
+_NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
-def layers_to_measure(module: nn.Module) -> tuple[str, ...]:
-    """All BatchNorm layers; without any, eight LayerNorm or GroupNorm layers (or convolutions) spread over the
-    network."""
-    if layers := batch_norm_layers(module):
-        return tuple(layers)
-    names = [name for name, layer in module.named_modules() if isinstance(layer, _NORMS)]
-    names = names or [name for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)]
+def layers_to_measure(teacher: Teacher) -> tuple[str, ...]:
+    """Of the layers that run, in that order: all BatchNorm layers; without any, eight LayerNorm or GroupNorm layers (or
+    convolutions) spread over the network."""
+    module = teacher.module
+    named = [
+        list(batch_norm_layers(module)),
+        [name for name, layer in module.named_modules() if isinstance(layer, _NORMS)],
+        [name for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)],
+    ]
+    norms, others, convolutions = (running_order(module, names, teacher.input) for names in named)
+    if norms:
+        return tuple(norms)
+    names = others or convolutions
     if not names:
         raise ModelError(
             "The teacher has no normalisation and no convolution to measure at", fix="Distil without the transformation"
@@ -99,7 +107,7 @@ class StatisticsFile:
 
     def for_teacher(self, teacher: Teacher) -> StoredStatistics:
         """The statistics, once it is sure that they are this teacher's. Raises ModelError naming what does not fit."""
-        again = f"Measure them with edgekd statistics --teacher {teacher.name}"
+        again = "Measure them on this teacher: edgekd statistics --teacher SPEC"
         if self.digest != teacher.digest:
             raise ModelError(
                 f"The statistics are of another teacher: {self.teacher} ({self.digest[:12]}), not {teacher.name}"
@@ -110,9 +118,13 @@ class StatisticsFile:
         absent = [name for name in self.statistics.names if name not in known]
         if absent:
             raise ModelError(f"The teacher has no layer {absent[0]} that the statistics are of", fix=again)
-        missing = [name for name in layers_to_measure(teacher.module) if name not in self.statistics.names]
+        wanted = layers_to_measure(teacher)
+        missing = [name for name in wanted if name not in self.statistics.names]
         if missing:
             raise ModelError(f"The statistics lack the layer {missing[0]} of {teacher.name}", fix=again)
+        others = [name for name in self.statistics.names if name not in wanted]
+        if others:
+            raise ModelError(f"The statistics are of {others[0]}, where nothing is measured", fix=again)
         for name, size in zip(self.statistics.names, self.statistics.sizes, strict=True):
             width = _channels(known[name])
             if width is not None and width != size:
@@ -134,6 +146,8 @@ def _checked(layers: dict[str, tuple[Tensor, Tensor]], path: Path) -> StoredStat
     for name, (mean, variance) in layers.items():
         if mean.ndim != 1 or mean.shape != variance.shape:
             raise FileError(f"{path}: the statistics of {name} have the wrong shape", fix=remeasure)
+        if not {mean.dtype, variance.dtype} <= _NUMBERS:
+            raise FileError(f"{path}: the statistics of {name} are {mean.dtype}, no plain numbers", fix=remeasure)
         if not (torch.isfinite(mean).all() and torch.isfinite(variance).all() and (variance >= 0).all()):
             raise FileError(
                 f"{path}: the statistics of {name} hold NaN, infinity or a negative variance", fix=remeasure

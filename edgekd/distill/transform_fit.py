@@ -34,6 +34,7 @@ class TransformFit:
     ) -> None:
         assert settings.transform is not None
         self.settings: TransformSettings = settings.transform
+        self._name = teacher.name
         self._seed = settings.seed
         self._precision = settings.precision
         self._device = device
@@ -56,7 +57,8 @@ class TransformFit:
             )
         self.observed = observe(module, stored.names)
         self._distance = StatisticsDistance(stored.to(device))
-        self._running = RunningMoments(self.settings.momentum)
+        # Once a part of a batch: as much is left of the last batch, however many parts it has.
+        self._running = RunningMoments(self.settings.momentum ** (1 / settings.accumulate))
         self._optimiser = torch.optim.Adam(self.net.parameters(), lr=self.settings.learning_rate, betas=(0.9, 0.99))
 
     def accumulate(self, simulated: Tensor, noise: Tensor, share: float) -> tuple[Tensor, Tensor, dict[str, float]]:
@@ -64,6 +66,11 @@ class TransformFit:
         transformed, change = self.net(simulated, noise)
         with autocast(self._device, self._precision):
             depth, seen = self.observed(self._normalise(transformed))
+        if not seen.mean.requires_grad:
+            raise ModelError(
+                f"No gradient passes through the teacher {self._name}, so no transformation can be fitted to it",
+                fix="Take torch.no_grad or inference_mode out of its forward, or give --no-transformation",
+            )
         distances = self._distance(self._running.update(self._ranks.moments(seen)))
         loss = distances.mean() + self.settings.keep_weight * change
         (loss * share).backward()

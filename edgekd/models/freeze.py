@@ -42,7 +42,7 @@ def freeze(
     source: str,
 ) -> tuple[Teacher, tuple[str, ...]]:
     """The module as a Teacher: eval mode, no gradients for parameters, depth [N, 1, H, W]; and what was adapted."""
-    module = module.eval().requires_grad_(False)
+    module = _one_device(module).eval().requires_grad_(False)
     remarks: tuple[str, ...] = ()
     with torch.no_grad():
         try:
@@ -54,6 +54,20 @@ def freeze(
         module = DepthAtInputSize(module).eval()
         remarks = (f"{name} gives depth of {list(shape)}: it is brought to {list(wanted)}",)
     return Teacher(name=name, module=module, input=input, digest=digest, source=source), remarks
+
+
+def _one_device(module: nn.Module) -> nn.Module:
+    """Each SyncBatchNorm, of a network trained on several GPUs, as the BatchNorm2d that it is on one device."""
+    for name, layer in module.named_children():
+        if isinstance(layer, nn.SyncBatchNorm):
+            plain = nn.BatchNorm2d(
+                layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats
+            )
+            plain.load_state_dict(layer.state_dict())
+            setattr(module, name, plain)
+        else:
+            _one_device(layer)
+    return module
 
 
 def stated_input(path: Path) -> InputSpec | None:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration.errors import FileError, MissingRuntimeError, ModelError, UsageError
+from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from edgekd.models.blocks import TYPICAL_DEPTH
 from edgekd.models.freeze import freeze, stated_input
@@ -56,7 +57,7 @@ class _Depth(nn.Module):
         raw: Tensor = self.network(pixel_values=x).predicted_depth
         if self.kind == "inverse":
             # A hundred times as far as what is typical is as far as it goes: a disparity of 0 is infinitely far.
-            raw = 1 / torch.maximum(raw, 0.01 * TYPICAL_DEPTH / self.get_buffer("unit"))
+            raw = 1 / torch.maximum(raw, 0.01 / TYPICAL_DEPTH * self.get_buffer("unit"))
         depth: Tensor = raw * self.get_buffer("unit")
         return depth
 
@@ -97,13 +98,15 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     name, _, stated = spec.removeprefix("hf:").partition("@")
     if stated and stated not in DEPTH_KINDS:
         raise UsageError(f"There is no kind of depth {stated!r}", fix=f"Say @{', @'.join(DEPTH_KINDS)}")
+    if Path(name).is_dir():
+        name = str(Path(name).resolve())
     progress.note(f"Loading {name} with transformers" + ("" if Path(name).is_dir() else ", from its hub if need be"))
     logging.getLogger("transformers").setLevel(logging.ERROR)
     disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         network = AutoModelForDepthEstimation.from_pretrained(name, trust_remote_code=False, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except Exception as error:  # transformers, its hub's client and safetensors each have their own
         raise FileError(
             f"{name} cannot be loaded as a depth model of transformers ({_first_line(error)})",
             fix="Check the name, that it holds safetensors, and the connection; or give the folder it was saved in",
@@ -118,7 +121,7 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
         name.rstrip("/").rsplit("/", 1)[-1],
         module,
         described,
-        digest=weights_digest(module),
+        digest=sha256_bytes(f"{weights_digest(network)} {kind}".encode()),  # not of the unit, which a processor rounds
         source=f"{name} ({config.model_type}, {kind} depth), by transformers",
     )
     for remark in remarks:
@@ -150,7 +153,12 @@ def _input(name: str, config: Any) -> InputSpec:
     elif isinstance(getattr(config, "image_size", None), int):
         height = width = int(config.image_size)
     else:
-        by = int(said.get("size_divisor", 32))
+        by = said.get("size_divisor", 32)
+        if not isinstance(by, int) or not 1 <= by <= min(_UNSIZED):
+            raise FileError(
+                f"preprocessor_config.json of {name} states a size_divisor of {by!r}",
+                fix=f"State the size in {name}.input.json",
+            )
         height, width = (extent // by * by for extent in _UNSIZED)
     if not said.get("do_normalize", "image_mean" in said):
         return InputSpec(Framing(height, width))

@@ -48,7 +48,7 @@ class Device:
         self.cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"  # the newest that the driver knows
 
     def start(self) -> None:
-        """Make the primary context current in this thread: every thread that makes calls has to, and it costs nothing."""
+        """Make the primary context current in this thread, as every thread that makes calls has to; it is quick."""
         if self._context is None:
             context = ctypes.c_void_p()
             self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._handle)

@@ -72,7 +72,7 @@ _OTHER = "Take another precision, such as fp32"
 class Engine:
     """An engine on the first CUDA device, launched as one recorded CUDA graph where that works.
 
-    Any thread may use it, one at a time. `host_code` lets the plan bring code of its own: a version-compatible one does.
+    Any thread may use it, one at a time. `host_code` lets the plan bring its own code: a version-compatible one does.
     """
 
     def __init__(self, trt: TensorRTModule, plan: bytes, graphs: bool = True, host_code: bool = False) -> None:

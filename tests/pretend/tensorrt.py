@@ -102,7 +102,7 @@ class _Network:
 
 
 class Builder:
-    num_DLA_cores = 2
+    num_DLA_cores = 2  # noqa: N815 - NVIDIA's name
 
     def __init__(self, logger: ILogger) -> None:
         self.logger = logger

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgekd.distill.features import FeatureMatch, encoder_pairs, pairs_of
+from edgekd.distill.features import FeatureMatch, Pair, encoder_pairs, pairs_of
 from edgekd.models.architectures import architecture
 from edgekd.models.pictures import Normalise, probe_pictures
 from edgekd.models.slim import slim
@@ -194,3 +194,12 @@ def test_a_layer_that_runs_twice_is_compared_each_time(rooms: Teacher) -> None:
     wanted = [(mine - theirs[:, channels]).square().mean() / (1 + 1e-3) for mine, theirs in both]
     assert len(wanted) == 2
     torch.testing.assert_close(apart, torch.stack(wanted).mean())
+
+
+def test_projections_start_from_the_seed_alone(rooms: Teacher) -> None:
+    pairs = (Pair("student", "teacher", (4, 6)),)
+    weights = []
+    for seed, before in ((0, 1), (0, 2), (1, 1)):
+        torch.manual_seed(before)
+        weights.append(FeatureMatch(pairs, rooms.module, seed).projections[0].weight)
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])

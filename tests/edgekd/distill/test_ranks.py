@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import torch
 from torch import nn
 from torch.multiprocessing import get_context
 
-from calibration.errors import EdgekdError, UsageError
+from calibration.errors import EdgekdError, ModelError, UsageError
 from calibration.progress import Quiet
+from edgekd.distill.features import pairs_of
 from edgekd.distill.loop import distill
 from edgekd.distill.ranks import Ranks, joined
 from edgekd.distill.settings import DistillSettings, FeatureSettings, TransformSettings
@@ -33,6 +35,31 @@ def _port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+class Wide(nn.Module):
+    """A student whose features are compared with the small teacher's through a projection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(6, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU())
+        self.head = nn.Conv2d(6, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        depth = (self.head(self.second(self.first(x))) + 0.5).clamp(-4, 4).exp()
+        return nn.functional.interpolate(depth, scale_factor=4.0)
+
+
+@pytest.fixture
+def wide_teacher(teacher: Teacher) -> Teacher:
+    """Wide, with the statistics of coloured pictures."""
+    torch.manual_seed(3)
+    module = Wide().train()
+    with torch.no_grad():
+        for _ in range(60):
+            module(torch.rand(8, 3, 32, 48) * torch.tensor([0.9, 0.5, 0.35]).view(1, 3, 1, 1))
+    return replace(teacher, module=module.eval().requires_grad_(False), digest="wide")
 
 
 def _member(
@@ -84,6 +111,23 @@ def test_two_processes_give_the_student_of_one(teacher, small_net, boxes, tmp_pa
                 torch.testing.assert_close(two[part][name], value, rtol=0, atol=1e-4, msg=f"{part} {name}")
     lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(13))  # written once
+
+
+def test_features_that_are_projected_are_compared_over_the_whole_batch(wide_teacher, boxes, tmp_path) -> None:
+    assert pairs_of(Wide(), wide_teacher.module, (32, 48))
+    assert _run(1, tmp_path / "one", wide_teacher, Wide, boxes) == [0]
+    assert _run(2, tmp_path / "two", wide_teacher, Wide, boxes) == [0, 0]
+    one, two = (torch.load(tmp_path / name / "0.pt", weights_only=True)["student"] for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-4, msg=name)
+
+
+def test_a_norm_that_does_more_cannot_be_shared() -> None:
+    class Activated(nn.BatchNorm2d):
+        pass
+
+    with pytest.raises(ModelError, match="class Activated cannot be shared"):
+        share_norms(nn.Sequential(Activated(3)))
 
 
 def test_when_a_process_dies_the_others_say_so(teacher, small_net, boxes, tmp_path) -> None:

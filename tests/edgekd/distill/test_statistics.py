@@ -70,6 +70,33 @@ def test_layers_that_store_nothing_can_be_observed_too() -> None:
     assert x.grad is not None and x.grad.abs().sum() > 0
 
 
+class Activated(nn.BatchNorm2d):
+    """BatchNorm and an activation in one class, as timm's BatchNormAct2d is."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(super().forward(x))
+
+
+class Planes(nn.LayerNorm):
+    """A LayerNorm over the channels of [N, C, H, W], as torchvision's and timm's LayerNorm2d are."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("kind", [Activated, Planes])
+def test_a_class_of_its_own_keeps_doing_what_it_does(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3, padding=1), kind(8), nn.Conv2d(8, 1, 1)
+    module = nn.Sequential(*layers).eval().requires_grad_(False)
+    if kind is Activated:
+        layers[1].running_mean.normal_()
+    x = torch.rand(2, 3, 6, 8)  # as many columns as channels
+    depth, moments = observe(module, ("1",))(x)
+    torch.testing.assert_close(depth, module(x))
+    torch.testing.assert_close(moments.mean, module[0](x).mean((0, 2, 3)))
+
+
 def test_the_fused_gradient_is_the_numerical_one() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, 4, 5, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -148,3 +175,13 @@ def test_the_first_layers_alone_can_be_matched() -> None:
     assert half.names == ("a", "b") and half.moments.mean.tolist() == [1.0, 2.0, 3.0]
     assert four.first(0.01).names == ("a",)
     assert four.first(1.0).names == four.names
+
+
+def test_running_moments_of_a_checkpoint_go_on_on_another_device() -> None:
+    """A checkpoint is read into the CPU's memory and a GPU goes on with it; the device `meta` stands for that GPU."""
+    before = RunningMoments(0.5)
+    before.update(Moments(torch.ones(3), torch.ones(3)))
+    after = RunningMoments(0.5)
+    after.load_state_dict(before.state_dict())
+    there = torch.device("meta")
+    assert after.update(Moments(torch.ones(3, device=there), torch.ones(3, device=there))).mean.device == there

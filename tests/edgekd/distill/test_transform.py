@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
+from torch import nn
 
+from calibration.errors import ModelError
 from edgekd.distill.settings import DistillSettings, TransformSettings
 from edgekd.distill.statistics import stored_statistics
 from edgekd.distill.tensors import to_tensor
@@ -59,3 +63,21 @@ def test_fitting_brings_the_teachers_statistics_nearer(teacher: Teacher, boxes) 
     # The stored statistics are those of a red tint: the transformation found it.
     transformed = fit.net(x)[0].mean((0, 2, 3))
     assert transformed[0] > transformed[2] * 1.5
+
+
+def test_a_teacher_that_lets_no_gradient_through_is_refused(teacher: Teacher) -> None:
+    """Code for deployment often says torch.no_grad: the transformation would stay the identity, unnoticed."""
+
+    class Deployed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = teacher.module
+
+        @torch.no_grad()
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.network(x)
+
+    deployed = replace(teacher, module=Deployed())
+    fit = TransformFit(deployed, stored_statistics(deployed.module), DistillSettings(), torch.device("cpu"))
+    with pytest.raises(ModelError, match="No gradient passes through the teacher small"):
+        fit.accumulate(torch.rand(4, 3, 32, 48), torch.zeros(4, 3, 32, 48), 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ transformers = pytest.importorskip("transformers", reason="these teachers are lo
 
 from calibration.errors import FileError, UsageError  # noqa: E402
 from calibration.progress import Quiet  # noqa: E402
-from edgekd.models.from_huggingface import huggingface_teacher  # noqa: E402
+from edgekd.models.blocks import TYPICAL_DEPTH  # noqa: E402
+from edgekd.models.from_huggingface import _Depth, huggingface_teacher  # noqa: E402
 from edgekd.models.teachers import load_teacher  # noqa: E402
+from targets.input import Framing, InputSpec  # noqa: E402
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_normalize": True}
 
@@ -121,6 +124,38 @@ def test_inverse_depth_keeps_its_ratios_and_is_told_apart_from_metres(saved, nam
     assert torch.isfinite(depth).all() and (depth > 0).all()
 
 
+@pytest.mark.parametrize("scale", [0.01, 1.0, 1000.0])
+def test_inverse_depth_is_cut_at_a_hundred_times_its_median_whatever_its_unit(scale):
+    """A disparity of 0, as of the sky, is infinitely far; 250 is as far as it goes where a room's median is 2.5."""
+
+    class Disparity(torch.nn.Module):
+        def forward(self, pixel_values):
+            plane = pixel_values.mean(1).clamp_min(0) * scale
+            return SimpleNamespace(predicted_depth=torch.where(pixel_values[:, 0] < -1e8, 0.0, plane))
+
+    depth = _Depth(Disparity(), "inverse")
+    depth.choose_unit(InputSpec(Framing(32, 48)))
+    x = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    x[:, :, :4] = -1e9
+    found = depth(x)[0]
+    torch.testing.assert_close(found[:4], torch.full((4, 48), 100 * TYPICAL_DEPTH))
+    ratios = found[4:] * x.mean(1)[0, 4:]
+    torch.testing.assert_close(ratios, torch.full_like(ratios, float(ratios.median())), rtol=1e-4, atol=0)
+
+
+def test_a_digest_does_not_depend_on_what_a_processor_rounds(saved, monkeypatch):
+    digest = huggingface_teacher(f"hf:{saved['dpt']}", Quiet()).digest
+    chosen = _Depth.choose_unit
+
+    def rounded_otherwise(self, spec):
+        chosen(self, spec)
+        self.unit *= 1.0001
+
+    monkeypatch.setattr(_Depth, "choose_unit", rounded_otherwise)
+    assert huggingface_teacher(f"hf:{saved['dpt']}", Quiet()).digest == digest
+    assert huggingface_teacher(f"hf:{saved['dpt']}@relative", Quiet()).digest != digest
+
+
 def test_a_network_of_any_resolution_and_without_normalisation(saved):
     teacher = huggingface_teacher(f"hf:{saved['glpn']}", Quiet())
     assert (teacher.input.height, teacher.input.width) == (480, 640)
@@ -136,6 +171,13 @@ def test_what_is_wrong_with_it_is_one_line(saved, tmp_path):
     (saved["dpt"] / "preprocessor_config.json").unlink()
     with pytest.raises(FileError, match=r"preprocessor_config\.json"):
         huggingface_teacher(f"hf:{saved['dpt']}", Quiet())
+    (saved["glpn"] / "preprocessor_config.json").write_text('{"size_divisor": 0}')
+    with pytest.raises(FileError, match="size_divisor of 0"):
+        huggingface_teacher(f"hf:{saved['glpn']}", Quiet())
+    weights = saved["inverse"] / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:200])
+    with pytest.raises(FileError, match="cannot be loaded as a depth model"):
+        huggingface_teacher(f"hf:{saved['inverse']}", Quiet())
     (saved["metric"] / "model.safetensors").unlink()
     with pytest.raises(FileError, match="safetensors"):
         huggingface_teacher(f"hf:{saved['metric']}", Quiet())

@@ -21,6 +21,7 @@ from calibration.errors import EdgekdError, FileError, ModelError, UnknownNameEr
 from calibration.files import sha256_file, write_json
 from calibration.progress import Advance
 from edgekd.models.checks import batch_norm_layers, check_teacher, require_batch_norm
+from edgekd.models.freeze import freeze
 from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import TEACHERS, load_teacher
 from targets.input import Framing, InputSpec
@@ -249,3 +250,15 @@ def test_a_layer_norm_network_says_why_it_stores_nothing() -> None:
     teacher = Teacher("dpt", module, SMALL, "0" * 64, "a test")
     with pytest.raises(ModelError, match="normalises with GroupNorm, which keeps none"):
         require_batch_norm(teacher)
+
+
+def test_batch_norm_that_was_trained_on_several_gpus_stores_statistics_too() -> None:
+    norm = nn.SyncBatchNorm(4)
+    assert norm.running_mean is not None
+    norm.running_mean.normal_(generator=torch.Generator().manual_seed(0))
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(norm, nn.ReLU()), nn.Conv2d(4, 1, 1)).eval()
+    x = torch.rand(1, 3, 8, 8)
+    expected = module(x)
+    teacher, _ = freeze("several", module, InputSpec(Framing(8, 8)), digest="0" * 64, source="made for a test")
+    assert list(require_batch_norm(teacher)) == ["1.0"]
+    torch.testing.assert_close(teacher.module(x), expected)

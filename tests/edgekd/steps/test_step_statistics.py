@@ -163,10 +163,19 @@ def test_a_file_must_be_of_all_layers_and_of_their_channels(tokens: Teacher, pic
     narrow = {name: (torch.zeros(3), torch.ones(3)) for name in measured.statistics.names}
     with pytest.raises(ModelError, match=r"of 3 channels of norms\.0, which has \d+"):
         replace(measured, statistics=StoredStatistics.of(narrow)).for_teacher(tokens)
+    more = {"mixes.0": (torch.zeros(12), torch.ones(12)), **of_each(measured)}
+    with pytest.raises(ModelError, match=r"are of mixes\.0, where nothing is measured"):
+        replace(measured, statistics=StoredStatistics.of(more)).for_teacher(tokens)
     still = {name: (torch.zeros(3), torch.zeros(3)) for name in measured.statistics.names}
     replace(measured, statistics=StoredStatistics.of(still)).write(tmp_path / "still.safetensors")
     with pytest.raises(FileError, match=r"nothing that norms\.0 was given ever changed"):
         StatisticsFile.read(tmp_path / "still.safetensors")
+
+
+def of_each(measured: StatisticsFile) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    kept = measured.statistics
+    means, variances = kept.moments.mean.split(kept.sizes), kept.moments.variance.split(kept.sizes)
+    return dict(zip(kept.names, zip(means, variances, strict=True), strict=True))
 
 
 def test_too_few_pictures_would_give_themselves_away(tokens: Teacher, pictures: Path) -> None:
@@ -178,6 +187,23 @@ def test_too_few_pictures_would_give_themselves_away(tokens: Teacher, pictures: 
 
 
 def test_batch_norm_layers_are_measured_all_others_are_thinned_out() -> None:
-    assert layers_to_measure(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))) == ("1",)
-    many = nn.Sequential(*(nn.LayerNorm(4) for _ in range(29)))
-    assert layers_to_measure(many) == ("0", "4", "8", "12", "16", "20", "24", "28")
+    assert layers_to_measure(of(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))) == ("1",)
+    many = nn.Sequential(*(nn.LayerNorm(WIDTH) for _ in range(29)))
+    assert layers_to_measure(of(many)) == ("0", "4", "8", "12", "16", "20", "24", "28")
+
+
+def test_a_layer_that_never_runs_is_not_asked_for(tokens: Teacher, pictures: Path) -> None:
+    tokens.module.unused = nn.LayerNorm(12)
+    measured = measure_statistics(tokens, pictures, Quiet(), device="cpu")
+    assert measured.statistics.names == ("norms.0", "norms.1", "norms.2")
+    assert measured.for_teacher(tokens) is measured.statistics
+
+
+def test_what_never_changes_is_refused_before_it_is_written(tokens: Teacher, pictures: Path) -> None:
+    tokens.module.embed.weight.zero_()
+    with pytest.raises(DataError, match=r"Nothing that norms\.0 of tokens is given changes"):
+        measure_statistics(tokens, pictures, Quiet(), device="cpu")
+
+
+def of(module: nn.Module) -> Teacher:
+    return Teacher("other", module.eval(), InputSpec(Framing(HEIGHT, WIDTH)), digest="o" * 64, source="for a test")

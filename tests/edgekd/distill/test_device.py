@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from calibration.errors import MissingRuntimeError
+from edgekd.distill.device import training_dtype
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float32), ((8, 7), torch.bfloat16)])
+def test_bfloat16_is_taken_from_ampere_on(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
+) -> None:
+    """PyTorch also says so of a T4, where it is emulated and convolutions have none. No such card is in the tests."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
+    card = torch.device("cuda:1")
+    assert training_dtype(card) is dtype
+    assert training_dtype(card, "float32") is torch.float32
+    if dtype is torch.float32:
+        with pytest.raises(MissingRuntimeError, match="a card does not compute in bfloat16"):
+            training_dtype(card, "bfloat16")
