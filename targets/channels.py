@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.layers import constants, conv_layers
+from targets.layers import ConvLayer, constants, conv_layers
 
 if TYPE_CHECKING:
     import onnx
@@ -58,8 +58,14 @@ def channel_groups(model: onnx.ModelProto) -> list[ChannelGroup]:
     return [
         ChannelGroup(tuple(found.tensors), tuple(found.writers), tuple(found.readers), found.bounds)
         for found in groups.all()
-        if found.writers and found.readers and not closed.intersection(found.tensors)
+        if found.writers and found.readers and not closed.intersection(found.tensors) and _one_width(found, layers)
     ]
+
+
+def _one_width(found: _Found, layers: Mapping[str, ConvLayer]) -> bool:
+    """Whether all have as many channels: an Add may spread one channel over many."""
+    written = {len(layers[name].weights.weight) for name in found.writers}
+    return len(written | {layers[name].inputs for name in found.readers}) == 1
 
 
 def _commutes(node: onnx.NodeProto, values: Mapping[str, NDArray[np.float32]]) -> bool:

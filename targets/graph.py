@@ -235,6 +235,8 @@ def _check_tensor(
         want is None or have == want or (have is None and role == "output")
         for have, want in zip(found, shape, strict=False)
     )
+    if role == "input" and found and found[0] is not None:
+        raise ModelError(f"{path} was exported for a batch of {found[0]} alone", fix=_EXPORT)
     if tensor.elem_type != kind or not fits:
         raise ModelError(
             f"{path}: {role} {name!r} is {helper.tensor_dtype_to_np_dtype(tensor.elem_type)} {_sizes(found)}, "

@@ -44,8 +44,13 @@ class ConvLayer:
 
     @property
     def depthwise(self) -> bool:
-        """Does every input channel have weights of its own?"""
-        return bool(self.weights.weight.shape[1] == 1)
+        """Does every input channel have weights, and an output, of its own?"""
+        return 1 < self.groups == len(self.weights.weight) == self.inputs
+
+    @property
+    def inputs(self) -> int:
+        """Channels of what it reads."""
+        return int(self.weights.weight.shape[1]) * self.groups
 
 
 def constants(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:

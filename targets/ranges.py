@@ -36,7 +36,7 @@ _COUNTED = 1 << 16
 
 
 def spread(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """`count` of the pictures at most, spread over the set."""
+    """Every n-th picture, `count` at most, n the largest whole number that leaves so many."""
     return images[:: max(1, len(images) // count)][:count]
 
 
@@ -51,6 +51,8 @@ def find_extremes(
     model: onnx.ModelProto, images: NDArray[np.uint8], names: list[str], progress: Progress
 ) -> dict[str, tuple[float, float]]:
     """Lowest and highest value of each tensor. Raises ModelError where one is not finite."""
+    if not names:
+        return {}
     low = dict.fromkeys(names, np.inf)
     high = dict.fromkeys(names, -np.inf)
     with progress.task("Finding the ranges of activations", len(images)) as advance:

@@ -1,0 +1,94 @@
+"""Networks that are ordinary elsewhere and easily forgotten: int8 and float16 take them, or say in one line why not."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from small_network import SPEC, Network, finish, pictures, save, small_network
+
+from calibration.errors import ModelError
+from calibration.images import CalibrationSet
+from calibration.progress import Quiet
+from targets import get_target
+from targets.base import BuildOptions, Precision
+
+
+def begin(net: Network) -> str:
+    planes = net.add("Transpose", [net.add("Cast", ["image"], to=TensorProto.FLOAT)], perm=[0, 3, 1, 2])
+    return net.add("Mul", [planes, net.constant("scale", 1 / (255 * np.reshape(SPEC.std, (1, 3, 1, 1))))])
+
+
+def end(net: Network, x: str, channels: int) -> onnx.ModelProto:
+    head = net.constant("head", 0.15 * net.rng.normal(0, 0.3, (1, channels, 1, 1)))
+    x = net.add("Exp", [net.add("Conv", [x, head, net.constant("bias", [0.7])], kernel_shape=[1, 1])])
+    net.nodes.append(helper.make_node("Squeeze", [x, net.constant("axis", [1], np.int64)], ["depth"], name="squeeze"))
+    return finish(net.nodes, net.constants)
+
+
+def convs(net: Network, x: str, *widths: int) -> str:
+    for before, after in itertools.pairwise(widths):
+        x = net.add("Relu", [net.conv(x, before, after, 3)])
+    return x
+
+
+def coarse_then_refined() -> onnx.ModelProto:
+    """A map of one channel in the middle, whose convolution has weights [24, 1, 3, 3] and is not depthwise."""
+    net = Network()
+    return end(net, convs(net, begin(net), 3, 16, 1, 24, 16), 16)
+
+
+def two_outputs_a_channel() -> onnx.ModelProto:
+    net = Network()
+    x = convs(net, begin(net), 3, 16, 16)
+    x = net.add("Relu", [net.conv(x, 16, 32, 3, groups=16)])
+    return end(net, convs(net, x, 32, 16), 16)
+
+
+def one_channel_added_to_all() -> onnx.ModelProto:
+    net = Network()
+    x = convs(net, begin(net), 3, 16)
+    x = net.add("Relu", [net.add("Add", [net.conv(x, 16, 24, 3), net.conv(x, 16, 1, 3)])])
+    x = net.add("Relu", [net.conv(x, 24, 24, 3, groups=24)])
+    return end(net, convs(net, x, 24, 16), 16)
+
+
+def one_convolution() -> onnx.ModelProto:
+    net = Network()
+    return end(net, begin(net), 3)
+
+
+def build(model: onnx.ModelProto, target: str, precision: Precision, folder: Path) -> float:
+    folder.mkdir(exist_ok=True)
+    student = save(model, folder / "student.onnx")
+    calibration = CalibrationSet.write(folder / "images", pictures(24), origin="test", made_from={})
+    options = BuildOptions()
+    built = get_target(target).build(student, precision, calibration, options, Quiet(), into=folder / "made")
+    return built.drift["abs_rel"]
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino", "tensorrt"])
+@pytest.mark.parametrize("network", [coarse_then_refined, two_outputs_a_channel, one_channel_added_to_all])
+def test_int8_of_convolutions_that_look_depthwise(
+    network: Callable[[], onnx.ModelProto], target: str, tmp_path: Path
+) -> None:
+    assert build(network(), target, "int8", tmp_path) < 0.02
+
+
+def test_a_network_of_one_convolution(tmp_path: Path) -> None:
+    assert build(one_convolution(), "openvino", "fp16", tmp_path) < 2e-3
+    with pytest.raises(ModelError, match="no convolution that could be int8"):
+        build(one_convolution(), "onnxruntime", "int8", tmp_path / "int8")
+
+
+def test_a_model_of_one_batch_size_is_refused(tmp_path: Path) -> None:
+    model = small_network()
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    with pytest.raises(ModelError, match="was exported for a batch of 1 alone"):
+        build(model, "onnxruntime", "fp32", tmp_path)
