@@ -29,11 +29,15 @@ class Flicker:
 def measure_flicker(clips: Sequence[NDArray[np.float32]], reference: Sequence[NDArray[np.float32]] | None) -> Flicker:
     """Flicker of depth over clips, each float32 [T, H, W] in metres with T of 3 or more.
 
-    `reference` are the depths of the fp32 artefact on the same frames. Raises DataError for shorter clips or another
-    shape.
+    `reference` are the depths of the fp32 artefact on the same frames. Raises DataError for shorter clips, another
+    shape, or depth that is not finite.
     """
     if not clips or any(len(clip) < 3 for clip in clips):
         raise DataError("Flicker needs clips of three frames or more", fix="Give a longer video, or more pictures")
+    if not all(np.isfinite(clip).all() for clip in clips):
+        raise DataError(
+            "The depth of a clip is NaN or infinite on some pixels", fix="Look at it: edgekd predict; or take fp32"
+        )
     logs = [np.log(np.maximum(clip, _NEAREST)) for clip in clips]
     jitter = _mean([np.abs(log[:-2] - 2 * log[1:-1] + log[2:]) / 2 for log in logs])
     added = None

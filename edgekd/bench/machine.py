@@ -71,7 +71,7 @@ def describe_machine(root: Path = Path("/"), gpus: Callable[[], tuple[Gpu, ...]]
     names = tuple(card.name for card in cards) or _gpus(root)
     driver = next((card.driver for card in cards if card.driver), None)
     return Machine(
-        device=board or (names[0] if names else cpu),
+        device=board or " with ".join((cpu, *dict.fromkeys(names))),
         cpu=cpu,
         flags=tuple(flag for flag in _FLAGS if flag in present),
         cores=sum(line.startswith("processor") for line in info.splitlines()) or os.cpu_count() or 1,

@@ -19,6 +19,8 @@ __all__ = ["Counter", "Power", "joules_between", "read_power", "whole"]
 _WHOLE = ("VDD_IN", "POM_5V_IN", "5V_IN", "VIN")
 """Rails that hold all the others: of Orin Nano, Orin NX, Xavier NX and TX2; of Nano; of Thor."""
 
+_CARD = "GPU "
+
 
 @dataclass(frozen=True)
 class Counter:
@@ -42,7 +44,7 @@ def read_power(root: Path, gpus: Sequence[Gpu]) -> Power:
     counters = dict(_rapl(root))
     if not rails:
         for place, gpu in enumerate(gpus):
-            name = f"GPU {place}"
+            name = f"{_CARD}{place}"
             if gpu.joules is not None:
                 counters[name] = Counter(gpu.joules)
             elif gpu.watts is not None:
@@ -51,11 +53,15 @@ def read_power(root: Path, gpus: Sequence[Gpu]) -> Power:
 
 
 def whole(names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the sensors that together are what the machine takes, without counting anything twice."""
+    """Those of the sensors that together are what the machine takes, without counting anything twice.
+
+    None where cards alone have one: what the processor takes is then not known, and an idle card's watts say nothing of
+    what runs on it.
+    """
     for name in _WHOLE:
         if name in names:
             return (name,)
-    return tuple(names)
+    return () if all(name.startswith(_CARD) for name in names) else tuple(names)
 
 
 def joules_between(before: Counter, after: Counter) -> float | None:

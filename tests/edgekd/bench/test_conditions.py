@@ -87,6 +87,7 @@ def test_a_laptop_with_a_card(tmp_path: Path) -> None:
         "NVIDIA GeForce RTX 3060 Laptop GPU",
     )
     assert (machine.driver, machine.turbo, machine.clocks_locked) == ("550.120", True, None)
+    assert machine.device == "12th Gen Intel(R) Core(TM) i7-12700H with NVIDIA GeForce RTX 3060 Laptop GPU"
     assert machine.flags == ("avx2", "fma", "f16c", "avx_vnni")
     first = read(root, lambda: (CARD,))
     assert first.throttled == 12 and first.on_battery is False
@@ -102,6 +103,14 @@ def test_a_laptop_with_a_card(tmp_path: Path) -> None:
     assert found.on_battery is True and found.held_back == ("GPU: heat (driver)",)
     assert (found.gpu_clock_early_mhz, found.gpu_clock_late_mhz) == (1425, 900)
     assert found.temperature == 71 and found.hottest == "x86_pkg_temp" and found.warmed == 0
+
+
+def test_a_card_alone_does_not_tell_what_the_machine_takes(tmp_path: Path) -> None:
+    """RAPL is root's on most systems, and the watts of an idle card are not those of a network on the processor."""
+    first = read(tmp_path, lambda: (CARD,))
+    last = replace(read(tmp_path, lambda: (replace(CARD, joules=1030.0),)), when=first.when + 2)
+    found = summarise([first, last])
+    assert (found.joules, found.energy_from) == (None, None) and found.watts["GPU 0"] == pytest.approx(15)
 
 
 def test_a_counter_that_was_reset_gives_no_energy(tmp_path: Path) -> None:

@@ -48,6 +48,11 @@ def test_what_is_no_clip() -> None:
         measure_flicker([clip(1, 1, 1)], [clip(1, 1, 1, 1)])
 
 
+def test_depth_that_is_no_number_is_said() -> None:
+    with pytest.raises(DataError, match="NaN or infinite"):
+        measure_flicker([clip(2, float("nan"), 2)], None)
+
+
 def test_a_window_glides_evenly() -> None:
     ramp = np.repeat(np.linspace(0, 255, 96)[None, :, None], 64, axis=0).repeat(3, axis=2).astype(np.uint8)
     (frames,) = panned_clip([ramp])
