@@ -8,9 +8,11 @@ from typing import Any, cast
 from calibration.errors import ArtefactError, EdgekdError, FileError
 from calibration.files import fault_of, inside, read_json, sha256_file, write_json
 from targets.base import PRECISIONS, Artefact, Precision
+from targets.board.options import EngineOptions
 from targets.input import InputSpec
 
 __all__ = [
+    "ENGINE_OPTIONS",
     "FORMAT",
     "NAME",
     "artefact_faults",
@@ -27,18 +29,24 @@ FORMAT = 1
 
 NAME = "artefact.json"
 
+ENGINE_OPTIONS = "engine"
+"""The key in Artefact.settings that holds the EngineOptions, as text."""
+
 _ANY = "edgekd export --force"
 
 
-def rebuild_command(target: str, precision: str) -> str:
-    """What builds the artefact anew."""
-    return f"edgekd export --target {target} --precision {precision} --force"
+def rebuild_command(artefact: Artefact) -> str:
+    """What builds the artefact anew, with the engine options that it was built with."""
+    words = ["edgekd export --target", artefact.target, "--precision", artefact.precision, "--force"]
+    options = artefact.settings.get(ENGINE_OPTIONS, "")
+    if options not in ("", str(EngineOptions())):
+        words += ["--engine", options]
+    return " ".join(words)
 
 
 def misfit(artefact: Artefact, reason: str) -> ArtefactError:
     """The error for an artefact that does not fit, whose fix is the command that rebuilds it."""
-    command = rebuild_command(artefact.target, artefact.precision)
-    return ArtefactError(f"{artefact.folder}: {reason}", fix=f"Build it anew: {command}")
+    return ArtefactError(f"{artefact.folder}: {reason}", fix=f"Build it anew: {rebuild_command(artefact)}")
 
 
 def digest_files(folder: Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ from calibration.errors import (
 )
 from calibration.files import sha256_file
 from calibration.progress import Progress
-from targets.artefact import rebuild_command
+from targets.artefact import ENGINE_OPTIONS, rebuild_command
 from targets.base import Artefact
 from targets.board import errors
 from targets.board.apart import BuildJob, build_apart
@@ -37,13 +37,10 @@ from targets.feeding import require_images
 from targets.input import InputSpec
 from targets.probe import Probe
 
-__all__ = ["ENGINE", "MODEL", "OPTIONS", "EngineRunner", "build_engine", "explained", "refusal"]
+__all__ = ["ENGINE", "MODEL", "EngineRunner", "build_engine", "explained", "refusal"]
 
 MODEL, ENGINE = "model.onnx", "model.engine"
 """The files of an artefact of either TensorRT."""
-
-OPTIONS = "engine"
-"""The key in Artefact.settings that holds the EngineOptions, as text."""
 
 _KINDS: dict[type[errors.BoardError], type[EdgekdError]] = {
     errors.InputError: UsageError,
@@ -112,8 +109,8 @@ class EngineRunner:
     """An opened engine; a Runner."""
 
     def __init__(self, module: str, artefact: Artefact) -> None:
-        options = EngineOptions.parse(artefact.settings.get(OPTIONS, ""))
-        rebuild = rebuild_command(artefact.target, artefact.precision)
+        options = EngineOptions.parse(artefact.settings.get(ENGINE_OPTIONS, ""))
+        rebuild = rebuild_command(artefact)
         with explained():
             device = Device()  # first of all: without one TensorRT can end the process
             trt = _import(module)

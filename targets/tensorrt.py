@@ -10,10 +10,11 @@ from pathlib import Path
 from calibration.errors import ArtefactError, MissingRuntimeError
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
+from targets.artefact import ENGINE_OPTIONS
 from targets.base import Artefact, BuildOptions, Precision, Runner, RunnerOptions, Status
 from targets.board.trtexec import trtexec_line
 from targets.building import Built, package, prepare
-from targets.engine import ENGINE, MODEL, OPTIONS, EngineRunner, build_engine
+from targets.engine import ENGINE, MODEL, EngineRunner, build_engine
 from targets.graph import load_model
 from targets.preflight import preflight
 from targets.probe import probe_tensorrt, runs_engines
@@ -57,7 +58,7 @@ class TensorRT:
         here = self.status()
 
         def write(folder: Path) -> Built:
-            settings = {**write_typed(job, folder / MODEL, progress), OPTIONS: str(options.engine)}
+            settings = {**write_typed(job, folder / MODEL, progress), ENGINE_OPTIONS: str(options.engine)}
             settings["preflight"] = _preflight(folder / MODEL, progress)
             if not here.can_run:
                 progress.note(f"{here.missing}. {here.fix}")

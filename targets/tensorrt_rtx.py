@@ -10,9 +10,10 @@ from types import ModuleType
 from calibration.errors import MissingRuntimeError
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
+from targets.artefact import ENGINE_OPTIONS
 from targets.base import Artefact, BuildOptions, Precision, Runner, RunnerOptions, Status
 from targets.building import Built, package, prepare
-from targets.engine import ENGINE, MODEL, OPTIONS, EngineRunner, build_engine, refusal
+from targets.engine import ENGINE, MODEL, EngineRunner, build_engine, refusal
 from targets.probe import probe_tensorrt, runs_engines
 from targets.reference import infer_model
 from targets.typed import write_typed
@@ -72,7 +73,7 @@ class TensorRTRtx:
         job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress, options)
 
         def write(folder: Path) -> Built:
-            settings = {**write_typed(job, folder / MODEL, progress), OPTIONS: str(options.engine)}
+            settings = {**write_typed(job, folder / MODEL, progress), ENGINE_OPTIONS: str(options.engine)}
             build_engine(name, self.name, folder, job.graph.input, job.precision, options.engine, probe, progress)
             return Built(
                 ENGINE,

@@ -52,7 +52,7 @@ def deploy(
     """Put the bundle `archive`, whose folder is named after it, on the board; run `run.py --json ARGUMENTS`.
 
     What is there already is not sent again. Raises MissingRuntimeError for a board that is not reached or lacks
-    something, ArtefactError for one that cannot run it or whose self-test fails.
+    something, ArtefactError for one that cannot run it or where every self-test fails.
     """
     home = _look(board, archive, progress)
     name = archive.name.removesuffix(".tar.gz")
@@ -66,12 +66,14 @@ def deploy(
     label = f"Building, testing and measuring on {board.address}"
     with progress.task(label, every=2.0):
         answer = board.watch(command, lambda line: _tell(line, progress))
-    if answer.code:
-        raise _failure(board, answer)
     try:
         result = json.loads(answer.out)
     except ValueError as error:
+        if answer.code:
+            raise _failure(board, answer) from error
         raise ArtefactError(f"{board.address} gave no result ({error})", fix=f"Look there: {there}") from error
+    for failed in result["failed"]:  # the other precisions are of use
+        progress.note(f"On {board.address}: {failed['message']}. {failed['fix']}.")
     engines = board.ask("sh", "-c", f"cd {shlex.quote(there)} && tar -cf - $(ls -d engines result.json 2>/dev/null)")
     with replacing_folder(kept) as folder:
         if engines.code == 0:

@@ -66,27 +66,51 @@ def _run(given: argparse.Namespace) -> int:
     models = choose_models(bundle, runtime, given.precision)
     if (pictures or given.camera) and given.precision is None:
         models = fastest_first(bundle, runtime, models)[:1]
-    result: dict[str, Any] = {"bundle": bundle.digest, "name": bundle.name, "runtime": runtime, "rows": []}
+    result: dict[str, Any] = {"bundle": bundle.digest, "name": bundle.name, "runtime": runtime}
+    result.update(rows=[], failed=[])
     result.update(machine=_machine(), python=platform.python_version(), numpy=np.__version__)
+    failures: list[BoardError] = []
     for model in models:
-        opened = open_model(bundle, model, runtime, given.threads, options, given.rebuild, BuildClock(model, runtime))
         try:
-            row = _try(bundle, model, opened, given.seconds)
-            result["rows"].append(row)
-            _say_row(row)
-            for path, metres in _predict(bundle, opened, pictures, given.out):
-                result.setdefault("pictures", []).append(dict(picture=str(path), **metres))
-            if given.camera:
-                _watch(bundle, opened, given.camera)
-        finally:
-            opened.close()
+            _run_one(bundle, model, runtime, options, given, pictures, result)
+        except BoardError as error:
+            if len(models) == 1:
+                raise
+            failures.append(error)  # the others may work
+            result["failed"].append({"precision": model.precision, "message": error.message, "fix": error.fix})
+            _say(f"Error: {error}")
+    if not result["rows"]:
+        return failures[0].exit_code
     if given.precision is None and not pictures and not given.camera:
         write_bytes(bundle.folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())
         fastest = fastest_first(bundle, runtime, models)[0].precision
         _say(f"Fastest: {fastest}. Next: {Path(sys.executable).name} run.py PICTURE, or --camera 0")
     if given.json:
         print(json.dumps(result, indent=2))
-    return 0
+    return failures[0].exit_code if failures else 0
+
+
+def _run_one(
+    bundle: Bundle,
+    model: BundledModel,
+    runtime: str,
+    options: EngineOptions,
+    given: argparse.Namespace,
+    pictures: list[Path],
+    result: dict[str, Any],
+) -> None:
+    """Open one model, try it, and give depth of what was asked for; what came of it goes into `result`."""
+    opened = open_model(bundle, model, runtime, given.threads, options, given.rebuild, BuildClock(model, runtime))
+    try:
+        row = _try(bundle, model, opened, given.seconds)
+        result["rows"].append(row)
+        _say_row(row)
+        for path, metres in _predict(bundle, opened, pictures, given.out):
+            result.setdefault("pictures", []).append(dict(picture=str(path), **metres))
+        if given.camera:
+            _watch(bundle, opened, given.camera)
+    finally:
+        opened.close()
 
 
 def _try(bundle: Bundle, model: BundledModel, opened: Model, seconds: float) -> dict[str, Any]:

@@ -12,12 +12,18 @@ from targets.board.files import read_bytes
 from targets.board.framing import Framing
 from targets.board.options import EngineOptions
 
-__all__ = ["FORMAT", "Bundle", "BundledModel"]
+__all__ = ["FORMAT", "Bundle", "BundledModel", "manifest_digest"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of manifest.json; a runner refuses any other."""
 
 _AGAIN = "copy the bundle again"
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of all that a manifest says, but for the digest itself."""
+    said = {name: value for name, value in manifest.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 class BundledModel:
@@ -41,6 +47,9 @@ class Bundle:
             if value["format"] != FORMAT:
                 message = "manifest.json has format {}, this run.py reads {}".format(value["format"], FORMAT)
                 raise MisfitError(message, "Make the bundle anew: edgekd bundle")
+            if manifest_digest(value) != value["digest"]:
+                message = f"{folder}/manifest.json was altered since the bundle was made"
+                raise MisfitError(message, "Copy the bundle again")
             self.name = str(value["name"])
             self.framing = Framing(value["framing"])
             camera = value["camera"]  # (height, width) of the frames that the models take as they are

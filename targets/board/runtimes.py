@@ -167,6 +167,8 @@ def _open_engine(
     again = "{} {} --rebuild --runtime {} --precision {}".format(
         Path(sys.executable).name, bundle.folder / "run.py", runtime, model.precision
     )
+    if options != bundle.options:
+        again += f" --engine {options}"
     plan = read_engine(str(engine), key, again)
     return _TensorRT(trt, runtime, plan, bundle.input_size, options.version_compatible)
 

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from calibration.errors import EdgekdError, FileError
-from calibration.files import fault_of, inside, read_json, sha256_bytes
+from calibration.files import fault_of, inside, read_json
+from targets.board.manifest import FORMAT, manifest_digest
 
 __all__ = ["MANIFEST", "bundle_faults", "is_bundle"]
 
@@ -50,10 +51,11 @@ def _faults(path: Path, manifest: Any, fault: Callable[[str, str], str | None]) 
 def _files(path: Path, manifest: Any) -> Mapping[str, str]:
     try:
         files = {str(name): str(digest) for name, digest in manifest["files"].items()}
-        digest = sha256_bytes(json.dumps([files, manifest["made_from"]], sort_keys=True).encode())
-        stated = manifest["digest"]
+        digest, stated, written = manifest_digest(manifest), manifest["digest"], manifest["format"]
     except (KeyError, TypeError, AttributeError) as error:
         raise FileError(f"{path}: {MANIFEST} is not that of a bundle ({error!r})", fix=_AGAIN) from error
+    if written != FORMAT:
+        raise FileError(f"{path}: {MANIFEST} has format {written}, this version of edgekd reads {FORMAT}", fix=_AGAIN)
     if digest != stated:
         raise FileError(f"{path}: {MANIFEST} was altered: its digest does not fit", fix=_AGAIN)
     for name in files:

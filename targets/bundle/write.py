@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import DataError
-from calibration.files import replacing, replacing_folder, sha256_bytes, sha256_file, write_bytes, write_json
+from calibration.files import replacing, replacing_folder, sha256_file, write_bytes, write_json
 from targets.base import Precision
-from targets.board.manifest import FORMAT
+from targets.board.manifest import FORMAT, manifest_digest
 from targets.board.options import EngineOptions
 from targets.board.png import encode_png
 from targets.bundle.assemble import assemble
@@ -109,11 +108,9 @@ def write_bundle(
         (folder / "run.py").chmod(0o755)
         write_bytes(folder / "README.md", readme(options.name, encodings, tested, options.camera).encode())
         files = {path: sha256_file(folder / path) for path in _files(folder)}
-        digest = sha256_bytes(json.dumps([files, made_from], sort_keys=True).encode())
         manifest = {
             "format": FORMAT,
             "name": options.name,
-            "digest": digest,
             "made_from": dict(made_from),
             "framing": graph.input.to_json()["framing"],
             "camera": options.camera,
@@ -122,7 +119,8 @@ def write_bundle(
             "selftest": {"picture": _PICTURE, "depth": _DEPTH},
             "files": files,
         }
-        write_json(folder / "manifest.json", manifest)
+        digest = manifest_digest(manifest)
+        write_json(folder / "manifest.json", {**manifest, "digest": digest})
     archive = into.with_name(f"{into.name}.tar.gz")
     _pack(into, archive)
     sizes = {path: (into / path).stat().st_size for path in _files(into)}
