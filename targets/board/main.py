@@ -14,11 +14,11 @@ import numpy as np
 
 from targets.board.apart import serve_build
 from targets.board.camera import frames
-from targets.board.errors import BoardError
+from targets.board.errors import BoardError, InputError
 from targets.board.files import write_bytes
 from targets.board.manifest import Bundle, BundledModel
 from targets.board.options import EngineOptions
-from targets.board.pictures import list_pictures, read_picture, write_depth
+from targets.board.pictures import list_pictures, name_results, read_picture, write_depth
 from targets.board.predictor import RESULT, BuildClock, choose_models, fastest_first, framed
 from targets.board.runtimes import RUNTIMES, Model, choose_runtime, open_model
 from targets.board.trial import measure_latency, self_test, trial_picture
@@ -127,11 +127,18 @@ def _say_row(row: dict[str, Any]) -> None:
 
 
 def _predict(bundle: Bundle, opened: Model, pictures: list[Path], out: str) -> Iterator[tuple[Path, dict[str, float]]]:
-    for path in pictures:
-        rgb = read_picture(path)
+    several = len(pictures) > 1
+    for path, name in zip(pictures, name_results(pictures)):
+        try:
+            rgb = read_picture(path)
+        except InputError as error:
+            if not several:
+                raise
+            _say(f"Left out: {error}")
+            continue
         depth = opened.infer(framed(bundle, rgb)[None])[0]
         near, middle, far = np.percentile(depth, (1, 50, 99)).tolist()
-        written = write_depth(Path(out) / path.stem, depth)
+        written = write_depth(Path(out) / name, depth)
         _say(f"{path}: {near:.2f} to {far:.2f} m, median {middle:.2f}; {written[0]}")
         yield path, {"near": near, "median": middle, "far": far}
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from targets.board.errors import InputError, MissingError
+from targets.board.errors import BoardError, InputError, MissingError
 from targets.board.files import write_bytes
-from targets.board.png import decode_png, encode_png
+from targets.board.png import UnusualError, decode_png, encode_png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["list_pictures", "read_picture", "write_depth"]
+__all__ = ["list_pictures", "name_results", "read_picture", "write_depth"]
 
+_IMAGING = "pip install pillow, or use PNG"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
 _COLOURS = ((0.94, 0.97, 0.13), (0.97, 0.58, 0.25), (0.80, 0.28, 0.47), (0.49, 0.01, 0.66), (0.05, 0.03, 0.53))
 
@@ -39,19 +40,24 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"Cannot read {path} ({error.strerror})", "Check the path") from error
-    if data.startswith(b"\x89PNG"):
+    if not data.startswith(b"\x89PNG"):
+        return _read_with_library(path, data, MissingError(f"Reading {path} needs Pillow or OpenCV", _IMAGING))
+    try:
         return decode_png(data, str(path))
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError:
-        return _read_with_opencv(path, data)
-    import io
+    except UnusualError as error:
+        return _read_with_library(path, data, error)
 
-    try:
-        picture: NDArray[np.uint8] = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path} is no picture that can be read ({error})", "Save it as PNG") from error
-    return picture
+
+def name_results(pictures: list[Path]) -> list[str]:
+    """What the results of each picture are called: its name without the ending, with it where two would be the same,
+    and numbered where they are still."""
+    stems, names = [picture.stem for picture in pictures], [picture.name for picture in pictures]
+    chosen: list[str] = []
+    for picture in pictures:
+        name = picture.stem if stems.count(picture.stem) == 1 else picture.name
+        earlier = names[: len(chosen)].count(picture.name)
+        chosen.append(name if not earlier else f"{name}.{earlier + 1}")
+    return chosen
 
 
 def write_depth(stem: Path, depth: NDArray[np.float32]) -> list[Path]:
@@ -69,11 +75,38 @@ def write_depth(stem: Path, depth: NDArray[np.float32]) -> list[Path]:
     return written
 
 
-def _read_with_opencv(path: Path, data: bytes) -> NDArray[np.uint8]:
+def _read_with_library(path: Path, data: bytes, neither: BoardError) -> NDArray[np.uint8]:
+    """By Pillow, else by OpenCV, upright; where none is here, `neither` is raised."""
+    try:
+        import PIL.Image
+    except ImportError:
+        return _read_with_opencv(path, data, neither)
+    import io
+
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as picture:
+            return _upright(picture)
+    except Exception as error:  # damaged files fail anywhere in Pillow's readers, and it refuses huge ones
+        raise InputError(f"{path} is no picture that can be read ({error})", "Save it as PNG") from error
+
+
+def _upright(picture: Any) -> NDArray[np.uint8]:
+    from PIL import ImageOps
+
+    picture = ImageOps.exif_transpose(picture) or picture
+    if not picture.mode.startswith("I"):
+        rgb: NDArray[np.uint8] = np.asarray(picture.convert("RGB"))
+        return rgb
+    # 16 bits of grey, which Pillow would cut at 255.
+    grey = np.clip(np.asarray(picture).astype(np.uint32) >> 8, 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _read_with_opencv(path: Path, data: bytes, neither: BoardError) -> NDArray[np.uint8]:
     try:
         import cv2
-    except ImportError as error:
-        raise MissingError(f"Reading {path} needs Pillow or OpenCV", "pip install pillow, or use PNG") from error
+    except ImportError:
+        raise neither from None
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if bgr is None:
         raise InputError(f"{path} is no picture that can be read", "Save it as PNG")

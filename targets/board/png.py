@@ -13,11 +13,15 @@ from targets.board.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["decode_png", "encode_png"]
+__all__ = ["UnusualError", "decode_png", "encode_png"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type: grey, RGB, grey with alpha, RGB with alpha
 _SAVE_OTHERWISE = "Save it as 8-bit RGB without interlacing, or install Pillow: pip install pillow"
+
+
+class UnusualError(InputError):
+    """A PNG with a palette, other than 8 bits a value, or interlaced: libraries read it, this module does not."""
 
 
 def encode_png(image: NDArray[Any]) -> bytes:
@@ -33,12 +37,12 @@ def encode_png(image: NDArray[Any]) -> bytes:
 
 
 def decode_png(data: bytes, name: str) -> NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3] of an 8-bit PNG. Raises InputError, naming the file, for a damaged or an unusual one."""
+    """RGB uint8 [H, W, 3] of an 8-bit PNG. Raises InputError naming a damaged file, UnusualError for other kinds."""
     try:
         chunks = list(_chunks(data))
         width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
         if depth != 8 or colour not in _CHANNELS or interlaced:
-            raise InputError(f"{name} is a PNG of an unusual kind", _SAVE_OTHERWISE)
+            raise UnusualError(f"{name} is a PNG of an unusual kind", _SAVE_OTHERWISE)
         channels = _CHANNELS[colour]
         raw = zlib.decompress(b"".join(content for kind, content in chunks if kind == b"IDAT"))
         lines = np.frombuffer(raw, np.uint8).reshape(height, 1 + width * channels)

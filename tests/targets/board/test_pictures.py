@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from edgekd.pictures import read_picture as read_as_edgekd_does
 from targets.board.errors import InputError
 from targets.board.framing import Framing
-from targets.board.pictures import list_pictures, read_picture, write_depth
+from targets.board.pictures import list_pictures, name_results, read_picture, write_depth
 from targets.board.png import decode_png, encode_png
 from targets.input import Framing as Reference
 
@@ -101,3 +103,43 @@ def test_pictures_are_found_and_missing_ones_named(tmp_path: Path) -> None:
     assert np.array_equal(read_picture(tmp_path / "b.png"), PICTURE)
     with pytest.raises(InputError, match="There is no"):
         list_pictures([str(tmp_path / "none.png")])
+
+
+def unusual(kind: str) -> Image.Image:
+    if kind == "palette":
+        return Image.fromarray(PICTURE).quantize(64)
+    return Image.fromarray((PICTURE[..., 0].astype(np.uint16) << 8) | 0x7F)
+
+
+@pytest.mark.parametrize("kind", ["palette", "16 bits"])
+def test_an_unusual_png_is_read_by_a_library_where_one_is(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "unusual.png"
+    unusual(kind).save(path)
+    grey = np.repeat(PICTURE[..., :1], 3, axis=2)
+    expected = np.asarray(unusual(kind).convert("RGB")) if kind == "palette" else grey
+    assert np.array_equal(read_picture(path), expected)
+    for name in ("PIL", "PIL.Image", "cv2"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InputError, match=r"unusual kind.*pip install pillow"):
+        read_picture(path)
+
+
+def test_a_photograph_is_upright_as_everywhere_else(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held on its side
+    Image.fromarray(PICTURE).save(tmp_path / "side.jpg", exif=exif, quality=95)
+    assert read_picture(tmp_path / "side.jpg").shape == (131, 97, 3)
+    assert np.array_equal(read_picture(tmp_path / "side.jpg"), read_as_edgekd_does(tmp_path / "side.jpg"))
+
+
+def test_a_picture_of_too_many_pixels_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "huge.ppm").write_bytes(b"P6 20000 20000 255 ")
+    with pytest.raises(InputError, match=r"huge\.ppm is no picture that can be read"):
+        read_picture(tmp_path / "huge.ppm")
+
+
+def test_results_never_take_each_others_name() -> None:
+    given = [Path(name) for name in ("a/1.png", "b/1.png", "2.jpg", "2.png", "3.png")]
+    assert name_results(given) == ["1.png", "1.png.2", "2.jpg", "2.png", "3"]
