@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -134,14 +134,24 @@ class EngineRunner:
 
         Raises DataError for any other input.
         """
+        images = self._require(images)
+        with explained():
+            return self._engine.infer(images)
+
+    def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
+        """See `targets.base.Holding`: in the device's memory."""
+        images = self._require(images)
+        with explained():
+            return self._engine.hold(images)
+
+    def _require(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         images = require_images(images, self.artefact.input)
         if len(images) > self._most:
             raise DataError(
                 f"The engine takes up to {self._most} pictures at once, not {len(images)}",
                 fix="Give fewer at once, or export with --engine batch=N",
             )
-        with explained():
-            return self._engine.infer(images)
+        return images
 
     def __enter__(self) -> EngineRunner:
         return self

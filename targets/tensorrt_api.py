@@ -1,7 +1,7 @@
 """The part of TensorRT's Python interface that edgekd calls, as types: what a version must have to work.
 
 Written after the documentation of 8.5, 8.6, 10 and 11. Names that only some versions have are used in board/versions.py
-alone. tests/targets/test_tensorrt_api.py holds this file against TensorRT for RTX, and examples/targets/api_names.py
+alone. tests/targets/board/test_versions.py holds this file against TensorRT for RTX, and examples/targets/api_names.py
 against any version's package.
 """
 

@@ -87,7 +87,8 @@ class Engine:
             self._stream.close()
             raise MisfitError(f"The engine does not load ({_logger(trt).last()})", "Build it anew")
         self._context = Versions(trt).context(self._engine)
-        self._wants_graphs, self._graph = graphs, None  # type: bool, Graph | None
+        self._wants_graphs = graphs
+        self._graph, self._held = None, None  # type: Graph | None, Graph | None
         self._image, self._depth = None, None  # type: Buffer | None, Buffer | None
         self.device = self._device.name
         self.graphs = "not yet" if graphs else "off"  # what became of them, for people
@@ -105,6 +106,26 @@ class Engine:
             self._enqueue()
         self._stream.wait()
         return self._depth.host.copy()
+
+    def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
+        """Put pictures on the device; each call of what is returned infers them there and returns when it is done.
+
+        Nothing is copied meanwhile, and the depth stays on the device. Good until the next `infer` or `hold`.
+        """
+        self.infer(images)
+        if self._held is None and self._graph is not None:
+            self._held, _ = self._record(self._execute)
+        held = self._held
+
+        def again() -> None:
+            self._device.start()
+            if held is None:
+                self._execute()
+            else:
+                held.launch()
+            self._stream.wait()
+
+        return again
 
     def close(self) -> None:
         """Free what is held on the device."""
@@ -126,34 +147,37 @@ class Engine:
         self._enqueue()  # once outside of any recording: TensorRT settles what depends on the shape
         self._stream.wait()
         if self._wants_graphs:
-            self._record()
+            self._graph, self.graphs = self._record(self._enqueue)
 
-    def _record(self) -> None:
+    def _record(self, work: Callable[[], None]) -> tuple[Graph | None, str]:
+        """The recorded graph of some work, and what is to be said of it: none where it cannot be recorded."""
         graph = Graph(self._stream)
         try:
             graph.record()
             try:
-                self._enqueue()
+                work()
             finally:
                 graph.finish()
         except BoardError as error:
             graph.close()
-            self.graphs = f"none ({error.message})"
-            return
-        self._graph, self.graphs = graph, "on"
+            return None, f"none ({error.message})"
+        return graph, "on"
 
     def _enqueue(self) -> None:
         assert self._image is not None and self._depth is not None
         self._image.upload(self._stream)
-        if not self._context.execute_async_v3(self._stream.handle):
-            raise RefusedError("The engine did not run", "Build it anew")
+        self._execute()
         self._depth.download(self._stream)
 
+    def _execute(self) -> None:
+        if not self._context.execute_async_v3(self._stream.handle):
+            raise RefusedError("The engine did not run", "Build it anew")
+
     def _free(self) -> None:
-        for held in (self._graph, self._image, self._depth):
+        for held in (self._graph, self._held, self._image, self._depth):
             if held is not None:
                 held.close()
-        self._graph = self._image = self._depth = None
+        self._graph = self._held = self._image = self._depth = None
 
 
 def _parse_model(trt: TensorRTModule, model: bytes, options: EngineOptions) -> tuple[Any, Any, Any, str | None]:

@@ -10,11 +10,14 @@ typedef uint64_t Address;
 #define DEVICE 7
 #define CONTEXT ((void *)(uintptr_t)0x1234500000007)
 #define STREAM ((void *)(uintptr_t)0xabcdef0123456)
-#define GRAPH ((void *)(uintptr_t)0x77)
-#define READY ((void *)(uintptr_t)0x7788990011)
+#define GRAPHS 8
+#define GRAPH(n) ((void *)(uintptr_t)(0x7700 + (n)))
+#define READY(n) ((void *)(uintptr_t)(0x7788990000 + (n)))
 
-static int recording, works;
-static struct { void *to; const void *from; size_t bytes; void (*kernel)(void); } work[64];
+typedef struct { void *to; const void *from; size_t bytes; void (*kernel)(void); } Work;
+typedef struct { int works; Work work[8]; } Graph;
+static Graph graphs[GRAPHS], *recording; /* graphs are handed out in turns */
+static int made;
 static __thread int bound;
 
 Result cuInit(unsigned flags) { return getenv("PRETEND_NO_DEVICE") ? 100 : (Result)flags; }
@@ -57,21 +60,15 @@ Result cuMemFreeHost(void *memory) { free(memory); return bound ? 0 : 201; }
 static Result copy(void *to, const void *from, size_t bytes, void *stream) {
     if (!bound) return 201;
     if (stream != STREAM) return 400;
-    if (recording) {
-        work[works].kernel = NULL;
-        work[works].to = to;
-        work[works].from = from;
-        work[works++].bytes = bytes;
-    } else {
-        memcpy(to, from, bytes);
-    }
+    if (recording) recording->work[recording->works++] = (Work){to, from, bytes, NULL};
+    else memcpy(to, from, bytes);
     return 0;
 }
 /* No part of CUDA: what a runtime wants to be done in order with the stream's copies. */
 Result pretendKernel(void (*kernel)(void), void *stream) {
     if (!bound) return 201;
     if (stream != STREAM) return 400;
-    if (recording) work[works++].kernel = kernel;
+    if (recording) recording->work[recording->works++] = (Work){NULL, NULL, 0, kernel};
     else kernel();
     return 0;
 }
@@ -81,20 +78,29 @@ Result cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t bytes, void *st
 Result cuMemcpyDtoHAsync_v2(void *to, Address from, size_t bytes, void *stream) {
     return copy(to, (void *)from, bytes, stream);
 }
-Result cuStreamBeginCapture_v2(void *stream, int mode) { recording = 1; works = 0; return stream != STREAM || mode != 1; }
-Result cuStreamEndCapture(void *stream, void **graph) { recording = 0; *graph = GRAPH; return stream != STREAM; }
+Result cuStreamBeginCapture_v2(void *stream, int mode) {
+    recording = &graphs[made % GRAPHS];
+    recording->works = 0;
+    return stream != STREAM || mode != 1;
+}
+Result cuStreamEndCapture(void *stream, void **graph) {
+    recording = NULL;
+    *graph = GRAPH(made++ % GRAPHS);
+    return stream != STREAM;
+}
 Result cuGraphInstantiateWithFlags(void **ready, void *graph, unsigned long long flags) {
-    *ready = READY;
-    return graph != GRAPH || flags != 0;
+    *ready = READY((uintptr_t)graph - 0x7700);
+    return flags != 0;
 }
 Result cuGraphLaunch(void *ready, void *stream) {
     if (!bound) return 201;
-    if (ready != READY || stream != STREAM) return 1;
-    for (int n = 0; n < works; n++) {
-        if (work[n].kernel) work[n].kernel();
-        else memcpy(work[n].to, work[n].from, work[n].bytes);
+    Graph *graph = &graphs[((uintptr_t)ready - 0x7788990000) % GRAPHS];
+    if (ready != READY(graph - graphs) || stream != STREAM) return 1;
+    for (Work *work = graph->work; work < graph->work + graph->works; work++) {
+        if (work->kernel) work->kernel();
+        else memcpy(work->to, work->from, work->bytes);
     }
     return 0;
 }
-Result cuGraphExecDestroy(void *ready) { return ready != READY; }
-Result cuGraphDestroy(void *graph) { return graph != GRAPH; }
+Result cuGraphExecDestroy(void *ready) { return (uintptr_t)ready - 0x7788990000 >= GRAPHS; }
+Result cuGraphDestroy(void *graph) { return (uintptr_t)graph - 0x7700 >= GRAPHS; }

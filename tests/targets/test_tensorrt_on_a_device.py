@@ -84,3 +84,12 @@ def test_a_dla_core_takes_one_picture_whatever_the_batch(
 def run(environment: dict[str, str], made: Path, into: Path, *asked: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", SCRIPT, str(made / "student.onnx"), str(made / "images"), str(into), *asked]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_it_keeps_the_contract_of_every_target(pretend_device: dict[str, str]) -> None:
+    contract = Path(__file__).parents[1] / "contract" / "test_targets.py"
+    chosen = " or ".join(f"[tensorrt-{precision}" for precision in ("fp32", "fp16", "int8"))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(contract), "-k", chosen]
+    done = subprocess.run(command, env=pretend_device, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "runs elsewhere" not in done.stdout
