@@ -224,7 +224,7 @@ class StatisticsDistance:
         self._floor = torch.cat(floors)
         self._spread = stored.moments.variance + self._floor
         self._share = torch.cat([living / living.sum().clamp_min(1) for living in alive])
-        self._layer = torch.repeat_interleave(torch.tensor(stored.sizes, device=device))
+        self._layer = torch.cat([torch.full((size,), n, device=device) for n, size in enumerate(stored.sizes)])
 
     def __call__(self, seen: Moments) -> Tensor:
         """The distance of each layer, [L]."""
