@@ -19,6 +19,7 @@ A known error is one line: what is wrong, where, and the command or change that 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -38,6 +39,10 @@ __all__ = [
 ]
 
 
+_COMMAND = re.compile(r": (edgekd|pip|sudo|cd|python3?|trtexec|tensorrt_rtx) \S[^:]*$")
+"""The end of a fix that is a command to copy."""
+
+
 class EdgekdError(Exception):
     """A known error. `message` says what is wrong and where; `fix` says what mends it."""
 
@@ -46,8 +51,9 @@ class EdgekdError(Exception):
     def __init__(self, message: str, *, fix: str) -> None:
         message, fix = (" ".join(part.split("\n")) if "\n" in part else part for part in (message, fix))
         self.message = message.rstrip(". ")
-        self.fix = fix.rstrip(". ")
-        end = "" if self.fix.endswith("?") else "."
+        command = _COMMAND.search(fix) is not None  # it is copied, and a stop behind it would be too
+        self.fix = fix.rstrip() if command else fix.rstrip(". ")
+        end = "" if command or self.fix.endswith("?") else "."
         super().__init__(f"{self.message}. {self.fix}{end}")
 
     def __reduce__(self) -> tuple[object, ...]:

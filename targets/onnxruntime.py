@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,8 @@ class OnnxRuntime:
         into: Path,
     ) -> Artefact:
         runtime = import_onnxruntime()
+        if options.device is not None:
+            _provider(runtime, options.device)  # before anything is calibrated
         job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress, options)
 
         def write(folder: Path) -> Built:
@@ -85,14 +87,7 @@ class OnnxRuntimeRunner:
     def __init__(self, artefact: Artefact, options: RunnerOptions) -> None:
         runtime = import_onnxruntime()
         device = options.device or artefact.device or "cpu"
-        provider = _PROVIDERS.get(device)
-        if provider is None or provider not in runtime.get_available_providers():
-            raise MissingRuntimeError(
-                f"ONNX Runtime has no device {device!r} here",
-                fix="Install onnxruntime-gpu in place of onnxruntime, or use the device cpu"
-                if device == "cuda"
-                else f"Choose one of: {', '.join(_PROVIDERS)}",
-            )
+        provider = _provider(runtime, device)
         session = runtime.SessionOptions()
         session.log_severity_level = 3
         session.intra_op_num_threads = options.threads
@@ -144,3 +139,16 @@ class OnnxRuntimeRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._session = None
+
+
+def _provider(runtime: ModuleType, device: str) -> str:
+    """The provider of a device. Raises MissingRuntimeError where it is not here."""
+    provider = _PROVIDERS.get(device)
+    if provider is None or provider not in runtime.get_available_providers():
+        raise MissingRuntimeError(
+            f"ONNX Runtime has no device {device!r} here",
+            fix="Install onnxruntime-gpu in place of onnxruntime, or use the device cpu"
+            if device == "cuda"
+            else f"Choose one of: {', '.join(_PROVIDERS)}",
+        )
+    return provider

@@ -63,6 +63,8 @@ class OpenVino:
         into: Path,
     ) -> Artefact:
         runtime = _import_openvino()
+        if options.device is not None:
+            _require_device(runtime.Core(), options.device.upper())  # before anything is calibrated
         job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress, options)
         if precision == "fp16":
             require_half(job.graph, job.drift_images, progress)
@@ -97,11 +99,7 @@ class OpenVinoRunner:
         runtime = _import_openvino()
         device = (options.device or artefact.device or _DEVICE).upper()
         core = runtime.Core()
-        if device not in core.available_devices:
-            raise MissingRuntimeError(
-                f"OpenVINO has no device {device!r} here",
-                fix=f"Choose one of: {', '.join(name.lower() for name in core.available_devices)}",
-            )
+        _require_device(core, device)
         arithmetic = _arithmetic(core, device, artefact.precision)
         settings = _settings(device, arithmetic, options.threads)
 
@@ -203,3 +201,11 @@ def _infer_float(runtime: ModuleType, job: Job, images: NDArray[np.uint8]) -> ND
         np.array(request.infer({"image": images[i : i + 1]}, share_inputs=False)["depth"]) for i in range(len(images))
     ]
     return np.concatenate(depths)
+
+
+def _require_device(core: Any, device: str) -> None:
+    if device not in core.available_devices:
+        raise MissingRuntimeError(
+            f"OpenVINO has no device {device!r} here",
+            fix=f"Choose one of: {', '.join(name.lower() for name in core.available_devices)}",
+        )

@@ -38,6 +38,7 @@ from edgekd.cli.console import console
 __all__ = ["app", "main", "run"]
 
 _INTERRUPTED = 130  # 128 + SIGINT
+_GO_ON = ("simulate", "distill", "calibrate", "export", "bundle", "demo")  # where they were interrupted
 _NO_MEMORY = (
     *("can't allocate memory", "cannot allocate memory", "failed to allocate memory", "out of memory"),
     *("bad_alloc", "bad allocation", "can't start new thread"),
@@ -120,10 +121,9 @@ def run(arguments: Sequence[str]) -> int:
     except EdgekdError as error:
         return _known(error)
     except (_InterruptedByUserError, KeyboardInterrupt):
-        console.failure(
-            "Interrupted. What was finished is kept, and the same command goes on from there: "
-            f"edgekd {shlex.join(arguments)}"
-        )
+        goes_on = "What was finished is kept, and the same command goes on from there"
+        how = goes_on if arguments[:1] and arguments[0] in _GO_ON else "The same command begins again"
+        console.failure(f"Interrupted. {how}: edgekd {shlex.join(arguments)}")
         return _INTERRUPTED
     except SystemExit as ended:  # typer's own answer to a reader of the output who has left
         return ended.code if isinstance(ended.code, int) else 1

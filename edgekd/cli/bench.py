@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
+_PLAIN = "plain"
+
 
 def bench(
     run: RunName = None,
@@ -24,7 +26,7 @@ def bench(
     data: Annotated[
         str | None, typer.Option(metavar="PATH", help="Pictures with depth to score on; see edgekd.evaluate.")
     ] = None,
-    protocol: Annotated[str, typer.Option(metavar="NAME", help="How depth is scored: plain, nyu-eigen, ...")] = "plain",
+    protocol: Annotated[str, typer.Option(metavar="NAME", help="How depth is scored: plain, nyu-eigen, ...")] = _PLAIN,
     clip: Annotated[
         str | None, typer.Option(metavar="PATH", help="A video, or a folder of frames, to measure flicker on.")
     ] = None,
@@ -53,7 +55,7 @@ def bench(
 
     Accuracy only with --data; it is that of the same files whose latency is measured.
     """
-    from calibration.errors import DataError
+    from calibration.errors import DataError, UsageError
     from edgekd.bench import BenchSettings, Scoring, bench_table
     from edgekd.bench.reproduce import Tolerances
     from edgekd.evaluate import get_protocol, open_dataset
@@ -61,6 +63,8 @@ def bench(
     from edgekd.steps.bench import bench_run, open_clip, reproduce_bench
 
     scored_by = get_protocol(protocol)
+    if data is None and reproduce is None and protocol != _PLAIN:
+        raise UsageError(f"{protocol} is a protocol for depth that is scored, and there is no --data", fix="Add --data")
     settings = BenchSettings(threads=threads, device=device, batch=batch, seconds=seconds, streams=streams)
     found = find_run(run, console)
     if reproduce is not None:
@@ -74,6 +78,8 @@ def bench(
                 f"{differing[0].artefact}: {differing[0].why}",
                 fix="See the table; on a busy machine wait and try again",
             )
+        if all(one.outcome == "not compared" for one in compared):
+            raise DataError(f"Nothing of {reproduce} could be compared", fix="See the table for why")
         console.next_command("report", found.folder)
         return
     scoring = None if data is None else Scoring(open_dataset(data), scored_by, data)

@@ -49,7 +49,8 @@ class Console:
         if self.json:
             self.say(json.dumps(value, indent=2, allow_nan=False))
             return
-        self.say("\n\n".join(render(part, sys.stdout) for part in shown))
+        if shown:
+            self.say("\n\n".join(render(part, sys.stdout) for part in shown))
 
     def note(self, text: str) -> None:
         """One line that stays on the screen above the bars; said once, however many steps have it to say."""

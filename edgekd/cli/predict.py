@@ -19,7 +19,9 @@ __all__ = ["predict"]
 
 
 def predict(
-    first: Annotated[str, typer.Argument(metavar="[RUN]", help="As elsewhere; may be left out.")],
+    first: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="As elsewhere; may be left out.", show_default=False)
+    ] = None,
     second: Annotated[
         str | None,
         typer.Argument(
@@ -48,9 +50,9 @@ def predict(
     Writes depth in colour with a scale, and of pictures as 16-bit PNG in millimetres; of a video or camera
     one video with picture and depth side by side.
     """
-    from calibration.errors import UnknownNameError
+    from calibration.errors import DataError, UnknownNameError, UsageError
     from edgekd.pictures.colour import COLOURS
-    from edgekd.run import find_run
+    from edgekd.run import find_run, is_run
     from edgekd.steps.artefacts import choose_artefact
     from edgekd.steps.predict import predict_pictures
     from edgekd.steps.predict_video import VideoSettings, predict_video
@@ -61,8 +63,10 @@ def predict(
         raise UnknownNameError("colour map", colours, COLOURS)
 
     run, source = (None, first) if second is None else (first, second)  # the run comes first and may be left out
+    if source is None or (second is None and is_run(source)):
+        raise UsageError("Nothing to predict on was given", fix="Give a picture, a folder, a video or camera")
     found = find_run(run, console)
-    chosen = choose_artefact(found, artefact)
+    chosen = choose_artefact(found, artefact, console)
     console.note(f"Predicting with {chosen.name} of {found.folder}")
     options = RunnerOptions(threads, device)
     if is_camera(source) or is_video(source):
@@ -70,8 +74,14 @@ def predict(
         done = predict_video(chosen, source, out, options, settings, console)
         console.result(_json(done), _video_table(done))
     else:
-        made = predict_pictures(chosen, Path(source), out, options, console, values=npy, colours=colours)
-        console.result([_json(prediction) for prediction in made], _table(made))
+        made, unread = predict_pictures(chosen, Path(source), out, options, console, values=npy, colours=colours)
+        console.result([_json(prediction) for prediction in made], *([_table(made)] if made else []))
+        if unread:
+            raise DataError(
+                f"{len(unread)} of {len(made) + len(unread)} pictures in {source} could not be read, the first "
+                f"{unread[0]}; the others are in {out}",
+                fix="Restore them or leave them out",
+            )
         if any(prediction.covered < 0.999 for prediction in made):
             console.note("The network looks at the middle of a picture; where it saw nothing depth is 0")
     console.next_command("bench", found.folder)

@@ -42,7 +42,12 @@ def preflight(
     if nodes:
         shown.append(Table(("node", "op", "reason", "as of"), list(nodes.values())))
     console.result(value, *shown)
-    console.next_command("bundle")
+    if len(models or []) == 1 and not str(models[0]).endswith(".onnx"):  # type: ignore[index]
+        console.next_command("bundle", *models)  # type: ignore[misc]
+    elif models:
+        console.next_command("calibrate", "--teacher", found[0][0])
+    else:
+        console.next_command("bundle")
 
 
 def _word(findings: int) -> str:

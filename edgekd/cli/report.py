@@ -42,4 +42,5 @@ def report(
     console.result(value, Table(("report", "size"), rows, right=(1,)))
     for one in advice:
         console.note(one.text)
-    console.next_command("predict", found[0].folder, "PICTURE")
+    exported = any(name.startswith("export ") for name in found[0].manifest.steps)
+    console.next_command(*(("predict", found[0].folder, "PICTURE") if exported else ("export", found[0].folder)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,6 +52,13 @@ def verify(
     console.result(value, Table(("verified", ""), rows))
     found.raise_faults()
     if found.kind == "run":
-        console.next_command("bench", found.path)
+        console.next_command(*_after(found.path))
     else:
         console.next_command("doctor")
+
+
+def _after(path: Path) -> tuple[str | Path, ...]:
+    from edgekd.run import Run
+
+    exported = any(name.startswith("export ") for name in Run.open(path).manifest.steps)
+    return ("bench" if exported else "export", path)

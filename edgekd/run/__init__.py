@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edgekd.run.find import RUNS, find_run
+from edgekd.run.find import RUNS, find_run, is_run
 from edgekd.run.folder import Run
 from edgekd.run.lock import locked
 from edgekd.run.manifest import TeacherRecord
 
-__all__ = ["RUNS", "Run", "TeacherRecord", "find_run", "locked"]
+__all__ = ["RUNS", "Run", "TeacherRecord", "find_run", "is_run", "locked"]

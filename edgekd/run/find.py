@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from calibration.errors import EdgekdError, RunError, UnknownNameError, UsageError
@@ -9,7 +10,7 @@ from calibration.progress import Progress
 from edgekd.run.folder import Run
 from edgekd.run.manifest import NAME, Manifest
 
-__all__ = ["RUNS", "find_run", "newest"]
+__all__ = ["RUNS", "find_run", "is_run", "newest"]
 
 RUNS = Path("runs")
 """Where runs are made and looked for, below the current folder."""
@@ -29,11 +30,18 @@ def find_run(name: str | None, progress: Progress, root: Path = RUNS) -> Run:
         if (folder / NAME).is_file():
             return Run.open(folder)
     if Path(name).is_dir():
-        raise RunError(f"{name} is no run: it has no {NAME}", fix="Start one: edgekd distill --out " + name)
+        raise RunError(
+            f"{name} is no run: it has no {NAME}", fix=f"Start one: edgekd distill --out {shlex.quote(name)}"
+        )
     known = [str(folder) for folder in _runs(root)]
     if not known:
         raise UsageError(f"There is no run named {name!r}, nor any other in {root}", fix="Start one: edgekd distill")
     raise UnknownNameError("run", name, known)
+
+
+def is_run(name: str, root: Path = RUNS) -> bool:
+    """Whether `find_run` would find a run of that name."""
+    return any((folder / NAME).is_file() for folder in (Path(name), root / name))
 
 
 def newest(root: Path = RUNS) -> Run:

@@ -78,7 +78,7 @@ class Run:
             return False
         if dict(record.inputs) != dict(inputs) or dict(record.asked) != plain(asked):
             return False
-        return not any(self._fault(path, file) for path, file in record.outputs.items())
+        return self._whole(record)
 
     def differences(self, step: str, *, inputs: Mapping[str, str], asked: Mapping[str, Any]) -> list[str]:
         """How this step differs from the one begun before, a phrase each; empty where it is the same or new."""
@@ -95,19 +95,40 @@ class Run:
         self.manifest.write(self.folder)
 
     @contextlib.contextmanager
-    def step(self, name: str, *, inputs: Mapping[str, str], asked: Mapping[str, Any], command: str) -> Iterator[Made]:
+    def step(
+        self,
+        name: str,
+        *,
+        inputs: Mapping[str, str],
+        asked: Mapping[str, Any],
+        command: str,
+        keeps_earlier: bool = False,
+    ) -> Iterator[Made]:
         """Do a step inside: it is recorded as begun, and as finished with what was made once the block ends well.
 
         `command` makes the outputs anew; {run} in it stands for the run's folder. After an error or an interruption
-        the step stays begun, so that the same command does it again.
+        the step stays begun, so that the same command does it again; with `keeps_earlier` it is what it was before,
+        where what was made then is still whole.
         """
-        begun = StepRecord(plain(asked), dict(inputs), command, now(), versions())
-        self._write(name, begun)
+        before = self.manifest.steps.get(name)
+        begun = self.begin(name, inputs=inputs, asked=asked, command=command)
         started, made = time.monotonic(), Made()
-        yield made
+        try:
+            yield made
+        except BaseException:
+            # What an earlier one made is as good as it was, unless something of it was changed meanwhile.
+            if before is not None and before.finished is not None and keeps_earlier and self._whole(before):
+                self._write(name, before)
+            raise
         outputs = {path.relative_to(self.folder).as_posix(): _record(path) for path in _files(made.paths)}
         seconds = round(time.monotonic() - started, 2)
         self._write(name, replace(begun, outputs=outputs, finished=now(), seconds=seconds))
+
+    def begin(self, name: str, *, inputs: Mapping[str, str], asked: Mapping[str, Any], command: str) -> StepRecord:
+        """Record a step as begun: what was asked for is known from then on, and what goes on with it."""
+        begun = StepRecord(plain(asked), dict(inputs), command, now(), versions())
+        self._write(name, begun)
+        return begun
 
     def note_teacher(self, teacher: TeacherRecord) -> None:
         """Put the teacher into run.json."""
@@ -146,7 +167,7 @@ class Run:
         ]
         for name in self.unfinished():
             command = self._command(self.manifest.steps[name].command)
-            found.append(RunError(f"{self.folder}: the step {name} is unfinished", fix=f"Go on with {command}"))
+            found.append(RunError(f"{self.folder}: the step {name} is unfinished", fix=f"Go on: {command}"))
         return found
 
     def digest(self, path: Path) -> str:
@@ -162,7 +183,7 @@ class Run:
 
     def _next_command(self) -> str:
         for name in self.unfinished():
-            return f"The step {name} is unfinished; go on with {self._command(self.manifest.steps[name].command)}"
+            return f"The step {name} is unfinished. Go on: {self._command(self.manifest.steps[name].command)}"
         return f"Make it: edgekd distill --out {shlex.quote(str(self.folder))}"
 
     def _command(self, command: str) -> str:
@@ -171,6 +192,9 @@ class Run:
     def _write(self, name: str, record: StepRecord) -> None:
         self.manifest = replace(self.manifest, steps={**self.manifest.steps, name: record})
         self.manifest.write(self.folder)
+
+    def _whole(self, record: StepRecord) -> bool:
+        return not any(self._fault(path, file) for path, file in record.outputs.items())
 
     def _fault(self, path: str, file: FileRecord) -> str | None:
         """What is wrong with a recorded file, None when it is whole."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from calibration.errors import ArtefactError, RunError, UnknownNameError
 from calibration.images import CalibrationSet
+from calibration.progress import Progress, Quiet
 from edgekd.run import Run
 from targets import TARGETS
 from targets.artefact import open_artefact
@@ -14,6 +15,7 @@ from targets.base import PRECISIONS, Artefact
 
 __all__ = ["artefact_folder", "built_artefacts", "calibration_set", "choose_artefact", "export_step", "run_model"]
 
+_QUIET = Quiet()
 _MODELS = ("onnx/student.onnx", "onnx/teacher.onnx")
 """The fp32 model that artefacts are built from: of a distillation, and of a calibration of the teacher itself."""
 
@@ -42,8 +44,9 @@ def artefact_folder(run: Run, name: str) -> Path:
     return run.folder / "artefacts" / name
 
 
-def built_artefacts(run: Run, targets: tuple[str, ...] = ()) -> list[Artefact]:
-    """The artefacts of a run, in the order of the targets' table; with `targets`, of these alone.
+def built_artefacts(run: Run, targets: tuple[str, ...] = (), progress: Progress = _QUIET) -> list[Artefact]:
+    """The artefacts of a run, in the order of the targets' table; with `targets`, of these alone. One whose build did
+    not end is left out, and that is said.
 
     Raises UnknownNameError, RunError when there are none or a file is missing or altered, ArtefactError for one that
     was built from another model than the run's.
@@ -58,6 +61,9 @@ def built_artefacts(run: Run, targets: tuple[str, ...] = ()) -> list[Artefact]:
             record = run.manifest.steps.get(export_step(target, precision))
             if record is not None and record.finished is not None:
                 found.append(_open(run, f"{target}-{precision}", student))
+            elif record is not None:
+                name, command = f"{target}-{precision}", record.command.replace("{run}", _quoted(run))
+                progress.note(f"{name} is left out: its build did not end. Build it: {command}")
     if not found:
         wanted = "".join(f" --target {name}" for name in targets)
         of = f" of {' or '.join(targets)}" if targets else ""
@@ -65,9 +71,9 @@ def built_artefacts(run: Run, targets: tuple[str, ...] = ()) -> list[Artefact]:
     return found
 
 
-def choose_artefact(run: Run, name: str | None) -> Artefact:
+def choose_artefact(run: Run, name: str | None, progress: Progress = _QUIET) -> Artefact:
     """The artefact of that name; without one the first that runs here, int8 before the wider precisions."""
-    artefacts = {artefact.name: artefact for artefact in built_artefacts(run)}
+    artefacts = {artefact.name: artefact for artefact in built_artefacts(run, progress=progress)}
     if name is not None:
         if name not in artefacts:
             raise UnknownNameError("artefact", name, artefacts)

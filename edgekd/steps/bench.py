@@ -50,7 +50,7 @@ def bench_run(
     what `built_artefacts` and `edgekd.bench.bench` raise, and RunLockedError.
     """
     with run.lock(progress):
-        artefacts = built_artefacts(run, targets)
+        artefacts = built_artefacts(run, targets, progress)
         calibration = calibration_set(run)
         _, held_out = calibration.split()
         clip = clip or _glide(held_out)
@@ -67,7 +67,7 @@ def bench_run(
             scoring=scoring,
             keep_frames=keep_frames,
         )
-        name = _name(result, scoring) + suffix
+        name = _name(result, scoring, () if len(artefacts) == len(built_artefacts(run)) else targets) + suffix
         path = run.folder / "bench" / f"{name}.json"
         inputs = {artefact.name: artefact.files[artefact.model] for artefact in artefacts}
         if scoring is not None:
@@ -127,10 +127,15 @@ def _glide(held_out: NDArray[np.uint8]) -> Clip:
     return Clip(shots, f"{sum(map(len, shots))} frames: a window that glides over {len(shots)} held-out pictures")
 
 
-def _name(result: BenchResult, scoring: Scoring | None) -> str:
-    """One file a device, and one more for each data set and protocol: accuracy on one does not replace another's."""
-    name = re.sub(r"[^a-z0-9]+", "-", result.machine.device.lower()).strip("-") or "device"
-    return name if scoring is None else f"{name}-{scoring.protocol.name}-{scoring.data.digest[:8]}"
+def _name(result: BenchResult, scoring: Scoring | None, targets: tuple[str, ...]) -> str:
+    """One file a device, and one more for each choice of targets, setting, data set and protocol: what was measured
+    so does not replace what was measured otherwise. A report takes the newest of each artefact and setting."""
+    settings = result.settings
+    parts = [result.machine.device, *targets]
+    parts += [f"{settings[what]} {what}" for what in ("threads", "batch") if settings[what] != 1]
+    parts += [str(settings["device"])] if settings["device"] is not None else []
+    parts += [] if scoring is None else [scoring.protocol.name, scoring.data.digest[:8]]
+    return re.sub(r"[^a-z0-9]+", "-", " ".join(parts).lower()).strip("-") or "device"
 
 
 def _pictures(calibration: CalibrationSet) -> Sequence[NDArray[np.uint8]]:

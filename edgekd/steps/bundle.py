@@ -92,7 +92,7 @@ def _encodings(run: Run, settings: BundleSettings, progress: Progress) -> list[E
     if not found:
         raise UsageError(
             f"No model of {', '.join(settings.precisions)} is there for {', '.join(runtimes)}",
-            fix="fp16 is TensorRT's; take fp32 or int8",
+            fix="In a bundle fp16 is TensorRT's; take fp32 or int8",
         )
     return list(found.values())
 

@@ -64,7 +64,16 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     }
     inputs = {"teacher": teacher.digest, "images": request.images.digest}
     command = request.command or f"edgekd calibrate --teacher {shlex.quote(request.teacher)} --out {{run}}"
-    with writing(folder, record, _STEP, inputs=inputs, asked=asked, force=request.force, progress=progress) as run:
+    with writing(
+        folder,
+        record,
+        _STEP,
+        inputs=inputs,
+        asked=asked,
+        command=command,
+        force=request.force,
+        progress=progress,
+    ) as run:
         progress.note(f"Calibrating {teacher.name} itself in {folder} on {describe(device, settings.precision)}")
         training = Training(run, teacher, request.images, settings, command, progress)
         transform_file = folder / "transform.safetensors"

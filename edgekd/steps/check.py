@@ -110,7 +110,7 @@ def check_run(run: Run, targets: tuple[str, ...], progress: Progress, frames: Pa
     rows = []
     if references.teacher is not None:
         rows.append(CheckRow("fp32 student", None, measure_drift(references.model, references.teacher)))
-    artefacts = built_artefacts(run, targets)
+    artefacts = built_artefacts(run, targets, progress)
     with progress.task("Checking", total=len(artefacts) * sum(map(len, pictures))) as advance:
         for artefact in artefacts:
             if not artefact.can_run_here:

@@ -121,7 +121,16 @@ def _lead(
     if cast.stored is not None and request.statistics is not None:
         inputs["statistics"] = sha256_file(request.statistics)
     command = request.command or f"edgekd distill --teacher {shlex.quote(request.teacher)} --out {{run}}"
-    with writing(folder, record, _STEP, inputs=inputs, asked=asked, force=request.force, progress=progress) as run:
+    with writing(
+        folder,
+        record,
+        _STEP,
+        inputs=inputs,
+        asked=asked,
+        command=command,
+        force=request.force,
+        progress=progress,
+    ) as run:
         where = describe(device, request.settings.precision)
         progress.note(f"Distilling {teacher.name} into {request.student} in {folder} on {where}")
         training = Training(run, teacher, request.images, request.settings, command, progress)

@@ -48,7 +48,7 @@ class ExportSettings:
                 )
         if self.engine != EngineOptions() and self.targets and not any("tensorrt" in name for name in self.targets):
             raise UsageError(
-                f"The engine options {self.engine} are TensorRT's, and the targets are {', '.join(self.targets)}",
+                f"Engine options are TensorRT's, and the targets are {', '.join(self.targets)}",
                 fix="Leave --engine out, or add --target tensorrt",
             )
         if self.max_drift is not None and not 0 < self.max_drift < 1:
@@ -180,7 +180,7 @@ def _export(
         command += "" if settings.max_drift is None else f" --max-drift {settings.max_drift}"
     fresh = settings.force or not run.is_done(step, inputs=inputs, asked=asked)
     if fresh:
-        with run.step(step, inputs=inputs, asked=asked, command=command) as made:
+        with run.step(step, inputs=inputs, asked=asked, command=command, keeps_earlier=True) as made:
             options = BuildOptions(settings.device, settings.engine, settings.max_drift)
             target.build(model, precision, calibration, options, progress, into=folder)
             made.add(folder)

@@ -42,10 +42,9 @@ class ImagesSpec:
         """Raise UsageError when fewer are asked for than are needed: before they are rendered, not after."""
         count = self.count if self.folder is None else len(open_source(self.folder))
         if count < images:
-            more = f"Give at least --images {2 * images}" if self.folder is None else "Give a folder of more images"
             raise UsageError(
                 f"{count} simulated images are too few: set aside and in one batch there are {images}",
-                fix=f"{more}, or a smaller --batch",
+                fix=f"Give --images {images} or more" if self.folder is None else "Give a folder of more images",
             )
 
     @property

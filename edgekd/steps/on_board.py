@@ -19,6 +19,7 @@ def export_on(run: Run, address: str, settings: BundleSettings, progress: Progre
     Raises what bundling and `edgekd.remote.deploy` raise.
     """
     board = Board(address)
+    board.ask("true")  # is it there? Before minutes of building
     written = bundle_run(run, settings, progress)
     arguments = ["--seconds", str(SECONDS)]
     if len(settings.targets) == 1:

@@ -46,12 +46,12 @@ def predict_pictures(
     *,
     values: bool = False,
     colours: str = DEFAULT_COLOURS,
-) -> list[Prediction]:
+) -> tuple[list[Prediction], list[Path]]:
     """Write <picture>.colour.png, <picture>.depth.png (16 bits, millimetres) and, with `values`, .npy for each picture.
 
     `source` is a picture or a folder of them. Depth has the picture's own size, and 0 where the network did not look.
-    A picture of a folder that cannot be read is named and left out, and DataError tells of it once the others are
-    done. Raises DataError, ArtefactError, FileError or DiskFullError.
+    A picture of a folder that cannot be read is named and left out: these are returned beside what was made. Raises
+    DataError, ArtefactError, FileError or DiskFullError.
     """
     pictures = list_pictures(source) if source.is_dir() else [source]
     stems = Counter(picture.stem for picture in pictures)
@@ -75,13 +75,7 @@ def predict_pictures(
             name = picture.stem if stems[picture.stem] == 1 else picture.name
             made.append(_write(out / name, picture, _look(picture.name, rgb, depth, colours), depth, values))
             advance(1)
-    if unread:
-        raise DataError(
-            f"{len(unread)} of {len(pictures)} pictures in {source} could not be read, the first {unread[0]}; "
-            f"the others are in {out}",
-            fix="Restore them or leave them out",
-        )
-    return made
+    return made, unread
 
 
 def onto_picture(depth: NDArray[np.float32], framing: Framing, height: int, width: int) -> NDArray[np.float32]:

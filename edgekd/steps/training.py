@@ -48,10 +48,13 @@ def writing(
     *,
     inputs: Mapping[str, str],
     asked: Mapping[str, Any],
+    command: str,
     force: bool,
     progress: Progress,
 ) -> Iterator[Run]:
     """The run in `folder`, locked, once it is sure that its first step may be begun or gone on with.
+
+    The step is recorded as begun before anything is rendered: an interruption leaves a run that knows its command.
 
     Raises RunError naming what differs when the run was begun with other settings. With `force` the step starts anew.
     """
@@ -70,6 +73,8 @@ def writing(
                 fix="Give another --out, or --force to start this run anew",
             )
         run.note_teacher(teacher)
+        if step not in run.manifest.steps:
+            run.begin(step, inputs=inputs, asked=asked, command=command)
         yield run
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["BoardError", "InputError", "MisfitError", "MissingError", "RefusedError", "SelfTestError"]
 
 
@@ -12,7 +14,8 @@ class BoardError(Exception):
 
     def __init__(self, message: str, fix: str) -> None:
         self.message, self.fix = message.rstrip(". "), fix.rstrip(". ")
-        super().__init__(f"{self.message}. {self.fix}.")
+        command = re.search(r": (edgekd|python3?|sudo|pip) \S[^:]*$", self.fix)  # to copy: no stop behind it
+        super().__init__(f"{self.message}. {self.fix}" + ("" if command else "."))
 
 
 class MissingError(BoardError):

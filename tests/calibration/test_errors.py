@@ -26,6 +26,11 @@ def test_an_error_is_one_line_and_survives_the_way_from_a_worker(cls: type[Edgek
     assert (type(again), str(again), again.fix, again.exit_code) == (cls, str(error), error.fix, error.exit_code)
 
 
+def test_a_command_to_copy_has_no_stop_behind_it() -> None:
+    command = "edgekd distill --out 'runs/a b.'"
+    assert str(EdgekdError("It is missing.", fix=f"Make it: {command}")) == f"It is missing. Make it: {command}"
+
+
 def test_a_name_that_is_unknown_gets_its_near_matches() -> None:
     known = ["openvino", "onnxruntime", "tensorrt"]
     assert str(UnknownNameError("target", "openvnio", known)).endswith("Did you mean openvino?")

@@ -64,6 +64,39 @@ def test_bench_check_and_predict_as_json(picture: Path, capsys: pytest.CaptureFi
     assert Path(made["colour"]).is_file() and Path(made["depth"]).is_file()
 
 
+def test_what_was_predicted_is_shown_beside_what_could_not_be_read(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "several"
+    folder.mkdir()
+    (folder / "room.png").write_bytes(picture.read_bytes())
+    (folder / "cut.png").write_bytes(picture.read_bytes()[:100])
+    assert run(["predict", "small", str(folder), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [Path(made["picture"]).name for made in json.loads(out)] == ["room.png"]
+    assert "1 of 2 pictures" in err.splitlines()[-1] and "cut.png" in err.splitlines()[-1]
+
+
+def test_a_bench_of_one_setting_leaves_the_others(exported_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["--threads", "2"]):
+        assert run(["bench", "small", "--seconds", "0", *arguments]) == 0
+    whole = {path: path.read_bytes() for path in (exported_run / "bench").glob("*.json")}
+    assert len(whole) == 2
+    assert run(["bench", "small", "--seconds", "0", "--batch", "2"]) == 0
+    assert all(path.read_bytes() == content for path, content in whole.items())
+
+
+def test_an_export_that_fails_leaves_what_an_earlier_one_made(
+    exported_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["export", "small", "--target", "onnxruntime", "--precision", "int8", "--device", "tpu"]) == 3
+    shown = capsys.readouterr()
+    assert "no device 'tpu'" in shown.err.splitlines()[-1] and shown.out == ""
+    assert run(["verify", "small"]) == 0
+    assert run(["check", "small", "--json"]) == 0
+    assert "onnxruntime-int8" in capsys.readouterr().out
+
+
 def test_the_run_may_be_left_out_before_a_picture(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["predict", str(picture)]) == 0
     out, err = capsys.readouterr()
@@ -117,7 +150,7 @@ def test_a_missing_file_of_the_run_is_one_line(exported_run: Path, capsys: pytes
         last = capsys.readouterr().err.splitlines()[-1]
         assert last == (
             "Error: runs/small/onnx/student.onnx is missing. "
-            "Make it anew: edgekd distill --teacher small --out runs/small."
+            "Make it anew: edgekd distill --teacher small --out runs/small"
         )
 
 

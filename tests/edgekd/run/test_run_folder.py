@@ -80,7 +80,7 @@ def test_a_crash_between_making_and_recording_leaves_the_step_to_be_done_again(t
     reopened = Run.open(run.folder)
     assert reopened.unfinished() == ["distill"]
     assert not reopened.is_done("distill", inputs=INPUTS, asked=ASKED)
-    with pytest.raises(RunError, match="go on with edgekd distill"):
+    with pytest.raises(RunError, match="Go on: edgekd distill"):
         reopened.verify(reopened.folder / "student")
     with reopened.lock(), reopened.step("distill", inputs=INPUTS, asked=ASKED, command=COMMAND) as made:
         made.add(reopened.folder / "student")
@@ -175,3 +175,27 @@ def test_what_a_killed_process_left_half_written_goes_with_the_next_lock(run: Ru
         pass
     assert (run.folder / "mine.part").exists()
     assert not list(run.folder.rglob(".*.part"))
+
+
+def test_what_an_earlier_step_made_stands_where_a_later_one_failed(run: Run) -> None:
+    """With `keeps_earlier`, and as long as it is whole."""
+    made = run.folder / "model"
+    with run.lock(), run.step("export", inputs=INPUTS, asked=ASKED, command="edgekd export {run}") as step:
+        made.write_text("built")
+        step.add(made)
+    other = {**ASKED, "device": "cuda"}
+
+    def fail(*, spoils: bool) -> None:
+        with (
+            run.lock(),
+            pytest.raises(ValueError),
+            run.step("export", inputs=INPUTS, asked=other, command="edgekd export {run}", keeps_earlier=True),
+        ):
+            if spoils:
+                made.write_text("half")
+            raise ValueError
+
+    fail(spoils=False)
+    assert Run.open(run.folder).is_done("export", inputs=INPUTS, asked=ASKED)
+    fail(spoils=True)
+    assert Run.open(run.folder).unfinished() == ["export"]

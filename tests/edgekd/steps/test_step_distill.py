@@ -141,6 +141,27 @@ def test_an_interrupted_distillation_goes_on_and_ends_as_if_nothing_had_been(req
     assert (resumed.folder / "student.safetensors").stat().st_mtime_ns == weights
 
 
+def test_a_run_knows_its_command_before_anything_is_rendered(
+    request_: DistillRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while rooms are rendered: another teacher in that folder is refused, and the way on is the run's own."""
+    request = replace(request_, out=Path("runs/mine"), command="edgekd distill --teacher mine --out {run}")
+    monkeypatch.setattr("edgekd.steps.training.open_images", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        distill_run(request, Quiet())
+    run = Run.open(Path("runs/mine"))
+    assert run.unfinished() == ["distill"]
+    with pytest.raises(RunError, match=r"Go on: edgekd distill --teacher mine --out runs/mine$"):
+        run.verify(run.folder / "onnx" / "student.onnx")
+    with pytest.raises(RunError, match="begun with other settings"):
+        distill_run(replace(request, teacher="rooms"), Quiet())
+    assert Run.open(Path("runs/mine")).manifest.teacher == run.manifest.teacher
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_training_while_rooms_are_rendered_gives_the_student_of_the_finished_set(
     request_: DistillRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

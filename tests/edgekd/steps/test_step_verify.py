@@ -60,7 +60,7 @@ def test_a_run_with_an_unfinished_step_is_not_whole(exported_run: Path) -> None:
     with pytest.raises(ZeroDivisionError), opened.step("x", inputs={}, asked={}, command="edgekd x {run}"):
         raise ZeroDivisionError
     (fault,) = verify("small", Quiet()).faults
-    assert "the step x is unfinished" in fault.message and fault.fix == "Go on with edgekd x runs/small"
+    assert "the step x is unfinished" in fault.message and fault.fix == "Go on: edgekd x runs/small"
 
 
 def test_an_artefact_of_another_model_is_not_the_runs(exported_run: Path) -> None:
@@ -110,12 +110,12 @@ def test_a_bundle_as_a_folder_and_as_its_archive(exported_run: Path, capsys: pyt
 
 def _bundle(folder: Path, change: Callable[[dict[str, object]], None]) -> Path:
     from calibration.files import sha256_bytes
+    from targets.board.manifest import FORMAT, manifest_digest
 
     (folder / "a").write_bytes(b"a")
-    made_from: dict[str, str] = {}
-    value: dict[str, object] = {"files": {"a": sha256_bytes(b"a")}, "made_from": made_from, "selftest": {}}
+    value: dict[str, object] = {"format": FORMAT, "files": {"a": sha256_bytes(b"a")}, "selftest": {}}
     change(value)
-    value["digest"] = sha256_bytes(json.dumps([value["files"], made_from], sort_keys=True).encode())
+    value["digest"] = manifest_digest(value)
     (folder / "manifest.json").write_text(json.dumps(value))
     return folder
 
