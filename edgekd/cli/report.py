@@ -34,7 +34,8 @@ def report(
     from edgekd.run import find_run
     from edgekd.steps.report import report_runs
 
-    found = [find_run(name, console) for name in runs] if runs else [find_run(None, console)]
+    named = [find_run(name, console) for name in runs] if runs else [find_run(None, console)]
+    found = list({run.folder.resolve(): run for run in named}.values())  # each once
     story, written = report_runs(found, out, console)
     advice = advise(story)
     value = {"files": [str(path) for path in written], "advice": [asdict(one) for one in advice]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgekd.bench.latency import Latency
@@ -32,13 +32,16 @@ class Advice:
 
 
 def advise(story: Story) -> list[Advice]:
-    """What to choose, then what to mend, then what to know; each remark once."""
+    """What to choose, then what to mend, then what to know; each remark once, with its run and setting where there are
+    several."""
     found: dict[str, Advice] = {}
-    for group in _groups(story.entries):
+    groups = _groups(story.entries)
+    for group in groups:
+        about = _about(group[0], [other[0] for other in groups])
         calm = [entry for entry in group if _latency(entry).infer.grade.letter != "C"]
         advices = [*(rule(calm) for rule in _RULES), *(rule(group) for rule in _RULES_OF_ALL)]
         for advice in itertools.chain.from_iterable(advices):
-            found.setdefault(advice.text, advice)
+            found.setdefault(about + advice.text, replace(advice, text=about + advice.text))
     order = ("choice", "mend", "know")
     return sorted(found.values(), key=lambda advice: order.index(advice.kind))
 
@@ -51,6 +54,15 @@ def _groups(entries: Sequence[Entry]) -> list[list[Entry]]:
             key = (entry.run, entry.device, entry.settings.get("threads"), entry.settings.get("batch"))
             groups.setdefault(key, []).append(entry)
     return list(groups.values())
+
+
+def _about(entry: Entry, others: Sequence[Entry]) -> str:
+    """Of which run and under which setting, as far as that tells it from the others."""
+    parts = [entry.run] if len({other.run for other in others}) > 1 else []
+    settings = [(other.settings.get("threads"), other.settings.get("batch")) for other in others]
+    if len(set(settings)) > 1:
+        parts.append(f"{entry.settings.get('threads')} threads, batch {entry.settings.get('batch')}")
+    return f"{', '.join(parts)}: " if parts else ""
 
 
 def _latency(entry: Entry) -> Latency:

@@ -55,8 +55,10 @@ def _speed(story: Story) -> list[str]:
     rows = []
     for entry in story.entries:
         grade = "-" if entry.row.latency is None else entry.row.latency.infer.grade.letter
-        rows.append([_name(entry), _text(entry.device), *(column.text(entry) for column in columns), grade])
-    return _table(["artefact", "machine", *(column.heading for column in columns), "grade"], rows) if rows else []
+        setting = [str(entry.settings.get("threads")), str(entry.settings.get("batch"))]
+        rows.append([_name(entry), _text(entry.device), *setting, *(column.text(entry) for column in columns), grade])
+    headings = ["artefact", "machine", "threads", "batch", *(column.heading for column in columns), "grade"]
+    return _table(headings, rows) if rows else []
 
 
 def _grades(story: Story) -> list[str]:

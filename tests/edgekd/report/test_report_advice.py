@@ -127,6 +127,17 @@ def test_two_machines_are_not_compared_with_each_other() -> None:
     assert "INT8" not in said(entry("openvino-fp32", 4), elsewhere)
 
 
+def test_advice_names_its_run_and_setting_where_there_are_several() -> None:
+    calm = [entry("openvino-fp32", 4), entry("openvino-int8", 2)]
+    quick = [replace(one, run="other") for one in (entry("openvino-fp32", 4), entry("openvino-int8", 1))]
+    assert said(*calm, *quick).splitlines() == [
+        "run: openvino-int8 is 2.00 times as fast as fp32.",
+        "other: openvino-int8 is 4.00 times as fast as fp32.",
+    ]
+    wide = [replace(one, settings={"threads": 2, "batch": 1}) for one in calm]
+    assert said(*calm, *wide).splitlines()[1].startswith("2 threads, batch 1: openvino-int8")
+
+
 def test_what_was_not_measured_says_nothing() -> None:
     row = BenchRow(
         "tensorrt-int8", "tensorrt", "int8", 1, "m", "s", drift={"within_5": 0.1}, reason="no device", fix="x"
