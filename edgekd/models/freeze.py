@@ -14,7 +14,16 @@ from calibration.files import read_json
 from edgekd.models.teacher import Teacher
 from targets.input import InputSpec
 
-__all__ = ["DepthAtInputSize", "freeze", "stated_input"]
+__all__ = ["INPUT_EXAMPLE", "DepthAtInputSize", "freeze", "stated_input"]
+
+INPUT_EXAMPLE = json.dumps(
+    {
+        "framing": {"height": 224, "width": 224, "resize_height": None, "crop": None},
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    }
+)
+"""What a <file>.input.json beside a model looks like."""
 
 
 class DepthAtInputSize(nn.Module):
@@ -77,15 +86,8 @@ def stated_input(path: Path) -> InputSpec | None:
         return None
     value = read_json(beside)
     if not isinstance(value, dict):
-        raise FileError(f"{beside} holds no input description", fix=f"Write one like {json.dumps(_EXAMPLE)}")
+        raise FileError(f"{beside} holds no input description", fix=f"Write one like {INPUT_EXAMPLE}")
     return InputSpec.from_json(value)
-
-
-_EXAMPLE = {
-    "framing": {"height": 224, "width": 224, "resize_height": None, "crop": None},
-    "mean": [0.485, 0.456, 0.406],
-    "std": [0.229, 0.224, 0.225],
-}
 
 
 def _is_one_map(shape: tuple[int, ...], input: InputSpec) -> bool:  # noqa: A002

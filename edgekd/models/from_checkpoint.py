@@ -17,7 +17,7 @@ from calibration.progress import Progress
 from edgekd.models.architectures import ARCHITECTURES
 from edgekd.models.architectures import architecture as find
 from edgekd.models.checks import refuse_other_files
-from edgekd.models.freeze import freeze, stated_input
+from edgekd.models.freeze import INPUT_EXAMPLE, freeze, stated_input
 from edgekd.models.from_factory import call_factory, input_of
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import WeightsFile, fill, load_weights
@@ -62,7 +62,7 @@ def _build(
 ) -> tuple[nn.Module, InputSpec]:
     missing = ModelError(
         f"Nothing says what {architecture} is fed",
-        fix=f"Describe its input in {path.name}.input.json (models/README.md)",
+        fix=f"Describe its input in {path.name}.input.json beside it, such as {INPUT_EXAMPLE}",
     )
     if ":" not in architecture:
         entry = find(architecture)
@@ -91,6 +91,8 @@ def _load_pickled(path: Path) -> WeightsFile:
     except ModelError:
         raise
     except pickle.UnpicklingError as error:
+        if not _is_pickle(path):
+            raise FileError(f"{path} is no torch file", fix="Save model.state_dict() with torch.save") from error
         raise ModelError(
             f"{path} holds more than tensors, which is not loaded because it could run code",
             fix="Save model.state_dict() alone, or as safetensors",
@@ -115,3 +117,9 @@ def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     if tensors and all(name.startswith("module.") for name in tensors):
         return {name.removeprefix("module."): value for name, value in tensors.items()}
     return tensors
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file is one of torch's: a zip archive, or a pickle of protocol 2 and later."""
+    with open(path, "rb") as stream:
+        return stream.read(2) in (b"PK", *(bytes([0x80, protocol]) for protocol in range(2, 6)))

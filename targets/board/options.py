@@ -50,6 +50,8 @@ class EngineOptions:
                 values[_FLAGS[name]] = True
             elif name in _NUMBERS and number.isdigit():
                 values[name] = int(number)
+            elif name in _NUMBERS and given:
+                raise InputError(f"{word} cannot be meant", f"Give a whole number: {name}=N")
             elif name == "tactics" and number:
                 values[name] = number.upper()
             else:

@@ -17,6 +17,7 @@ from onnx.reference import ReferenceEvaluator
 from torch import Tensor, fx, nn
 
 from calibration.errors import ModelError
+from edgekd.models.freeze import INPUT_EXAMPLE
 from edgekd.models.onnx_import.file import opset_of, read_onnx
 from edgekd.models.onnx_import.op import Op, Operand
 from edgekd.models.onnx_import.table import ALIASES, BUILDERS, FOLDABLE
@@ -198,7 +199,8 @@ def _picture(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None) -
     height, width = (dims[2], dims[3]) if size is None else size
     if height is None or width is None:
         raise ModelError(
-            f"{path} leaves its height and width open", fix=f"State them in {path.name}.input.json (models/README.md)"
+            f"{path} leaves its height and width open",
+            fix=f"State them in {path.name}.input.json beside it, such as {INPUT_EXAMPLE}",
         )
     if dims[2] not in (height, None) or dims[3] not in (width, None):
         raise ModelError(f"{path} takes {dims[2]}x{dims[3]} pictures, not {height}x{width}", fix="State its own size")
