@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table as RichTable
 
 __all__ = ["Table", "figure", "printable", "render", "size_text", "width"]
 
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _UNCUT = 400  # columns of a file
-_NAME = 24  # columns that the first column keeps, whatever the terminal's width
+_NAME = 24  # columns that a name or a word keeps, whatever the terminal's width
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,41 @@ def width(stream: TextIO) -> int:
 def render(shown: Table | RenderableType, stream: TextIO) -> str:
     """A table, or anything that rich can show, as text for this stream."""
     from rich.console import Console
+    from rich.measure import Measurement
+    from rich.text import Text
 
     buffer = io.StringIO()
     terminal = stream.isatty()
     console = Console(file=buffer, force_terminal=terminal, width=width(stream), highlight=False)
-    console.print(_rich(shown) if isinstance(shown, Table) else shown)
+    if isinstance(shown, Table):
+        table = _rich(shown)
+        needed = Measurement.get(console, console.options.update(width=_UNCUT), table).minimum
+        fits = needed <= console.width
+        console.print(table if fits else _stacked(shown))
+        if shown.caption:
+            console.print(Text(shown.caption, style="table.caption"))
+    else:
+        console.print(shown)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()).strip("\n")
 
 
-def _rich(table: Table) -> RenderableType:
+def _stacked(table: Table) -> RenderableType:
+    """Row under row, for a terminal that is too narrow for the columns: nothing is left out."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(table.title, style="bold")] if table.title else []
+    for row in table.rows:
+        cells = [
+            " ".join(filter(None, (" ".join(heading.split()), printable(cell))))
+            for heading, cell in zip(table.headings[1:], row[1:], strict=True)
+        ]
+        parts += [Text(printable(row[0]), style="bold"), Padding(Text(", ".join(cells)), (0, 0, 0, 2))]
+    return Group(*parts)
+
+
+def _rich(table: Table) -> RichTable:
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -58,14 +85,13 @@ def _rich(table: Table) -> RenderableType:
         pad_edge=False,
         collapse_padding=True,
         title=Text(table.title, style="bold") if table.title else None,
-        caption=Text(table.caption) if table.caption else None,
         title_justify="left",
-        caption_justify="left",
     )
     for number, heading in enumerate(table.headings):
         figures = number in table.right
-        # Rich would squeeze the names of the rows away before it cuts a figure.
-        named = max((len(row[0]) for row in table.rows), default=0) if number == 0 else 0
+        # Rich would squeeze names and words away before it cuts a figure.
+        parts = [part for row in table.rows for part in ([row[0]] if number == 0 else row[number].split())]
+        named = max(map(len, parts), default=0)
         shown.add_column(
             Text(heading),
             justify="right" if figures else "left",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
@@ -110,3 +111,23 @@ def test_a_terminal_gets_bars_and_notes_above_them() -> None:
 )
 def test_sizes(size: int, text: str) -> None:
     assert size_text(size) == text
+
+
+def test_a_terminal_too_narrow_for_a_table_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    table = Table(
+        ("artefact", "size", "drift\n↓", "< 1 %\n↑", ""),
+        [("onnxruntime-int8", "0.8 MB", "0.0026", "0.981", "OVER BUDGET")],
+        right=(1, 2, 3),
+        caption="drift: of depth from fp32, on sixteen pictures that were held out",
+    )
+    for columns in (40, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        text = re.sub(r"\x1b\[[0-9;]*m", "", render(table, Terminal()))
+        assert max(map(len, text.splitlines())) <= columns
+        words = " ".join(text.split())
+        for part in ("onnxruntime-int8", "0.8 MB", "0.0026", "0.981", "OVER", "BUDGET", "that were held out"):
+            assert part in words, (columns, part)
