@@ -42,12 +42,11 @@ def preflight(
     if nodes:
         shown.append(Table(("node", "op", "reason", "as of"), list(nodes.values())))
     console.result(value, *shown)
-    if len(models or []) == 1 and not str(models[0]).endswith(".onnx"):  # type: ignore[index]
-        console.next_command("bundle", *models)  # type: ignore[misc]
-    elif models:
-        console.next_command("calibrate", "--teacher", found[0][0])
+    files = [name for name in models or [] if name.endswith(".onnx")]
+    if files:
+        console.next_command("calibrate", "--teacher", files[0])
     else:
-        console.next_command("bundle")
+        console.next_command("bundle", *(models or [])[:1])
 
 
 def _word(findings: int) -> str:
