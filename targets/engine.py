@@ -26,11 +26,11 @@ from calibration.progress import Progress
 from targets.artefact import ENGINE_OPTIONS, rebuild_command
 from targets.base import Artefact
 from targets.board import errors
-from targets.board.apart import BuildJob, build_apart
+from targets.board.apart import BuildJob, build_apart, here_key
 from targets.board.cuda import Device
 from targets.board.engine import Engine
 from targets.board.engine import refusal as board_refusal
-from targets.board.key import EngineKey, read_engine
+from targets.board.key import read_engine
 from targets.board.options import EngineOptions
 from targets.board.timings import Timings, cache_folder
 from targets.feeding import require_images
@@ -81,7 +81,9 @@ def build_engine(
     model = folder / MODEL
     size = (spec.height, spec.width)
     job = BuildJob(module, runtime, str(model), str(folder / ENGINE), size, precision, options, cache_folder())
-    estimate = Timings(job.cache, here(runtime, probe, sha256_file(model), options)).estimate(model.stat().st_size)
+    estimate = Timings(job.cache, here_key(runtime, str(probe.version), sha256_file(model), options)).estimate(
+        model.stat().st_size
+    )
     label = f"Building a {runtime} engine" + ("; this can take minutes" if estimate is None else "")
     total = None if estimate is None else max(2, round(estimate))
     done = 0
@@ -100,11 +102,6 @@ def build_engine(
             advance(total - done)
 
 
-def here(runtime: str, probe: Probe, model: str, options: EngineOptions) -> EngineKey:
-    """The key that an engine of this model (its sha256) has on this machine."""
-    return EngineKey(runtime, str(probe.version), probe.device, probe.capability, model, options.to_json())
-
-
 class EngineRunner:
     """An opened engine; a Runner."""
 
@@ -112,11 +109,10 @@ class EngineRunner:
         options = EngineOptions.parse(artefact.settings.get(ENGINE_OPTIONS, ""))
         rebuild = rebuild_command(artefact)
         with explained():
-            device = Device()  # first of all: without one TensorRT can end the process
+            Device()  # first of all: without one TensorRT can end the process
             trt = _import(module)
             version = str(trt.__version__)
-            model = artefact.files[MODEL]
-            key = EngineKey(artefact.target, version, device.name, device.capability, model, options.to_json())
+            key = here_key(artefact.target, version, artefact.files[MODEL], options)
             plan = read_engine(str(artefact.folder / ENGINE), key, rebuild)
             self._engine = Engine(trt, plan, host_code=options.version_compatible)
         self._most = options.most

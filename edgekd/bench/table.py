@@ -170,9 +170,9 @@ def _remarks(result: BenchResult) -> list[str]:
         )
     if result.clip is not None:
         lines.append(f"Flicker on {result.clip}: what depth differs from fp32's from frame to frame, in % of depth")
-    sensors = dict.fromkeys(row.latency.infer.conditions.energy_from for row in result.rows if row.latency is not None)
-    lines += [f"Energy a picture: of the whole machine, by {names}" for names in sensors if names is not None]
     latencies = [row.latency for row in result.rows if row.latency is not None]
+    sensors = dict.fromkeys(latency.infer.conditions.energy_from for latency in latencies)
+    lines += [f"Energy a picture: of the whole machine, by {names}" for names in sensors if names is not None]
     unknown = sorted({name for latency in latencies for name in latency.infer.grade.unknown})
     if unknown:
         lines.append(f"Not to be watched on this machine: {', '.join(unknown)}")

@@ -122,7 +122,7 @@ def run(arguments: Sequence[str]) -> int:
         return _known(error)
     except (_InterruptedByUserError, KeyboardInterrupt):
         goes_on = "What was finished is kept, and the same command goes on from there"
-        how = goes_on if arguments[:1] and arguments[0] in _GO_ON else "The same command begins again"
+        how = goes_on if arguments and arguments[0] in _GO_ON else "The same command begins again"
         console.failure(f"Interrupted. {how}: edgekd {shlex.join(arguments)}")
         return _INTERRUPTED
     except SystemExit as ended:  # typer's own answer to a reader of the output who has left

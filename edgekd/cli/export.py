@@ -61,6 +61,8 @@ def export(
 
 def export_tables(result: ExportResult) -> list[Table]:
     """The artefacts with size, latency and drift, and what int8 left in float."""
+    if not result.exported:
+        return []
     headings = ("artefact", "size", "latency\n~ ms", "drift\n↓", "< 5 %\n↑", "< 1 %\n↑", "scale\n→ 1", "")
     measured: dict[str, list[str]] = {}
     for exported in result.exported:
@@ -69,8 +71,6 @@ def export_tables(result: ExportResult) -> list[Table]:
     drift_on = [where if len(measured) == 1 else f"{where} ({', '.join(names)})" for where, names in measured.items()]
     caption = f"drift: mean relative difference of depth from fp32, on {'; '.join(drift_on)}" if drift_on else ""
     rows = [_row(exported) for exported in result.exported]
-    if not rows:
-        return []
     return [Table(headings, rows, right=range(1, 7), caption=caption), *_float_layers(result)]
 
 

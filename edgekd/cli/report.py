@@ -32,6 +32,7 @@ def report(
     """
     from edgekd.report import advise
     from edgekd.run import find_run
+    from edgekd.steps.artefacts import exported_names
     from edgekd.steps.report import report_runs
 
     named = [find_run(name, console) for name in runs] if runs else [find_run(None, console)]
@@ -43,5 +44,5 @@ def report(
     console.result(value, Table(("report", "size"), rows, right=(1,)))
     for one in advice:
         console.note(one.text)
-    exported = any(name.startswith("export ") for name in found[0].manifest.steps)
-    console.next_command(*(("predict", found[0].folder, "PICTURE") if exported else ("export", found[0].folder)))
+    first = found[0]
+    console.next_command(*(("predict", first.folder, "PICTURE") if exported_names(first) else ("export", first.folder)))

@@ -59,6 +59,6 @@ def verify(
 
 def _after(path: Path) -> tuple[str | Path, ...]:
     from edgekd.run import Run
+    from edgekd.steps.artefacts import exported_names
 
-    exported = any(name.startswith("export ") for name in Run.open(path).manifest.steps)
-    return ("bench" if exported else "export", path)
+    return ("bench" if exported_names(Run.open(path)) else "export", path)

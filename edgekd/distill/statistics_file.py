@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from calibration.errors import FileError, ModelError
 from calibration.files import write_bytes
 from edgekd.distill.statistics import StoredStatistics
-from edgekd.models.checks import NO_SPREAD, batch_norm_layers, refuse_other_files
+from edgekd.models.checks import batch_norm_layers, refuse_other_files, varies
 from edgekd.models.running_order import running_order
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import tensors_digest
@@ -36,15 +36,14 @@ def layers_to_measure(teacher: Teacher) -> tuple[str, ...]:
     """Of the layers that run, in that order: all BatchNorm layers; without any, eight LayerNorm or GroupNorm layers (or
     convolutions) spread over the network."""
     module = teacher.module
-    named = [
-        list(batch_norm_layers(module)),
-        [name for name, layer in module.named_modules() if isinstance(layer, _NORMS)],
-        [name for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)],
-    ]
-    norms, others, convolutions = (running_order(module, names, teacher.input) for names in named)
-    if norms:
+
+    def running(candidates: list[str]) -> list[str]:
+        return running_order(module, candidates, teacher.input) if candidates else []
+
+    if norms := running(list(batch_norm_layers(module))):
         return tuple(norms)
-    names = others or convolutions
+    names = running([name for name, layer in module.named_modules() if isinstance(layer, _NORMS)])
+    names = names or running([name for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)])
     if not names:
         raise ModelError(
             "The teacher has no normalisation and no convolution to measure at", fix="Distil without the transformation"
@@ -152,7 +151,7 @@ def _checked(layers: dict[str, tuple[Tensor, Tensor]], path: Path) -> StoredStat
             raise FileError(
                 f"{path}: the statistics of {name} hold NaN, infinity or a negative variance", fix=remeasure
             )
-        if not (variance > NO_SPREAD).any():
+        if not varies(variance):
             raise FileError(f"{path}: nothing that {name} was given ever changed", fix=remeasure)
     if not layers:
         raise FileError(f"{path} holds the statistics of no layer", fix=remeasure)

@@ -14,7 +14,7 @@ from edgekd.distill.settings import DistillSettings, TransformSettings
 from edgekd.distill.statistics import RunningMoments, StatisticsDistance, StoredStatistics, observe
 from edgekd.distill.tensors import Normalise
 from edgekd.distill.transform import TransformNet
-from edgekd.models.checks import NO_SPREAD
+from edgekd.models.checks import varies
 from edgekd.models.running_order import running_order
 from edgekd.models.teacher import Teacher
 
@@ -50,7 +50,7 @@ class TransformFit:
                 f"No layer of {teacher.name} that has statistics runs on a picture", fix="Give --no-transformation"
             )
         stored = stored.in_order(ran).first(self.settings.layers)
-        if bool((stored.moments.variance <= NO_SPREAD).all()):
+        if not varies(stored.moments.variance):
             raise ModelError(
                 f"The layers of {teacher.name} that pictures are fitted to ({stored.names[0]} and on) hold no variance",
                 fix="Load trained weights, or give --no-transformation",

@@ -18,6 +18,7 @@ __all__ = [
     "refuse_other_files",
     "require_batch_norm",
     "stores_statistics",
+    "varies",
 ]
 
 NO_SPREAD = 1e-8
@@ -40,6 +41,11 @@ def refuse_other_files(path: Path) -> None:
     text = head.lstrip().lower()
     if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
         raise FileError(f"{path} is a web page, not a model", fix="Download the file itself, not the page about it")
+
+
+def varies(variance: Tensor) -> bool:
+    """Whether any channel of these variances ever changed."""
+    return bool((variance > NO_SPREAD).any())
 
 
 def batch_norm_layers(module: nn.Module) -> dict[str, nn.BatchNorm2d]:
@@ -142,7 +148,7 @@ def _why_no_batch_norm(module: nn.Module) -> str:
 def _untouched(layer: nn.BatchNorm2d) -> bool:
     assert layer.running_mean is not None and layer.running_var is not None
     fresh = bool((layer.running_mean == 0).all() and (layer.running_var == 1).all())
-    return fresh or not bool((layer.running_var > NO_SPREAD).any())
+    return fresh or not varies(layer.running_var)
 
 
 def _first_line(error: BaseException) -> str:

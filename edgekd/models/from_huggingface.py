@@ -98,9 +98,10 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     name, _, stated = spec.removeprefix("hf:").partition("@")
     if stated and stated not in DEPTH_KINDS:
         raise UsageError(f"There is no kind of depth {stated!r}", fix=f"Say @{', @'.join(DEPTH_KINDS)}")
-    if Path(name).is_dir():
+    saved = Path(name).is_dir()
+    if saved:
         name = str(Path(name).resolve())
-    progress.note(f"Loading {name} with transformers" + ("" if Path(name).is_dir() else ", from its hub if need be"))
+    progress.note(f"Loading {name} with transformers" + ("" if saved else ", from its hub if need be"))
     logging.getLogger("transformers").setLevel(logging.ERROR)
     disable_progress_bar()
     try:

@@ -26,9 +26,9 @@ def find_run(name: str | None, progress: Progress, root: Path = RUNS) -> Run:
         run = newest(root)
         progress.note(f"No run was named: taking the newest, {run.folder}")
         return run
-    for folder in (Path(name), root / name):
-        if (folder / NAME).is_file():
-            return Run.open(folder)
+    folder = _folder(name, root)
+    if folder is not None:
+        return Run.open(folder)
     if Path(name).is_dir():
         raise RunError(
             f"{name} is no run: it has no {NAME}", fix=f"Start one: edgekd distill --out {shlex.quote(name)}"
@@ -41,7 +41,7 @@ def find_run(name: str | None, progress: Progress, root: Path = RUNS) -> Run:
 
 def is_run(name: str, root: Path = RUNS) -> bool:
     """Whether `find_run` would find a run of that name."""
-    return any((folder / NAME).is_file() for folder in (Path(name), root / name))
+    return _folder(name, root) is not None
 
 
 def newest(root: Path = RUNS) -> Run:
@@ -55,6 +55,10 @@ def newest(root: Path = RUNS) -> Run:
     if not created:
         raise RunError(f"There is no run in {root}", fix="Start one: edgekd distill")
     return Run.open(max(created, key=lambda folder: (created[folder], folder.name)))
+
+
+def _folder(name: str, root: Path) -> Path | None:
+    return next((folder for folder in (Path(name), root / name) if (folder / NAME).is_file()), None)
 
 
 def _runs(root: Path) -> list[Path]:

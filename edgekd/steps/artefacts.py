@@ -13,7 +13,15 @@ from targets import TARGETS
 from targets.artefact import open_artefact
 from targets.base import PRECISIONS, Artefact
 
-__all__ = ["artefact_folder", "built_artefacts", "calibration_set", "choose_artefact", "export_step", "run_model"]
+__all__ = [
+    "artefact_folder",
+    "built_artefacts",
+    "calibration_set",
+    "choose_artefact",
+    "export_step",
+    "exported_names",
+    "run_model",
+]
 
 _QUIET = Quiet()
 _MODELS = ("onnx/student.onnx", "onnx/teacher.onnx")
@@ -42,6 +50,15 @@ def export_step(target: str, precision: str) -> str:
 def artefact_folder(run: Run, name: str) -> Path:
     """Where the artefact `<target>-<precision>` of a run lies."""
     return run.folder / "artefacts" / name
+
+
+def exported_names(run: Run) -> list[str]:
+    """The names of a run's artefacts whose build ended, in the order of the targets' table; nothing is verified."""
+    pairs = [(target, precision) for target in TARGETS for precision in PRECISIONS]
+    records = {
+        f"{target}-{precision}": run.manifest.steps.get(export_step(target, precision)) for target, precision in pairs
+    }
+    return [name for name, record in records.items() if record is not None and record.finished is not None]
 
 
 def built_artefacts(run: Run, targets: tuple[str, ...] = (), progress: Progress = _QUIET) -> list[Artefact]:

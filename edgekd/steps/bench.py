@@ -20,7 +20,7 @@ from edgekd.bench.reproduce import Comparison, Tolerances, compare, settings_of
 from edgekd.evaluate import get_protocol, open_dataset
 from edgekd.pictures import list_pictures, read_picture
 from edgekd.run import Run
-from edgekd.steps.artefacts import built_artefacts, calibration_set
+from edgekd.steps.artefacts import built_artefacts, calibration_set, exported_names
 from edgekd.video import is_video, open_frames
 from targets.base import RunnerOptions
 
@@ -67,7 +67,7 @@ def bench_run(
             scoring=scoring,
             keep_frames=keep_frames,
         )
-        name = _name(result, scoring, () if len(artefacts) == len(built_artefacts(run)) else targets) + suffix
+        name = _name(result, scoring, () if len(artefacts) == len(exported_names(run)) else targets) + suffix
         path = run.folder / "bench" / f"{name}.json"
         inputs = {artefact.name: artefact.files[artefact.model] for artefact in artefacts}
         if scoring is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from edgekd.pictures import list_pictures, read_picture, save_depth, save_png, s
 from edgekd.pictures.colour import DEFAULT_COLOURS
 from targets import get_target
 from targets.base import Artefact, RunnerOptions
+from targets.board.pictures import name_results
 from targets.input import Framing
 
 __all__ = ["Prediction", "onto_picture", "predict_pictures"]
@@ -54,13 +54,12 @@ def predict_pictures(
     DataError, ArtefactError, FileError or DiskFullError.
     """
     pictures = list_pictures(source) if source.is_dir() else [source]
-    stems = Counter(picture.stem for picture in pictures)
     made, unread = [], []
     with (
         get_target(artefact.target).open(artefact, options) as runner,
         progress.task("Predicting", total=len(pictures)) as advance,
     ):
-        for picture in pictures:
+        for picture, name in zip(pictures, name_results(pictures), strict=True):
             try:
                 rgb = read_picture(picture)
             except DataError as error:
@@ -72,7 +71,6 @@ def predict_pictures(
                 continue
             framing = artefact.input.framing
             depth = onto_picture(runner.infer(framing.image(rgb)[None])[0], framing, rgb.shape[0], rgb.shape[1])
-            name = picture.stem if stems[picture.stem] == 1 else picture.name
             made.append(_write(out / name, picture, _look(picture.name, rgb, depth, colours), depth, values))
             advance(1)
     return made, unread

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from calibration.errors import DataError, ModelError
 from calibration.progress import Progress
@@ -14,7 +13,7 @@ from edgekd.distill.device import choose_device
 from edgekd.distill.statistics import Moments, StoredStatistics, observe
 from edgekd.distill.statistics_file import LEAST_PICTURES, StatisticsFile, layers_to_measure
 from edgekd.distill.tensors import Normalise, to_tensor
-from edgekd.models.checks import NO_SPREAD
+from edgekd.models.checks import varies
 from edgekd.models.teacher import Teacher
 from edgekd.pictures import list_pictures, read_picture
 
@@ -59,7 +58,7 @@ def measure_statistics(
         raise ModelError(
             f"What {teacher.name} computes on the pictures of {folder} is not finite", fix="Check its weights and input"
         )
-    still = [name for name, spread in zip(names, variance.split(observed.sizes), strict=True) if not _varies(spread)]
+    still = [name for name, spread in zip(names, variance.split(observed.sizes), strict=True) if not varies(spread)]
     if still:
         raise DataError(
             f"Nothing that {still[0]} of {teacher.name} is given changes over the pictures of {folder}",
@@ -68,10 +67,6 @@ def measure_statistics(
     layers = zip(names, mean.float().split(observed.sizes), variance.float().split(observed.sizes), strict=True)
     statistics = StoredStatistics.of({name: (middle, spread) for name, middle, spread in layers})
     return StatisticsFile(teacher.name, teacher.digest, seen, statistics)
-
-
-def _varies(variance: Tensor) -> bool:
-    return bool((variance > NO_SPREAD).any())
 
 
 def _sums(moments: Moments) -> Moments:

@@ -55,14 +55,14 @@ class BuildJob:
         return cls(**{**fields, "options": EngineOptions(**fields["options"]), "size": tuple(fields["size"])})
 
 
-def here_key(runtime: str, version: str, model: bytes, options: EngineOptions) -> EngineKey:
-    """The key that an engine of this model would have here. A machine without a device has none in it."""
+def here_key(runtime: str, version: str, model: str, options: EngineOptions) -> EngineKey:
+    """The key that an engine of this model (its sha256) would have here. A machine without a device has none in it."""
     try:
         device: Device | None = Device()
     except MissingError:
         device = None
     name, capability = (device.name, device.capability) if device is not None else (None, None)
-    return EngineKey(runtime, version, name, capability, hashlib.sha256(model).hexdigest(), options.to_json())
+    return EngineKey(runtime, version, name, capability, model, options.to_json())
 
 
 def serve_build(text: str) -> int:
@@ -133,7 +133,7 @@ def _build_here(job: BuildJob, say: Callable[[str], None]) -> float:
     except ImportError as error:
         raise MissingError(f"{job.module} cannot be imported ({error})", "Install it") from error
     model = read_bytes(job.onnx, "edgekd export")
-    key = here_key(job.runtime, str(trt.__version__), model, job.options)
+    key = here_key(job.runtime, str(trt.__version__), hashlib.sha256(model).hexdigest(), job.options)
     timings = Timings(job.cache, key)
     started = time.monotonic()
     engine, cache = build_engine(trt, model, job.size, job.precision, job.options, timings.cache, say)

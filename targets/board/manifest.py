@@ -29,7 +29,8 @@ def manifest_digest(manifest: Mapping[str, Any]) -> str:
 class BundledModel:
     """One ONNX model of a bundle."""
 
-    def __init__(self, folder: Path, value: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, value: Mapping[str, Any], sha256: str) -> None:
+        self.sha256 = sha256
         self.path = folder / str(value["file"])
         self.precision = str(value["precision"])
         self.runtimes: list[str] = list(value["runtimes"])
@@ -58,7 +59,7 @@ class Bundle:
             for name in [*files, *value["selftest"].values(), *(model["file"] for model in value["models"])]:
                 if name not in files or Path(name).is_absolute() or ".." in Path(name).parts:
                     raise ValueError(f"it names {name!r}, which is no file of the bundle")
-            self.models = [BundledModel(folder, model) for model in value["models"]]
+            self.models = [BundledModel(folder, model, files[str(model["file"])]) for model in value["models"]]
             self.options = EngineOptions.parse(str(value["engine"]))
             self.digest = str(value["digest"])
             self.picture, self.depth = folder / value["selftest"]["picture"], folder / value["selftest"]["depth"]

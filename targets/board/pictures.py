@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +52,12 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 def name_results(pictures: list[Path]) -> list[str]:
     """What the results of each picture are called: its name without the ending, with it where two would be the same,
     and numbered where they are still."""
-    stems, names = [picture.stem for picture in pictures], [picture.name for picture in pictures]
-    chosen: list[str] = []
+    stems, earlier = Counter(picture.stem for picture in pictures), Counter()  # type: Counter[str], Counter[str]
+    chosen = []
     for picture in pictures:
-        name = picture.stem if stems.count(picture.stem) == 1 else picture.name
-        earlier = names[: len(chosen)].count(picture.name)
-        chosen.append(name if not earlier else f"{name}.{earlier + 1}")
+        name = picture.stem if stems[picture.stem] == 1 else picture.name
+        earlier[picture.name] += 1
+        chosen.append(name if earlier[picture.name] == 1 else f"{name}.{earlier[picture.name]}")
     return chosen
 
 

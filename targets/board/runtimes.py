@@ -14,7 +14,6 @@ from targets.board.apart import BuildJob, build_apart, here_key
 from targets.board.cuda import Device
 from targets.board.engine import Engine
 from targets.board.errors import BoardError, MisfitError, MissingError, RefusedError
-from targets.board.files import read_bytes
 from targets.board.infer_requests import InferRequests
 from targets.board.key import read_engine
 from targets.board.manifest import Bundle, BundledModel
@@ -163,7 +162,7 @@ def _open_engine(
     if rebuild or not engine.is_file():
         _make_engine(bundle, model, runtime, engine, options, show)
     trt = _import_runtime(runtime)
-    key = here_key(runtime, str(trt.__version__), read_bytes(model.path, "copy the bundle again"), options)
+    key = here_key(runtime, str(trt.__version__), model.sha256, options)
     again = "{} {} --rebuild --runtime {} --precision {}".format(
         Path(sys.executable).name, bundle.folder / "run.py", runtime, model.precision
     )
@@ -188,8 +187,8 @@ def _make_engine(
         options,
         cache_folder(),
     )
-    data = read_bytes(model.path, "copy the bundle again")
-    estimate = Timings(job.cache, here_key(runtime, str(module.__version__), data, options)).estimate(len(data))
+    key = here_key(runtime, str(module.__version__), model.sha256, options)
+    estimate = Timings(job.cache, key).estimate(model.path.stat().st_size)
     command = [sys.executable, str(bundle.folder / "run.py"), "--build"]
     build_apart(command, job, lambda seconds, step: show(seconds, estimate, step))
 

@@ -39,17 +39,18 @@ class Boxes:
 
 
 class SmallNet(nn.Module):
-    """Two BatchNorm layers and a positive depth."""
+    """Two BatchNorm layers, the second at a resolution of its own where it has a stride, and a positive depth."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 8, stride: int = 1) -> None:
         super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU())
-        self.second = nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1), nn.BatchNorm2d(8), nn.ReLU())
-        self.head = nn.Conv2d(8, 1, 1)
+        self.first = nn.Sequential(nn.Conv2d(3, channels, 3, 2, 1), nn.BatchNorm2d(channels), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, stride, 1), nn.BatchNorm2d(channels), nn.ReLU())
+        self.head = nn.Conv2d(channels, 1, 1)
+        self.enlarged = 2.0 * stride
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         depth = (self.head(self.second(self.first(x))) + 0.5).clamp(-4, 4).exp()
-        return nn.functional.interpolate(depth, scale_factor=2.0)
+        return nn.functional.interpolate(depth, scale_factor=self.enlarged)
 
 
 @pytest.fixture

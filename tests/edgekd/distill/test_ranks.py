@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,25 +39,17 @@ def _port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Wide(nn.Module):
-    """A student whose features are compared with the small teacher's through a projection."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU())
-        self.second = nn.Sequential(nn.Conv2d(6, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU())
-        self.head = nn.Conv2d(6, 1, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        depth = (self.head(self.second(self.first(x))) + 0.5).clamp(-4, 4).exp()
-        return nn.functional.interpolate(depth, scale_factor=4.0)
+@pytest.fixture
+def wide(small_net) -> Callable[[], nn.Module]:
+    """Networks of two resolutions, whose features are compared through a projection."""
+    return partial(small_net, channels=6, stride=2)
 
 
 @pytest.fixture
-def wide_teacher(teacher: Teacher) -> Teacher:
-    """Wide, with the statistics of coloured pictures."""
+def wide_teacher(teacher: Teacher, wide) -> Teacher:
+    """One of them with the statistics of coloured pictures."""
     torch.manual_seed(3)
-    module = Wide().train()
+    module = wide().train()
     with torch.no_grad():
         for _ in range(60):
             module(torch.rand(8, 3, 32, 48) * torch.tensor([0.9, 0.5, 0.35]).view(1, 3, 1, 1))
@@ -113,10 +107,10 @@ def test_two_processes_give_the_student_of_one(teacher, small_net, boxes, tmp_pa
     assert [json.loads(line)["step"] for line in lines] == list(range(13))  # written once
 
 
-def test_features_that_are_projected_are_compared_over_the_whole_batch(wide_teacher, boxes, tmp_path) -> None:
-    assert pairs_of(Wide(), wide_teacher.module, (32, 48))
-    assert _run(1, tmp_path / "one", wide_teacher, Wide, boxes) == [0]
-    assert _run(2, tmp_path / "two", wide_teacher, Wide, boxes) == [0, 0]
+def test_features_that_are_projected_are_compared_over_the_whole_batch(wide_teacher, wide, boxes, tmp_path) -> None:
+    assert pairs_of(wide(), wide_teacher.module, (32, 48))
+    assert _run(1, tmp_path / "one", wide_teacher, wide, boxes) == [0]
+    assert _run(2, tmp_path / "two", wide_teacher, wide, boxes) == [0, 0]
     one, two = (torch.load(tmp_path / name / "0.pt", weights_only=True)["student"] for name in ("one", "two"))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=0, atol=1e-4, msg=name)
