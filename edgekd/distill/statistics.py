@@ -155,17 +155,30 @@ def _channel_axis(layer: nn.Module, x: Tensor) -> int:
 
 
 class ObservedTeacher(nn.Module):
-    """A teacher that tells, beside the depth, the moments of what its observed layers are given."""
+    """A teacher that tells, beside the depth, the moments of what its observed layers are given.
 
-    def __init__(self, module: nn.Module, layers: Mapping[str, _ObservedBatchNorm | _Tap]) -> None:
+    What comes after the last of `runs` of these layers has no gradient: the moments do not depend on it, and keeping
+    what its backward pass would need takes memory and time.
+    """
+
+    def __init__(
+        self, module: nn.Module, layers: Mapping[str, _ObservedBatchNorm | _Tap], runs: int | None = None
+    ) -> None:
         super().__init__()
         self.module = module
         self.sizes: tuple[int, ...] = ()  # channels of each layer, once it has run
         self._layers = dict(layers)
+        self._runs = runs
+        self._ran = 0
+        if runs is not None:
+            for name in layers:
+                module.get_submodule(name).register_forward_hook(self._after_layer)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Moments]:
         """Depth [N, 1, H, W] in metres of normalised RGB [N, 3, H, W], and the moments in the order of the layers."""
-        depth = self.module(x)
+        self._ran = 0
+        with torch.set_grad_enabled(torch.is_grad_enabled()):  # puts back what _after_layer switches off
+            depth = self.module(x)
         means, variances = [], []
         for name, layer in self._layers.items():
             if layer.seen is None:
@@ -175,6 +188,11 @@ class ObservedTeacher(nn.Module):
             layer.seen = None
         self.sizes = tuple(len(mean) for mean in means)
         return depth, Moments(torch.cat(means), torch.cat(variances))
+
+    def _after_layer(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self._ran += 1
+        if self._ran == self._runs:
+            torch.set_grad_enabled(False)
 
 
 def stored_statistics(module: nn.Module) -> StoredStatistics:
@@ -188,8 +206,11 @@ def stored_statistics(module: nn.Module) -> StoredStatistics:
     return StoredStatistics.of({name: _stored(layer) for name, layer in layers.items()})
 
 
-def observe(module: nn.Module, names: Sequence[str]) -> ObservedTeacher:
-    """A copy of a frozen network that can be observed at the inputs of the named layers."""
+def observe(module: nn.Module, names: Sequence[str], runs: int | None = None) -> ObservedTeacher:
+    """A copy of a frozen network that can be observed at the inputs of the named layers.
+
+    `runs` is how often these layers run on a picture in all: after that many no gradient is kept. None keeps all.
+    """
     module = copy.deepcopy(module)
     layers: dict[str, _ObservedBatchNorm | _Tap] = {}
     for name in names:
@@ -202,7 +223,7 @@ def observe(module: nn.Module, names: Sequence[str]) -> ObservedTeacher:
             layers[name] = observed
         else:
             layers[name] = _Tap(layer)
-    return ObservedTeacher(module, layers)
+    return ObservedTeacher(module, layers, runs)
 
 
 class StatisticsDistance:

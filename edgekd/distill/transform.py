@@ -7,11 +7,11 @@ and cannot paint structure that the simulated scene does not have.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from edgekd.distill.response import camera_response
 
 __all__ = ["TransformNet"]
 
@@ -51,35 +51,13 @@ class TransformNet(nn.Module):
         """
         pooled = F.avg_pool2d(x, _POOL, ceil_mode=True)
         local = torch.tanh(self.local(pooled)) * _LOCAL_LIMIT
-        y = self.lens(x) + F.interpolate(local, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        # Three planes convolve twice as fast in channels_last memory, and their gradient four times; the rest does not.
+        y = self.lens(x.contiguous(memory_format=torch.channels_last)).contiguous()
+        y = y + F.interpolate(local, size=x.shape[-2:], mode="bilinear", align_corners=False)
 
         conditions = torch.cat([pooled.mean((2, 3)) - 0.5, pooled.flatten(2).std(2) - 0.2], dim=1)
         matrix, offset, bend, twist = (self.globals + self.condition(conditions)).split([9, 3, 3, 3], dim=1)
         colour = matrix.view(-1, 3, 3) + torch.eye(3, device=x.device, dtype=x.dtype)
         y = torch.baddbmm(offset.unsqueeze(2), colour, y.flatten(2)).view_as(x)
-        # A cubic tone curve through (0, 0) and (1, 1): y + y (1 - y) (bend + twist (1 - 2 y)).
-        bend, twist = bend[:, :, None, None], twist[:, :, None, None]
-        y = torch.addcmul(y, y - y * y, torch.addcmul(bend + twist, twist, y, value=-2))
-
-        if noise is not None:
-            y = torch.addcmul(y, noise, self.noise.clamp(-7, -2).exp().view(1, 3, 1, 1))
-        return _clip(y), local.square().mean()
-
-
-class _Clip(torch.autograd.Function):
-    """Clip to [0, 1] but let a tenth of the gradient through, or saturated pixels could never come back."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.clamp(0, 1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return torch.where((x < 0) | (x > 1), 0.1 * gradients[0], gradients[0])
-
-
-def _clip(x: Tensor) -> Tensor:
-    clipped: Tensor = _Clip.apply(x)  # type: ignore[no-untyped-call]
-    return clipped
+        y = camera_response(y, bend, twist, noise, self.noise.clamp(-7, -2).exp())
+        return y, local.square().mean()

@@ -15,7 +15,7 @@ from edgekd.distill.statistics import RunningMoments, StatisticsDistance, Stored
 from edgekd.distill.tensors import Normalise
 from edgekd.distill.transform import TransformNet
 from edgekd.models.checks import varies
-from edgekd.models.running_order import running_order
+from edgekd.models.running_order import layer_runs
 from edgekd.models.teacher import Teacher
 
 __all__ = ["TransformFit"]
@@ -44,18 +44,18 @@ class TransformFit:
             torch.manual_seed(settings.seed)
             self.net = TransformNet().to(device)
         module = teacher.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        ran = running_order(module, stored.names, teacher.input)
-        if not ran:
+        runs = layer_runs(module, stored.names, teacher.input)
+        if not runs:
             raise ModelError(
                 f"No layer of {teacher.name} that has statistics runs on a picture", fix="Give --no-transformation"
             )
-        stored = stored.in_order(ran).first(self.settings.layers)
+        stored = stored.in_order(list(dict.fromkeys(runs))).first(self.settings.layers)
         if not varies(stored.moments.variance):
             raise ModelError(
                 f"The layers of {teacher.name} that pictures are fitted to ({stored.names[0]} and on) hold no variance",
                 fix="Load trained weights, or give --no-transformation",
             )
-        self.observed = observe(module, stored.names)
+        self.observed = observe(module, stored.names, runs=sum(name in stored.names for name in runs))
         self._distance = StatisticsDistance(stored.to(device))
         # Once a part of a batch: as much is left of the last batch, however many parts it has.
         self._running = RunningMoments(self.settings.momentum ** (1 / settings.accumulate))

@@ -9,15 +9,20 @@ from torch import nn
 
 from targets.input import InputSpec
 
-__all__ = ["running_order"]
+__all__ = ["layer_runs", "running_order"]
+
+
+def running_order(module: nn.Module, names: Sequence[str], input: InputSpec) -> list[str]:  # noqa: A002
+    """Those of the named layers that run on a picture, in the order in which they first do; in evaluation mode."""
+    return list(dict.fromkeys(layer_runs(module, names, input)))
 
 
 @torch.no_grad()
-def running_order(module: nn.Module, names: Sequence[str], input: InputSpec) -> list[str]:  # noqa: A002
-    """Those of the named layers that run on a picture, in the order in which they first do; in evaluation mode."""
+def layer_runs(module: nn.Module, names: Sequence[str], input: InputSpec) -> list[str]:  # noqa: A002
+    """Every run of the named layers on a picture, in order; a layer that is used twice is there twice."""
     layers = {module.get_submodule(name): name for name in names}
-    ran: dict[nn.Module, None] = {}
-    handles = [layer.register_forward_hook(lambda layer, *_: ran.setdefault(layer)) for layer in layers]
+    runs: list[str] = []
+    handles = [layer.register_forward_hook(lambda layer, *_: runs.append(layers[layer])) for layer in layers]
     training, device = module.training, next(module.parameters()).device
     try:
         module.eval()(torch.zeros(1, 3, input.height, input.width, device=device))
@@ -25,4 +30,4 @@ def running_order(module: nn.Module, names: Sequence[str], input: InputSpec) -> 
         module.train(training)
         for handle in handles:
             handle.remove()
-    return [layers[layer] for layer in ran]
+    return runs

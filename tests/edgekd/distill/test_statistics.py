@@ -17,7 +17,7 @@ from edgekd.distill.statistics import (
     observe,
     stored_statistics,
 )
-from edgekd.models.running_order import running_order
+from edgekd.models.running_order import layer_runs, running_order
 from edgekd.models.teacher import Teacher
 from targets.input import Framing, InputSpec
 
@@ -95,6 +95,38 @@ def test_a_class_of_its_own_keeps_doing_what_it_does(kind: type[nn.Module]) -> N
     depth, moments = observe(module, ("1",))(x)
     torch.testing.assert_close(depth, module(x))
     torch.testing.assert_close(moments.mean, module[0](x).mean((0, 2, 3)))
+
+
+class TwoScales(nn.Module):
+    """One encoder for two resolutions: its layers run twice a picture. The second time it is given what is behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        self.head = nn.Sequential(nn.Conv2d(8, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        fine = self.encoder(x)
+        coarse = nn.functional.interpolate(self.encoder(0.5 * x[:, :, ::2, ::2]), scale_factor=2)
+        return self.head(torch.cat([fine, coarse], dim=1))
+
+
+def test_what_comes_after_the_observed_layers_keeps_no_gradient_and_the_moments_keep_theirs() -> None:
+    torch.manual_seed(0)
+    module, spec = TwoScales().eval().requires_grad_(False), InputSpec(Framing(8, 12))
+    names, x = ("encoder.1",), torch.rand(2, 3, 8, 12)
+    runs = layer_runs(module, ["encoder.1", "head.1"], spec)
+    assert runs == ["encoder.1", "encoder.1", "head.1"]
+    gradients = []
+    for observed in (observe(module, names), observe(module, names, runs=runs.count("encoder.1"))):
+        given = x.clone().requires_grad_()
+        depth, moments = observed(given)
+        torch.testing.assert_close(depth, module(x))
+        assert torch.is_grad_enabled()
+        (moments.mean.sum() + moments.variance.sum()).backward()
+        gradients.append((given.grad, depth.requires_grad))
+    torch.testing.assert_close(gradients[0][0], gradients[1][0], rtol=0, atol=0)
+    assert gradients[0][0].abs().sum() > 0 and (gradients[0][1], gradients[1][1]) == (True, False)
 
 
 def test_the_fused_gradient_is_the_numerical_one() -> None:
