@@ -76,6 +76,7 @@ class Clip:
 
     shots: tuple[NDArray[np.uint8], ...]
     about: str
+    spec: str | None = None  # where it lies, as it was given
 
 
 @dataclass
@@ -128,8 +129,6 @@ class _Bench:
             with target.open(artefact, options) as runner:
                 framed = frame_pictures(self.pictures, artefact.input)
                 row = self._latency(row, runner, framed)
-                if self.clip is not None:
-                    row = replace(row, flicker=self._flicker(runner, self.clip))
                 if self.scoring is not None:
                     data, protocol = self.scoring.data, self.scoring.protocol
                     scored = evaluate(runner.infer, artefact.input, data, protocol, self.progress)
@@ -145,6 +144,9 @@ class _Bench:
             row = replace(row, throughput=throughput)
             if self.settings.cold:
                 row = replace(row, cold=measure_cold(artefact, options.threads, options.device))
+            if self.clip is not None:  # last: of a clip with a depth that is no number only the flicker is missing
+                with target.open(artefact, options) as runner:
+                    row = replace(row, flicker=self._flicker(runner, self.clip))
         except Exception as error:
             raise _PartError(row, error) from error
         return row

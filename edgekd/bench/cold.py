@@ -8,6 +8,7 @@ opens the artefact, infers one picture twenty times and prints one line of JSON.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -45,7 +46,8 @@ class Cold:
 def measure_cold(artefact: Artefact, threads: int, device: str | None) -> Cold:
     """Open the artefact in three new processes, one after another. Raises ArtefactError when one fails."""
     command = [sys.executable, "-m", "edgekd.bench.cold", str(artefact.folder.absolute()), str(threads)]
-    found = [_ask([*command, *([] if device is None else [device])]) for _ in range(_PROCESSES)]
+    command += [] if device is None else [device]
+    found = [_ask(command, artefact.folder) for _ in range(_PROCESSES)]
     loads, firsts = [one["load"] for one in found], [one["first"] for one in found]
     peaks = [one["peak_mib"] for one in found if one["peak_mib"] is not None]
     bases = [one["base_mib"] for one in found if one["base_mib"] is not None]
@@ -67,9 +69,20 @@ def _grade(loads: list[float]) -> Grade:
     return Grade(letter, (said,), ("whether the files were in the system's cache",))
 
 
-def _ask(command: list[str]) -> dict[str, Any]:
+def _ask(command: list[str], folder: Path) -> dict[str, Any]:
+    """Run in `folder`: `python -m` imports from the current one first, where files of the user's may have the names of
+    our packages. What this process imports from, that one does, too."""
+    paths = {"PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIME_LIMIT, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_TIME_LIMIT,
+            check=False,
+            cwd=folder.absolute(),
+            env=os.environ | paths,
+        )
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         said = (done.stderr.strip().splitlines() or [""])[-1] if isinstance(error, (ValueError, IndexError)) else error

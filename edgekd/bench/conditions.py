@@ -32,8 +32,9 @@ class Reading:
     temperatures: Mapping[str, float]  # Celsius, by zone
     throttled: float | None  # how often, by any counter there is: core, package, over-current, container quota
     held_back: tuple[str, ...]  # what lowers a clock at this moment
-    busy: float | None  # seconds of CPU time used by all processes since start
-    stolen: float | None  # seconds that the host kept from this machine since start
+    cores: int  # on which this process may be scheduled; a container's quota may grant less of them
+    busy: float | None  # seconds of CPU time used by all processes on these cores since start
+    stolen: float | None  # seconds that the host kept from these cores since start
     own: float  # seconds of CPU time of this process
     power: Power
     on_battery: bool | None
@@ -46,8 +47,8 @@ class Conditions:
     seconds: float
     readings: int
     load: float | None  # of the last minute, at the end
-    others: float | None  # cores kept busy by other processes, on average
-    stolen: float | None  # cores kept from this machine by its host, on average
+    others: float | None  # of the cores that this process may be scheduled on: kept busy by others, on average
+    stolen: float | None  # of the same cores: kept from this machine by its host, on average
     governors: tuple[str, ...]
     clock_early_mhz: float | None  # the highest reading of the first third
     clock_late_mhz: float | None  # the highest reading of the last third
@@ -65,11 +66,25 @@ class Conditions:
     energy_from: str | None  # which sensors that is
 
 
-def read_conditions(root: Path = Path("/"), gpus: Callable[[], tuple[Gpu, ...]] = read_gpus) -> Reading:
-    """Read the conditions of the machine whose /proc and /sys lie under `root`, and of its NVIDIA cards."""
+def allowed_cores() -> frozenset[int]:
+    """Numbers of the cores on which this process may be scheduled."""
+    try:
+        return frozenset(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # not on macOS and Windows
+        return frozenset(range(os.cpu_count() or 1))
+
+
+def read_conditions(
+    root: Path = Path("/"),
+    gpus: Callable[[], tuple[Gpu, ...]] = read_gpus,
+    allowed: Callable[[], frozenset[int]] = allowed_cores,
+) -> Reading:
+    """Read the conditions of the machine whose /proc and /sys lie under `root`, of its NVIDIA cards, and of the cores
+    that this process is `allowed`."""
     cpus = root / "sys/devices/system/cpu"
     load = (text(root / "proc/loadavg") or "").split()
-    busy, stolen = _cpu_seconds(root)
+    cores = allowed()
+    busy, stolen = _cpu_seconds(root, cores)
     cards = gpus()
     temperatures = _temperatures(root) | {
         f"GPU {place}": card.temperature for place, card in enumerate(cards) if card.temperature is not None
@@ -85,6 +100,7 @@ def read_conditions(root: Path = Path("/"), gpus: Callable[[], tuple[Gpu, ...]] 
         temperatures=temperatures,
         throttled=_throttled(root, cpus),
         held_back=tuple(held_back),
+        cores=len(cores),
         busy=busy,
         stolen=stolen,
         own=time.process_time(),
@@ -235,12 +251,17 @@ def _on_battery(root: Path) -> bool | None:
     return not any(known) if known else None
 
 
-def _cpu_seconds(root: Path) -> tuple[float | None, float | None]:
-    """(busy, stolen) seconds of all processes, from the first line of /proc/stat."""
-    fields = (text(root / "proc/stat") or "").partition("\n")[0].split()
+def _cpu_seconds(root: Path, cores: frozenset[int]) -> tuple[float | None, float | None]:
+    """(busy, stolen) seconds of all processes on these cores, from /proc/stat."""
+    lines = [line.split() for line in (text(root / "proc/stat") or "").splitlines() if line.startswith("cpu")]
+    each_core = {fields[0]: fields for fields in lines[1:]}
+    mine = [each_core[name] for name in map("cpu{}".format, cores) if name in each_core]
+    if len(mine) in (0, len(each_core)):
+        mine = lines[:1]  # of all cores together
     try:
-        user, nice, system, _, _, irq, softirq, steal = (int(value) for value in fields[1:9])
         ticks = os.sysconf("SC_CLK_TCK")
+        counts = [[int(value) for value in fields[1:9]] for fields in mine]
+        user, nice, system, _, _, irq, softirq, steal = (sum(column) for column in zip(*counts, strict=True))
     except (ValueError, AttributeError, OSError):
         return None, None
     return (user + nice + system + irq + softirq) / ticks, steal / ticks

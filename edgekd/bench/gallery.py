@@ -121,7 +121,7 @@ def make_gallery(
     if scoring is None:
         note = "Nothing was scored: edgekd bench --data"
     elif not keep_frames:
-        note = "The frames that were scored on are not kept (--no-frames)"
+        note = "The frames that were scored on were not kept, as asked (--no-frames, --reproduce)"
     elif worst and used:
         spec = used[0].input
         chosen = [scoring.data[place] for place in worst]

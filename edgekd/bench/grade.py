@@ -23,12 +23,25 @@ class Grade:
     unknown: tuple[str, ...]
 
 
-def grade(timing: Timing, conditions: Conditions, usable_cores: float, problems: Sequence[str] = ()) -> Grade:
+def grade(
+    timing: Timing,
+    conditions: Conditions,
+    usable_cores: float,
+    problems: Sequence[str] = (),
+    *,
+    room: float | None = None,
+) -> Grade:
     """Grade a timing by its own samples and by what happened while they were taken. The rules are in README.md.
 
-    `problems` were seen before the first sample, such as a warm-up that did not settle; any makes a B at best.
+    `room` is the number of cores on which the process may be scheduled, where a container's quota grants it only
+    `usable_cores` of them. `problems` were seen before the first sample, such as a warm-up that did not settle; any
+    makes a B at best.
     """
-    disturbed = [*_slowed(timing), *_throttled(conditions), *_crowded(timing, conditions, usable_cores)]
+    disturbed = [
+        *_slowed(timing),
+        *_throttled(conditions),
+        *_crowded(timing, conditions, usable_cores, room or usable_cores),
+    ]
     noisy = [*problems, *_spread(timing), *_wavering(timing), *([] if disturbed else _company(conditions))]
     letter: Letter = "C" if disturbed else "B" if noisy else "A"
     calm = [
@@ -66,15 +79,14 @@ def _throttled(conditions: Conditions) -> list[str]:
     return found
 
 
-def _crowded(timing: Timing, conditions: Conditions, usable_cores: float) -> list[str]:
+def _crowded(timing: Timing, conditions: Conditions, usable_cores: float, room: float) -> list[str]:
     """Were there too few idle cores left for the inference itself?"""
     if conditions.others is None:
         return []
     needed = min(max(timing.cores, 1.0), usable_cores)
-    if conditions.others + needed > usable_cores + 0.25:
+    if conditions.others + needed > room + 0.25:
         return [
-            f"other processes kept {conditions.others:.1f} of {usable_cores:g} cores busy, "
-            f"and the inference needs {needed:.1f}"
+            f"other processes kept {conditions.others:.1f} of {room:g} cores busy, and the inference needs {needed:.1f}"
         ]
     return []
 

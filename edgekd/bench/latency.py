@@ -128,7 +128,7 @@ def measure(
     watch = Watch()
     timing = time_calls(call, feeds, minimum=minimum, seconds=seconds, between=watch.look)
     conditions = watch.conditions()
-    return Measured(timing, conditions, grade(timing, conditions, usable_cores, problems))
+    return Measured(timing, conditions, grade(timing, conditions, usable_cores, problems, room=watch.cores))
 
 
 def feeds_of(images: NDArray[np.uint8], batch: int) -> list[NDArray[np.uint8]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
+from calibration.errors import DataError
 from edgekd.bench.bench import BenchSettings
 from edgekd.bench.machine import Machine
+from edgekd.bench.plain import read_plain
 from edgekd.bench.result import BenchResult, BenchRow
 
 __all__ = ["Comparison", "Tolerances", "compare", "settings_of"]
@@ -39,9 +41,14 @@ class Comparison:
 
 
 def settings_of(result: BenchResult) -> BenchSettings:
-    """The settings of a bench, to measure with again."""
-    known = BenchSettings.__dataclass_fields__
-    return BenchSettings(**{name: value for name, value in result.settings.items() if name in known})  # type: ignore[arg-type]
+    """The settings of a bench, to measure with again. Raises DataError for what can be none."""
+    usual = asdict(BenchSettings())
+    try:
+        return read_plain(BenchSettings, {name: result.settings.get(name, value) for name, value in usual.items()})
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"The settings of a bench cannot be read ({error})", fix="Give the file as bench wrote it"
+        ) from error
 
 
 def compare(before: BenchResult, after: BenchResult, tolerances: Tolerances) -> tuple[Comparison, ...]:

@@ -95,4 +95,5 @@ def _measure(
     passed = (stop - begun) / 1e9
     timing = summarise_times(np.array([took for _, took in ended], np.int64), cpu, passed)
     rate = len(ended) * len(feeds[0]) / passed
-    return Throughput(len(runners), rate, Measured(timing, conditions, grade(timing, conditions, usable_cores)))
+    graded = grade(timing, conditions, usable_cores, room=watch.cores)
+    return Throughput(len(runners), rate, Measured(timing, conditions, graded))

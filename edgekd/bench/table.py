@@ -163,10 +163,15 @@ def _remarks(result: BenchResult) -> list[str]:
             lines += [f"{row.name}: {remark}" for remark in row.evaluation.remarks()]
     scored = {(e.protocol, e.digest): e for e in (row.evaluation for row in result.rows) if e is not None}
     for evaluation in scored.values():
-        low, high = evaluation.intervals["raw"]["delta1"]
+        ends = evaluation.interval("delta1")
         lines.append(
             f"{evaluation.protocol}: {evaluation.about}; {evaluation.images} images of {evaluation.dataset}, "
-            f"unaligned; 95 % interval of δ1 about ±{(high - low) / 2:.3f} ({evaluation.drawn} drawn)"
+            "unaligned; "
+            + (
+                "one image has no interval"
+                if ends is None
+                else f"95 % interval of δ1 about ±{(ends[1] - ends[0]) / 2:.3f} ({evaluation.drawn} drawn)"
+            )
         )
     if result.clip is not None:
         lines.append(f"Flicker on {result.clip}: what depth differs from fp32's from frame to frame, in % of depth")

@@ -22,6 +22,11 @@ class Watch:
         self._read = read
         self._readings = [read()]
 
+    @property
+    def cores(self) -> int:
+        """On how many cores this process may be scheduled."""
+        return self._readings[0].cores
+
     def look(self) -> None:
         """Take a reading if it is time for one."""
         if time.monotonic() - self._readings[-1].when >= _EVERY:

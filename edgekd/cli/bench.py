@@ -68,7 +68,7 @@ def bench(
     settings = BenchSettings(threads=threads, device=device, batch=batch, seconds=seconds, streams=streams)
     found = find_run(run, console)
     if reproduce is not None:
-        tolerances = Tolerances(stable=tolerance)
+        tolerances = Tolerances(stable=tolerance, noisy=max(tolerance, Tolerances().noisy))
         compared, path = reproduce_bench(found, reproduce, data, tolerances, console)
         console.result([asdict(one) for one in compared], _comparison(compared))
         console.note(f"Kept in {path}")

@@ -11,26 +11,33 @@ from numpy.typing import NDArray
 __all__ = ["ALIGNMENTS"]
 
 Pixels = NDArray[np.float64]
+Limits = tuple[float, float]  # metres: into which a protocol brings predictions
 
 
-def _median(prediction: Pixels, truth: Pixels) -> tuple[float, float]:
+def _median(prediction: Pixels, truth: Pixels, limits: Limits) -> tuple[float, float]:
     """Scale by the ratio of the medians (T. Zhou et al., "Unsupervised learning of depth and ego-motion", 2017)."""
     return float(np.median(truth) / np.median(prediction)), 0.0
 
 
-def _scale_and_shift(prediction: Pixels, truth: Pixels) -> tuple[float, float]:
-    """The least-squares scale and shift, of depth and not of its inverse; a constant prediction becomes the mean."""
+def _scale_and_shift(prediction: Pixels, truth: Pixels, limits: Limits) -> tuple[float, float]:
+    """The least-squares scale and shift, of depth and not of its inverse; a constant prediction becomes the mean.
+
+    Fitted to predictions that were brought to the truth's median and into the limits: least squares would otherwise
+    answer a handful of pixels that are far out, and spoil all the others.
+    """
+    ratio, _ = _median(prediction, truth, limits)
+    prediction = np.clip(ratio * prediction, *limits)
     mean, target = prediction.mean(), truth.mean()
     deviation = prediction - mean
     variance = deviation @ deviation
     if variance <= np.finfo(np.float64).eps * prediction.size * mean**2:
         return 0.0, float(target)
     scale = float(deviation @ (truth - target) / variance)
-    return scale, float(target - scale * mean)
+    return scale * ratio, float(target - scale * mean)
 
 
 ALIGNMENTS = {
-    "raw": lambda prediction, truth: (1.0, 0.0),
+    "raw": lambda prediction, truth, limits: (1.0, 0.0),
     "median": _median,
     "scale-shift": _scale_and_shift,
 }

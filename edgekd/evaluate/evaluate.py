@@ -43,7 +43,7 @@ class Evaluation:
     covered: float  # mean share of the protocol's pixels that the network saw
     means: Mapping[str, Mapping[str, float]]
     pixel_means: Mapping[str, Mapping[str, float]]  # over all pixels alike, where `means` takes all images alike
-    intervals: Mapping[str, Mapping[str, tuple[float, float]]]  # of `means`, 95 %, by bootstrap
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]]  # of `means`, 95 %, by bootstrap; of one image none
     drawn: str  # what the bootstrap drew: scenes or images
     rows: tuple[ImageScore, ...]
 
@@ -62,6 +62,26 @@ class Evaluation:
                 "figures"
             )
         return lines
+
+    def interval(self, metric: str, alignment: str = "raw") -> tuple[float, float] | None:
+        """95 % of a mean; None where one image was scored."""
+        return self.intervals[alignment].get(metric)
+
+    def difference(self, other: Evaluation, metric: str) -> tuple[float, float] | None:
+        """95 % of how much the mean of the unaligned `metric` is above that of `other`, over the frames of both.
+
+        Frame by frame, so it is far narrower than their own intervals are where both find the same frames hard. None
+        where they do not share two frames.
+        """
+        theirs = {(row.scene, row.name): row for row in other.rows if row.valid}
+        pairs = [
+            (row, theirs[row.scene, row.name]) for row in self.rows if row.valid and (row.scene, row.name) in theirs
+        ]
+        if not pairs:
+            return None
+        differences = np.array([[mine.scores["raw"][metric] - its.scores["raw"][metric]] for mine, its in pairs])
+        ends, _ = bootstrap(differences, [mine.scene for mine, _ in pairs])
+        return None if ends is None else (float(ends[0, 0]), float(ends[0, 1]))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, all of them finite."""
@@ -132,9 +152,10 @@ def _summarise(rows: list[ImageScore], data: DepthDataset, protocol: ScoringProt
     keys = [(alignment, metric) for alignment in ALIGNMENTS for metric in METRICS]
     means: dict[str, dict[str, float]] = {alignment: {} for alignment in ALIGNMENTS}
     intervals: dict[str, dict[str, tuple[float, float]]] = {alignment: {} for alignment in ALIGNMENTS}
-    for (alignment, metric), mean, (low, high) in zip(keys, figures.mean(axis=0).tolist(), ends.tolist(), strict=True):
-        means[alignment][metric] = mean
-        intervals[alignment][metric] = (low, high)
+    for place, (alignment, metric) in enumerate(keys):
+        means[alignment][metric] = float(figures[:, place].mean())
+        if ends is not None:
+            intervals[alignment][metric] = (float(ends[place, 0]), float(ends[place, 1]))
     counts = np.array([row.valid for row in scored], np.float64)
     pixel_means = {
         alignment: {

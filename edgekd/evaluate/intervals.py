@@ -16,17 +16,21 @@ _DRAWS = 2000
 _ROWS = 250  # draws at a time: weights for 2,000 draws of 10,000 images would take 160 MB
 
 
-def bootstrap(values: NDArray[np.float64], scenes: Sequence[str], *, seed: int = 0) -> tuple[NDArray[np.float64], str]:
+def bootstrap(
+    values: NDArray[np.float64], scenes: Sequence[str], *, seed: int = 0
+) -> tuple[NDArray[np.float64] | None, str]:
     """95 % intervals of the means of `values` [images, figures]: float64 [figures, 2], and what was drawn.
 
     Frames of one scene resemble each other, so whole scenes are drawn where there are at least ten of them, else
-    images: then the interval says nothing about other scenes.
+    images: then the interval says nothing about other scenes. One image alone has no interval: None.
     """
     names, scene = np.unique(np.asarray(scenes), return_inverse=True)
     unit = "scenes" if len(names) >= FEWEST_SCENES else "images"
     if unit == "images":
         scene = np.arange(len(values))
     count = int(scene.max()) + 1
+    if count < 2:
+        return None, unit
     sums = np.zeros((count, values.shape[1]))
     np.add.at(sums, scene, values)
     sizes = np.bincount(scene, minlength=count).astype(np.float64)

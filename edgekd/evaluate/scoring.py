@@ -52,7 +52,7 @@ def score_image(
     good = np.isfinite(values) & (values > 0)
     scores = {}
     for alignment, fit in ALIGNMENTS.items():
-        scale, shift = fit(values[good], t[good]) if good.any() else (1.0, 0.0)
+        scale, shift = fit(values[good], t[good], protocol.clamp) if good.any() else (1.0, 0.0)
         aligned = np.where(good, scale * values + shift, values)
         scores[alignment] = measure(clamp(aligned, *protocol.clamp), t)
     return ImageScore(name, scene, count, share, int((~good).sum()), scores)

@@ -14,13 +14,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from calibration.errors import DataError
 
-__all__ = ["FORMATS", "PICTURE_SUFFIXES", "list_pictures", "open_picture", "read_picture"]
+__all__ = ["FORMATS", "PICTURE_SUFFIXES", "is_turned", "list_pictures", "open_picture", "read_picture"]
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What Pillow may take a file for, whatever its name: some of its other readers start programs or see little use."""
 
+_ORIENTATION = 0x0112  # of EXIF
 _GROUND = (128, 128, 128)  # under transparent pixels: the least contrast with anything
 _RESTORE = "Restore the file or leave it out"
 
@@ -45,6 +46,13 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         ground = Image.new("RGBA", picture.size, (*_GROUND, 255))
         picture = Image.alpha_composite(ground, picture.convert("RGBA"))
     return np.asarray(picture.convert("RGB"))
+
+
+def is_turned(path: Path) -> bool:
+    """Whether an image file's EXIF orientation has it shown otherwise than it is stored."""
+    with _damaged_metadata_ignored(), suppress(Exception), Image.open(path, formats=FORMATS) as picture:
+        return picture.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    return False
 
 
 def open_picture(path: Path) -> Image.Image:

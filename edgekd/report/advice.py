@@ -10,9 +10,9 @@ import itertools
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeGuard
 
-from edgekd.bench.latency import Latency
+from edgekd.bench.latency import Latency, Measured
 from edgekd.report.gather import Entry, Story
 from edgekd.report.pareto import front
 
@@ -20,6 +20,7 @@ __all__ = ["Advice", "advise"]
 
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 _CPU_TARGETS = ("onnxruntime", "openvino")
+_LITTLE = 0.02  # of the best AbsRel: what an artefact may be shown to be worse by and still be chosen for its speed
 _FASTER = 1.08  # ratios nearer to one than this are told as no difference
 
 
@@ -51,17 +52,15 @@ def _groups(entries: Sequence[Entry]) -> list[list[Entry]]:
     groups: dict[tuple[object, ...], list[Entry]] = {}
     for entry in entries:
         if entry.measured:
-            key = (entry.run, entry.device, entry.settings.get("threads"), entry.settings.get("batch"))
-            groups.setdefault(key, []).append(entry)
+            groups.setdefault((entry.run, entry.device, entry.setting), []).append(entry)
     return list(groups.values())
 
 
 def _about(entry: Entry, others: Sequence[Entry]) -> str:
     """Of which run and under which setting, as far as that tells it from the others."""
     parts = [entry.run] if len({other.run for other in others}) > 1 else []
-    settings = [(other.settings.get("threads"), other.settings.get("batch")) for other in others]
-    if len(set(settings)) > 1:
-        parts.append(f"{entry.settings.get('threads')} threads, batch {entry.settings.get('batch')}")
+    if len({other.setting for other in others}) > 1:
+        parts.append(entry.setting)
     return f"{', '.join(parts)}: " if parts else ""
 
 
@@ -70,25 +69,35 @@ def _latency(entry: Entry) -> Latency:
     return entry.row.latency
 
 
+def _calm(measured: Measured | None) -> TypeGuard[Measured]:
+    """Whether something may be concluded from it."""
+    return measured is not None and measured.grade.letter != "C" and measured.timing.mean > 0
+
+
 def _choice(group: Sequence[Entry]) -> Iterator[Advice]:
-    """The fastest of those whose accuracy is not told apart from the best's."""
+    """The fastest of those that are not shown to be more than a little less accurate than the best, frame by frame."""
     scored = [(entry, entry.scores[0]) for entry in group if entry.scores]
     protocols = {(score.protocol, score.digest) for _, score in scored}
     if len(scored) < 2 or len(protocols) != 1:
         return
     best = min(scored, key=lambda pair: pair[1].means["raw"]["absrel"])
-    low, high = best[1].intervals["raw"]["absrel"]
-    good = [
-        pair for pair in scored if pair[1].means["raw"]["absrel"] <= best[1].means["raw"]["absrel"] + (high - low) / 2
-    ]
     least = best[1].means["raw"]["absrel"]
+    worse = {id(entry): score.difference(best[1], "absrel") for entry, score in scored}
+    if worse[id(best[0])] is None:
+        return  # one frame tells nothing
+    good = [pair for pair in scored if (ends := worse[id(pair[0])]) is not None and ends[0] <= _LITTLE * least]
     fastest, score = min(good, key=lambda pair: _latency(pair[0]).p50)
     beaten = len(scored) - len(front([(_latency(e).p50, s.means["raw"]["absrel"]) for e, s in scored]))
+    if fastest is best[0]:
+        than = "and none is more accurate"
+    else:
+        low, high = worse[id(fastest)] or (0.0, 0.0)
+        than = f"{low:+.3f} to {high:+.3f} (95 % interval) from the most accurate, {best[0].row.name} with {least:.3f}"
     yield Advice(
         "choice",
-        f"On {fastest.device} take {fastest.row.name}: {_latency(fastest).p50:.2f} ms a picture at AbsRel "
-        f"{score.means['raw']['absrel']:.3f} ({score.protocol}), which {score.images} images do not tell from the "
-        f"best, {best[0].row.name} with {least:.3f}. {beaten} of {len(scored)} artefacts are beaten in both.",
+        f"On {fastest.device} take {fastest.row.name}: {_latency(fastest).p50 / _latency(fastest).batch:.2f} ms a "
+        f"picture at AbsRel {score.means['raw']['absrel']:.3f} over {score.images} images ({score.protocol}), {than}. "
+        f"{beaten} of {len(scored)} artefacts are beaten in both.",
     )
 
 
@@ -160,15 +169,16 @@ def _bottleneck(group: Sequence[Entry]) -> Iterator[Advice]:
     for entry in group:
         latency = _latency(entry)
         infer = latency.infer.timing.p50
-        if latency.resident is not None and infer > 0:
+        if _calm(latency.resident) and infer > 0:
             copies = 1 - latency.resident.timing.p50 / infer
             if copies > 0.3:
+                begin = "The student is the bottleneck no longer, the copy is: " if copies > 0.5 else ""
                 yield Advice(
                     "mend",
-                    f"The student is the bottleneck no longer, the copy is: {copies:.0%} of {entry.row.name}'s "
-                    f"{infer:.2f} ms go into copying the picture in and the depth out.",
+                    f"{begin}{copies:.0%} of {entry.row.name}'s {infer:.2f} ms go into copying the picture in and the "
+                    "depth out.",
                 )
-        if latency.framed is not None and latency.batch == 1:
+        if _calm(latency.framed) and latency.batch == 1:
             framing = latency.framed.timing.p50 - infer
             if framing > 0.3 * infer:
                 yield Advice(
@@ -193,7 +203,7 @@ def _streams(group: Sequence[Entry]) -> Iterator[Advice]:
     gains = []
     for entry in group:
         throughput, latency = entry.row.throughput, _latency(entry)
-        if throughput is not None and throughput.streams > 1 and latency.infer.timing.mean > 0:
+        if throughput is not None and throughput.streams > 1 and _calm(throughput.measured):
             single = 1000 * latency.batch / latency.infer.timing.mean
             gains.append((throughput.streams, throughput.pictures_per_second / single))
     if not gains:

@@ -35,6 +35,7 @@ class Point:
     label: str
     kind: str  # fp32, fp16, int8
     mark: int  # 0, 1, 2, ...: one for each device
+    ranking: str | None = ""  # points of one ranking have a front of their own; None: this one is in none
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,16 @@ class _Scale:
 
 
 def scatter_chart(points: Sequence[Point], x: Axis, y: Axis, title: str) -> Element:
-    """Points, lower left is better, with the front of those that no other beats in both."""
+    """Points, lower left is better, with the fronts of those that no other of their ranking beats in both."""
     across = _scale([point.x for point in points], _LEFT, _WIDTH - _RIGHT)
     up = _scale([end for point in points for end in (point.low, point.high)], _HEIGHT - _BOTTOM, _TOP)
-    best = front([(point.x, point.y) for point in points])
-    parts = [*_frame(across, up, x.label, y.label), _front_line([points[place] for place in best], across, up)]
+    parts = _frame(across, up, x.label, y.label)
+    best: set[int] = set()
+    for ranking in dict.fromkeys(point.ranking for point in points if point.ranking is not None):
+        ranked = [place for place, point in enumerate(points) if point.ranking == ranking]
+        kept = [ranked[place] for place in front([(points[place].x, points[place].y) for place in ranked])]
+        parts.append(_front_line([points[place] for place in kept], across, up))
+        best.update(kept)
     taken = [(up(point.y) + 4, across(point.x) - 8, across(point.x) + 8) for point in points]  # no name on a point
     for place, point in enumerate(points):
         parts += _point(point, across, up, place in best, taken)

@@ -48,7 +48,7 @@ class AccuracyColumn:
         return means[self.alignment][self.metric]
 
     def interval(self, score: Evaluation) -> tuple[float, float] | None:
-        return score.intervals[self.alignment][self.metric] if self.over == "images" else None
+        return score.interval(self.metric, self.alignment) if self.over == "images" else None
 
     def better(self, first: float, second: float) -> bool:
         return METRICS[self.metric].better_than(first, second)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,13 @@ class Entry:
     def device(self) -> str:
         power = f", {self.machine.power_mode}" if self.machine.power_mode else ""
         return f"{self.machine.device}{power}"
+
+    @property
+    def setting(self) -> str:
+        """In words: threads, batch, and the runtime's device where one was chosen."""
+        threads, batch, device = (self.settings.get(name) for name in ("threads", "batch", "device"))
+        words = f"{threads} thread{'' if threads == 1 else 's'}, batch {batch}"
+        return words if device is None else f"{words}, {device}"
 
     @property
     def measured(self) -> bool:
@@ -121,6 +129,7 @@ def _entries(reported: ReportedRun) -> list[Entry]:
 def _read(run: Run, name: str) -> ReportedRun:
     missing: list[str] = []
     benches = _benches(run, missing)
+    missing += _stale(run, benches)
     if not benches:
         missing.append(f"{run.folder} was not measured: edgekd bench {run.folder}")
     calibration, coverage = None, None
@@ -144,6 +153,27 @@ def _read(run: Run, name: str) -> ReportedRun:
         coverage_files=_coverage_files(run.folder, missing),
         missing=tuple(missing),
     )
+
+
+def _stale(run: Run, benches: Sequence[Benched]) -> Iterator[str]:
+    """Artefacts that the run now builds from another student or other pictures than when they were last measured.
+
+    By what they are built from and not by their files: an engine that a board built for itself is another file.
+    """
+    newest: dict[str, BenchRow] = {}
+    for benched in benches:
+        for row in benched.result.rows:
+            newest.setdefault(row.name, row)
+    for name, row in newest.items():
+        exported = run.manifest.steps.get(f"export {name}")
+        made_from = {} if exported is None else exported.inputs
+        changed = [made_from.get("model", row.student) != row.student]
+        changed += [made_from.get("calibration", row.calibration) != row.calibration] if row.calibration else []
+        if any(changed):
+            yield (
+                f"{name} was built anew since it was measured, so its figures are of an older one: "
+                f"edgekd bench {run.folder}"
+            )
 
 
 def _benches(run: Run, missing: list[str]) -> tuple[Benched, ...]:
@@ -177,7 +207,7 @@ def _curves(path: Path, missing: list[str]) -> dict[str, tuple[tuple[int, float]
             values = json.loads(line)
             step = int(values.pop("step"))
             for name, value in values.items():
-                if isinstance(value, (int, float)) and name != "seconds":
+                if isinstance(value, (int, float)) and math.isfinite(value) and name != "seconds":
                     curves.setdefault(str(name), []).append((step, float(value)))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue  # the half line of a killed process

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from edgekd.evaluate.evaluate import Evaluation
 from edgekd.report.advice import Advice, advise
 from edgekd.report.charts import Axis, Point, line_chart, scatter_chart
 from edgekd.report.coverage import coverage_parts
@@ -18,6 +19,7 @@ from edgekd.report.tables import accuracy_tables, conditions_table, drift_table,
 
 __all__ = ["html_report"]
 
+_SIZE = "size, MB"
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What the browser is told: even were something to slip through, it may load nothing and run nothing."""
 
@@ -138,12 +140,13 @@ def _charts(story: Story) -> Iterator[Element]:
         if len(scored) < 2:
             continue
         drawn = True
-        devices = list(dict.fromkeys(entry.device for entry, _ in scored))
+        places = list(dict.fromkeys((entry.device, entry.setting) for entry, _ in scored))
         runs = list(dict.fromkeys(entry.run for entry, _ in scored))
+        alike = len({score.pixels for _, score in scored}) == 1
         charts = []
         axes: dict[str, Callable[[Entry], float | None]] = {
             "p50 latency, ms": lambda entry: None if entry.row.latency is None else entry.row.latency.p50,
-            "size, MB": lambda entry: entry.row.size / 1e6,
+            _SIZE: lambda entry: entry.row.size / 1e6,
             "energy a picture, mJ": lambda entry: None if entry.row.joules is None else 1000 * entry.row.joules,
         }
         for label, value in axes.items():
@@ -151,10 +154,11 @@ def _charts(story: Story) -> Iterator[Element]:
                 Point(
                     x,
                     score.means["raw"]["absrel"],
-                    *score.intervals["raw"]["absrel"],
-                    label=_short(entry, len(runs) > 1, len(devices) > 1),
+                    *_ends(score),
+                    label=_short(entry, len(runs) > 1, places),
                     kind=entry.row.precision,
-                    mark=devices.index(entry.device) + len(devices) * runs.index(entry.run),
+                    mark=places.index((entry.device, entry.setting)) + len(places) * runs.index(entry.run),
+                    ranking=_ranking(entry, timed=label != _SIZE) if alike else None,
                 )
                 for entry, score in scored
                 if (x := value(entry))
@@ -164,18 +168,46 @@ def _charts(story: Story) -> Iterator[Element]:
                 charts.append(tag("figure", scatter_chart(points, Axis(label), Axis(y), f"AbsRel against {label}")))
         yield tag("h3", f"{protocol.protocol} on {protocol.dataset}")
         yield tag("div", charts, class_="charts")
-        pairs = [(entry.row.latency.p50, score.means["raw"]["absrel"]) for entry, score in scored if entry.row.latency]
-        names = [_short(scored[place][0], len(runs) > 1, len(devices) > 1) for place in front(pairs)]
+        rankings: dict[str, list[tuple[Entry, Evaluation]]] = {}
+        for entry, score in scored:
+            if alike and (ranking := _ranking(entry, timed=True)) is not None:
+                rankings.setdefault(ranking, []).append((entry, score))
+        fronts = [
+            ", ".join(_short(ranked[place][0], len(runs) > 1, places) for place in _front_by_latency(ranked))
+            for ranked in rankings.values()
+        ]
         yield _quiet(
-            "Line: the Pareto front, which no other artefact beats in both. By latency: "
-            f"{', '.join(names)}. Bars: 95 % interval over {protocol.images} images."
+            "Line: the Pareto front, which no other artefact of the same machine and setting beats in both; latencies "
+            f"of grade C are left out. By latency: {'; '.join(fronts) or 'none'}. "
+            f"Bars: 95 % interval over {protocol.images} images."
         )
     if not drawn:
         yield _quiet("A chart needs two artefacts that were measured and scored: edgekd bench --data PATH.")
 
 
-def _short(entry: Entry, run: bool, device: bool) -> str:
-    words = [entry.row.name, *([entry.run] if run else []), *([entry.device] if device else [])]
+def _ends(score: Evaluation) -> tuple[float, float]:
+    mean = score.means["raw"]["absrel"]
+    return score.interval("absrel") or (mean, mean)
+
+
+def _ranking(entry: Entry, *, timed: bool) -> str | None:
+    """What an entry is ranked among: its machine and setting. What was timed under disturbance is not ranked."""
+    if timed and (entry.row.latency is None or entry.row.latency.infer.grade.letter == "C"):
+        return None
+    return f"{entry.device}, {entry.setting}"
+
+
+def _front_by_latency(ranked: Sequence[tuple[Entry, Evaluation]]) -> list[int]:
+    return front(
+        [(entry.row.latency.p50, score.means["raw"]["absrel"]) for entry, score in ranked if entry.row.latency]
+    )
+
+
+def _short(entry: Entry, run: bool, places: Sequence[tuple[str, str]]) -> str:
+    """The artefact, and of run, machine and setting what tells it from the others."""
+    words = [entry.row.name, *([entry.run] if run else [])]
+    words += [entry.device] if len({device for device, _ in places}) > 1 else []
+    words += [entry.setting] if len({setting for _, setting in places}) > 1 else []
     return " ".join(word if len(word) <= 26 else f"{word[:24]}…" for word in words)
 
 

@@ -60,18 +60,19 @@ def worst_frames(story: Story, reported: ReportedRun) -> Iterator[Element]:
         told = True
         chosen = next((pair for pair in scored if pair[0].row.precision == "int8"), scored[0])
         yield tag("h4", f"{protocol.protocol} on {protocol.dataset}")
-        for benched in reported.benches:
-            digests = {row.evaluation.digest for row in benched.result.rows if row.evaluation is not None}
-            if benched.gallery is None or protocol.digest not in digests:
-                continue
-            if benched.gallery.worst is None:
-                yield tag("p", f"{benched.gallery.note}.", class_="quiet")
-            else:
-                yield from _worst_panels(benched.gallery.worst, chosen[0], benched.result.machine.device)
-            break
+        kept = [benched for benched in reported.benches if _scored_on(benched, protocol.digest)]
+        shown = next((one for one in kept if one.gallery is not None and one.gallery.worst is not None), None)
+        if shown is not None and shown.gallery is not None and shown.gallery.worst is not None:
+            yield from _worst_panels(shown.gallery.worst, chosen[0], shown.result.machine.device)
+        elif kept and kept[0].gallery is not None:
+            yield tag("p", f"{kept[0].gallery.note}.", class_="quiet")
         yield _worst_table(chosen)
     if not told:
         yield tag("p", "Nothing was scored: edgekd bench --data PATH.", class_="quiet")
+
+
+def _scored_on(benched: Benched, digest: str) -> bool:
+    return any(row.evaluation is not None and row.evaluation.digest == digest for row in benched.result.rows)
 
 
 def previews(reported: ReportedRun) -> Iterator[Element]:

@@ -29,6 +29,7 @@ def csv_report(story: Story) -> str:
                 "precision",
                 "threads",
                 "batch",
+                "device",
                 "grade",
                 "measured",
                 "model_sha256",
@@ -51,7 +52,7 @@ def _speed(entry: Entry) -> list[object]:
     timing = None if latency is None else latency.infer.timing
     return [
         *(entry.run, entry.device, row.name, row.target, row.precision),
-        *(entry.settings.get("threads"), entry.settings.get("batch")),
+        *(entry.settings.get(name) for name in ("threads", "batch", "device")),
         None if latency is None else latency.infer.grade.letter,
         *(entry.created, row.model),
         *(column.value(entry) for column in SPEED),
@@ -63,11 +64,10 @@ def _speed(entry: Entry) -> list[object]:
 def _accuracy(score: Evaluation | None) -> list[object]:
     if score is None:
         return [None] * (4 + len(ACCURACY) + 4)
-    intervals = score.intervals["raw"]
     return [
         *(score.protocol, score.dataset, score.digest, score.images),
         *(column.value(score) for column in ACCURACY),
-        *(*intervals["absrel"], *intervals["delta1"]),
+        *(end for metric in ("absrel", "delta1") for end in score.interval(metric) or (None, None)),
     ]
 
 

@@ -30,12 +30,11 @@ def _td(cell: Child) -> Element:
 
 def speed_tables(story: Story) -> Iterator[Element]:
     """One table a machine and setting: latencies of two machines are beside one another, never in one ranking."""
-    groups: dict[tuple[object, ...], list[Entry]] = {}
+    groups: dict[tuple[str, str], list[Entry]] = {}
     for entry in story.entries:
-        setting = tuple(entry.settings.get(name) for name in ("threads", "batch"))
-        groups.setdefault((entry.device, *setting), []).append(entry)
-    for (device, threads, batch), entries in groups.items():
-        caption = f"{device}: {threads} thread{'' if threads == 1 else 's'}, batch {batch}"
+        groups.setdefault((entry.device, entry.setting), []).append(entry)
+    for (device, setting), entries in groups.items():
+        caption = f"{device}: {setting}"
         columns = [column for column in SPEED if any(column.value(entry) is not None for entry in entries)]
         headings: list[Child] = ["artefact", *(tag("abbr", column.heading, title=column.about) for column in columns)]
         best = {column.name: _best(column, entries) for column in columns}
@@ -55,19 +54,24 @@ def accuracy_tables(story: Story) -> Iterator[Element]:
     """One table a protocol and data set: their figures never share a column."""
     for protocol in story.protocols:
         scored = story.scored(protocol)
-        best = {}
+        best: dict[str, float | None] = {}
+        alike = len({score.pixels for _, score in scored}) == 1
         for column in ACCURACY:
+            best[column.name] = None
+            if not alike or len(scored) < 2:
+                continue
             values = [column.value(score) for _, score in scored]
-            best[column.name] = values[0]
+            highest = values[0]
             for value in values:
-                if column.better(value, best[column.name]):
-                    best[column.name] = value
+                if column.better(value, highest):
+                    highest = value
+            best[column.name] = highest
         rows: list[Sequence[Child]] = []
         for entry, score in scored:
             cells: list[Child] = [_name(story, entry, device=True)]
             for column in ACCURACY:
                 value, interval = column.value(score), column.interval(score)
-                text = tag("b" if len(scored) > 1 and value == best[column.name] else "span", f"{value:.3f}")
+                text = tag("b" if value == best[column.name] else "span", f"{value:.3f}")
                 shown = interval if column.name in ("absrel", "delta1") else None
                 range_ = tag("small", f" {shown[0]:.3f}-{shown[1]:.3f}") if shown else None
                 cells.append([text, range_])
@@ -81,6 +85,13 @@ def accuracy_tables(story: Story) -> Iterator[Element]:
             "columns.",
             class_="quiet",
         )
+        if not alike:
+            yield tag(
+                "p",
+                "These networks see different parts of the pictures and were scored on different pixels: their figures "
+                "are not to be ranked.",
+                class_="quiet",
+            )
         for remark in dict.fromkeys(remark for _, score in scored for remark in score.remarks()):
             yield tag("p", remark, class_="quiet")
 
@@ -168,7 +179,9 @@ def _clock(conditions: Conditions) -> str:
 
 
 def _best(column: Column, entries: Sequence[Entry]) -> float | None:
-    values = [value for value in (column.value(entry) for entry in entries) if value is not None]
+    """None where there is nothing to choose; figures of grade C are not compared."""
+    found = [column.value(entry) for entry in entries if column.grade(entry) != "C"]
+    values = [value for value in found if value is not None]
     if column.better is None or len(values) < 2:
         return None
     return min(values) if column.better == "lower" else max(values)
@@ -193,8 +206,9 @@ def _badge(given: Grade) -> Element:
 
 
 def _name(story: Story, entry: Entry, *, device: bool = False) -> Child:
-    """The artefact; with its run and machine where the report has several."""
-    several = len({other.device for other in story.entries}) > 1
+    """The artefact; with its run, machine and setting where the report has several."""
     parts = [entry.run] if len(story.runs) > 1 else []
-    parts += [entry.device] if device and several else []
+    if device:
+        parts += [entry.device] if len({other.device for other in story.entries}) > 1 else []
+        parts += [entry.setting] if len({other.setting for other in story.entries}) > 1 else []
     return [entry.row.name, tag("small", f" {', '.join(parts)}") if parts else None]

@@ -55,9 +55,9 @@ def _speed(story: Story) -> list[str]:
     rows = []
     for entry in story.entries:
         grade = "-" if entry.row.latency is None else entry.row.latency.infer.grade.letter
-        setting = [str(entry.settings.get("threads")), str(entry.settings.get("batch"))]
+        setting = [_text(str(entry.settings.get(name) or "-")) for name in ("threads", "batch", "device")]
         rows.append([_name(entry), _text(entry.device), *setting, *(column.text(entry) for column in columns), grade])
-    headings = ["artefact", "machine", "threads", "batch", *(column.heading for column in columns), "grade"]
+    headings = ["artefact", "machine", "threads", "batch", "device", *(column.heading for column in columns), "grade"]
     return _table(headings, rows) if rows else []
 
 

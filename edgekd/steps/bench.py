@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,6 +33,7 @@ _CAMERA = (480, 640)  # height and width of the picture whose framing is measure
 _PICTURES = 8
 _SHOWN = 4  # held-out pictures in a report
 _CLIP_FRAMES = 240
+_CLIP_SIDE = 640  # longer side of a clip's frames: a quarter of a minute of 4K would fill the memory of a board
 
 
 def bench_run(
@@ -73,7 +77,8 @@ def bench_run(
         if scoring is not None:
             inputs["data"] = scoring.data.digest
         asked = {**asdict(settings), "protocol": None if scoring is None else scoring.protocol.name}
-        with run.step(f"bench {name}", inputs=inputs, asked=asked, command="edgekd bench {run}") as made:
+        command = _command(targets, settings, scoring, clip)
+        with run.step(f"bench {name}", inputs=inputs, asked=asked, command=command) as made:
             result.write(path)
             gallery.write(path.with_suffix(".npz"))
             made.add(path, path.with_suffix(".npz"))
@@ -93,9 +98,9 @@ def reproduce_bench(
     if not measured:
         raise DataError(f"{file} holds no measured artefact", fix="Give the file of a bench that ran")
     scored = next((row.evaluation for row in measured if row.evaluation is not None), None)
-    where = data or before.data
+    where = data or before.data  # empty for what a demo scored on, which lies nowhere
     scoring = None
-    if scored is not None and where is not None and (data is not None or Path(where).expanduser().exists()):
+    if scored is not None and where and (data is not None or Path(where).expanduser().exists()):
         scoring = Scoring(open_dataset(where), get_protocol(scored.protocol), where)
     targets = tuple(dict.fromkeys(row.target for row in measured))
     after, path = bench_run(
@@ -105,21 +110,53 @@ def reproduce_bench(
 
 
 def open_clip(source: str) -> Clip:
-    """The first frames of a video file, or the pictures of a folder in the order of their names.
+    """The first frames of a video file, or the pictures of a folder by name, numbers in it by size: 2 before 10.
 
     Raises DataError for fewer than three frames or pictures of several sizes, MissingRuntimeError without PyAV.
     """
-    if is_video(source):
-        with open_frames(source) as opened:
-            frames = [frame for frame, _ in zip(opened, range(_CLIP_FRAMES), strict=False)]
-    else:
-        frames = [read_picture(path) for path in list_pictures(Path(source))[:_CLIP_FRAMES]]
-    if len(frames) < 3 or len({frame.shape for frame in frames}) > 1:
+    sizes: set[tuple[int, ...]] = set()
+    with ExitStack() as stack:
+        if is_video(source):
+            frames: Iterator[NDArray[np.uint8]] = iter(stack.enter_context(open_frames(source)))
+        else:
+            frames = map(read_picture, sorted(list_pictures(Path(source)), key=_by_number))
+        kept = []
+        for frame in itertools.islice(frames, _CLIP_FRAMES):
+            sizes.add(frame.shape)
+            kept.append(_reduced(frame))
+    if len(kept) < 3 or len(sizes) > 1:
         raise DataError(
-            f"{source} is no clip: it has {len(frames)} frames of {len({frame.shape for frame in frames})} sizes",
+            f"{source} is no clip: it has {len(kept)} frames of {len(sizes)} sizes",
             fix="Give a video, or a folder of three or more successive frames of one size",
         )
-    return Clip((np.stack(frames),), f"{len(frames)} frames of {Path(source).name}")
+    return Clip((np.stack(kept),), f"{len(kept)} frames of {Path(source).name}", source)
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _reduced(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    image = Image.fromarray(frame)
+    image.thumbnail((_CLIP_SIDE, _CLIP_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(image)
+
+
+def _command(targets: tuple[str, ...], settings: BenchSettings, scoring: Scoring | None, clip: Clip) -> str:
+    """What measures the same again; {run} stands for the run's folder."""
+    usual = BenchSettings()
+    options: list[tuple[str, object]] = [("--target", target) for target in targets]
+    if scoring is not None and scoring.spec is not None:
+        options += [("--data", scoring.spec), ("--protocol", scoring.protocol.name)]
+    options += [] if clip.spec is None else [("--clip", clip.spec)]
+    names = ("threads", "streams", "batch", "seconds", "device")
+    options += [
+        (f"--{name}", getattr(settings, name)) for name in names if getattr(settings, name) != getattr(usual, name)
+    ]
+    return " ".join(["edgekd bench {run}", *(f"{name} {shlex.quote(f'{value}')}" for name, value in options)])
 
 
 def _glide(held_out: NDArray[np.uint8]) -> Clip:

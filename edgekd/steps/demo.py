@@ -118,9 +118,10 @@ def demo(settings: DemoSettings, progress: Progress) -> DemoResult:
 
     exported = export_run(run, ExportSettings(force=settings.force), progress)
     checked = check_run(run, (), progress)
-    data = _held_out(settings.held_out, progress)
+    held_out = _held_out(settings.held_out, progress)
+    data = open_dataset(held_out)
     timing = BenchSettings(threads=settings.threads, seconds=3.0)
-    benched, _ = bench_run(run, (), timing, progress, scoring=Scoring(data, PROTOCOLS["plain"]))
+    benched, _ = bench_run(run, (), timing, progress, scoring=Scoring(data, PROTOCOLS["plain"], held_out))
     accuracy, picture = _compare(run, plain_run, data, progress)
     strips = sorted((run.folder / "previews").glob("[0-9]*.png"))[-1:]
     return DemoResult(run, exported, checked, benched, accuracy, (*strips, picture), time.monotonic() - begun)
@@ -140,15 +141,15 @@ def _distilled(settings: DemoSettings, distillation: DistillSettings, out: Path,
     return distill_run(request, progress)
 
 
-def _held_out(count: int, progress: Progress) -> DepthDataset:
-    """Rooms of the photographed look with their depth, rendered once and kept in the cache."""
+def _held_out(count: int, progress: Progress) -> str:
+    """The folder with rooms of the photographed look and their depth, rendered once and kept in the cache."""
     folder = cache_folder() / "simulated" / f"held-out-{RENDERER}-{_HELD_OUT_SEED}-{count}"
     look = RoomSettings(look="photographed")
     with locked(folder, progress):
         write_set(
             folder, look, seed=_HELD_OUT_SEED, count=count, workers=usable_cores(), keep_depth=True, progress=progress
         )
-    return open_dataset(str(folder))
+    return str(folder)
 
 
 def _compare(run: Run, plain_run: Run, data: DepthDataset, progress: Progress) -> tuple[tuple[Accuracy, ...], Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -43,32 +44,42 @@ def is_video(source: str) -> bool:
 class Frames:
     """An opened video or camera; a context manager. Iterate over it once: uint8 [height, width, 3] each.
 
-    `expected` is how many frames the file says it has, None for a camera or where it does not say. After iterating,
-    `damage` is why a file's frames ended early, in words, or None.
+    `expected` is about how many frames the file says it has and `length` how many seconds they take, None for a camera
+    or where it does not say. After iterating, `damage` is why a file's frames ended early, in words, or None.
     """
 
     name: str
     rate: float  # frames a second, as recorded
     expected: int | None
+    length: float | None
     live: bool
     _container: Any
     damage: str | None = field(default=None, init=False)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         av, count = import_av(), 0
+        first = last = None  # seconds
         try:
             for frame in self._container.decode(video=0):
+                last = frame.time
+                first = last if count == 0 else first
                 yield _upright(np.asarray(frame.to_ndarray(format="rgb24")), getattr(frame, "rotation", 0))
                 count += 1
         except av.error.FFmpegError as error:
             self.damage = reason(error)
-        if self.damage is None and self.expected is not None and count < 0.98 * self.expected - 1:
+        if self.damage is None and self._is_short(count, first, last):
             self.damage = "the file is shorter than it says"
         if count == 0:
             raise DataError(
                 f"{self.name} gives no frame ({self.damage or 'it is empty'})",
                 fix="Restore the file, or check the camera",
             )
+
+    def _is_short(self, count: int, first: float | None, last: float | None) -> bool:
+        """By time where it is known: a file may count frames that were trimmed away, and a rate may change."""
+        if self.length is not None and first is not None and last is not None:
+            return last - first + 1 / self.rate < 0.98 * self.length - 2 / self.rate
+        return self.expected is not None and count < 0.98 * self.expected - 1
 
     def __enter__(self) -> Frames:
         return self
@@ -119,10 +130,24 @@ def _open_file(path: Path) -> Frames:
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     rate = float(stream.average_rate or stream.guessed_rate or _RATE)
+    length = _length(container, stream)
     expected = stream.frames or None
-    if expected is None and stream.duration and stream.time_base:
-        expected = int(stream.duration * stream.time_base * rate)
-    return Frames(str(path), rate, expected, live=False, _container=container)
+    if length is not None:
+        expected = min(round(length * rate), expected or sys.maxsize)
+    return Frames(str(path), rate, expected, length, live=False, _container=container)
+
+
+def _length(container: Any, stream: Any) -> float | None:
+    """Seconds of the pictures; sound may last longer, so what the whole file says holds for a file without sound."""
+    lengths = []
+    if stream.duration and stream.time_base:
+        lengths.append(float(stream.duration * stream.time_base))
+    with contextlib.suppress(ValueError):  # Matroska's, 00:00:04.004000000
+        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
+        lengths.append(3600 * int(hours) + 60 * int(minutes) + float(seconds))
+    if container.duration and (lengths or not container.streams.audio):
+        lengths.append(container.duration / 1e6)
+    return min(lengths, default=None)
 
 
 def _open_camera(source: str) -> Frames:
@@ -138,7 +163,7 @@ def _open_camera(source: str) -> Frames:
             f"There is no camera {device} that can be opened ({reason(error)})", fix=_LIST[platform]
         ) from error
     stream = container.streams.video[0]
-    return Frames(device, float(stream.average_rate or _RATE), None, live=True, _container=container)
+    return Frames(device, float(stream.average_rate or _RATE), None, None, live=True, _container=container)
 
 
 def _upright(frame: NDArray[np.uint8], rotation: float) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import DiskFullError, FileError, UsageError
+from calibration.errors import DataError, DiskFullError, FileError, UsageError
 from calibration.files import replacing
 from edgekd.video.library import import_av, reason
 
@@ -43,6 +43,10 @@ class VideoWriter:
     def add(self, frame: NDArray[np.uint8]) -> None:
         """Add a frame uint8 [H, W, 3]; an odd last row or column is left out, for the codec takes none."""
         even = np.ascontiguousarray(frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2])
+        if even.size == 0:
+            raise DataError(
+                f"A frame of {frame.shape[1]}x{frame.shape[0]} is too small for a video", fix="Give 2x2 or more"
+            )
         if self._stream is None:
             self._stream = self._open_stream(even.shape[0], even.shape[1])
         self._write(self._av.VideoFrame.from_ndarray(even, format="rgb24"))
@@ -68,7 +72,9 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None and self._stream is not None:
+            if kind is None and self._stream is None:
+                raise DataError(f"{self._path} would be a video without a frame", fix="Add frames")
+            if kind is None:
                 self._write(None)
             self._container.close()
         except BaseException as failure:

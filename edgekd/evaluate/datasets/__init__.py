@@ -39,6 +39,10 @@ LAYOUTS = {
 
 def open_dataset(spec: str) -> DepthDataset:
     """Open the data at a path, whatever its layout. Raises DataError, FileError or MissingRuntimeError."""
+    if not spec:
+        raise DataError(
+            "The path of the data is empty", fix="Give the folder or file with the pictures and their depth"
+        )
     path = Path(spec).expanduser()
     if not path.exists():
         raise DataError(f"There is no data at {spec}", fix="Check the path")

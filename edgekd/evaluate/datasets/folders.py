@@ -5,6 +5,7 @@ Depth in 16-bit PNG or PGM is taken as millimetres, in .npy as metres; for other
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from calibration.errors import DataError
@@ -22,8 +23,8 @@ def matches(path: Path) -> bool:
 
 def open_folders(path: Path) -> DepthDataset:
     """Open such a folder. Raises DataError naming a picture without depth, or depth without a picture."""
-    pictures = {picture.stem: picture for picture in list_pictures(path / "rgb")}
-    depths = {f.stem: f for f in sorted((path / "depth").iterdir()) if f.suffix.lower() in DEPTH_SUFFIXES}
+    pictures = _by_stem(list_pictures(path / "rgb"))
+    depths = _by_stem([f for f in sorted((path / "depth").iterdir()) if f.suffix.lower() in DEPTH_SUFFIXES])
     for stem in pictures.keys() ^ depths.keys():
         present, lacking = ("rgb", "depth") if stem in pictures else ("depth", "rgb")
         raise DataError(
@@ -40,3 +41,15 @@ def open_folders(path: Path) -> DepthDataset:
         pairs,
         mend_units=f"List the frames in {path / 'index.csv'} with the column depth_units_per_metre",
     )
+
+
+def _by_stem(files: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for file in files:
+        other = found.setdefault(file.stem, file)
+        if other is not file:
+            raise DataError(
+                f"{other} and {file.name} differ in the suffix alone, so which is meant cannot be told",
+                fix="Remove or rename one of them",
+            )
+    return found

@@ -29,7 +29,7 @@ def open_index(path: Path) -> DepthDataset:
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            columns, rows = tuple(reader.fieldnames or ()), list(reader)
+            columns, rows = tuple(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"Cannot read {path} ({error})", fix="Save it as comma-separated UTF-8 text") from error
     missing = [column for column in _COLUMNS if column not in columns]
@@ -39,7 +39,7 @@ def open_index(path: Path) -> DepthDataset:
         )
     if not rows:
         raise DataError(f"{path} lists no frames", fix="Add a line for each frame")
-    pairs = [_pair(path, line, row) for line, row in enumerate(rows, start=2)]
+    pairs = [_pair(path, line, row) for line, row in rows]
     return open_pairs(
         f"{path.parent.name}/{path.name}",
         f"{len(pairs)} frames",

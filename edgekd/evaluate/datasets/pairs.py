@@ -14,7 +14,7 @@ from calibration.errors import DataError
 from calibration.files import sha256_file
 from edgekd.evaluate.datasets.depth import read_depth
 from edgekd.evaluate.datasets.frame import DepthFrame
-from edgekd.pictures.reading import read_picture
+from edgekd.pictures.reading import is_turned, read_picture
 
 __all__ = ["Pair", "PairedFiles", "check_units"]
 
@@ -57,6 +57,11 @@ class PairedFiles:
         """Read a frame. Raises DataError naming the file that is damaged, or the two that differ in size."""
         pair = self.pairs[index]
         rgb, depth = read_picture(pair.rgb), read_depth(pair.depth, pair.units_per_metre)
+        if is_turned(pair.rgb):
+            raise DataError(
+                f"{pair.rgb} is turned or mirrored by its EXIF orientation, and what is so of its depth cannot be told",
+                fix="Store picture and depth upright, without an orientation",
+            )
         if rgb.shape[:2] != depth.shape:
             raise DataError(
                 f"{pair.rgb} is {rgb.shape[0]}x{rgb.shape[1]} and its depth {pair.depth} {depth.shape[0]}x"
@@ -72,12 +77,19 @@ def open_pairs(name: str, note: str, pairs: Sequence[Pair], *, mend_units: str) 
     `mend_units` is what the user is told to do about wrong units. Raises DataError.
     """
     for path in (path for pair in pairs for path in (pair.rgb, pair.depth)):
-        if not path.is_file():
+        if not _is_there(path):
             raise DataError(f"{path} is listed in {name} but is not there", fix="Restore it or remove its line")
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty (0 bytes)", fix="Restore the file or leave it out")
     check_units(pairs, mend_units)
     return PairedFiles(name, note, tuple(pairs))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def check_units(pairs: Sequence[Pair], mend: str) -> None:

@@ -221,6 +221,36 @@ def test_load_and_memory_are_those_of_processes_of_their_own(artefact: Artefact)
     assert found.grade.evidence
 
 
+def test_files_of_the_users_with_our_packages_names_are_not_imported(
+    artefact: Artefact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "calibration.py").write_text("")
+    (tmp_path / "targets.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert measure_cold(artefact, threads=1, device=None).processes == 3
+
+
+def test_a_clip_with_a_depth_that_is_no_number_costs_the_flicker_alone(
+    artefact: Artefact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from targets import onnxruntime
+
+    infer = onnxruntime.OnnxRuntimeRunner.infer
+
+    def dark(self: onnxruntime.OnnxRuntimeRunner, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        depth = infer(self, images)
+        depth[images.reshape(len(images), -1).max(axis=1) == 0, 0, 0] = np.nan
+        return depth
+
+    monkeypatch.setattr(onnxruntime.OnnxRuntimeRunner, "infer", dark)
+    clip = Clip((np.zeros_like(SHOT),), "a lens cap")
+    row = bench(
+        [artefact], PICTURES, "noise", QUICK, Quiet(), scoring=Scoring(Reds(), PROTOCOLS["plain"]), clip=clip
+    ).rows[0]
+    assert row.latency is not None and row.evaluation is not None and row.throughput is not None
+    assert row.flicker is None and row.reason is not None and "clip is NaN" in row.reason
+
+
 def test_an_artefact_that_does_not_open_elsewhere_is_one_line(artefact: Artefact, tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match=r"does not open in a process of its own \(.*artefact\.json is missing"):
         measure_cold(replace(artefact, folder=tmp_path), threads=1, device=None)

@@ -195,3 +195,19 @@ def test_this_machine_and_json() -> None:
     assert read_plain(Conditions, json.loads(json.dumps(asdict(found), allow_nan=False))) == found
     with pytest.raises((KeyError, TypeError)):
         read_plain(Machine, {**asdict(machine), "cores": "four"})
+
+
+def test_load_is_that_of_the_cores_this_process_may_use(tmp_path: Path) -> None:
+    """Of four cores two are ours by taskset; others use one of them a little, and those that are not ours fully."""
+    idle = "".join(f"cpu{number} 0 0 0 0 0 0 0 0 0 0\n" for number in range(4))
+    busy = (
+        "cpu0 20 0 0 0 0 0 0 0 0 0\ncpu1 0 0 0 0 0 0 0 0 0 0\ncpu2 200 0 0 0 0 0 0 0 0 0\ncpu3 200 0 0 0 0 0 0 0 0 0\n"
+    )
+    roots = [
+        write(tmp_path / name, {"proc/stat": f"cpu  {total} 0 0 0 0 0 0 0 0 0\n{lines}intr 1\n"})
+        for name, total, lines in (("a", 0, idle), ("b", 420, busy))
+    ]
+    for allowed, others in ((frozenset((0, 1)), 0.1), (frozenset(range(4)), 2.1)):
+        first, last = (read_conditions(root, no_cards, lambda allowed=allowed: allowed) for root in roots)
+        found = summarise([replace(first, when=0.0, own=0.0), replace(last, when=2.0, own=0.0)])
+        assert (first.cores, found.others) == (len(allowed), pytest.approx(others))

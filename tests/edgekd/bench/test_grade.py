@@ -97,3 +97,10 @@ def test_what_cannot_be_watched_is_listed() -> None:
     assert found.letter == "A"
     assert found.unknown == ("clock", "temperature", "throttling", "load by others", "energy")
     assert read_plain(Grade, asdict(found)) == found
+
+
+def test_a_busy_host_leaves_a_container_its_share() -> None:
+    busy = replace(CALM, others=6.0)
+    assert grade(STEADY, busy, 2.0, room=64).letter == "B"  # company, but room for both
+    crowded = grade(STEADY, replace(CALM, others=63.8), 2.0, room=64)
+    assert crowded.letter == "C" and "63.8 of 64 cores" in crowded.evidence[0]

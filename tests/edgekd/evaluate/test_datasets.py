@@ -261,3 +261,36 @@ def test_real_frames() -> None:
         assert frame.rgb.shape[:2] == frame.depth.shape
         assert 0.5 < np.median(frame.depth[frame.depth > 0]) < 6
     assert {data[index].scene for index in (0, 2, 9)} == {"sun", "nyu", "7scenes"}
+
+
+def test_faults_of_an_index_are_told_by_the_line_of_the_file(tmp_path: Path) -> None:
+    index = indexed(tmp_path) / "index.csv"
+    index.write_text(f"{HEADER}\n\nx,0.png,,1000\n")
+    with pytest.raises(DataError, match="line 4 has no depth"):
+        open_dataset(str(tmp_path))
+    index.write_text(f"{HEADER}x,{'long' * 100}.png,0_d.png,1000\n")
+    with pytest.raises(DataError, match="is listed in"):
+        open_dataset(str(tmp_path))
+    with pytest.raises(DataError, match="is empty"):
+        open_dataset("")
+
+
+def test_files_that_differ_in_the_suffix_alone_are_not_guessed_between(tmp_path: Path) -> None:
+    for part in ("rgb", "depth"):
+        (tmp_path / part).mkdir()
+    save_rgb(tmp_path / "rgb" / "a.png")
+    save_rgb(tmp_path / "rgb" / "a.jpg")
+    save_depth(tmp_path / "depth" / "a.png", 1000)
+    with pytest.raises(DataError, match=r"a\.jpg and a\.png differ in the suffix alone"):
+        open_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_picture_that_is_turned_by_its_metadata_has_a_depth_that_may_not_be(tmp_path: Path, orientation: int) -> None:
+    indexed(tmp_path)
+    with Image.open(tmp_path / "0.png") as picture:
+        exif = picture.getexif()
+        exif[0x0112] = orientation
+        picture.save(tmp_path / "0.png", exif=exif)
+    with pytest.raises(DataError, match="EXIF orientation"):
+        open_dataset(str(tmp_path))[0]

@@ -75,11 +75,15 @@ def errors(truth: NDArray[np.float64], guess: NDArray[np.float64]) -> dict[str, 
     }
 
 
-def aligned(kind: str, guess: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+def aligned(
+    kind: str, guess: NDArray[np.float64], truth: NDArray[np.float64], low: float, high: float
+) -> NDArray[np.float64]:
     if kind == "median":
         return guess * np.median(truth) / np.median(guess)
     if kind == "scale-shift":
-        (scale, shift), *_ = np.linalg.lstsq(np.stack([guess, np.ones_like(guess)], axis=1), truth, rcond=None)
+        guess = guess * np.median(truth) / np.median(guess)
+        inside = np.clip(guess, low, high)
+        (scale, shift), *_ = np.linalg.lstsq(np.stack([inside, np.ones_like(guess)], axis=1), truth, rcond=None)
         return guess * scale + shift
     return guess
 
@@ -111,7 +115,7 @@ def test_cropped_protocols(protocol: str, height: int, width: int, farthest: flo
         true = truth[mask].astype(np.float64)
         pooled["truth"].append(true)
         for kind in by_image:
-            guess = np.clip(aligned(kind, whole[mask], true), low, high)
+            guess = np.clip(aligned(kind, whole[mask], true, low, high), low, high)
             by_image[kind].append(errors(true, guess))
             pooled[kind].append(guess)
     everything = np.concatenate(pooled["truth"])

@@ -16,6 +16,8 @@ from edgekd.bench.machine import describe_machine
 from edgekd.bench.result import BenchRow
 from edgekd.bench.streams import Throughput
 from edgekd.bench.timing import Timing
+from edgekd.evaluate.evaluate import Evaluation
+from edgekd.evaluate.scoring import ImageScore
 from edgekd.report import Entry, Story, advise
 
 CALM = Conditions(
@@ -91,6 +93,63 @@ def test_the_copy_and_the_framing_as_bottlenecks() -> None:
     assert "The student is the bottleneck no longer, the copy is: 60% of tensorrt-int8's 2.00 ms" in text
     assert "Framing a 640x480 picture costs 1.50 ms, 75% of what tensorrt-int8 takes" in text
     assert "bottleneck" not in said(entry("tensorrt-int8", 2.0, resident=measured(1.9), framed=measured(2.2)))
+
+
+def test_a_copy_that_is_not_most_of_the_time_is_no_bottleneck_and_a_disturbed_one_says_nothing() -> None:
+    text = said(entry("tensorrt-int8", 2.0, resident=measured(1.3)))
+    assert "35% of tensorrt-int8's 2.00 ms go into copying" in text and "bottleneck" not in text
+    disturbed = entry("tensorrt-int8", 2.0, resident=measured(0.5, letter="C"), framed=measured(9.0, letter="C"))
+    assert said(disturbed) == ""
+
+
+def scored(errors: list[float], pixels: int = 100) -> Evaluation:
+    """An evaluation of frames with these AbsRel."""
+    names = [f"frame {number}" for number in range(len(errors))]
+    rows = tuple(
+        ImageScore(name, "room", pixels // len(errors), 1.0, 0, {"raw": {"absrel": error}})
+        for name, error in zip(names, errors, strict=True)
+    )
+    mean = sum(errors) / len(errors)
+    return Evaluation(
+        "plain", "about", "rooms", "", "d", len(errors), (), pixels, 0, 1.0, {"raw": {"absrel": mean}},
+        {"raw": {"absrel": mean}}, {"raw": {"absrel": (mean - 0.1, mean + 0.1)}}, "images", rows,
+    )  # fmt: skip
+
+
+def test_the_choice_is_made_frame_by_frame() -> None:
+    """Hard frames are hard for both: each mean is uncertain by 0.1, their difference by nothing."""
+    hard = [0.05, 0.35] * 30
+    best, quick = entry("openvino-fp32", 8), entry("openvino-int8", 4)
+    best = replace(best, scores=(scored(hard),))
+    worse = replace(quick, scores=(scored([error + 0.02 for error in hard]),))
+    assert "take openvino-fp32: 8.00 ms a picture at AbsRel 0.200 over 60 images" in said(best, worse)
+    assert "and none is more accurate" in said(best, worse)
+    uncertain = [error + (0.03 if number % 4 else -0.06) for number, error in enumerate(hard)]
+    alike = replace(quick, scores=(scored(uncertain),))
+    text = said(best, alike)
+    assert "take openvino-int8: 4.00 ms a picture at AbsRel 0.208" in text
+    assert "(95 % interval) from the most accurate, openvino-fp32 with 0.200" in text
+    one = [replace(e, scores=(scored([0.2]),)) for e in (best, quick)]
+    assert "take" not in said(*one)
+
+
+def test_the_choice_of_batches_is_told_for_a_picture() -> None:
+    batch = entry("openvino-int8", 20)
+    latency = replace(batch.row.latency, batch=8)
+    batch = replace(batch, row=replace(batch.row, latency=latency), scores=(scored([0.1, 0.2]),))
+    other = replace(batch, row=replace(batch.row, name="openvino-fp32", precision="fp32"))
+    assert "2.50 ms a picture" in said(batch, other)
+
+
+def test_two_devices_of_a_runtime_are_two_settings() -> None:
+    on_cpu = [entry("openvino-fp32", 8), entry("openvino-int8", 4)]
+    on_gpu = [
+        replace(one, settings={**one.settings, "device": "GPU"})
+        for one in (entry("openvino-fp32", 2), entry("openvino-int8", 1.9))
+    ]
+    lines = said(*on_cpu, *on_gpu).splitlines()
+    assert lines[0] == "1 thread, batch 1: openvino-int8 is 2.00 times as fast as fp32."
+    assert lines[1].startswith("1 thread, batch 1, GPU: INT8 is not faster than fp32 in openvino here")
 
 
 def test_streams_cold_starts_scale_drift_flicker_energy_and_grades() -> None:

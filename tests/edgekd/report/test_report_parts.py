@@ -54,6 +54,18 @@ def svg_of(chart: ElementTree.Element) -> list[ElementTree.Element]:
     return list(ElementTree.fromstring(ElementTree.tostring(chart, encoding="unicode")).iter())
 
 
+def test_each_ranking_has_a_front_of_its_own_and_a_point_in_none_is_beaten_by_nobody() -> None:
+    points = [
+        Point(1, 0.30, 0.2, 0.4, "a", "int8", 0, "here"),
+        Point(2, 0.20, 0.1, 0.3, "b", "fp32", 0, "here"),
+        Point(9, 0.25, 0.1, 0.3, "c", "int8", 1, "there"),
+        Point(0.5, 0.10, 0.0, 0.2, "d", "fp32", 0, None),
+    ]
+    parts = svg_of(scatter_chart(points, Axis("ms"), Axis("AbsRel"), "a chart"))
+    assert len([part for part in parts if part.attrib.get("class") == "front"]) == 1  # a front of one point has no line
+    assert [part.text for part in parts if part.attrib.get("class") == "name best"] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_every_point_lies_inside_its_chart_and_no_two_names_on_each_other(count: int) -> None:
     generator = np.random.default_rng(count)

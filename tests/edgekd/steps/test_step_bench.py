@@ -101,9 +101,45 @@ def test_flicker_of_int8_is_compared_with_fp32s(exported_run: Path) -> None:
 def test_a_clip_is_a_video_or_a_folder_of_frames(exported_run: Path, data: Path) -> None:
     clip = open_clip(str(data / "rgb"))
     assert clip.shots[0].shape[0] == 6 and clip.about == "6 frames of rgb"
+    for number in range(12):
+        (data / "shots").mkdir(exist_ok=True)
+        Image.fromarray(np.full((720, 1280, 3), 10 * number, np.uint8)).save(data / "shots" / f"frame{number}.png")
+    shots = open_clip(str(data / "shots")).shots[0]
+    assert shots[:, 0, 0, 0].tolist() == [10 * number for number in range(12)]  # 2 before 10
+    assert shots.shape == (12, 360, 640, 3)  # 240 frames of a camera would fill the memory of a board
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(data / "rgb" / "other.png")
     with pytest.raises(DataError, match="of 2 sizes"):
         open_clip(str(data / "rgb"))
+
+
+def test_the_recorded_command_measures_the_same_again(exported_run: Path, data: Path) -> None:
+    run = Run.open(exported_run)
+    settings = replace(QUICK, seconds=0.5, batch=2)
+    bench_run(run, ("onnxruntime",), settings, Quiet(), scoring=scoring_of(data), clip=open_clip(str(data / "rgb")))
+    (step,) = [record for name, record in run.manifest.steps.items() if name.startswith("bench ")]
+    assert step.command == (
+        "edgekd bench {run} --target onnxruntime --data data --protocol plain --clip data/rgb --batch 2 --seconds 0.5"
+    )
+
+
+def test_data_that_lay_nowhere_are_left_out_of_a_reproduction(exported_run: Path, data: Path) -> None:
+    run = Run.open(exported_run)
+    _, path = bench_run(run, (), QUICK, Quiet(), scoring=replace(scoring_of(data), spec=""))
+    compared, _ = reproduce_bench(run, path, None, Tolerances(), Quiet())
+    told = [one for one in compared if one.figure in ("AbsRel", "δ1", "accuracy")]
+    assert all(one.outcome == "not compared" for one in told), compared
+    assert any(one.figure == "p50 ms" for one in compared)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("settings", {"threads": "two"}), ("created", 5), ("idle_watts", {"x": []})]
+)
+def test_a_bench_file_with_values_of_another_kind_is_refused(exported_run: Path, name: str, value: object) -> None:
+    run = Run.open(exported_run)
+    _, path = bench_run(run, (), QUICK, Quiet())
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(DataError, match="cannot be read"):
+        reproduce_bench(run, path, None, Tolerances(), Quiet())
 
 
 def test_the_same_again_is_the_same_and_what_differs_is_named(exported_run: Path, data: Path) -> None:

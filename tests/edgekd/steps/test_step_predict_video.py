@@ -75,7 +75,7 @@ def test_a_camera_is_recorded_for_the_seconds_asked(exported_run: Path, monkeypa
 
     def picture(source: str) -> Frames:
         container = av.open("testsrc=size=96x64:rate=30", format="lavfi")
-        return Frames("/dev/video0", 30.0, None, live=True, _container=container)
+        return Frames("/dev/video0", 30.0, None, None, live=True, _container=container)
 
     monkeypatch.setattr("edgekd.steps.predict_video.open_frames", picture)
     done = predict("camera", seconds=0.3)

@@ -19,6 +19,7 @@ from PIL import Image
 from calibration.errors import UsageError
 from calibration.progress import Quiet
 from edgekd.bench import BenchResult, BenchSettings, Scoring
+from edgekd.bench.gallery import Gallery
 from edgekd.cli.app import run as command
 from edgekd.evaluate import get_protocol, open_dataset
 from edgekd.run import Run
@@ -123,6 +124,46 @@ def test_latency_is_that_of_the_newest_bench_and_accuracy_of_each_data_set(bench
     story, _ = report_runs([Run.open(benched)], None, Quiet())
     assert all(entry.row.latency is not None and entry.row.latency.p50 == 123.456 for entry in story.entries)
     assert [len(entry.scores) for entry in story.entries] == [1, 1]
+
+
+def test_what_was_built_from_another_student_since_is_told(benched: Path) -> None:
+    story, _ = report_runs([Run.open(benched)], None, Quiet())
+    assert not any("built anew" in line for line in story.runs[0].missing)
+    for path in (benched / "bench").glob("*.json"):
+        result = BenchResult.read(path)
+        first, *others = result.rows
+        replace(result, rows=(replace(first, student="0" * 64), *others)).write(path)
+    _, (html, markdown, _) = report_runs([Run.open(benched)], None, Quiet())
+    said = f"{first.name} was built anew since it was measured, so its figures are of an older one: edgekd bench"
+    assert said in Parsed(html.read_text()).text and markdown.read_text().count("built anew") == 1
+
+
+def test_networks_that_were_scored_on_different_pixels_are_not_ranked(benched: Path) -> None:
+    accuracy = r"<caption>Protocol plain.*?</table>"
+    _, (html, _, _) = report_runs([Run.open(benched)], None, Quiet())
+    assert "<b>" in re.findall(accuracy, html.read_text(), re.DOTALL)[0]
+    (path,) = (benched / "bench").glob("*-plain-*.json")
+    result = BenchResult.read(path)
+    first, *others = result.rows
+    assert first.evaluation is not None
+    fewer = replace(first.evaluation, pixels=first.evaluation.pixels // 2)
+    replace(result, rows=(replace(first, evaluation=fewer), *others)).write(path)
+    _, (html, _, _) = report_runs([Run.open(benched)], None, Quiet())
+    assert "<b>" not in re.findall(accuracy, html.read_text(), re.DOTALL)[0]
+    assert "are not to be ranked" in html.read_text()
+
+
+def test_the_worst_frames_that_were_kept_are_shown_after_a_bench_that_kept_none(benched: Path) -> None:
+    run = Run.open(benched)
+    _, (html, _, _) = report_runs([run], None, Quiet())
+    before = html.read_text().count("data:image/jpeg")
+    (path,) = (benched / "bench").glob("*-plain-*.json")
+    later = path.with_name("later.json")
+    replace(BenchResult.read(path), created="2999-01-01T00:00:00+00:00").write(later)
+    kept = Gallery.read(path.with_suffix(".npz"))
+    replace(kept, worst=None, note="not kept").write(later.with_suffix(".npz"))
+    _, (html, _, _) = report_runs([run], None, Quiet())
+    assert html.read_text().count("data:image/jpeg") == before
 
 
 def test_two_protocols_never_share_a_table(benched: Path) -> None:

@@ -51,6 +51,44 @@ def test_a_video_that_ends_early_gives_what_is_there_and_says_so(tmp_path: Path)
     assert frames.damage
 
 
+def test_a_trimmed_video_is_whole(tmp_path: Path) -> None:
+    """Phones and `-c copy` trim by an edit list: frames before the cut are counted by the file and shown by nobody."""
+    whole = write(tmp_path / "a.mp4", 60)
+    with av.open(str(whole)) as source, av.open(str(tmp_path / "b.mp4"), "w") as cut:
+        stream = cut.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                shift = round(
+                    0.92 / packet.time_base
+                )  # into the middle of a group of pictures: those before are hidden
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                if packet.dts >= -round(0.13 / packet.time_base):
+                    cut.mux(packet)
+    with av.open(str(tmp_path / "b.mp4")) as file:
+        counted = file.streams.video[0].frames
+    with open_frames(str(tmp_path / "b.mp4")) as frames:
+        shown = sum(1 for _ in frames)
+    assert shown < counted and frames.damage is None
+    assert frames.expected is not None and abs(frames.expected - shown) <= 1
+
+
+@pytest.mark.parametrize(("cut", "damaged"), [(1.0, False), (0.5, True)])
+def test_a_matroska_that_ends_early_is_told_by_its_time(tmp_path: Path, cut: float, damaged: bool) -> None:
+    path = write(tmp_path / "a.mkv", 80)
+    path.write_bytes(path.read_bytes()[: int(cut * path.stat().st_size)])
+    with open_frames(str(path)) as frames:
+        count = sum(1 for _ in frames)
+    assert (frames.damage is not None) is damaged and (count < 80) is damaged
+
+
+def test_a_video_without_a_frame_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="without a frame"), VideoWriter(tmp_path / "a.mp4", 25):
+        pass
+    with pytest.raises(DataError, match="1x1"), VideoWriter(tmp_path / "a.mp4", 25) as writer:
+        writer.add(np.zeros((1, 1, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("content", "said"), [(b"", "0 bytes"), (b"no video at all" * 50, "no video that can be read")]
 )
