@@ -1,7 +1,7 @@
 """Channels that exist for their number only: depthwise convolutions that ONNX Runtime has a fast int8 kernel for.
 
-Its kernel for x86 takes channels in sixteens; for any other number a slow one is taken, two to three times slower
-(examples/targets/channels.py). Channels of zeros are added up to the next sixteen: the depth stays as it was.
+Its kernel for x86 takes channels in sixteens; for any other number a slow one is taken, two to three times slower.
+Channels of zeros are added up to the next sixteen: the depth stays as it was.
 """
 
 from __future__ import annotations

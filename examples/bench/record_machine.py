@@ -7,6 +7,7 @@ Only the files named here are read: no serial number, no address, no host name. 
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 PATTERNS = (
@@ -49,6 +50,7 @@ _CPUINFO = ("processor", "model name", "cpu MHz", "flags", "Features", "CPU impl
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     root = Path("/")
     for pattern in PATTERNS:
         for path in sorted(root.glob(pattern)):

@@ -51,7 +51,7 @@ def seconds(code: str, words: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def bare_call(runtime: str, path: Path) -> Callable[[np.ndarray], Any]:
+def bare_call(runtime: str, path: Path, size: tuple[int, int]) -> Callable[[np.ndarray], Any]:
     if runtime == "onnxruntime":
         import onnxruntime
 
@@ -64,7 +64,10 @@ def bare_call(runtime: str, path: Path) -> Callable[[np.ndarray], Any]:
 
     told = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     told |= {"NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
-    request = openvino.Core().compile_model(str(path), "CPU", told).create_infer_request()
+    core = openvino.Core()
+    model = core.read_model(str(path))
+    model.reshape({"image": [1, *size, 3]})  # as run.py does: for one picture it is a quarter quicker
+    request = core.compile_model(model, "CPU", told).create_infer_request()
     return lambda image: request.infer({"image": image}, share_inputs=False, share_outputs=False)["depth"]
 
 
@@ -86,8 +89,8 @@ def main() -> None:
             words = [str(folder), runtime, precision, str(path)]
             starts = [(seconds(OURS, words), seconds(BARE[runtime], words)) for _ in range(STARTS)]
             added = float(np.median([ours - bare for ours, bare in starts]))
-            predictor, bare = run.Predictor(str(folder), runtime, precision), bare_call(runtime, path)
             small = run.read_picture(folder / manifest["selftest"]["picture"])
+            predictor, bare = run.Predictor(str(folder), runtime, precision), bare_call(runtime, path, small.shape[:2])
             large = np.repeat(np.repeat(small, 3, axis=0), 3, axis=1)[:480, :640]
             batch = small[None]
             calls: dict[str, Callable[[], Any]] = {

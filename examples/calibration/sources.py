@@ -97,6 +97,9 @@ def main() -> None:
     graph = read_graph(run_model(run))
     data = open_dataset(arguments.pairs)
     frames = [data[index] for index in range(len(data))]
+    scenes = sorted({frame.scene for frame in frames})
+    if arguments.scene not in scenes:
+        parser.error(f"{arguments.pairs} has no scene {arguments.scene}, but {', '.join(scenes)}")
     framing = graph.input.framing
     same_place = framed(framing, sorted(arguments.same_place.iterdir()))[: arguments.count]
 

@@ -66,9 +66,9 @@ def openvino_call(model: onnx.ModelProto, threads: int, image: Images) -> Call:
 
     core = openvino.Core()
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-    request = core.compile_model(
-        core.read_model(model.SerializeToString(), b""), "CPU", settings
-    ).create_infer_request()
+    read = core.read_model(model.SerializeToString(), b"")
+    read.reshape({"image": list(image.shape)})  # as the target does: for one picture it is a quarter quicker
+    request = core.compile_model(read, "CPU", settings).create_infer_request()
     return lambda: request.infer({"image": image}, share_inputs=False)
 
 

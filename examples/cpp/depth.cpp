@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -71,7 +72,11 @@ Picture read_ppm(std::string const& path) {
     std::string kind;
     int most = 0;
     Picture picture{};
-    file >> kind >> picture.width >> picture.height >> most;
+    file >> kind;
+    for (int* number : {&picture.width, &picture.height, &most}) {
+        while ((file >> std::ws).peek() == '#') file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+        file >> *number;
+    }
     if (!file || kind != "P6" || most != 255) throw std::runtime_error(path + " is no binary 8-bit PPM");
     file.get();
     picture.rgb.resize(static_cast<std::size_t>(picture.height) * picture.width * 3);
@@ -80,11 +85,13 @@ Picture read_ppm(std::string const& path) {
     return picture;
 }
 
+bool fits(float metres) { return metres > 0.0F && metres < 65.535F; }  // in 16-bit millimetres; 0 elsewhere, and for NaN
+
 void write_pgm(std::string const& path, float const* metres, int height, int width) {
     std::ofstream file(path, std::ios::binary);
     file << "P5\n" << width << " " << height << "\n65535\n";
     for (int pixel = 0; pixel < height * width; ++pixel) {
-        auto const millimetres = static_cast<unsigned>(std::clamp(metres[pixel] * 1000.0F + 0.5F, 0.0F, 65535.0F));
+        auto const millimetres = static_cast<unsigned>(fits(metres[pixel]) ? metres[pixel] * 1000.0F + 0.5F : 0.0F);
         file.put(static_cast<char>(millimetres >> 8)).put(static_cast<char>(millimetres & 255));
     }
     if (!file) throw std::runtime_error(path + " cannot be written");
@@ -98,6 +105,9 @@ void run(std::string const& engine_path, std::string const& picture_path, std::s
 
     Logger logger;
     std::unique_ptr<nvinfer1::IRuntime> runtime(nvinfer1::createInferRuntime(logger));
+#if NV_TENSORRT_MAJOR > 8 || (NV_TENSORRT_MAJOR == 8 && NV_TENSORRT_MINOR >= 6)
+    runtime->setEngineHostCodeAllowed(true);  // a version-compatible engine brings a part of TensorRT; it is your own
+#endif
     std::unique_ptr<nvinfer1::ICudaEngine> engine(runtime->deserializeCudaEngine(plan.data(), plan.size()));
     if (!engine) throw std::runtime_error(engine_path + " does not fit this TensorRT or GPU; python3 run.py --rebuild");
     std::unique_ptr<nvinfer1::IExecutionContext> context(engine->createExecutionContext());

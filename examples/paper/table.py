@@ -60,6 +60,9 @@ def main() -> None:
     parser.add_argument("--print", dest="only_print", action="store_true", help="only print what is finished")
     parser.add_argument("--threads", type=int, help="of PyTorch")
     arguments = parser.parse_args()
+    same = [name for name in arguments.only if name.startswith("same")]
+    if arguments.pairs is not None and arguments.unlabelled is None and same:
+        parser.error(f"--pairs needs --unlabelled DIR for {', '.join(same)}; or name the other rows with --only")
     keep_freed_memory()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -7,6 +7,7 @@ The run is made of noise in a temporary folder: pictures of noise are the larges
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -44,6 +45,7 @@ class Frames:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder) / "noise")
         fill(run)

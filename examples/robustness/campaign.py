@@ -36,13 +36,17 @@ def main() -> int:
         parser.error(f"there is no campaign {unknown[0]}; choose of {', '.join(CAMPAIGNS)}")
     os.environ["OMP_NUM_THREADS"] = "1"  # before anything heavy is imported: OpenMP's threads would wait busily
     sys.path.insert(0, str(Path(__file__).parent))
+    from parsers import PARSERS
     from table import Row, printed
+    from tiny import VERBS
 
+    for what, given, known in (("verb", arguments.verbs, VERBS), ("parser", arguments.parsers, PARSERS)):
+        if unknown := sorted(set(given or ()) - {*known}):
+            parser.error(f"there is no {what} {unknown[0]}; choose of {', '.join(known)}")
     chosen = arguments.campaigns or CAMPAIGNS
     rows: list[Row] = []
     if "kill" in chosen:
         from kills import kill_campaign
-        from tiny import VERBS
 
         rows += kill_campaign(arguments.trials, arguments.seed, tuple(arguments.verbs or VERBS))
     if "limits" in chosen:

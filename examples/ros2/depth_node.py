@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def fill(message: Any, depth: np.ndarray, header: Any) -> Any:
     message.header = header
     message.height, message.width = depth.shape
     message.encoding, message.is_bigendian, message.step = "32FC1", int(sys.byteorder == "big"), 4 * depth.shape[1]
-    message.data = np.ascontiguousarray(depth, np.float32).tobytes()
+    # An array and no bytes: ROS looks at every byte of those, which takes longer than the network.
+    message.data = array("B", np.ascontiguousarray(depth, np.float32).tobytes())
     return message
 
 

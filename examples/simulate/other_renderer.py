@@ -10,11 +10,10 @@ it does not do, is left out of its time and counted in ours.
 
 from __future__ import annotations
 
+import argparse
 import math
-import sys
 import time
 
-import mitsuba as mi
 import numpy as np
 
 from edgekd.simulate.camera import Camera
@@ -24,9 +23,23 @@ from edgekd.simulate.scene import Scene
 SEED = 77
 
 
-def main(rooms: str = "4", samples: str = "16", variant: str = "scalar_rgb") -> None:
-    mi.set_variant(variant)  # llvm_ad_rgb is its fast one on processors; it needs LLVM's library
-    compare(int(rooms), int(samples))
+try:
+    import mitsuba as mi
+except ImportError:
+    mi = None  # --help works without
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rooms", nargs="?", type=int, default=4, metavar="ROOMS")
+    parser.add_argument("samples", nargs="?", type=int, default=16, metavar="SAMPLES", help="rays a pixel")
+    # llvm_ad_rgb is its fast one on processors; it needs LLVM's library
+    parser.add_argument("variant", nargs="?", default="scalar_rgb", metavar="VARIANT", help="of Mitsuba")
+    arguments = parser.parse_args()
+    if mi is None:
+        parser.error("Mitsuba is not installed: pip install mitsuba")
+    mi.set_variant(arguments.variant)
+    compare(arguments.rooms, arguments.samples)
 
 
 def compare(rooms: int, samples: int) -> None:
@@ -136,4 +149,4 @@ def interior(ids: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main()

@@ -236,6 +236,8 @@ def measure(models: list[Path], modules: list[str], out: Path) -> None:
             print(f"| {name} | {row['p50']:.3f} | {row['p90']:.3f} | {row['p99']:.3f} |")
     failed = [entry["step"] for entry in record.steps if "error" in entry]
     print(f"\n{len(record.steps)} steps, failed: {failed or 'none'}; kept in {record.path}")
+    if failed:
+        sys.exit(1)
 
 
 def make_models(student: Path, out: Path) -> None:

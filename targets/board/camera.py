@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Iterator
 
 import numpy as np
 
-from targets.board.errors import InputError, MissingError
+from targets.board.errors import BoardError, InputError, MissingError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +17,7 @@ __all__ = ["frames"]
 def frames(source: str, size: tuple[int, int] | None) -> Iterator[NDArray[np.uint8]]:
     """RGB uint8 [H, W, 3] of a camera's number, a video file or a GStreamer pipeline; `size` is asked of a camera.
 
-    Raises MissingError without OpenCV, InputError when nothing comes.
+    Raises MissingError without OpenCV, InputError when nothing comes, BoardError when a camera stops: a file ends.
     """
     try:
         import cv2
@@ -25,7 +25,7 @@ def frames(source: str, size: tuple[int, int] | None) -> Iterator[NDArray[np.uin
         raise MissingError(
             "A camera needs OpenCV", "sudo apt install python3-opencv, or pip install opencv-python"
         ) from error
-    if source.isdigit():
+    if source.isdecimal():
         capture = cv2.VideoCapture(int(source))
         if size is not None:
             capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[0])
@@ -42,5 +42,14 @@ def frames(source: str, size: tuple[int, int] | None) -> Iterator[NDArray[np.uin
             yield np.ascontiguousarray(bgr[..., ::-1])
         if not came:
             raise InputError(f"No frame came from {source}", "Look at it with: v4l2-ctl --list-devices")
+        if _is_live(source):
+            raise BoardError(f"The camera {source} stopped after {came} frames", "Check its cable and start again")
     finally:
         capture.release()
+
+
+def _is_live(source: str) -> bool:
+    """A camera's number or device, a stream from the net, or a pipeline that does not read a file."""
+    if " ! " in source:
+        return "filesrc" not in source and "file:" not in source
+    return source.isdecimal() or source.startswith(("/dev/", "rtsp:"))

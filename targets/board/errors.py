@@ -7,6 +7,9 @@ import re
 __all__ = ["BoardError", "InputError", "MisfitError", "MissingError", "RefusedError", "SelfTestError"]
 
 
+_COMMAND = r": (edgekd|'[^']*python[^']*'|\S*python[\d.]*|sudo|pip) \S[^:]*$"
+
+
 class BoardError(Exception):
     """A known error: `message` says what is wrong and where, `fix` what mends it."""
 
@@ -14,7 +17,7 @@ class BoardError(Exception):
 
     def __init__(self, message: str, fix: str) -> None:
         self.message, self.fix = message.rstrip(". "), fix.rstrip(". ")
-        command = re.search(r": (edgekd|python3?|sudo|pip) \S[^:]*$", self.fix)  # to copy: no stop behind it
+        command = re.search(_COMMAND, self.fix)  # to copy: no stop behind it
         super().__init__(f"{self.message}. {self.fix}" + ("" if command else "."))
 
 

@@ -7,11 +7,11 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Mapping
 
-from targets.board.errors import MisfitError
+from targets.board.errors import BoardError, MisfitError
 from targets.board.files import read_bytes, write_bytes
 from targets.board.options import EngineOptions
 
-__all__ = ["EngineKey", "read_engine", "write_engine"]
+__all__ = ["EngineKey", "built_options", "read_engine", "write_engine"]
 
 _KEY = ".key.json"  # stands behind the engine file's own name
 
@@ -60,6 +60,14 @@ def write_engine(path: str, engine: bytes, key: EngineKey, seconds: float) -> No
     write_bytes(path, engine)
     record = {"key": asdict(key), "sha256": hashlib.sha256(engine).hexdigest(), "seconds": round(seconds, 1)}
     write_bytes(path + _KEY, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def built_options(path: str) -> EngineOptions | None:
+    """The options that an engine was built with; None where there is no engine, or none that tells."""
+    try:
+        return EngineOptions.from_json(json.loads(read_bytes(path + _KEY, "").decode())["key"]["options"])
+    except (BoardError, ValueError, KeyError, TypeError):
+        return None
 
 
 def read_engine(path: str, here: EngineKey, rebuild: str) -> bytes:

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, TextIO
 
 import numpy as np
 
 from targets.board.apart import serve_build
 from targets.board.camera import frames
-from targets.board.errors import BoardError, InputError
+from targets.board.errors import BoardError, InputError, MissingError
 from targets.board.files import write_bytes
 from targets.board.manifest import Bundle, BundledModel
 from targets.board.options import EngineOptions
 from targets.board.pictures import list_pictures, name_results, read_picture, write_depth
 from targets.board.predictor import RESULT, BuildClock, choose_models, fastest_first, framed
-from targets.board.runtimes import RUNTIMES, Model, choose_runtime, open_model
+from targets.board.runtimes import RUNTIMES, Model, choose_runtime, open_model, python_command
 from targets.board.trial import measure_latency, self_test, trial_picture
 
 __all__ = ["main"]
 
 
 def main() -> int:
-    """Exit codes: 0 done; 1 failed, also a self-test; 2 wrong usage; 3 a runtime or device is missing."""
+    """Exit codes: 0 done; 1 failed, also a self-test, a picture or a camera; 2 wrong usage; 3 a runtime is missing."""
     if sys.argv[1:2] == ["--build"]:
         return serve_build(sys.argv[2])
     try:
@@ -38,6 +40,9 @@ def main() -> int:
     except KeyboardInterrupt:
         _say("Interrupted; engines that were built are kept.")
         return 130
+    except BrokenPipeError:  # who read the output has gone; Python would say so once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -62,12 +67,12 @@ def _run(given: argparse.Namespace) -> int:
     bundle = Bundle(Path(__file__).resolve().parent)
     pictures = list_pictures(given.pictures)  # before minutes of building: is what was asked for there?
     runtime = choose_runtime(bundle, given.runtime)
-    options = bundle.options if given.engine is None else EngineOptions.parse(given.engine)
+    options = None if given.engine is None else EngineOptions.parse(given.engine)
     models = choose_models(bundle, runtime, given.precision)
     if (pictures or given.camera) and given.precision is None:
         models = fastest_first(bundle, runtime, models)[:1]
     result: dict[str, Any] = {"bundle": bundle.digest, "name": bundle.name, "runtime": runtime}
-    result.update(rows=[], failed=[])
+    result.update(rows=[], failed=[], left_out=[])
     result.update(machine=_machine(), python=platform.python_version(), numpy=np.__version__)
     failures: list[BoardError] = []
     for model in models:
@@ -79,22 +84,28 @@ def _run(given: argparse.Namespace) -> int:
             failures.append(error)  # the others may work
             result["failed"].append({"precision": model.precision, "message": error.message, "fix": error.fix})
             _say(f"Error: {error}")
-    if not result["rows"]:
-        return failures[0].exit_code
-    if given.precision is None and not pictures and not given.camera:
-        write_bytes(bundle.folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())
-        fastest = fastest_first(bundle, runtime, models)[0].precision
-        _say(f"Fastest: {fastest}. Next: {Path(sys.executable).name} run.py PICTURE, or --camera 0")
+    if result["rows"] and given.precision is None and not pictures and not given.camera:
+        _keep(bundle, result)
+        fastest = min(result["rows"], key=lambda row: float(row["p50_ms"]))["precision"]
+        _say(f"Fastest: {fastest}. Next: {python_command()} {shlex.quote(sys.argv[0])} PICTURE, or --camera 0")
     if given.json:
-        print(json.dumps(result, indent=2))
-    return failures[0].exit_code if failures else 0
+        print(json.dumps(result, indent=2), flush=True)
+    return failures[0].exit_code if failures else int(bool(result["left_out"]))
+
+
+def _keep(bundle: Bundle, result: dict[str, Any]) -> None:
+    """Beside run.py, from where the fastest is known later; where it cannot be written the run stands all the same."""
+    try:
+        write_bytes(bundle.folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())
+    except BoardError as error:
+        _say(f"{RESULT} is not kept: {error.message}.")
 
 
 def _run_one(
     bundle: Bundle,
     model: BundledModel,
     runtime: str,
-    options: EngineOptions,
+    options: EngineOptions | None,
     given: argparse.Namespace,
     pictures: list[Path],
     result: dict[str, Any],
@@ -105,10 +116,12 @@ def _run_one(
         row = _try(bundle, model, opened, given.seconds)
         result["rows"].append(row)
         _say_row(row)
-        for path, metres in _predict(bundle, opened, pictures, given.out):
-            result.setdefault("pictures", []).append(dict(picture=str(path), **metres))
+        if pictures:
+            result["pictures"] = []
+        for path, metres in _predict(bundle, opened, pictures, given.out, result["left_out"]):
+            result["pictures"].append(dict(picture=str(path), **metres))
         if given.camera:
-            _watch(bundle, opened, given.camera)
+            _watch(bundle, opened, given.camera, sys.stderr if given.json else sys.stdout)
     finally:
         opened.close()
 
@@ -126,38 +139,46 @@ def _say_row(row: dict[str, Any]) -> None:
     _say(text.format(**row))
 
 
-def _predict(bundle: Bundle, opened: Model, pictures: list[Path], out: str) -> Iterator[tuple[Path, dict[str, float]]]:
+def _predict(
+    bundle: Bundle, opened: Model, pictures: list[Path], out: str, left_out: list[dict[str, str]]
+) -> Iterator[tuple[Path, dict[str, float]]]:
+    """Depth of each picture; one of several that cannot be taken is told and noted in `left_out`."""
     several = len(pictures) > 1
     for path, name in zip(pictures, name_results(pictures)):
         try:
-            rgb = read_picture(path)
-        except InputError as error:
+            rgb = framed(bundle, read_picture(path))
+        except (InputError, MissingError) as error:
             if not several:
                 raise
             _say(f"Left out: {error}")
+            left_out.append({"picture": str(path), "message": error.message, "fix": error.fix})
             continue
-        depth = opened.infer(framed(bundle, rgb)[None])[0]
+        depth = opened.infer(rgb[None])[0]
         near, middle, far = np.percentile(depth, (1, 50, 99)).tolist()
         written = write_depth(Path(out) / name, depth)
         _say(f"{path}: {near:.2f} to {far:.2f} m, median {middle:.2f}; {written[0]}")
         yield path, {"near": near, "median": middle, "far": far}
 
 
-def _watch(bundle: Bundle, opened: Model, source: str) -> None:
-    """Depth of a camera until Ctrl-C: a line a second with frames per second and the distance ahead."""
+def _watch(bundle: Bundle, opened: Model, source: str, to: TextIO) -> None:
+    """Depth of a camera until Ctrl-C, or of a video: a line a second with frames per second and the distance ahead."""
     said, count = time.perf_counter(), 0
+    depth = np.zeros((0, 0), np.float32)
+
+    def say() -> None:
+        height, width = depth.shape
+        ahead = depth[height * 2 // 5 : height * 3 // 5, width * 2 // 5 : width * 3 // 5]
+        rate = count / (time.perf_counter() - said)
+        print(f"{rate:.1f} frames/s, {np.median(ahead):.2f} m ahead, nearest {depth.min():.2f} m", file=to, flush=True)
+
     for rgb in frames(source, bundle.camera):
         depth = opened.infer(framed(bundle, rgb)[None])[0]
         count += 1
-        passed = time.perf_counter() - said
-        if passed >= 1:
-            height, width = depth.shape
-            ahead = depth[height * 2 // 5 : height * 3 // 5, width * 2 // 5 : width * 3 // 5]
-            print(
-                f"{count / passed:.1f} frames/s, {np.median(ahead):.2f} m ahead, nearest {depth.min():.2f} m",
-                flush=True,
-            )
+        if time.perf_counter() - said >= 1:
+            say()
             said, count = time.perf_counter(), 0
+    if count:
+        say()
 
 
 def _machine() -> dict[str, Any]:

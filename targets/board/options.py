@@ -48,7 +48,7 @@ class EngineOptions:
             name, given, number = word.partition("=")
             if name in _FLAGS and not given:
                 values[_FLAGS[name]] = True
-            elif name in _NUMBERS and number.isdigit():
+            elif name in _NUMBERS and number.isdecimal():
                 values[name] = int(number)
             elif name in _NUMBERS and given:
                 raise InputError(f"{word} cannot be meant", f"Give a whole number: {name}=N")

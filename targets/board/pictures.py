@@ -41,34 +41,47 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"Cannot read {path} ({error.strerror})", "Check the path") from error
+    if not data:
+        raise InputError(f"{path} is empty (0 bytes)", "Restore it")
+    if _has_pillow():  # reads some PNGs twenty times as fast as numpy can
+        return _read_with_pillow(path, data)
     if not data.startswith(b"\x89PNG"):
-        return _read_with_library(path, data, MissingError(f"Reading {path} needs Pillow or OpenCV", _IMAGING))
+        return _read_with_opencv(path, data, MissingError(f"Reading {path} needs Pillow or OpenCV", _IMAGING))
     try:
         return decode_png(data, str(path))
     except UnusualError as error:
-        return _read_with_library(path, data, error)
+        return _read_with_opencv(path, data, error)
 
 
 def name_results(pictures: list[Path]) -> list[str]:
     """What the results of each picture are called: its name without the ending, with it where two would be the same,
     and numbered where they are still."""
-    stems, earlier = Counter(picture.stem for picture in pictures), Counter()  # type: Counter[str], Counter[str]
-    chosen = []
+    stems = Counter(picture.stem for picture in pictures)
+    chosen: list[str] = []
     for picture in pictures:
-        name = picture.stem if stems[picture.stem] == 1 else picture.name
-        earlier[picture.name] += 1
-        chosen.append(name if earlier[picture.name] == 1 else f"{name}.{earlier[picture.name]}")
+        name = free = picture.stem if stems[picture.stem] == 1 else picture.name
+        number = 1
+        while free in chosen:
+            number += 1
+            free = f"{name}.{number}"
+        chosen.append(free)
     return chosen
 
 
 def write_depth(stem: Path, depth: NDArray[np.float32]) -> list[Path]:
-    """Write depth [h, w] in metres as 16-bit millimetres and as colours, near to far from yellow to blue."""
-    millimetres = np.clip(np.nan_to_num(depth) * 1000 + 0.5, 0, 65535).astype(np.uint16)
-    near, far = np.percentile(depth, (1, 99))
-    shade = np.clip((depth - near) / max(float(far - near), 1e-6), 0, 1)
+    """Write depth [h, w] in metres as 16-bit millimetres and as colours, near to far from yellow to blue.
+
+    Millimetres are 0 where they do not fit, as they are where nothing was measured.
+    """
+    with np.errstate(invalid="ignore"):
+        rounded = np.floor(depth * 1000 + 0.5)
+        millimetres = np.where((rounded > 0) & (rounded <= 65535), rounded, 0).astype(np.uint16)
+    finite = depth[np.isfinite(depth)]
+    near, far = np.percentile(finite, (1, 99)) if finite.size else (0.0, 1.0)
+    shade = np.clip((np.nan_to_num(depth) - near) / max(float(far - near), 1e-6), 0, 1)
     stops = np.linspace(0, 1, len(_COLOURS))
     colours = np.stack([np.interp(shade, stops, channel) for channel in zip(*_COLOURS)], axis=-1)
-    pictures = {"depth": millimetres, "colour": (colours * 255).astype(np.uint8)}
+    pictures: dict[str, NDArray[Any]] = {"depth": millimetres, "colour": (colours * 255).astype(np.uint8)}
     written = []
     for kind, picture in pictures.items():
         written.append(stem.with_name(f"{stem.name}.{kind}.png"))
@@ -76,16 +89,23 @@ def write_depth(stem: Path, depth: NDArray[np.float32]) -> list[Path]:
     return written
 
 
-def _read_with_library(path: Path, data: bytes, neither: BoardError) -> NDArray[np.uint8]:
-    """By Pillow, else by OpenCV, upright; where none is here, `neither` is raised."""
+def _has_pillow() -> bool:
     try:
-        import PIL.Image
+        import PIL.Image  # noqa: F401
     except ImportError:
-        return _read_with_opencv(path, data, neither)
+        return False
+    return True
+
+
+def _read_with_pillow(path: Path, data: bytes) -> NDArray[np.uint8]:
     import io
+
+    import PIL.Image
 
     try:
         with PIL.Image.open(io.BytesIO(data)) as picture:
+            if picture.mode == "F":
+                raise ValueError("it holds floating point values")
             return _upright(picture)
     except Exception as error:  # damaged files fail anywhere in Pillow's readers, and it refuses huge ones
         raise InputError(f"{path} is no picture that can be read ({error})", "Save it as PNG") from error
@@ -104,11 +124,15 @@ def _upright(picture: Any) -> NDArray[np.uint8]:
 
 
 def _read_with_opencv(path: Path, data: bytes, neither: BoardError) -> NDArray[np.uint8]:
+    """By OpenCV, upright; where that is not here either, `neither` is raised."""
     try:
         import cv2
     except ImportError:
         raise neither from None
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise InputError(f"{path} is no picture that can be read ({error})", "Save it as PNG") from error
     if bgr is None:
         raise InputError(f"{path} is no picture that can be read", "Save it as PNG")
     rgb: NDArray[np.uint8] = np.ascontiguousarray(bgr[..., ::-1])

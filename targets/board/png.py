@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["UnusualError", "decode_png", "encode_png"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ORIENTATION = 0x0112  # of EXIF
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type: grey, RGB, grey with alpha, RGB with alpha
+_MOST_PIXELS = 150000000
 _SAVE_OTHERWISE = "Save it as 8-bit RGB without interlacing, or install Pillow: pip install pillow"
 
 
 class UnusualError(InputError):
-    """A PNG with a palette, other than 8 bits a value, or interlaced: libraries read it, this module does not."""
+    """A PNG with a palette, of other than 8 bits, interlaced or turned: libraries read it, this module does not."""
 
 
 def encode_png(image: NDArray[Any]) -> bytes:
@@ -41,16 +43,37 @@ def decode_png(data: bytes, name: str) -> NDArray[np.uint8]:
     try:
         chunks = list(_chunks(data))
         width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
+        if not 0 < width * height <= _MOST_PIXELS:
+            raise ValueError(f"it says to be {width}x{height}")
         if depth != 8 or colour not in _CHANNELS or interlaced:
             raise UnusualError(f"{name} is a PNG of an unusual kind", _SAVE_OTHERWISE)
+        if any(kind == b"eXIf" and _orientation(content) != 1 for kind, content in chunks):
+            raise UnusualError(f"{name} is a PNG that is to be turned", _SAVE_OTHERWISE)
         channels = _CHANNELS[colour]
-        raw = zlib.decompress(b"".join(content for kind, content in chunks if kind == b"IDAT"))
+        size = height * (1 + width * channels)
+        # No more than there is to be: three megabytes can hold three thousand.
+        raw = zlib.decompressobj().decompress(b"".join(c for kind, c in chunks if kind == b"IDAT"), size + 1)
         lines = np.frombuffer(raw, np.uint8).reshape(height, 1 + width * channels)
         pixels = _unfilter(lines, channels).reshape(height, width, channels)
     except (ValueError, IndexError, struct.error, zlib.error) as error:
         raise InputError(f"{name} is truncated or damaged ({error})", "Restore it") from error
     rgb = np.repeat(pixels[..., :1], 3, axis=2) if channels < 3 else pixels[..., :3]
     return np.ascontiguousarray(rgb)
+
+
+def _orientation(exif: bytes) -> int:
+    """1 where it is shown as it is stored, also where that cannot be read."""
+    order = "<" if exif[:2] == b"II" else ">"
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, start)
+        for place in range(start + 2, start + 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", exif, place)
+            if tag == _ORIENTATION:
+                return int(value)
+    except struct.error:
+        pass
+    return 1
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

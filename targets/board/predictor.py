@@ -40,7 +40,7 @@ class Predictor:
         name = choose_runtime(self.bundle, runtime)
         model = fastest_first(self.bundle, name, choose_models(self.bundle, name, precision))[0]
         clock = BuildClock(model, name)
-        self._opened = open_model(self.bundle, model, name, threads, self.bundle.options, False, clock)
+        self._opened = open_model(self.bundle, model, name, threads, None, False, clock)
         self.error = self_test(self.bundle, model, self._opened)  # mean relative difference from fp32
         self.about = f"{model.precision}, {self._opened.about}"
 

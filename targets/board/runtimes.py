@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Protocol
@@ -15,7 +17,7 @@ from targets.board.cuda import Device
 from targets.board.engine import Engine
 from targets.board.errors import BoardError, MisfitError, MissingError, RefusedError
 from targets.board.infer_requests import InferRequests
-from targets.board.key import read_engine
+from targets.board.key import built_options, read_engine
 from targets.board.manifest import Bundle, BundledModel
 from targets.board.options import EngineOptions
 from targets.board.silence import import_openvino
@@ -24,7 +26,7 @@ from targets.board.timings import Timings, cache_folder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["RUNTIMES", "Model", "choose_runtime", "open_model"]
+__all__ = ["RUNTIMES", "Model", "choose_runtime", "open_model", "python_command"]
 
 Show = Callable[[float, "float | None", str], None]
 """Called twice a second while an engine is built: seconds, estimate, what the builder is at."""
@@ -126,6 +128,7 @@ def choose_runtime(bundle: Bundle, asked: str | None) -> str:
             raise MisfitError(f"The bundle has no models for {name}", "Make one: edgekd bundle --target " + name)
         try:
             _require(name)
+            _import_runtime(name)  # one that is damaged is as good as none
             return name
         except MissingError as error:
             missing.append(error)
@@ -136,18 +139,25 @@ def choose_runtime(bundle: Bundle, asked: str | None) -> str:
 
 
 def open_model(
-    bundle: Bundle, model: BundledModel, runtime: str, threads: int, options: EngineOptions, rebuild: bool, show: Show
+    bundle: Bundle,
+    model: BundledModel,
+    runtime: str,
+    threads: int,
+    asked: EngineOptions | None,
+    rebuild: bool,
+    show: Show,
 ) -> Model:
     """Open a model, building its engine first where the runtime needs one and there is none.
 
-    Raises MisfitError, with the command that rebuilds it, for an engine that does not fit; RefusedError, MissingError.
+    Without options that are `asked` an engine is taken as it was built, and built as the bundle says. Raises
+    MisfitError, with the command that rebuilds it, for an engine that does not fit; RefusedError, MissingError.
     """
     try:
         if runtime == "onnxruntime":
             return _OnnxRuntime(model.path, threads)
         if runtime == "openvino":
             return _OpenVino(model.path, bundle.input_size, threads)
-        return _open_engine(bundle, model, runtime, options, rebuild, show)
+        return _open_engine(bundle, model, runtime, asked, rebuild, show)
     except BoardError:
         raise
     except Exception as error:  # what the runtimes raise has no common base
@@ -156,15 +166,16 @@ def open_model(
 
 
 def _open_engine(
-    bundle: Bundle, model: BundledModel, runtime: str, options: EngineOptions, rebuild: bool, show: Show
+    bundle: Bundle, model: BundledModel, runtime: str, asked: EngineOptions | None, rebuild: bool, show: Show
 ) -> Model:
     engine = bundle.folder / "engines" / f"{runtime}-{model.precision}.engine"
+    options = asked or (None if rebuild else built_options(str(engine))) or bundle.options
     if rebuild or not engine.is_file():
         _make_engine(bundle, model, runtime, engine, options, show)
     trt = _import_runtime(runtime)
     key = here_key(runtime, str(trt.__version__), model.sha256, options)
     again = "{} {} --rebuild --runtime {} --precision {}".format(
-        Path(sys.executable).name, bundle.folder / "run.py", runtime, model.precision
+        python_command(), shlex.quote(str(bundle.folder / "run.py")), runtime, model.precision
     )
     if options != bundle.options:
         again += f" --engine {options}"
@@ -175,7 +186,12 @@ def _open_engine(
 def _make_engine(
     bundle: Bundle, model: BundledModel, runtime: str, engine: Path, options: EngineOptions, show: Show
 ) -> None:
-    engine.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        engine.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BoardError(
+            f"Cannot write {engine.parent} ({error.strerror})", "Copy the bundle to a folder that can be written"
+        ) from error
     module = _import_runtime(runtime)
     job = BuildJob(
         module.__name__,
@@ -193,6 +209,12 @@ def _make_engine(
     build_apart(command, job, lambda seconds, step: show(seconds, estimate, step))
 
 
+def python_command() -> str:
+    """What a person types for the Python that runs this."""
+    name = Path(sys.executable).name
+    return name if shutil.which(name) == sys.executable else shlex.quote(sys.executable)
+
+
 def _require(runtime: str) -> None:
     """Raise MissingError unless the runtime is installed and has the device it needs; nothing heavy is imported."""
     if not any(importlib.util.find_spec(module) for module in _MODULES[runtime]):
@@ -206,6 +228,7 @@ def _import_runtime(runtime: str) -> Any:
         if importlib.util.find_spec(module):
             try:
                 return import_openvino() if module == "openvino" else importlib.import_module(module)
-            except ImportError as error:
-                raise MissingError(f"{module} does not load ({error})", _INSTALL[runtime]) from error
+            except (ImportError, OSError) as error:
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise MissingError(f"{module} does not load ({reason})", _INSTALL[runtime]) from error
     raise MissingError(f"{runtime} is not installed", _INSTALL[runtime])

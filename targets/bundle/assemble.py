@@ -26,6 +26,16 @@ Needs Python 3.8 or newer, numpy, and one of TensorRT, ONNX Runtime or OpenVINO.
 '''
 
 
+_NUMPY = "import numpy as np"
+_GUARDED_NUMPY = """try:
+    import numpy as np
+except ImportError:
+    if __name__ != "__main__":
+        raise
+    print("Error: numpy is not installed. Install it: pip install numpy", file=sys.stderr)
+    sys.exit(3)"""
+
+
 def assemble() -> str:
     """The text of run.py. Raises ValueError when two modules give the same name to different things."""
     imports: set[str] = set()
@@ -42,7 +52,8 @@ def assemble() -> str:
         sections.append(f"# {'-' * 20} {name}: {title}\n\n{_body(source, tree, last=name == _ORDER[-1])}")
     plain = sorted(line for line in imports if line.startswith("import "))
     picked = sorted(line for line in imports if line.startswith("from "))
-    head = "\n".join([_HEAD, "from __future__ import annotations", "", *plain, *picked])
+    plain.remove(_NUMPY)
+    head = "\n".join([_HEAD, "from __future__ import annotations", "", *plain, *picked, "", _GUARDED_NUMPY])
     return "\n\n\n".join([head, *sections]) + "\n"
 
 

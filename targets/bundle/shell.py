@@ -28,8 +28,17 @@ case "$number" in
     *) echo "TensorRT ${number:-unknown}: this script knows 8, 10 and 11; use python3 run.py" >&2; exit 1 ;;
 esac
 echo "TensorRT $number, $trtexec" >&2
+failed=
 mkdir -p engines
 rm -f engines/tensorrt-*.key.json
+"""
+
+
+_END = """if [ -n "$failed" ]; then
+    echo "Not built:$failed" >&2
+    exit 1
+fi
+echo "Next: python3 run.py"
 """
 
 
@@ -39,7 +48,8 @@ def build_script(models: Sequence[tuple[str, Precision]], size: tuple[int, int],
     for major in (8, 10, 11):
         lines = [
             trtexec_line('"$trtexec"', (major, 0), file, f"engines/tensorrt-{name}.engine", size, name, options)
+            + f' || failed="$failed {name}"'  # the others may work: TensorRT 8 takes no fp32 to a DLA
             for file, name in models
         ]
         cases.append("\n".join([f"if [ $major = {major} ]; then", *(f"    {line}" for line in lines), "fi"]))
-    return "\n".join([_FIND, *cases, 'echo "Next: python3 run.py"', ""])
+    return "\n".join([_FIND, *cases, _END])

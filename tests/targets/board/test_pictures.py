@@ -142,4 +142,51 @@ def test_a_picture_of_too_many_pixels_is_one_line(tmp_path: Path) -> None:
 
 def test_results_never_take_each_others_name() -> None:
     given = [Path(name) for name in ("a/1.png", "b/1.png", "2.jpg", "2.png", "3.png")]
+    assert name_results([Path(name) for name in ("a.jpg", "a.png", "b/a.png", "a.png.2")]) == [
+        *("a.jpg", "a.png", "a.png.2", "a.png.3"),
+    ]
     assert name_results(given) == ["1.png", "1.png.2", "2.jpg", "2.png", "3"]
+
+
+def test_a_png_that_is_to_be_turned_is_left_to_a_library() -> None:
+    for orientation in (1, 6):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        data = saved(Image.fromarray(PICTURE), exif=exif)
+        if orientation == 1:
+            assert np.array_equal(decode_png(data, "x"), PICTURE)
+        else:
+            with pytest.raises(InputError, match="to be turned"):
+                decode_png(data, "x")
+
+
+def test_a_png_gives_no_more_than_it_says() -> None:
+    import struct
+    import zlib
+
+    def png(width: int, height: int, content: bytes) -> bytes:
+        header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(content)), (b"IEND", b""))
+        return b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+
+    for data in (png(8, 8, bytes(50_000_000)), png(0, 4, b""), png(4, 0, b""), png(100_000, 100_000, b"")):
+        with pytest.raises(InputError, match="truncated or damaged"):
+            decode_png(data, "x")
+
+
+def test_floating_point_pictures_are_refused_and_empty_files_named(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "f.tif")
+    (tmp_path / "e.png").write_bytes(b"")
+    with pytest.raises(InputError, match="floating point"):
+        read_picture(tmp_path / "f.tif")
+    with pytest.raises(InputError, match=r"e\.png is empty"):
+        read_picture(tmp_path / "e.png")
+
+
+def test_depth_that_millimetres_cannot_hold_is_no_depth(tmp_path: Path) -> None:
+    depth = np.array([[1.0, 65.535, 80.0, np.inf], [0.0, -1.0, np.nan, 0.25]], np.float32)
+    written = write_depth(tmp_path / "a", depth)[0]
+    assert np.asarray(Image.open(written)).tolist() == [[1000, 65535, 0, 0], [0, 0, 0, 250]]

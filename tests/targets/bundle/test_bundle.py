@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from array import array
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -148,6 +149,129 @@ def test_one_picture_at_a_time_gives_what_several_at_once_give(bundle: WrittenBu
     np.testing.assert_allclose(depths[4], expected[1:], rtol=1e-3)
 
 
+def test_pictures_that_cannot_be_taken_are_left_out_told_and_counted(parts, tmp_path: Path) -> None:
+    """Whatever is wrong with one: empty, of another size than the camera's, or of a kind that no library here reads."""
+    written = write(parts, tmp_path / "small", camera=CAMERA)
+    good = pictures(1, 4, *CAMERA)[0]
+    (tmp_path / "in").mkdir()
+    Image.fromarray(good).save(tmp_path / "in" / "a.png")
+    Image.fromarray(good[:50]).save(tmp_path / "in" / "b.png")
+    (tmp_path / "in" / "c.png").write_bytes(b"")
+    Image.fromarray(good).save(tmp_path / "in" / "d.jpg")
+    Image.fromarray(good).save(tmp_path / "in" / "e.png")
+    done = run(written.folder, "in", "--precision", "fp32", "--runtime", "onnxruntime", "--json")
+    assert done.returncode == 1, done.stderr
+    result = json.loads(done.stdout)
+    assert [Path(found["picture"]).name for found in result["pictures"]] == ["a.png", "e.png"]
+    assert [Path(left["picture"]).name for left in result["left_out"]] == ["b.png", "c.png", "d.jpg"]
+    said = [left["message"] for left in result["left_out"]]
+    assert "not 80x50" in said[0] and "empty (0 bytes)" in said[1] and "needs Pillow or OpenCV" in said[2]
+    whole = run(written.folder, "in/a.png", "in/e.png", "--precision", "fp32", "--runtime", "onnxruntime")
+    assert whole.returncode == 0
+
+
+# OpenCV as far as a camera needs it: frames come, and then none any more.
+CAMERA_OF_TEN = """
+import numpy as np
+CAP_PROP_FRAME_HEIGHT, CAP_PROP_FRAME_WIDTH, CAP_GSTREAMER, CAP_ANY = range(4)
+class VideoCapture:
+    def __init__(self, *which):
+        self.left = 10
+    def set(self, *what):
+        pass
+    def read(self):
+        self.left -= 1
+        return self.left >= 0, np.full((60, 80, 3), 90, np.uint8)
+    def release(self):
+        pass
+"""
+
+
+@pytest.mark.parametrize(("source", "code"), [("0", 1), ("/dev/video2", 1), ("v4l2src ! appsink", 1), ("clip.avi", 0)])
+def test_a_camera_that_stops_is_an_error_and_a_video_that_ends_is_none(
+    bundle: WrittenBundle, tmp_path: Path, source: str, code: int
+) -> None:
+    (tmp_path / "cameras").mkdir()
+    (tmp_path / "cameras" / "cv2.py").write_text(CAMERA_OF_TEN)
+    command = [sys.executable, str(bundle.folder / "run.py"), "--seconds", "0", "--runtime", "onnxruntime", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "cameras")}
+    done = subprocess.run([*command, "--camera", source], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert ("stopped after 10 frames. Check its cable" in done.stderr) is bool(code)
+    if not code:
+        assert "frames/s" in done.stderr  # a clip of less than a second, too; and the output is JSON alone
+        assert json.loads(done.stdout)["failed"] == []
+
+
+def test_a_runtime_that_is_damaged_is_as_good_as_none(bundle: WrittenBundle, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "openvino.py").write_text("raise ImportError('libopenvino.so: cannot open')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "broken")}
+    command = [sys.executable, str(bundle.folder / "run.py"), "--seconds", "0", "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and json.loads(done.stdout)["runtime"] == "onnxruntime", done.stderr
+    asked = subprocess.run(
+        [*command, "--runtime", "openvino"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert asked.returncode == 3 and "libopenvino.so: cannot open" in asked.stderr and "pip install" in asked.stderr
+
+
+def test_python_without_numpy_is_told_what_is_missing(bundle: WrittenBundle) -> None:
+    done = run(bundle.folder, absent={"numpy"})
+    assert done.returncode == 3 and done.stderr == "Error: numpy is not installed. Install it: pip install numpy\n"
+
+
+def test_whoever_reads_the_output_may_go(bundle: WrittenBundle) -> None:
+    command = f"{sys.executable} {bundle.folder / 'run.py'} --seconds 0 --runtime onnxruntime --json | true"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_costs_the_record_alone(bundle: WrittenBundle) -> None:
+    (bundle.folder / "result.json").mkdir()  # root writes everywhere, but not over a folder
+    done = run(bundle.folder, "--runtime", "onnxruntime", "--json")
+    assert done.returncode == 0 and len(json.loads(done.stdout)["rows"]) == 2
+    assert "result.json is not kept: Cannot write" in done.stderr
+
+
+ENGINES = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("run", sys.argv[1] + "/run.py")
+run = sys.modules["run"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(run)
+bundle = run.Bundle(run.Path(sys.argv[1]))
+model = next(model for model in bundle.models_for("tensorrt") if model.precision == "int8")
+def opened(asked, rebuild=False):
+    run.open_model(bundle, model, "tensorrt", 1, asked, rebuild, lambda *said: None).close()
+opened(run.EngineOptions.parse("effort=5,batch=2"), True)
+opened(None)  # as it was built
+print(run.Predictor(sys.argv[1], "tensorrt", "int8").about)
+try:
+    opened(run.EngineOptions.parse("effort=3"))
+except run.MisfitError as error:
+    print(error)
+opened(None, True)  # as the bundle says
+print(run.built_options(str(bundle.folder / "engines" / "tensorrt-int8.engine")))
+"""
+
+
+def test_an_engine_of_other_options_is_used_as_it_was_built(
+    pretend_device: dict[str, str], parts, tmp_path: Path
+) -> None:
+    folder = write(parts, tmp_path / "küche eins").folder
+    done = subprocess.run(
+        [sys.executable, "-c", ENGINES, str(folder)], env=pretend_device, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    about, misfit, options = done.stdout.splitlines()
+    assert about.startswith("int8, tensorrt")
+    assert "it was built with effort=5,batch=2, wanted is effort=3,batch=8" in misfit
+    assert f"'{folder / 'run.py'}' --rebuild --runtime tensorrt" in misfit and misfit.endswith(
+        "--engine effort=3,batch=8"
+    )
+    assert options == "batch=8"
+
+
 def test_the_archive_holds_the_folder_and_is_the_same_twice(parts, tmp_path: Path) -> None:
     first, second = (write(parts, tmp_path / name / "small") for name in ("a", "b"))
     assert first.archive.read_bytes() == second.archive.read_bytes() and first.digest == second.digest
@@ -284,6 +408,7 @@ def test_the_ros_node_takes_its_depth_from_the_runner(bundle: WrittenBundle, mon
     )
     sent = node.fill(SimpleNamespace(), depth, "header")
     assert (sent.encoding, sent.step, sent.header) == ("32FC1", 4 * WIDTH, "header")
+    assert isinstance(sent.data, array) and sent.data.typecode == "B"  # all else ROS checks byte by byte, in Python
     assert np.array_equal(np.frombuffer(sent.data, np.float32).reshape(sent.height, sent.width), depth)
     predictor.close()
 
@@ -329,6 +454,23 @@ def test_the_shell_script_takes_the_line_of_the_version_it_finds(
     assert asked[0] == "--help" and len(asked) == 2
     assert has in asked[1] and has_not not in asked[1] and "--maxShapes=image:8x32x48x3" in asked[1]
     assert done.stdout.splitlines()[-1] == "Next: python3 run.py"
+
+
+def test_the_shell_script_goes_on_past_a_precision_that_fails(tmp_path: Path) -> None:
+    models = [("models/fp32.onnx", "fp32"), ("models/int8-s8.onnx", "int8")]
+    (tmp_path / "build.sh").write_text(build_script(models, (HEIGHT, WIDTH), EngineOptions(dla=0)))
+    trtexec = tmp_path / "trtexec"
+    trtexec.write_text(
+        '#!/bin/sh\necho "TensorRT.trtexec [TensorRT v8502]"\n'
+        'case "$*" in *fp32*) exit 1 ;; *saveEngine*) touch engines/tensorrt-int8.engine ;; esac\n'
+    )
+    trtexec.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", "build.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == "Not built: fp32"
+    assert (tmp_path / "engines" / "tensorrt-int8.engine").exists()
 
 
 def test_the_shell_script_without_trtexec_says_what_brings_it(tmp_path: Path) -> None:
