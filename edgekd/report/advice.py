@@ -92,7 +92,8 @@ def _choice(group: Sequence[Entry]) -> Iterator[Advice]:
         than = "and none is more accurate"
     else:
         low, high = worse[id(fastest)] or (0.0, 0.0)
-        than = f"{low:+.3f} to {high:+.3f} (95 % interval) from the most accurate, {best[0].row.name} with {least:.3f}"
+        apart = f"{low:+.3f} to {high:+.3f} (95 % interval)" if max(-low, high) >= 0.0005 else "less than 0.0005"
+        than = f"{apart} from the most accurate, {best[0].row.name} with {least:.3f}"
     yield Advice(
         "choice",
         f"On {fastest.device} take {fastest.row.name}: {_latency(fastest).p50 / _latency(fastest).batch:.2f} ms a "
