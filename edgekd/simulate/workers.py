@@ -52,11 +52,13 @@ def make_shards(
             fix="Run the same command with one worker; finished shards are kept",
         ) from error
     finally:
-        stop.set()
-        with contextlib.suppress(RuntimeError):  # of a thread that never started
-            pool.shutdown(wait=True, cancel_futures=True)
-        for process in {*active_children()} - others:  # of a pool that broke: they wait for work
-            process.terminate()
+        try:
+            stop.set()
+            with contextlib.suppress(RuntimeError):  # of a thread that never started
+                pool.shutdown(wait=True, cancel_futures=True)
+        finally:  # of a pool that broke, or was interrupted again while it stopped: they wait for work for ever
+            for process in {*active_children()} - others:
+                process.terminate()
 
 
 def _completed(jobs: set[Future[str]], died: threading.Event) -> Iterator[Future[str]]:

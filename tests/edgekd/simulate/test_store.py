@@ -185,8 +185,8 @@ from edgekd.simulate.store import write_set
 if __name__ == "__main__":
     print("ready", flush=True)
     try:
-        write_set(Path(sys.argv[1]), RoomSettings(views_per_room=4), seed=3, count=3000, workers=2, keep_depth=False,
-                  progress=Quiet())
+        settings = RoomSettings(height=480, width=640)  # a picture takes long enough to be interrupted twice
+        write_set(Path(sys.argv[1]), settings, seed=3, count=3000, workers=2, keep_depth=False, progress=Quiet())
     except EdgekdError as error:
         print("error:", error)
     except KeyboardInterrupt:
@@ -195,7 +195,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
-@pytest.mark.parametrize("event", ["ctrl-c", "a worker dies"])
+@pytest.mark.parametrize("event", ["ctrl-c", "ctrl-c twice", "a worker dies"])
 def test_ctrl_c_and_dead_workers_end_in_one_line_and_leave_no_process(tmp_path, event):
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT)
@@ -209,15 +209,18 @@ def test_ctrl_c_and_dead_workers_end_in_one_line_and_leave_no_process(tmp_path, 
     ) as process:
         try:
             _wait(lambda: any(folder.glob(".0*.tar.*.part")))  # a worker is rendering
-            if event == "ctrl-c":
-                os.killpg(process.pid, signal.SIGINT)
-            else:
+            if event == "a worker dies":
                 os.kill(_rendering_worker(process.pid), signal.SIGKILL)
+            else:
+                os.killpg(process.pid, signal.SIGINT)
+            if event == "ctrl-c twice":  # the second while the workers stop: once it left a process that never ended
+                time.sleep(0.02)
+                os.killpg(process.pid, signal.SIGINT)
             out, _ = process.communicate(timeout=40)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-    assert ("interrupted" if event == "ctrl-c" else "error: A worker that renders rooms died") in out
+    assert ("error: A worker that renders rooms died" if event == "a worker dies" else "interrupted") in out
     assert "Traceback" not in out
     if event == "ctrl-c":
         assert not list(folder.glob(".*.part")), "a half-written shard was left"
