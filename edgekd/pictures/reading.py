@@ -14,7 +14,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from calibration.errors import DataError
 
-__all__ = ["FORMATS", "PICTURE_SUFFIXES", "is_turned", "list_pictures", "open_picture", "read_picture"]
+__all__ = [
+    "FORMATS",
+    "PICTURE_SUFFIXES",
+    "is_on_its_side",
+    "is_turned",
+    "list_pictures",
+    "open_header",
+    "open_picture",
+    "read_picture",
+]
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -50,9 +59,26 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 def is_turned(path: Path) -> bool:
     """Whether an image file's EXIF orientation has it shown otherwise than it is stored."""
-    with _damaged_metadata_ignored(), suppress(Exception), Image.open(path, formats=FORMATS) as picture:
-        return picture.getexif().get(_ORIENTATION, 1) in range(2, 9)
-    return False
+    return _orientation(path) in range(2, 9)
+
+
+def is_on_its_side(path: Path) -> bool:
+    """Whether its EXIF orientation makes an image file's rows the columns of what is shown."""
+    return _orientation(path) in range(5, 9)
+
+
+def _orientation(path: Path) -> object:
+    """Of any type, as the file has it."""
+    with suppress(Exception), open_header(path) as picture:
+        return picture.getexif().get(_ORIENTATION, 1)
+    return 1
+
+
+@contextmanager
+def open_header(path: Path) -> Iterator[Image.Image]:
+    """An image file that is not decoded. Raises what Pillow raises, errors of any type."""
+    with _damaged_metadata_ignored(), Image.open(path, formats=FORMATS) as picture:
+        yield picture
 
 
 def open_picture(path: Path) -> Image.Image:

@@ -11,17 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from calibration.errors import DataError
 from calibration.progress import Progress
-from edgekd.pictures.reading import FORMATS, PICTURE_SUFFIXES, list_pictures, open_picture, read_picture
+from edgekd.pictures.reading import (
+    PICTURE_SUFFIXES,
+    is_on_its_side,
+    list_pictures,
+    open_header,
+    open_picture,
+    read_picture,
+)
 from edgekd.simulate.readers.frames import FrameSource, collect, fitting, instance_ids
 from edgekd.simulate.sample import SimulatedImage
 
 __all__ = ["PictureFrame", "matches", "open_folder"]
 
-_ENDS = {".png": b"IEND", ".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9"}
+_ENDS = {"PNG": b"IEND", "JPEG": b"\xff\xd9", "MPO": b"\xff\xd9"}  # by the format, which a name may belie
 _TAIL = 1024  # bytes; some cameras write a little behind a JPEG's end
 
 
@@ -77,9 +83,8 @@ def _mask(path: Path, picture: Path) -> Path | None:
         return None
     if not _is_whole(mask):
         raise DataError(f"{mask} is truncated or no picture", fix="Save the mask again, or delete it")
-    with Image.open(mask, formats=FORMATS) as header, Image.open(picture, formats=FORMATS) as other:
-        turned = other.getexif().get(0x0112, 1) > 4  # on its side: it is turned when it is read
-        size = other.size[::-1] if turned else other.size
+    with open_header(mask) as header, open_header(picture) as other:
+        size = other.size[::-1] if is_on_its_side(picture) else other.size  # it is turned when it is read
         if header.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
             raise DataError(
                 f"{mask} is in colour ({header.mode}), not integer ids", fix="Save it as a PNG of one channel"
@@ -91,11 +96,14 @@ def _mask(path: Path, picture: Path) -> Path | None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Has a header that is understood and, where the format has one, its end: a picture need not be decoded for it."""
+    """Has a header that is understood and, where the format has one, its end: few pictures are decoded for it."""
     try:
-        with open(path, "rb") as stream, Image.open(stream, formats=FORMATS):
+        with open_header(path) as header, open(path, "rb") as stream:
+            end = _ENDS.get(header.format or "", b"")
             stream.seek(0, 2)
             stream.seek(max(0, stream.tell() - _TAIL))
-            return _ENDS.get(path.suffix.lower(), b"") in stream.read()
+            if end not in stream.read():  # cut off, or with a film behind it, as telephones store moving photographs
+                open_picture(path)
+            return True
     except Exception:  # damaged files fail anywhere in Pillow's readers, with errors of any type
         return False

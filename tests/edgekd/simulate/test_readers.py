@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 from pathlib import Path
@@ -16,6 +17,7 @@ from calibration.progress import Quiet
 from edgekd.distill.framed_images import FramedImages
 from edgekd.distill.mixing import mix_batch, object_areas, plan_batch
 from edgekd.distill.settings import MixingSettings
+from edgekd.pictures import read_picture
 from edgekd.simulate.readers import LAYOUTS, open_source
 from edgekd.simulate.readers.hypersim import tone_mapped
 from edgekd.simulate.rooms import RoomSettings
@@ -285,6 +287,49 @@ def test_truncated_pictures_are_left_out_and_counted(tmp_path, suffix):
         truncate(tmp_path / f"{number}.{suffix}")
     with pytest.raises(DataError, match="None of the 4"):
         open_source(tmp_path)
+
+
+def encoded(rgb: np.ndarray, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def test_pictures_with_more_behind_their_end_or_another_suffix_are_whole(tmp_path):
+    film = b"\0\0\0\x18ftypmp42" + bytes(5000)  # as telephones store a moving photograph
+    (tmp_path / "moving.jpg").write_bytes(encoded(picture(0), "JPEG") + film)
+    (tmp_path / "stretched.png").write_bytes(encoded(picture(1), "PNG") + bytes(5000))
+    (tmp_path / "png.jpg").write_bytes(encoded(picture(2), "PNG"))
+    (tmp_path / "jpeg.png").write_bytes(encoded(picture(3), "JPEG"))
+    cut = encoded(picture(4), "JPEG")
+    (tmp_path / "zcut.jpg").write_bytes(cut[: len(cut) // 2])
+    notes = Notes()
+    source = open_source(tmp_path, notes)
+    assert len(source) == 4 and source[0].rgb.shape == (HEIGHT, WIDTH, 3)
+    assert len(notes.lines) == 2 and "1 of 5" in notes.lines[0] and "zcut.jpg" in notes.lines[0]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [b"\x02\0\x02\0\0\0" + b"6\0\0\0", b"\x03\0\x02\0\0\0" + b"\x06\0\x06\0", b"\x03\0\x01\0\0\0" + b"\x09\0\0\0"],
+    ids=["text", "two numbers", "no orientation"],
+)
+def test_an_orientation_that_makes_no_sense_does_not_part_a_picture_from_its_mask(tmp_path, entry):
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01" + entry + bytes(4)  # one entry: tag 0x0112, type, count, value
+    (tmp_path / "images").mkdir()
+    Image.fromarray(picture(0)).save(tmp_path / "images/a.jpg", exif=exif)
+    shown = read_picture(tmp_path / "images/a.jpg").shape[:2]
+    save(tmp_path / "masks/a.png", np.eye(*shown, dtype=np.uint8))
+    assert open_source(tmp_path)[0].ids.shape == shown
+
+
+def test_a_picture_on_its_side_has_a_mask_as_it_is_shown(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "images").mkdir()
+    Image.fromarray(picture(0)).save(tmp_path / "images/a.jpg", exif=exif)
+    save(tmp_path / "masks/a.png", np.eye(WIDTH, HEIGHT, dtype=np.uint8))
+    assert open_source(tmp_path)[0].rgb.shape == (WIDTH, HEIGHT, 3)
 
 
 def test_masks_that_cannot_serve_are_named_at_once(tmp_path):
