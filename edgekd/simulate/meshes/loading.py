@@ -76,21 +76,24 @@ def _parts(piece: Piece, axes: Floats, tiles: _Tiles) -> Iterator[Part]:
         smooth = np.asarray(piece.mesh.vertex_normals, np.float32)[faces] @ axes.T
     sharp = ((smooth * flat).sum(axis=2) < _CREASE) | ~np.isfinite(smooth).all(axis=2)
     normals = np.where(sharp[..., None], flat, smooth).astype(np.float32)
-    uvs, owner, materials = _looks(piece.visual, faces, tiles)
+    uvs, owner, materials = _looks(piece, faces, tiles)
     for number, material in enumerate(materials):
         chosen = good & (owner == number)
         if chosen.any():
             yield Part(points[chosen], normals[chosen], uvs[chosen], material)
 
 
-def _looks(visual: Any, faces: Any, tiles: _Tiles) -> tuple[Floats, Any, list[Material]]:
+def _looks(piece: Piece, faces: Any, tiles: _Tiles) -> tuple[Floats, Any, list[Material]]:
     """Texture coordinates [T, 3, 2], the number of each triangle's material, and the materials."""
+    visual = piece.visual
     none = np.zeros((len(faces), 3, 2), np.float32)
     owner = np.zeros(len(faces), np.intp)
     if visual.kind == "texture":
-        material = visual.material
-        factor = _factor(material)
-        picture = texture(visual)
+        picture, factor = texture(visual), _factor(visual.material)
+        if picture is None and visual.vertex_attributes.get("color") is not None:  # glTF's beside a material
+            return none, *_coloured(_stored(_corner_colours(visual, faces).mean(axis=1) * np.array(factor or 1.0)))
+        if factor is None:
+            return none, owner, [UNPAINTED]
         if picture is None or visual.uv is None:
             return none, owner, [Material("plain", (factor,) * 3, gloss=0.1)]
         uvs = np.asarray(visual.uv, np.float32)[faces]
@@ -102,23 +105,51 @@ def _looks(visual: Any, faces: Any, tiles: _Tiles) -> tuple[Floats, Any, list[Ma
         return uvs, owner, [Material("plain", BASIS, gloss=0.1, stretch=True, tile=tiles[id(picture), factor])]
     if visual.kind in ("vertex", "face"):
         colours = np.asarray(visual.face_colors)[:, :3]
-        step = 8
-        while len(np.unique(colours // step, axis=0)) > _COLOURS:
-            step *= 2
-        values, owner = np.unique(colours // step, axis=0, return_inverse=True)
-        shown = [linear(*(min(255, value * step + step / 2) / 255 for value in row)) for row in values.tolist()]
-        return none, owner.reshape(-1), [Material("plain", (colour,) * 3, gloss=0.1) for colour in shown]
+        return none, *_coloured(_stored(colours / 255) if piece.linear_colours else colours)
     return none, owner, [UNPAINTED]
 
 
-def _factor(material: Any) -> Colour:
-    """A material's colour in linear light: glTF's is stored so, OBJ's in sRGB. White where none is given."""
-    value = getattr(material, "baseColorFactor", None) if hasattr(material, "baseColorFactor") else material.diffuse
-    if value is None:
-        return 1.0, 1.0, 1.0
-    red, green, blue = (float(part) / 255 for part in np.asarray(value).ravel()[:3])
+def _corner_colours(visual: Any, faces: Any) -> Floats:
+    """Linear colours [T, 3, 3] in 0..1, from floats or from the integers that stand for them."""
+    colours = np.asarray(visual.vertex_attributes["color"])
+    scale = np.iinfo(colours.dtype).max if np.issubdtype(colours.dtype, np.integer) else 1
+    found: Floats = np.nan_to_num(colours[faces][..., :3].astype(np.float32) / scale)
+    return found
+
+
+def _stored(colours: Any) -> Any:
+    """Linear colours in 0..1 as the nearest uint8 of sRGB, in which steps look alike in the dark and in the light."""
+    light = np.clip(colours, 0, 1)
+    stored = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.round(255 * stored).astype(np.uint8)
+
+
+def _coloured(colours: Any) -> tuple[Any, list[Material]]:
+    """The number of each triangle's material and the materials, from each triangle's colour [T, 3], uint8 of sRGB."""
+    step = 8
+    while len(np.unique(colours // step, axis=0)) > _COLOURS:
+        step *= 2
+    values, owner = np.unique(colours // step, axis=0, return_inverse=True)
+    shown = [linear(*(min(255, value * step + step / 2) / 255 for value in row)) for row in values.tolist()]
+    return owner.reshape(-1), [Material("plain", (colour,) * 3, gloss=0.1) for colour in shown]
+
+
+def _factor(material: Any) -> Colour | None:
+    """A material's colour in linear light: glTF's is stored so, OBJ's in sRGB. White where a picture or glTF gives
+    none, None where nothing does: trimesh then makes up a dark grey, and a picture of it (whose format is None)."""
     if hasattr(material, "baseColorFactor"):
+        if material.baseColorFactor is None:
+            return 1.0, 1.0, 1.0
+        red, green, blue = _shares(material.baseColorFactor)
         return red, green, blue
-    if getattr(material, "image", None) is not None and max(red, green, blue) < 0.05:
+    picture = getattr(material, "image", None)
+    if "kd" not in getattr(material, "kwargs", {}):
+        return None if picture is None or picture.format is None else (1.0, 1.0, 1.0)
+    red, green, blue = _shares(material.diffuse)
+    if picture is not None and max(red, green, blue) < 0.05:
         return 1.0, 1.0, 1.0  # exporters leave Kd black where a picture gives the colour
     return linear(red, green, blue)
+
+
+def _shares(colour: Any) -> list[float]:
+    return [float(part) / 255 for part in np.asarray(colour).ravel()[:3]]

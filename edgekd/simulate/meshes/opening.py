@@ -31,6 +31,7 @@ class Piece:
 
     mesh: Any
     visual: Any
+    linear_colours: bool  # of its vertices: glTF's are, by its specification; those of the others are in sRGB
 
 
 def open_pieces(path: Path) -> list[Piece]:
@@ -38,7 +39,7 @@ def open_pieces(path: Path) -> list[Piece]:
 
     Raises DataError when it is damaged, names files outside its folder, or holds more than any furniture does.
     """
-    placed = _placed(path)
+    placed, linear = _placed(path), path.suffix.lower() in (".gltf", ".glb")
     count = sum(len(geometry.faces) for geometry, _ in placed)
     for what, found, most in (("pieces", len(placed), _MOST_PIECES), ("triangles", count, _MOST_TRIANGLES)):
         if found > most:
@@ -46,7 +47,7 @@ def open_pieces(path: Path) -> list[Piece]:
     try:
         _check_pictures([geometry.visual for geometry, _ in placed])
         with quiet():
-            return [_piece(geometry, transform) for geometry, transform in placed]
+            return [_piece(geometry, transform, linear) for geometry, transform in placed]
     except Exception as error:
         raise _damaged(path, error) from error
 
@@ -128,7 +129,7 @@ def _check_pictures(visuals: list[Any]) -> None:
         raise ValueError(f"its textures have {sum(sizes):,} pixels")
 
 
-def _piece(geometry: Any, transform: Any) -> Piece:
+def _piece(geometry: Any, transform: Any, linear: bool) -> Piece:
     mesh = geometry.copy(include_visual=False)
     mesh.apply_transform(transform)
-    return Piece(mesh, geometry.visual)
+    return Piece(mesh, geometry.visual, linear)
