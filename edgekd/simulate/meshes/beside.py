@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
+from urllib.parse import unquote
 
 from edgekd.simulate.meshes.limits import MOST_BYTES
 
-__all__ = ["FilesBeside"]
+__all__ = ["FilesBeside", "as_utf8"]
+
+_MOST_WORDS = 25  # of options before a texture's name in an .mtl: all there are, each once
 
 
 class FilesBeside:
@@ -24,13 +27,15 @@ class FilesBeside:
 
         Raises FileNotFoundError; `outside` then says whether the name leads out of the folder.
         """
-        name, leads_out = name.strip(), "://" in name
-        for candidate in (name, PureWindowsPath(name).name):  # exporters write the paths of their own machine
-            path = (self.folder / candidate).resolve()
-            inside = path.is_relative_to(self.folder)
-            if inside and path.is_file():
-                return self._read(path)
-            leads_out |= not inside
+        name, leads_out = name.strip(), False
+        for candidate in _spellings(name):
+            leads_out |= "://" in candidate
+            for place in (candidate, PureWindowsPath(candidate).name):  # exporters write their own machine's paths
+                path = (self.folder / place).resolve()
+                inside = path.is_relative_to(self.folder)
+                if inside and path.is_file():
+                    return self._read(path)
+                leads_out |= not inside
         if leads_out:
             self.outside = self.outside or name
         raise FileNotFoundError(f"there is no {name[:80]!r} beside it")
@@ -45,4 +50,25 @@ class FilesBeside:
         self._left -= path.stat().st_size
         if self._left < 0:
             raise ValueError(f"it names more than {MOST_BYTES >> 20} MB of files")
-        return path.read_bytes()
+        data = path.read_bytes()
+        return as_utf8(data) if path.suffix.lower() == ".mtl" else data
+
+
+def as_utf8(text: bytes) -> bytes:
+    """What is not UTF-8 is taken for Latin-1, which older exporters write: trimesh would want a package to guess."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1").encode()
+    return text
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """What a name may mean, the likeliest first: as it stands, percent-encoded (glTF), behind options (.mtl: -s 2 2 1
+    wood.png)."""
+    yield name
+    if (decoded := unquote(name)) != name:
+        yield decoded
+    if name.startswith("-"):
+        words = len(name.split(maxsplit=_MOST_WORDS + 1))
+        yield from (name.split(maxsplit=count)[count] for count in range(1, words))

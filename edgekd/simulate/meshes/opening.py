@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from PIL import Image
 
 from calibration.errors import DataError, MissingRuntimeError
 from edgekd.pictures.reading import FORMATS
-from edgekd.simulate.meshes.beside import FilesBeside
+from edgekd.simulate.meshes.beside import FilesBeside, as_utf8
 from edgekd.simulate.meshes.declared import check_declared
 from edgekd.simulate.meshes.limits import MOST_BYTES
 
@@ -61,7 +62,7 @@ def _placed(path: Path) -> list[tuple[Any, Any]]:
             raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
         check_declared(path)
         with quiet():
-            scene = trimesh.load_scene(path, resolver=beside)
+            scene = trimesh.load_scene(_content(path), file_type=path.suffix[1:].lower(), resolver=beside)
             places = [scene.graph[node] for node in scene.graph.nodes_geometry]
     except Exception as error:  # trimesh's readers fail in as many ways as there are damaged files
         raise _outside(path, beside) or _damaged(path, error) from error
@@ -69,6 +70,10 @@ def _placed(path: Path) -> list[tuple[Any, Any]]:
         raise outside
     found = [(scene.geometry[name], transform) for transform, name in places]
     return [(geometry, transform) for geometry, transform in found if isinstance(geometry, trimesh.Trimesh)]
+
+
+def _content(path: Path) -> Any:
+    return io.BytesIO(as_utf8(path.read_bytes())) if path.suffix.lower() == ".obj" else path
 
 
 def require_trimesh() -> Any:

@@ -111,7 +111,11 @@ def save(folder: Path, kind: str, name: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("where", ["../{}", "{folder}/../{}", "link/{}", "sub/../../{}", "http://127.0.0.1:9/{}"])
+@pytest.mark.parametrize(
+    "where",
+    ["../{}", "{folder}/../{}", "link/{}", "sub/../../{}", "http://127.0.0.1:9/{}", "%2e%2e/{}", "%2E%2E%2F{}",
+     "-s 1 1 1 ../{}"],
+)  # fmt: skip
 @pytest.mark.parametrize(
     ("kind", "name"),
     [("mtllib", "secret.mtl"), ("map_Kd", "secret.png"), ("ply", "secret.png"), ("image", "secret.png"),
@@ -143,7 +147,16 @@ def test_files_beside_a_mesh_and_those_within_it_are_read(folder: Path) -> None:
     (folder / "textures" / "red.png").write_bytes(picture())
     (folder / "red.png").write_bytes(picture())
     (folder / "chair.bin").write_bytes(POINTS + CORNERS)
+    (folder / "my red.png").write_bytes(picture())
+    (folder / "my chair.bin").write_bytes(POINTS + CORNERS)
     textured = [
+        ("image", "my red.png"),
+        ("image", "my%20red.png"),  # as glTF wants it
+        ("buffer", "my%20chair.bin"),
+        ("map_Kd", "my red.png"),
+        ("map_Kd", "-s 1 1 1 red.png"),
+        ("map_Kd", "-clamp on  -o 0 0 0 my red.png"),
+        ("map_Kd", "-bm 0.5 /home/somebody/my red.png"),
         ("map_Kd", "textures/red.png"),
         ("map_Kd", "/home/somebody/red.png"),  # as exporters leave it: the file of that name beside the mesh
         ("map_Kd", r"C:\Users\somebody\red.png"),
@@ -157,6 +170,15 @@ def test_files_beside_a_mesh_and_those_within_it_are_read(folder: Path) -> None:
         np.testing.assert_allclose(part.material.tile.mean[:2], [1, 0], atol=0.01)
     (part,) = load_mesh(save(folder, "image", "missing.png"))  # a texture that is not there leaves the plain colour
     assert part.material.tile is None
+
+
+def test_names_that_are_not_utf8_are_read(folder: Path) -> None:
+    (folder / "gr\u00fcn.mtl").write_bytes("newmtl Gr\u00fcn\nKd 0 1 0\n".encode("latin-1"))
+    for encoding in ("latin-1", "utf-8"):
+        text = OBJ.replace("usemtl a", "usemtl Gr\u00fcn")
+        (folder / "chair.obj").write_bytes(f"mtllib gr\u00fcn.mtl\n{text}".encode(encoding))
+        (part,) = load_mesh(folder / "chair.obj")
+        assert part.material.colours[0] == (0, 1, 0)
 
 
 def test_a_texture_is_never_decoded_by_another_program(folder: Path, watched: Watched) -> None:
