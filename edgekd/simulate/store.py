@@ -132,14 +132,21 @@ def _finished(folder: Path, request: Mapping[str, Any]) -> dict[str, str]:
         return {}
     manifest = _read_manifest(folder)
     if manifest["request"] != request:
-        changed = ", ".join(sorted(key for key in request if manifest["request"].get(key) != request[key]))
+        changed = _differences(manifest["request"], request)
         raise DataError(
-            f"{folder} holds a set with other settings ({changed})", fix="Choose another folder, or delete this one"
+            f"{folder} holds a set with other settings ({', '.join(changed)})",
+            fix="Choose another folder, or delete this one",
         )
     for stale in folder.glob(".*.part"):
         stale.unlink(missing_ok=True)
     shards: dict[str, str] = manifest["shards"]
     return {n: d for n, d in shards.items() if (folder / n).is_file() and sha256_file(folder / n) == d}
+
+
+def _differences(*requests: Mapping[str, Any]) -> list[str]:
+    """The names of what two requests have apart, those of the settings among them."""
+    one, other = ({**request, **request["settings"], "settings": None} for request in requests)
+    return sorted(key for key in {*one, *other} if one.get(key) != other.get(key))
 
 
 def _write_manifest(folder: Path, request: Mapping[str, Any], shards: Mapping[str, str]) -> None:

@@ -20,6 +20,7 @@ class FilesBeside:
         self.folder = mesh.parent.resolve()
         self.file_name = mesh.name  # trimesh names what has no name after it
         self.outside: str | None = None  # the first name that leads out of the folder
+        self.read: set[str] = set()  # from the folder
         self._left = MOST_BYTES
 
     def get(self, name: str) -> bytes:
@@ -50,6 +51,7 @@ class FilesBeside:
         self._left -= path.stat().st_size
         if self._left < 0:
             raise ValueError(f"it names more than {MOST_BYTES >> 20} MB of files")
+        self.read.add(path.relative_to(self.folder).as_posix())
         data = path.read_bytes()
         return as_utf8(data) if path.suffix.lower() == ".mtl" else data
 

@@ -13,7 +13,8 @@ from calibration.errors import DataError
 from calibration.files import sha256_bytes, sha256_file
 from calibration.progress import Progress
 from edgekd.simulate.builder import part_bounds
-from edgekd.simulate.meshes.loading import MESH_SUFFIXES, UNPAINTED, load_mesh
+from edgekd.simulate.meshes.beside import FilesBeside
+from edgekd.simulate.meshes.loading import LOADER, MESH_SUFFIXES, UNPAINTED, load_mesh
 from edgekd.simulate.meshes.opening import require_trimesh
 from edgekd.simulate.palette import Palette
 from edgekd.simulate.scene import Triple
@@ -31,7 +32,7 @@ class MeshFolder:
 
     folder: Path
     names: tuple[str, ...]
-    digest: str  # of every file in the folder and of the names
+    digest: str  # of the meshes and of the files that they name
 
     @classmethod
     def open(cls, folder: Path, progress: Progress) -> MeshFolder:
@@ -41,18 +42,21 @@ class MeshFolder:
         """
         folder = Path(folder)
         require_trimesh()
-        files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-        found = [path for path in files if path.suffix.lower() in MESH_SUFFIXES]
+        if not folder.is_dir():
+            raise DataError(f"There is no folder {folder}", fix="Check the path")
+        found = [path for path in _shown(folder) if path.suffix.lower() in MESH_SUFFIXES]
         if not found:
             raise DataError(
                 f"There are no meshes in {folder} (looked for {', '.join(MESH_SUFFIXES)})", fix="Choose another folder"
             )
-        names, faults = [], []
+        names, faults, used = [], [], set()
         with progress.task("Checking meshes", total=len(found)) as advance:
             for path in found:
+                beside = FilesBeside(path)
                 try:
-                    load_mesh(path)
+                    load_mesh(path, beside)
                     names.append(path.relative_to(folder).as_posix())
+                    used |= {path, *(path.parent / name for name in beside.read)}
                 except DataError as error:
                     faults.append(error)
                 advance(1)
@@ -64,8 +68,8 @@ class MeshFolder:
             progress.note(f"{len(faults)} of {len(found)} meshes are left out")
             for fault in faults[:_TOLD]:
                 progress.note(str(fault))
-        contents = [(path.relative_to(folder).as_posix(), sha256_file(path)) for path in files]
-        return cls(folder, tuple(names), sha256_bytes(json.dumps([contents, names]).encode()))
+        contents = [(path.relative_to(folder).as_posix(), sha256_file(path)) for path in sorted(used)]
+        return cls(folder, tuple(names), sha256_bytes(json.dumps([LOADER, contents, names]).encode()))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -73,6 +77,13 @@ class MeshFolder:
     def draw(self, rng: np.random.Generator) -> MeshPiece:
         """One of the meshes, each as likely. Raises DataError when its file was altered since and cannot be used."""
         return MeshPiece(self.folder / self.names[int(rng.integers(len(self.names)))])
+
+
+def _shown(folder: Path) -> list[Path]:
+    """Its files and those below, hidden ones left out: systems and editors leave them, and some are called .glb."""
+    below = [path.relative_to(folder) for path in folder.rglob("*")]
+    shown = (path for path in below if not any(part.startswith(".") for part in path.parts))
+    return sorted(folder / path for path in shown if (folder / path).is_file())
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,15 @@ import numpy as np
 
 from calibration.errors import DataError
 from edgekd.simulate.material import Colour, Material
+from edgekd.simulate.meshes.beside import FilesBeside
 from edgekd.simulate.meshes.opening import Piece, open_pieces, quiet, texture
 from edgekd.simulate.meshes.tiles import BASIS, Tile, bake
 from edgekd.simulate.palette import linear
 from edgekd.simulate.shapes import Floats, Part
 
-__all__ = ["MESH_SUFFIXES", "UNPAINTED", "load_mesh"]
+__all__ = ["LOADER", "MESH_SUFFIXES", "UNPAINTED", "load_mesh"]
 
+LOADER = 2  # raised whenever a file gives other parts than before
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
 UNPAINTED = Material("plain", ((0.6, 0.6, 0.6),) * 3)
 """Of a mesh without any colour; whoever places it paints it."""
@@ -31,13 +33,13 @@ _Z_UP = np.array([[-1, 0, 0], [0, -1, 0], [0, 0, 1]], np.float32)
 _Tiles = dict[tuple[int, Colour], Tile]  # by the picture's id and its factor
 
 
-def load_mesh(path: Path) -> list[Part]:
-    """The parts of a glTF, OBJ or PLY file, centred, standing on z = 0.
+def load_mesh(path: Path, beside: FilesBeside | None = None) -> list[Part]:
+    """The parts of a glTF, OBJ or PLY file, centred, standing on z = 0. `beside` then knows which files were read.
 
     Raises DataError saying what is wrong with it: unreadable, without triangles, not in metres, or larger or with
     files from elsewhere than any furniture needs.
     """
-    pieces = open_pieces(path)
+    pieces = open_pieces(path, beside or FilesBeside(path))
     axes = _Z_UP if path.suffix.lower() == ".ply" else _Y_UP
     try:
         tiles: _Tiles = {}

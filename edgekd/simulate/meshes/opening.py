@@ -35,12 +35,12 @@ class Piece:
     linear_colours: bool  # of its vertices: glTF's are, by its specification; those of the others are in sRGB
 
 
-def open_pieces(path: Path) -> list[Piece]:
+def open_pieces(path: Path, beside: FilesBeside) -> list[Piece]:
     """The meshes of a file where its scene places them.
 
     Raises DataError when it is damaged, names files outside its folder, or holds more than any furniture does.
     """
-    placed, linear = _placed(path), path.suffix.lower() in (".gltf", ".glb")
+    placed, linear = _placed(path, beside), path.suffix.lower() in (".gltf", ".glb")
     count = sum(len(geometry.faces) for geometry, _ in placed)
     for what, found, most in (("pieces", len(placed), _MOST_PIECES), ("triangles", count, _MOST_TRIANGLES)):
         if found > most:
@@ -53,10 +53,9 @@ def open_pieces(path: Path) -> list[Piece]:
         raise _damaged(path, error) from error
 
 
-def _placed(path: Path) -> list[tuple[Any, Any]]:
+def _placed(path: Path, beside: FilesBeside) -> list[tuple[Any, Any]]:
     """The scene's meshes as trimesh holds them, once for each place, and the transform to there."""
     trimesh = require_trimesh()
-    beside = FilesBeside(path)
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")

@@ -225,7 +225,7 @@ def test_sets_with_meshes_go_through_workers_and_know_their_meshes(meshes, tmp_p
     assert SimulatedSet.open(folders[0]).digest == SimulatedSet.open(folders[1]).digest
     painted_box([0.3, 0.3, 0.3], (1, 2, 3)).export(meshes / "more.glb")
     other = replace(SMALL, meshes=MeshFolder.open(meshes, Quiet()))
-    with pytest.raises(DataError, match="settings"):
+    with pytest.raises(DataError, match=r"other settings \(meshes\)"):
         write_set(folders[0], other, seed=0, count=40, workers=1, keep_depth=False, progress=Quiet())
     assert RoomSource(other, 0, 4).digest != RoomSource(settings, 0, 4).digest
     assert pickle.loads(pickle.dumps(settings)) == settings
@@ -267,8 +267,29 @@ def test_a_folder_without_a_usable_mesh_is_refused(tmp_path):
     (tmp_path / "sofa.obj").write_text("v 0 0 0\nv 250 0 0\nv 0 90 0\nf 1 2 3\n")
     with pytest.raises(DataError, match=r"None of the 1 meshes .*sofa\.obj is 250 m.*centimetres"):
         MeshFolder.open(tmp_path, Quiet())
-    with pytest.raises(DataError, match="no meshes in"):
+    with pytest.raises(DataError, match=r"There is no folder .*nowhere"):
         MeshFolder.open(tmp_path / "nowhere", Quiet())
+
+
+def test_a_set_within_the_folder_of_meshes_goes_on_until_a_mesh_or_its_texture_changes(meshes):
+    Image.new("RGB", (8, 8), (200, 0, 0)).save(meshes / "red.png")
+    (meshes / "a.mtl").write_text("newmtl a\nmap_Kd red.png\n")
+    (meshes / "a.obj").write_text("mtllib a.mtl\nusemtl a\n" + UPRIGHT + FACES)
+    asked = {"seed": 0, "count": 3, "workers": 1, "keep_depth": False, "progress": Quiet()}
+
+    def made() -> SimulatedSet:
+        folder = MeshFolder.open(meshes, Quiet())
+        assert set(folder.names) == {"a.obj", "cupboard.glb", "crate.obj", "inner/stand.ply"}
+        return write_set(meshes / "set", replace(SMALL, meshes=folder), **asked)
+
+    first = made()
+    (meshes / ".DS_Store").write_bytes(b"of the system")
+    (meshes / "._a.obj").write_bytes(b"of the system")
+    (meshes / "set.preview.png").write_bytes(b"a preview")
+    assert made().digest == first.digest
+    Image.new("RGB", (8, 8), (0, 0, 200)).save(meshes / "red.png")
+    with pytest.raises(DataError, match=r"other settings \(meshes\)"):
+        made()
 
 
 def test_a_mesh_without_colour_is_painted_like_the_room(meshes):

@@ -98,12 +98,12 @@ def test_an_interrupted_set_is_recognised_and_continued_to_the_same_bytes(whole,
 
 def test_other_settings_in_the_same_folder_are_refused(whole):
     before = contents(whole.folder)
-    for change in (
-        {"settings": replace(SETTINGS, width=65)},
-        {"count": COUNT + 1},
-        {"depth": False},
+    for change, named in (
+        ({"settings": replace(SETTINGS, width=65)}, "width"),
+        ({"count": COUNT + 1}, "count"),
+        ({"depth": False}, "keep_depth"),
     ):
-        with pytest.raises(DataError, match="other settings") as caught:
+        with pytest.raises(DataError, match=rf"other settings \({named}\)") as caught:
             make(whole.folder, **change)
         assert str(caught.value).count("\n") == 0
     assert contents(whole.folder) == before
