@@ -44,6 +44,8 @@ def simulate(
     from edgekd.steps.images import usable_cores
 
     settings = RoomSettings(look=look, meshes=None if meshes is None else MeshFolder.open(meshes, console))
+    named = out if out.name not in ("", "..") else out.resolve()  # . has no name to put beside it
+    sheet = named.parent / f"{named.name}.preview.png"
     with locked(out, console):
         made = write_set(
             out,
@@ -60,7 +62,6 @@ def simulate(
         from edgekd.pictures import save_png
         from edgekd.simulate.preview import contact_sheet
 
-        sheet = out.with_name(f"{out.name}.preview.png")
         save_png(sheet, contact_sheet([made[index] for index in range(min(len(made), _PREVIEWED))], 2))
         value["preview"] = str(sheet)
         rows.append(("preview", str(sheet)))

@@ -193,6 +193,19 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path) -> N
     assert json.loads(done.stdout)["count"] == 40
 
 
+@pytest.mark.parametrize("out", [".", "..", "rooms"])
+def test_the_preview_of_simulated_rooms_lies_beside_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    pytest.importorskip("embreex", reason="simulating rooms needs embreex")
+    here = tmp_path / "outer" / {".": "rooms", "..": "rooms/.within", "rooms": ""}[out]
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    assert run(["simulate", "--out", out, "--count", "1", "--workers", "1", "--preview", "--json"]) == 0
+    assert Path(json.loads(capsys.readouterr().out)["preview"]).resolve() == tmp_path / "outer" / "rooms.preview.png"
+    assert (tmp_path / "outer" / "rooms.preview.png").is_file()
+
+
 @pytest.mark.parametrize("name", ["targets", "calibration"])
 def test_a_module_that_hides_ours_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / f"{name}.py").write_text("")
