@@ -21,6 +21,8 @@ from edgekd.simulate.shards import write_shard
 
 __all__ = ["make_shards"]
 
+_ALONE = "Run the same command with one worker; finished shards are kept"
+
 
 def make_shards(
     folder: Path, settings: RoomSettings, seed: int, shards: Mapping[str, range], *, workers: int, keep_depth: bool
@@ -31,13 +33,18 @@ def make_shards(
             yield name, _make(folder / name, settings, seed, numbers, keep_depth)
         return
     context, others = get_context("spawn"), {*active_children()}
-    stop = context.Event()
-    pool = ProcessPoolExecutor(min(workers, len(shards)), context, initializer=_begin, initargs=(stop,))
+    try:
+        stop = context.Event()
+        pool = ProcessPoolExecutor(min(workers, len(shards)), context, initializer=_begin, initargs=(stop,))
+    except OSError as error:  # no /dev/shm that can be written, as in some containers, or no file left to open
+        raise EdgekdError(
+            f"Processes that render rooms cannot share memory (/dev/shm) or pipes here ({error})", fix=_ALONE
+        ) from error
 
     def submit(name: str, numbers: range) -> Future[str]:
         try:
             return pool.submit(_make, folder / name, settings, seed, numbers, keep_depth)
-        except RuntimeError as error:  # there is no memory for a thread
+        except (RuntimeError, OSError) as error:  # there is no memory for a thread or a process
             raise BrokenProcessPool(str(error)) from error
 
     try:
@@ -49,7 +56,7 @@ def make_shards(
     except BrokenProcessPool as error:
         raise EdgekdError(
             "A worker that renders rooms died: out of memory, or started from a script without a __main__ guard",
-            fix="Run the same command with one worker; finished shards are kept",
+            fix=_ALONE,
         ) from error
     finally:
         try:

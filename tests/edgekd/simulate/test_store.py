@@ -260,6 +260,40 @@ def test_a_pool_without_memory_for_its_threads_ends_in_one_line(tmp_path, thread
     assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
+_WITHOUT_FILES = """
+import os, resource, sys
+from pathlib import Path
+
+from calibration.errors import EdgekdError
+from calibration.progress import Quiet
+from edgekd.simulate.rooms import RoomSettings
+from edgekd.simulate.store import write_set
+
+if __name__ == "__main__":
+    settings, asked = RoomSettings(height=16, width=16), dict(seed=3, keep_depth=False, progress=Quiet())
+    write_set(Path(sys.argv[1], "alone"), settings, count=1, workers=1, **asked)  # so that all modules are there
+    limit = len(os.listdir("/proc/self/fd")) + int(sys.argv[2])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    try:
+        write_set(Path(sys.argv[1], "set"), settings, count=64, workers=2, **asked)
+    except EdgekdError as error:
+        print("error:", error)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the files that are open")
+@pytest.mark.parametrize("files", [3, 8])
+def test_workers_that_cannot_be_started_end_in_one_line_that_says_how_to_do_without(tmp_path, files):
+    """What they share cannot be made (as without /dev/shm), or the first process has no pipe to be started with."""
+    script = tmp_path / "script.py"
+    script.write_text(_WITHOUT_FILES)
+    done = subprocess.run(
+        [sys.executable, script, tmp_path, str(files)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.startswith("error: ") and "with one worker" in done.stdout, done.stderr
+    assert done.stdout.count("\n") == 1 and done.stderr == "" and done.returncode == 0
+
+
 def _wait(condition, seconds: float = 40.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
