@@ -16,7 +16,7 @@ from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from edgekd.simulate.sample import SimulatedImage
 
-__all__ = ["Frame", "FrameSource", "collect", "fitting", "instance_ids", "planar"]
+__all__ = ["Frame", "FrameSource", "check_numbers", "collect", "fitting", "instance_ids", "planar"]
 
 
 class Frame(Protocol):
@@ -102,11 +102,23 @@ def instance_ids(plane: NDArray[Any], room: NDArray[np.bool_], path: Path) -> ND
 
 
 def fitting(plane: NDArray[Any], path: Path, rgb: NDArray[np.uint8], picture: Path) -> NDArray[Any]:
-    """`plane` as it is. Raises DataError naming both files when it has another size than the picture."""
+    """`plane` as it is. Raises DataError when it is not one number a pixel, or of another size than the picture."""
+    check_numbers(plane, path)
     if plane.shape[:2] != rgb.shape[:2]:
         sizes = f"{plane.shape[1]}x{plane.shape[0]}", f"{rgb.shape[1]}x{rgb.shape[0]}"
         raise DataError(f"{path} ({sizes[0]}) does not fit {picture} ({sizes[1]})", fix="Give both the same size")
     return plane
+
+
+def check_numbers(plane: NDArray[Any], path: Path, *, colours: bool = False) -> None:
+    """Raises DataError naming the file when `plane` is not one number a pixel, or three where it holds colours."""
+    last = (3,) if colours else ()
+    if plane.ndim != 2 + len(last) or plane.shape[2:] != last or plane.dtype.kind not in "biuf":
+        wanted = "three numbers" if colours else "one number"
+        raise DataError(
+            f"{path} holds {plane.dtype} {list(plane.shape)}, not {wanted} a pixel",
+            fix="Get the file as its makers wrote it",
+        )
 
 
 def planar(distance: NDArray[Any], across: float, down: float) -> NDArray[np.float32]:

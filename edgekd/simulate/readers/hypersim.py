@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from calibration.errors import FileError, MissingRuntimeError
 from calibration.progress import Progress
 from edgekd.pictures.reading import read_picture
-from edgekd.simulate.readers.frames import FrameSource, collect, fitting, instance_ids, planar
+from edgekd.simulate.readers.frames import FrameSource, check_numbers, collect, fitting, instance_ids, planar
 from edgekd.simulate.sample import SimulatedImage
 
 __all__ = ["HypersimFrame", "matches", "open_hypersim", "tone_mapped"]
@@ -47,7 +47,7 @@ class HypersimFrame:
 
     def read(self) -> SimulatedImage:
         preview = self.picture.suffix != ".hdf5"
-        rgb = read_picture(self.picture) if preview else tone_mapped(_dataset(self.picture))
+        rgb = read_picture(self.picture) if preview else tone_mapped(_radiance(self.picture))
         instances = fitting(_dataset(self.instances), self.instances, rgb, self.picture)
         labels = fitting(_dataset(self.semantic), self.semantic, rgb, self.picture)
         ids = instance_ids(instances, np.isin(labels, _ROOM), self.instances)
@@ -91,6 +91,12 @@ def tone_mapped(radiance: NDArray[Any]) -> NDArray[np.uint8]:
     bright = float(np.percentile(linear @ np.array([0.3, 0.59, 0.11], np.float32), 90))
     scale = 0.8**2.2 / bright if bright >= 1e-4 else 0.0
     return np.round(255 * np.clip(linear * scale, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+
+
+def _radiance(path: Path) -> NDArray[Any]:
+    found = _dataset(path)
+    check_numbers(found, path, colours=True)
+    return found
 
 
 def _dataset(path: Path) -> NDArray[Any]:

@@ -207,6 +207,28 @@ def test_hypersim_damage_is_one_line_that_names_the_file(tmp_path):
     assert len(open_source(tmp_path, notes)) == 1 and "1 of 2" in notes.lines[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "plane"),
+    [
+        ("depth_meters", np.ones((HEIGHT, WIDTH, 1), np.float16)),
+        ("depth_meters", np.array(2.0)),
+        ("depth_meters", np.full((HEIGHT, WIDTH), b"far")),
+        ("semantic", np.ones((HEIGHT, WIDTH, 1), np.int16)),
+        ("semantic_instance", np.ones(HEIGHT * WIDTH, np.int16)),
+        ("color", np.ones((HEIGHT, WIDTH), np.float16)),
+        ("color", np.ones((HEIGHT, WIDTH, 4), np.float16)),
+    ],
+)
+def test_hypersim_planes_of_another_shape_are_named(tmp_path, name, plane):
+    make_hypersim(tmp_path, preview=False)
+    h5py = pytest.importorskip("h5py")
+    damaged = next(tmp_path.glob(f"**/frame.0000.{name}.hdf5"))
+    with h5py.File(damaged, "w") as file:
+        file["dataset"] = plane
+    with pytest.raises(DataError, match=rf"frame\.0000\.{name}\.hdf5 holds .*, not \w+ numbers? a pixel"):
+        open_source(tmp_path)[0]
+
+
 # Virtual KITTI 2
 
 
@@ -247,6 +269,22 @@ def test_virtual_kitti_without_its_masks_says_which_file_is_missing(tmp_path):
         path.unlink()
     with pytest.raises(DataError, match=r"Virtual KITTI 2.*instancegt_00000\.png is missing"):
         open_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "plane"),
+    [
+        (make_virtual_kitti, "depth_00000"),
+        (make_virtual_kitti, "instancegt_00000"),
+        (make_scenenet, "depth/0"),
+        (make_scenenet, "instance/0"),
+    ],
+)
+def test_planes_in_colour_are_named(tmp_path, make, plane):
+    make(tmp_path)
+    save(sorted(tmp_path.glob(f"**/{plane}.png"))[0], picture(0))
+    with pytest.raises(DataError, match=rf"{plane}\.png holds uint8 \[24, 32, 3\], not one number a pixel"):
+        open_source(tmp_path)[0]
 
 
 # Plain folders
