@@ -5,7 +5,8 @@
 makes the built-in teacher; --architecture and --size make others for the same stand-in world.
 
 The photographed look stands in for a camera's private pictures. The teacher sees their true depth here and nowhere
-else: distillation has only its weights. Rendering and training go on where they stopped.
+else: distillation has only its weights. Rendering and training go on where they stopped; a checkpoint of other settings
+or another set is refused.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import json
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from calibration.files import sha256_file, write_json
+from calibration.errors import EdgekdError, RunError
+from calibration.files import replacing, sha256_file, write_json
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device
 from edgekd.distill.settings import PRECISIONS, DistillSettings
@@ -34,7 +37,7 @@ from edgekd.simulate.rooms import RoomSettings
 from edgekd.simulate.store import SimulatedSet, write_set
 from targets.input import Framing, InputSpec
 
-TRAIN_SEED, HELD_OUT_SEED = 101, 202
+TRAIN_SEED, HELD_OUT_SEED, SEED = 101, 202, 0
 
 
 def main() -> None:
@@ -58,7 +61,7 @@ def main() -> None:
     training = _rendered(arguments.work / "training", look, TRAIN_SEED, arguments.images, arguments.workers)
     held_out = _rendered(arguments.work / "held-out", look, HELD_OUT_SEED, arguments.held_out, arguments.workers)
 
-    torch.manual_seed(0)
+    torch.manual_seed(SEED)
     settings = DistillSettings(
         steps=arguments.steps,
         batch=arguments.batch,
@@ -73,11 +76,20 @@ def main() -> None:
     fit = StudentFit(architecture(arguments.architecture).start(spec), spec, settings, device)
     pictures, depths = _framed(training, spec.framing)
     checkpoint = arguments.work / "checkpoint.pt"
+    made_with = {
+        "architecture": arguments.architecture,
+        "size": list(arguments.size),
+        "steps": settings.steps,
+        "batch": settings.batch,
+        "learning rate": settings.learning_rate,
+        "precision": settings.precision,
+        "seed": SEED,
+        "training set": training.digest,
+    }
     start = 0
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        start = saved["step"]
-        fit.load_state_dict(saved["state"])
+        start, state = _saved(checkpoint, made_with)
+        fit.load_state_dict(state)
         print(f"going on from step {start}", flush=True)
     begun, losses = time.monotonic(), []
     for step in range(start, settings.steps):
@@ -88,8 +100,9 @@ def main() -> None:
         if (step + 1) % 50 == 0:
             left = (time.monotonic() - begun) / (step + 1 - start) * (settings.steps - step - 1)
             print(f"step {step + 1} loss {np.mean(losses[-50:]):.4f} left {left / 60:.1f} min", flush=True)
-        if (step + 1) % 250 == 0:
-            torch.save({"step": step + 1, "state": fit.state_dict()}, checkpoint)
+        if (step + 1) % 250 == 0 or step + 1 == settings.steps:
+            with replacing(checkpoint) as temporary:
+                torch.save({"made with": made_with, "step": step + 1, "state": fit.state_dict()}, temporary)
     fit.finish()
 
     save_weights(arguments.out, fit.student, architecture=arguments.architecture, input=spec)
@@ -115,6 +128,23 @@ def _rendered(folder: Path, settings: RoomSettings, seed: int, count: int, worke
     from edgekd.cli.console import Console
 
     return write_set(folder, settings, seed=seed, count=count, workers=workers, keep_depth=True, progress=Console())
+
+
+def _saved(checkpoint: Path, made_with: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Step and state of a checkpoint. Raises RunError when it is damaged or was made with anything else."""
+    anew = f"Delete {checkpoint} to begin anew"
+    try:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        before, step, state = dict(saved["made with"]), int(saved["step"]), dict(saved["state"])
+    except Exception as error:  # torch's for damaged files are of many types
+        raise RunError(f"The checkpoint {checkpoint} is damaged or of another version", fix=anew) from error
+    apart = [name for name, value in made_with.items() if before.get(name) != value]
+    if apart:
+        raise RunError(
+            f"The checkpoint {checkpoint} was made with another {', '.join(apart)}",
+            fix=f"Repeat what it was made with, give another --work, or {anew[0].lower()}{anew[1:]}",
+        )
+    return step, state
 
 
 def _framed(images: SimulatedSet, framing: Framing) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
@@ -152,4 +182,7 @@ def _figures(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None
