@@ -23,6 +23,7 @@ __all__ = [
     "open_header",
     "open_picture",
     "read_picture",
+    "upper_bits",
 ]
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
@@ -40,21 +41,38 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
     It is turned as its EXIF orientation says; grey becomes three equal channels; 16 bits become the upper 8;
     transparent pixels are laid over mid-grey; of several frames the first is taken.
-    Raises DataError naming the file when it is missing, empty, truncated, no picture, floating point or too large.
+    Raises DataError naming the file when it is missing, empty, truncated, no picture, floating point, too large or of
+    32 bits that are not clearly 16.
     """
     path = Path(path)
     picture = open_picture(path)
+    stored = picture.format
     if picture.mode == "F":
         raise DataError(f"{path} holds floating point values, not a picture", fix="Save it with 8 or 16 bits")
     with _damaged_metadata_ignored(), suppress(Exception):  # orientation that cannot be read: upright
         picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):  # 16-bit grey; Pillow would clip it at 255 instead of scaling it
-        grey = (np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+    if picture.mode.startswith("I"):
+        try:
+            return np.repeat(upper_bits(picture, stored)[..., None], 3, axis=2)
+        except ValueError as error:
+            raise DataError(f"{path} holds {error}", fix="Save it with 8 or 16 bits") from error
     if picture.has_transparency_data:
         ground = Image.new("RGBA", picture.size, (*_GROUND, 255))
         picture = Image.alpha_composite(ground, picture.convert("RGBA"))
     return np.asarray(picture.convert("RGB"))
+
+
+def upper_bits(picture: Image.Image, stored: str | None) -> NDArray[np.uint8]:
+    """16-bit grey as its upper 8 bits; Pillow would clip it at 255. `stored` is the format of its file.
+
+    Raises ValueError for 32 bits whose values are not clearly 16: nothing says which of them is white.
+    """
+    grey = np.asarray(picture)
+    low, high = int(grey.min(initial=0)), int(grey.max(initial=0))
+    wide = picture.mode == "I" and stored == "TIFF"  # PGM's 16 bits have the same mode
+    if low < 0 or high > 0xFFFF or (wide and 0 < high < 256):
+        raise ValueError(f"values from {low} to {high} in 32 bits, and nothing says which is white")
+    return (grey.astype(np.uint16) >> 8).astype(np.uint8)
 
 
 def is_turned(path: Path) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgekd.pictures.reading import upper_bits
 from edgekd.simulate.atlas import LEVELS, SIDE
 from edgekd.simulate.material import Colour
 from edgekd.simulate.shapes import Floats
@@ -32,7 +33,12 @@ class Tile:
 
 
 def bake(picture: Image.Image, factor: Colour) -> Tile:
-    """A tile of a picture in sRGB times a linear factor. It is squeezed into a square: coordinates run from 0 to 1."""
+    """A tile of a picture in sRGB times a linear factor. It is squeezed into a square: coordinates run from 0 to 1.
+
+    Raises ValueError for 32-bit grey that is not clearly 16-bit.
+    """
+    if picture.mode.startswith("I"):
+        picture = Image.fromarray(upper_bits(picture, picture.format))
     square = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
     stored = np.asarray(square, np.float32) / 255
     linear = np.where(stored <= 0.04045, stored / 12.92, ((stored + 0.055) / 1.055) ** 2.4) * np.array(factor)

@@ -58,6 +58,16 @@ def test_sixteen_bits_become_the_upper_eight(tmp_path: Path, suffix: str) -> Non
     np.testing.assert_array_equal(read_picture(path)[..., 0], [[0, 0, 1], [128, 255, 255]])
 
 
+@pytest.mark.parametrize("values", [(-30000, 35535), (0, 255), (0, 1 << 24)])
+def test_thirty_two_bits_without_a_white_are_refused(tmp_path: Path, values: tuple[int, int]) -> None:
+    Image.fromarray(np.array([values] * 4, np.int32)).save(tmp_path / "w.tif")
+    low, high = values
+    with pytest.raises(DataError, match=rf"w\.tif holds values from {min(low, 0)} to {high} in 32 bits"):
+        read_picture(tmp_path / "w.tif")
+    (tmp_path / "dark.pgm").write_bytes(b"P5\n2 1\n65535\n" + np.array([3, 250], ">u2").tobytes())
+    assert not read_picture(tmp_path / "dark.pgm").any()  # 16 bits, so dark
+
+
 def test_transparent_pixels_lie_on_grey(tmp_path: Path) -> None:
     alpha = np.full((5, 7, 1), 255, np.uint8)
     alpha[0, 0] = 0

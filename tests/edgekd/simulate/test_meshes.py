@@ -123,6 +123,15 @@ def test_colours_of_faces_and_materials_are_seen(tmp_path):
     assert shown[ids == 1].mean(axis=0) == pytest.approx([0.004, 0.004, 0.787], abs=0.02)
 
 
+def test_a_texture_of_16_bits_is_as_bright_as_one_of_8(tmp_path):
+    (tmp_path / "a.mtl").write_text("newmtl a\nmap_Kd grey.png\n")
+    (tmp_path / "a.obj").write_text("mtllib a.mtl\nusemtl a\n" + UPRIGHT + FACES)
+    for grey in (np.full((8, 8), 188, np.uint8), np.full((8, 8), 188 * 257, np.uint16)):
+        Image.fromarray(grey).save(tmp_path / "grey.png")
+        seen, ids = look_at(load_mesh(tmp_path / "a.obj"))
+        assert seen[ids == 1].mean(axis=0) == pytest.approx([0.503] * 3, abs=0.02)
+
+
 UPRIGHT = "v -0.5 0 0\nv 0.5 0 0\nv 0.5 1 0\nv -0.5 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
 FACES = "f 1/1 2/2 3/3 4/4\n"
 
