@@ -159,7 +159,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / _MANIFEST
     manifest = read_json(path)
     try:
-        dict(manifest["shards"])
+        if not isinstance(manifest["shards"], dict):
+            raise TypeError("shards")
         if not 0 < int(manifest["request"]["count"]) <= _MOST:
             raise ValueError(f"count {manifest['request']['count']}")
         if not 0 < int(manifest["request"]["settings"]["views_per_room"]) <= _MOST:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from calibration.errors import FileError
+from calibration.files import read_json
 from calibration.progress import Progress
 from edgekd.simulate.store import SimulatedSet
 
@@ -11,7 +13,13 @@ __all__ = ["matches", "open_own"]
 
 
 def matches(path: Path) -> bool:
-    return (path / "manifest.json").is_file()
+    """A manifest that asks for pictures, or a damaged one, which opening it names. Other makers call files so too."""
+    manifest = path / "manifest.json"
+    try:
+        found = read_json(manifest)
+    except FileError:
+        return manifest.is_file()
+    return isinstance(found, dict) and "request" in found
 
 
 def open_own(path: Path, progress: Progress) -> SimulatedSet:

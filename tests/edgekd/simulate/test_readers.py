@@ -312,6 +312,15 @@ def test_a_folder_of_pictures_alone(tmp_path):
     assert len(source) == 3 and source[2].rgb.shape == (22, WIDTH, 3) and not source[2].ids.any()
 
 
+def test_somebody_elses_manifest_does_not_hide_the_pictures(tmp_path):
+    save(tmp_path / "a.png", picture(0))
+    (tmp_path / "manifest.json").write_text('{"name": "a web page", "icons": ["a.png"]}')
+    assert len(open_source(tmp_path)) == 1
+    (tmp_path / "manifest.json").write_text('{"request": {"count"')  # ours or not, it is damaged
+    with pytest.raises(FileError, match=r"manifest\.json is not valid JSON"):
+        open_source(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 def test_truncated_pictures_are_left_out_and_counted(tmp_path, suffix):
     for number in range(3):

@@ -20,7 +20,7 @@ import pytest
 from calibration.errors import DataError, EdgekdError, FileError
 from calibration.progress import Quiet
 from edgekd.simulate.rooms import RoomSettings, render
-from edgekd.simulate.store import SimulatedSet, write_set
+from edgekd.simulate.store import SimulatedSet, set_request, write_set
 
 SETTINGS = RoomSettings(height=48, width=64, views_per_room=4)
 COUNT = 70  # three shards, the last one short
@@ -136,11 +136,16 @@ def test_a_damaged_shard_is_named_and_made_again(whole, tmp_path, damage):
     assert contents(make(folder).folder) == contents(whole.folder)
 
 
-@pytest.mark.parametrize("text", ["{", "{}", '{"request": {"count": 3}, "shards": {}}', "[1]"])
+NO_SHARDS = json.dumps({"request": set_request(SETTINGS, seed=3, count=COUNT, keep_depth=True), "shards": []})
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"request": {"count": 3}, "shards": {}}', "[1]", NO_SHARDS])
 def test_a_broken_manifest_is_one_clear_error(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(FileError, match=r"manifest\.json"):
         SimulatedSet.open(tmp_path)
+    with pytest.raises(FileError, match=r"manifest\.json"):
+        make(tmp_path)
 
 
 def test_no_set_at_all_is_one_clear_error(tmp_path):
