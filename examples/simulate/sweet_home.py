@@ -56,10 +56,12 @@ def entries(file: Path) -> list[dict[str, str]]:
 
 def convert(folder: Path, entry: dict[str, str], target: Path) -> str:
     """Write one model as .glb in metres; says what came of it."""
-    if entry["category"] in _OUTSIDE or entry.get("doorOrWindow") == "true":
+    if entry.get("category") in _OUTSIDE or entry.get("doorOrWindow") == "true":
         return "no furniture of a room"
     if float(entry.get("elevation", 0)) > 5:
         return "hanging"
+    if "model" not in entry:
+        return "without a model"
     path = folder / entry["model"].lstrip("/")
     try:
         scene = trimesh.load_scene(path)

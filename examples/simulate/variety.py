@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("look", nargs="?", default="simulated", choices=LOOKS)
     parser.add_argument("height", nargs="?", type=int, default=60, help="rows of the pictures")
     asked = parser.parse_args()
+    if asked.count < 2:
+        parser.error("a picture alone has no duplicate: ask for 2 or more")
     report(asked.count, RoomSettings(height=asked.height, width=asked.height * 4 // 3, look=asked.look))
 
 
@@ -80,7 +82,7 @@ def report_duplicates(thumbnails: np.ndarray, views: int, alike: float) -> None:
         apart[index] = np.inf
         own = rooms == rooms[index]
         nearest[0, index] = apart[own].min()
-        nearest[1, index] = apart[~own].min()
+        nearest[1, index] = apart[~own].min(initial=np.inf)  # few pictures are all of one room
     either = nearest.min(axis=0)
     print(f"\nnear-duplicates (under {alike:.1f} of 255): {(either < alike).mean():.2%} of {len(thumbnails)} pictures,")
     print(f"  {(nearest[0] < alike).mean():.2%} within a room, {(nearest[1] < alike).mean():.2%} across rooms")
