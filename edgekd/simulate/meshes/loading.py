@@ -78,21 +78,20 @@ def _parts(piece: Piece, axes: Floats, tiles: _Tiles) -> Iterator[Part]:
         smooth = np.asarray(piece.mesh.vertex_normals, np.float32)[faces] @ axes.T
     sharp = ((smooth * flat).sum(axis=2) < _CREASE) | ~np.isfinite(smooth).all(axis=2)
     normals = np.where(sharp[..., None], flat, smooth).astype(np.float32)
-    uvs, owner, materials = _looks(piece, faces, tiles)
+    uvs, owner, materials = _looks(piece.visual, faces, tiles)
     for number, material in enumerate(materials):
         chosen = good & (owner == number)
         if chosen.any():
             yield Part(points[chosen], normals[chosen], uvs[chosen], material)
 
 
-def _looks(piece: Piece, faces: Any, tiles: _Tiles) -> tuple[Floats, Any, list[Material]]:
+def _looks(visual: Any, faces: Any, tiles: _Tiles) -> tuple[Floats, Any, list[Material]]:
     """Texture coordinates [T, 3, 2], the number of each triangle's material, and the materials."""
-    visual = piece.visual
     none = np.zeros((len(faces), 3, 2), np.float32)
     owner = np.zeros(len(faces), np.intp)
     if visual.kind == "texture":
         picture, factor = texture(visual), _factor(visual.material)
-        if picture is None and visual.vertex_attributes.get("color") is not None:  # glTF's beside a material
+        if picture is None and visual.vertex_attributes.get("color") is not None:  # glTF's, see content.py
             return none, *_coloured(_stored(_corner_colours(visual, faces).mean(axis=1) * np.array(factor or 1.0)))
         if factor is None:
             return none, owner, [UNPAINTED]
@@ -106,8 +105,7 @@ def _looks(piece: Piece, faces: Any, tiles: _Tiles) -> tuple[Floats, Any, list[M
             tiles[id(picture), factor] = bake(picture, factor)
         return uvs, owner, [Material("plain", BASIS, gloss=0.1, stretch=True, tile=tiles[id(picture), factor])]
     if visual.kind in ("vertex", "face"):
-        colours = np.asarray(visual.face_colors)[:, :3]
-        return none, *_coloured(_stored(colours / 255) if piece.linear_colours else colours)
+        return none, *_coloured(np.asarray(visual.face_colors)[:, :3])
     return none, owner, [UNPAINTED]
 
 

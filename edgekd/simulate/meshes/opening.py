@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ from PIL import Image
 
 from calibration.errors import DataError, MissingRuntimeError
 from edgekd.pictures.reading import FORMATS
-from edgekd.simulate.meshes.beside import FilesBeside, as_utf8
+from edgekd.simulate.meshes.beside import FilesBeside
+from edgekd.simulate.meshes.content import content
 from edgekd.simulate.meshes.declared import check_declared
 from edgekd.simulate.meshes.limits import MOST_BYTES
 
@@ -32,7 +32,6 @@ class Piece:
 
     mesh: Any
     visual: Any
-    linear_colours: bool  # of its vertices: glTF's are, by its specification; those of the others are in sRGB
 
 
 def open_pieces(path: Path, beside: FilesBeside) -> list[Piece]:
@@ -40,7 +39,7 @@ def open_pieces(path: Path, beside: FilesBeside) -> list[Piece]:
 
     Raises DataError when it is damaged, names files outside its folder, or holds more than any furniture does.
     """
-    placed, linear = _placed(path, beside), path.suffix.lower() in (".gltf", ".glb")
+    placed = _placed(path, beside)
     count = sum(len(geometry.faces) for geometry, _ in placed)
     for what, found, most in (("pieces", len(placed), _MOST_PIECES), ("triangles", count, _MOST_TRIANGLES)):
         if found > most:
@@ -48,7 +47,7 @@ def open_pieces(path: Path, beside: FilesBeside) -> list[Piece]:
     try:
         _check_pictures([geometry.visual for geometry, _ in placed])
         with quiet():
-            return [_piece(geometry, transform, linear) for geometry, transform in placed]
+            return [_piece(geometry, transform) for geometry, transform in placed]
     except Exception as error:
         raise _damaged(path, error) from error
 
@@ -61,7 +60,7 @@ def _placed(path: Path, beside: FilesBeside) -> list[tuple[Any, Any]]:
             raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
         check_declared(path)
         with quiet():
-            scene = trimesh.load_scene(_content(path), file_type=path.suffix[1:].lower(), resolver=beside)
+            scene = trimesh.load_scene(content(path), file_type=path.suffix[1:].lower(), resolver=beside)
             places = [scene.graph[node] for node in scene.graph.nodes_geometry]
     except Exception as error:  # trimesh's readers fail in as many ways as there are damaged files
         raise _outside(path, beside) or _damaged(path, error) from error
@@ -69,10 +68,6 @@ def _placed(path: Path, beside: FilesBeside) -> list[tuple[Any, Any]]:
         raise outside
     found = [(scene.geometry[name], transform) for transform, name in places]
     return [(geometry, transform) for geometry, transform in found if isinstance(geometry, trimesh.Trimesh)]
-
-
-def _content(path: Path) -> Any:
-    return io.BytesIO(as_utf8(path.read_bytes())) if path.suffix.lower() == ".obj" else path
 
 
 def require_trimesh() -> Any:
@@ -133,7 +128,7 @@ def _check_pictures(visuals: list[Any]) -> None:
         raise ValueError(f"its textures have {sum(sizes):,} pixels")
 
 
-def _piece(geometry: Any, transform: Any, linear: bool) -> Piece:
+def _piece(geometry: Any, transform: Any) -> Piece:
     mesh = geometry.copy(include_visual=False)
     mesh.apply_transform(transform)
-    return Piece(mesh, geometry.visual, linear)
+    return Piece(mesh, geometry.visual)

@@ -181,13 +181,30 @@ def test_names_that_are_not_utf8_are_read(folder: Path) -> None:
         assert part.material.colours[0] == (0, 1, 0)
 
 
-def test_a_texture_is_never_decoded_by_another_program(folder: Path, watched: Watched) -> None:
+OLD = {"extensions": {"KHR_materials_pbrSpecularGlossiness": {"diffuseTexture": {"index": 0}}}}
+
+
+@pytest.mark.parametrize("changed", [{}, {"materials": [OLD]}], ids=["plain", "specular"])
+def test_a_texture_is_never_decoded_by_another_program(folder: Path, watched: Watched, changed: dict[str, Any]) -> None:
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
     path = folder / "chair.gltf"
-    path.write_text(gltf(images=[{"uri": data_uri(eps)}]))
+    path.write_text(gltf(images=[{"uri": data_uri(eps)}], **changed))
     with pytest.raises(DataError, match="EPS"):
         load_mesh(path)
     assert not [entry for entry in watched.seen if entry.startswith("subprocess.")]
+
+
+@pytest.mark.parametrize("suffix", [".gltf", ".glb"])
+def test_a_texture_of_an_old_material_is_seen_in_its_colours(folder: Path, suffix: str) -> None:
+    text = gltf(materials=[OLD]).encode()
+    if suffix == ".glb":
+        text += b" " * (-len(text) % 4)
+        sizes = [(2).to_bytes(4, "little"), (20 + len(text)).to_bytes(4, "little"), len(text).to_bytes(4, "little")]
+        text = b"glTF" + b"".join(sizes) + b"JSON" + text
+    (folder / f"chair{suffix}").write_bytes(text)
+    (part,) = load_mesh(folder / f"chair{suffix}")
+    assert part.material.tile is not None
+    np.testing.assert_allclose(part.material.tile.mean[:2], [1, 0], atol=0.01)
 
 
 def deep(width: int) -> bytes:
@@ -207,6 +224,7 @@ ZEROS = {"componentType": 5126, "count": 300_000_000, "type": "VEC3"}
         ("chair.gltf", gltf(scenes=[{"nodes": list(range(3000))}], nodes=[{"mesh": 0}] * 3000), "3,001 nodes"),
         ("chair.gltf", gltf(accessors=[{**ZEROS, "count": -5}]), "-5 is no count"),
         ("chair.gltf", gltf(images=[{"uri": data_uri(deep(9500))}]), "90,250,000 pixels"),
+        ("chair.gltf", gltf(images=[{"uri": data_uri(deep(9500))}], materials=[OLD]), "90,250,000 pixels"),
         ("chair.obj", OBJ + "usemtl b\nf 1 2 3\n" * 6000, "6,001 times"),
         ("chair.obj", OBJ + "f 1 2 3\n" * 300_001, "300,002 triangles"),
         ("chair.ply", PLY.replace("vertex 3", "vertex 99999999999"), "cannot be read"),

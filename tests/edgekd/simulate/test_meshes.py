@@ -187,10 +187,8 @@ def coloured_gltf(path: Path, colours: np.ndarray, *, factor: list[float] | None
     path.write_text(json.dumps(scene))
 
 
-@pytest.mark.parametrize(
-    ("kind", "factor"), [("float32", None), ("uint8", None), ("float32", [1, 0.5, 1, 1]), ("uint8", [1, 0.5, 1, 1]),
-                         ("uint16", [1, 0.5, 1, 1])]
-)  # fmt: skip
+@pytest.mark.parametrize("kind", ["float32", "uint8", "uint16"])
+@pytest.mark.parametrize("factor", [None, [1, 0.5, 1, 1]], ids=["no material", "a material"])
 def test_vertex_colours_of_gltf_are_linear_and_multiply_the_material(tmp_path, kind, factor):
     scale = 1 if kind == "float32" else np.iinfo(kind).max
     coloured_gltf(tmp_path / "a.gltf", (np.array([[0.5, 0.5, 0.02, 1]] * 4) * scale).astype(kind), factor=factor)

@@ -1,0 +1,56 @@
+"""A mesh file's bytes, altered where trimesh would read them wrongly or without bounds."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from edgekd.simulate.meshes.beside import as_utf8
+
+__all__ = ["content"]
+
+_SPECULAR = "KHR_materials_pbrSpecularGlossiness"
+_SAME = {"diffuseTexture": "baseColorTexture", "diffuseFactor": "baseColorFactor"}  # of it, and of glTF itself
+
+
+def content(path: Path) -> io.BytesIO:
+    """What trimesh is given of a file that `check_declared` let pass. Raises errors of any type for a damaged one."""
+    data, suffix = path.read_bytes(), path.suffix.lower()
+    if suffix == ".obj":
+        data = as_utf8(data)
+    elif suffix == ".gltf":
+        data = _header(data)
+    elif suffix == ".glb":
+        end = 20 + int.from_bytes(data[12:16], "little")
+        header, rest = _header(data[20:end]), data[end:]
+        header += b" " * (-len(header) % 4)
+        total, length = (number.to_bytes(4, "little") for number in (20 + len(header) + len(rest), len(header)))
+        data = data if header == data[20:end] else data[:8] + total + length + data[16:20] + header + rest
+    return io.BytesIO(data)
+
+
+def _header(text: bytes) -> bytes:
+    """A glTF's JSON, as it is where nothing is to be altered."""
+    header = json.loads(text)
+    materials = header.get("materials", [])
+    altered = [_without_specular(material) for material in materials]
+    primitives = [primitive for mesh in header.get("meshes", []) for primitive in mesh["primitives"]]
+    bare = [one for one in primitives if "COLOR_0" in one["attributes"] and "material" not in one]
+    for primitive in bare:  # beside a material trimesh keeps colours as they are, else it cuts 16 bits to the lower 8
+        primitive["material"] = len(materials)
+    if not bare and not any(altered):
+        return text
+    header["materials"] = [*materials, {"pbrMetallicRoughness": {}}]
+    return json.dumps(header).encode()
+
+
+def _without_specular(material: Any) -> bool:
+    """Give a material of that old extension the plain form. trimesh would convert its pictures, decoding them before
+    anybody has seen their format and size, and makes red ones white."""
+    old = material.get("extensions", {}).pop(_SPECULAR, None)
+    if old is None:
+        return False
+    material["pbrMetallicRoughness"] = {now: old[then] for then, now in _SAME.items() if then in old}
+    return True
