@@ -108,7 +108,7 @@ def _cast(request: DistillRequest, progress: Progress) -> _Cast:
 def _lead(
     request: DistillRequest, cast: _Cast, folder: Path, progress: Progress, ranks: Ranks, device: torch.device
 ) -> None:
-    teacher, student = cast.teacher, cast.student
+    teacher = cast.teacher
     record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source)
     asked = {
         "student": request.student,
@@ -155,7 +155,7 @@ def _lead(
                     made.add(folder / "transform.safetensors")
         # Only now: until its results were recorded the checkpoint was what an interrupted command went on from.
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-        _finish(training, student, request.student, inputs)
+        _finish(training, cast, request.student, inputs)
 
 
 def _follow(request: DistillRequest, cast: _Cast, folder: Path, ranks: Ranks, device: torch.device) -> None:
@@ -189,9 +189,9 @@ def _train(
     )
 
 
-def _finish(training: Training, student: nn.Module, name: str, inputs: Mapping[str, str]) -> None:
+def _finish(training: Training, cast: _Cast, name: str, inputs: Mapping[str, str]) -> None:
     """All that comes after training, from the files it left: an interruption in between costs no training."""
-    run = training.run
+    run, student = training.run, cast.student
     weights, transform_file = run.folder / "student.safetensors", run.folder / "transform.safetensors"
     fill(student, load_weights(weights).tensors, str(weights), architecture=name)
     made_from: dict[str, Any] = dict(inputs)
@@ -200,6 +200,8 @@ def _finish(training: Training, student: nn.Module, name: str, inputs: Mapping[s
         transform = load_transform(transform_file)
         made_from["transform"] = run.digest(transform_file)
     training.keep_calibration(transform, made_from)
+    if transform is not None:
+        training.keep_adaptation(transform, cast.stored, made_from)
     ranges = read_json(run.folder / _RANGES) if training.settings.quantisation is not None else {}
     training.keep_model(student, "student", run.digest(weights), ranges)
     training.keep_references(student)

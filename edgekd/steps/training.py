@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from calibration.errors import RunError
+from calibration.files import read_json, write_json
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
 from edgekd.distill.adapt import transformed_images
+from edgekd.distill.adaptation import Adaptation, measure_adaptation
 from edgekd.distill.batches import Batches
 from edgekd.distill.framed_images import FramedImages
 from edgekd.distill.settings import DistillSettings
+from edgekd.distill.statistics import StoredStatistics, stored_statistics
 from edgekd.distill.transform import TransformNet
 from edgekd.models.pictures import Normalise, probe_pictures
 from edgekd.models.teacher import Teacher
@@ -37,6 +40,7 @@ from targets.input import InputSpec
 __all__ = ["Training", "beyond_weights", "run_depth", "writing"]
 
 _BATCH = 8
+_COMPARED = 64  # pictures
 _FIRST_STEPS = ("distill", "calibrate")
 
 
@@ -111,6 +115,44 @@ class Training:
                 pictures = transformed_images(transform.cpu(), pictures, seed=self.settings.seed)
             CalibrationSet.write(folder, pictures, origin=kind, made_from=made_from)
             made.add(folder)
+
+    def keep_adaptation(
+        self, transform: TransformNet, stored: StoredStatistics | None, made_from: Mapping[str, str]
+    ) -> None:
+        """Keep how far the transformation brought pictures, and say so; only said when that is done.
+
+        `stored` are the statistics that it was fitted to, the teacher's own where None.
+        """
+        assert self.settings.transform is not None
+        path = self.run.folder / "adaptation.json"
+        if not self.run.is_done("adaptation", inputs=made_from, asked={}):
+            with (
+                self.run.step("adaptation", inputs=made_from, asked={}, command=self.command) as made,
+                self.progress.task("Comparing with the teacher's statistics"),
+            ):
+                pictures = Batches(FramedImages(self.source, self.teacher.input.framing), self.settings).aside()
+                pictures = pictures[:_COMPARED]
+                transformed = transformed_images(transform.cpu(), pictures, seed=self.settings.seed)
+                stored = stored or stored_statistics(self.teacher.module)
+                found = measure_adaptation(self.teacher, stored, self.settings.transform, pictures, transformed)
+                write_json(path, found.to_json())
+                made.add(path)
+        self._say_adaptation(Adaptation.from_json(read_json(path)))
+
+    def _say_adaptation(self, found: Adaptation) -> None:
+        matched, others = found.means(matched=True), found.means(matched=False)
+        if matched is None or others is None:
+            return
+        self.progress.note(
+            f"Distance to the teacher's statistics: matched layers {matched[0]:.3f} to {matched[1]:.3f}, the others "
+            f"{others[0]:.3f} to {others[1]:.3f}"
+        )
+        if not found.carries:
+            self.progress.note(
+                f"The layers of {self.teacher.name} that were not matched came hardly nearer: what the transformation "
+                "changed is not what tells these pictures from the teacher's. Compare with a run with "
+                "--no-transformation, above all where the student is not cut out of its teacher"
+            )
 
     def keep_model(
         self, module: nn.Module, name: str, weights: str, ranges: Mapping[str, tuple[float, float]] | None = None

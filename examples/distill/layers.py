@@ -9,25 +9,20 @@ and the run's last preview as OUT/<teacher>-pictures.jpg.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from calibration.files import write_bytes
 from edgekd.distill.adapt import load_transform, transformed_images
+from edgekd.distill.adaptation import measure_adaptation
 from edgekd.distill.settings import TransformSettings
-from edgekd.distill.statistics import Moments, StatisticsDistance, observe, stored_statistics
-from edgekd.distill.tensors import Normalise, to_tensor
-from edgekd.models.teacher import Teacher
+from edgekd.distill.statistics import stored_statistics
 from edgekd.models.teachers import load_teacher
 from edgekd.run import Run
 from edgekd.simulate.store import SimulatedSet
-
-_BATCH = 10
 
 
 def main() -> None:
@@ -44,10 +39,10 @@ def main() -> None:
     framing = teacher.input.framing
     simulated = np.stack([framing.image(images[index].rgb) for index in range(arguments.pictures)])
     transformed = transformed_images(load_transform(run.folder / "transform.safetensors"), simulated, seed=0)
-    before, after = distances(teacher, simulated), distances(teacher, transformed)
-
-    names = stored_statistics(teacher.module).names
-    matched = max(1, round(TransformSettings().layers * len(names)))
+    stored = stored_statistics(teacher.module)
+    found = measure_adaptation(teacher, stored, TransformSettings(), simulated, transformed)
+    before, after, matched = np.array(found.simulated), np.array(found.transformed), found.matched
+    names = found.layers
     print(f"{teacher.name} ({teacher.digest[:12]}), {arguments.pictures} pictures of {images.digest[:12]}")
     print(f"{'layer':40} simulated transformed")
     for place, (name, one, other) in enumerate(zip(names, before, after, strict=True)):
@@ -66,22 +61,7 @@ def main() -> None:
     print(f"{chart}, and {last.name} beside it")
 
 
-@torch.no_grad()
-def distances(teacher: Teacher, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The distance [L] of the moments over all pictures from the stored ones, in every layer."""
-    stored = stored_statistics(teacher.module)
-    observed, normalise = observe(teacher.module, stored.names).eval(), Normalise(teacher.input)
-    parts = []
-    for start in range(0, len(pictures), _BATCH):
-        batch = to_tensor(pictures[start : start + _BATCH], torch.device("cpu"))
-        parts.append(observed(normalise(batch))[1])
-    mean = torch.stack([part.mean for part in parts]).mean(0)
-    square = torch.stack([part.variance + part.mean.square() for part in parts]).mean(0)
-    seen = StatisticsDistance(stored)(Moments(mean, (square - mean.square()).clamp_min(0)))
-    return np.asarray(seen.numpy(), np.float64)
-
-
-def draw(before: Sequence[float] | NDArray[np.float64], after: NDArray[np.float64], matched: int) -> str:
+def draw(before: NDArray[np.float64], after: NDArray[np.float64], matched: int) -> str:
     """A chart of both over the layers, logarithmic; the layers that are matched are shaded."""
     width, height, left, bottom = 760, 300, 52, 40
     low, high = np.floor(np.log10(min(min(before), min(after)))), np.ceil(np.log10(max(max(before), max(after))))

@@ -66,6 +66,18 @@ def without_statistics() -> Teacher:
     return _teacher("without", normalised=False)
 
 
+def with_two_layers() -> Teacher:
+    """Its second layer stored what no picture gives: no transformation can bring pictures nearer there."""
+    torch.manual_seed(3)
+    made = _teacher("two", normalised=True)
+    body = nn.Sequential(made.module.body[0:3], nn.BatchNorm2d(8), made.module.body[3])
+    body[1].running_mean.fill_(500.0)
+    body[1].weight.data.fill_(0.01)
+    body[1].bias.data.fill_(4.0)
+    made.module.body = body.eval()
+    return made
+
+
 class Notes(Quiet):
     """Remembers notes, and presses Ctrl-C once `stop_after` units of a task named Distilling are done."""
 
@@ -125,7 +137,8 @@ def test_an_interrupted_distillation_goes_on_and_ends_as_if_nothing_had_been(req
     notes = Notes()
     resumed = distill_run(broken, notes)
     assert any("Going on from step" in line for line in notes.lines)
-    for name in ("student.safetensors", "transform.safetensors", "calibration/images.npy", "check/teacher.npy"):
+    kept = ("student.safetensors", "transform.safetensors", "calibration/images.npy", "check/teacher.npy")
+    for name in (*kept, "adaptation.json"):
         assert (resumed.folder / name).read_bytes() == (straight.folder / name).read_bytes(), name
     assert not (resumed.folder / "checkpoint").exists()
     resumed.verify()
@@ -139,6 +152,20 @@ def test_an_interrupted_distillation_goes_on_and_ends_as_if_nothing_had_been(req
     weights = (resumed.folder / "student.safetensors").stat().st_mtime_ns
     distill_run(broken, Quiet()).verify()
     assert (resumed.folder / "student.safetensors").stat().st_mtime_ns == weights
+
+
+def test_it_is_said_whether_the_transformation_carries_to_layers_it_was_not_fitted_to(
+    request_: DistillRequest,
+) -> None:
+    notes = Notes()
+    request = replace(request_, teacher="test_step_distill:with_two_layers", student="mobile-s", out=Path("runs/two"))
+    distill_run(request, notes)
+    (said,) = [line for line in notes.lines if line.startswith("Distance to the teacher's statistics: matched layers")]
+    assert ", the others " in said
+    assert any("came hardly nearer" in line and "--no-transformation" in line for line in notes.lines)
+    again = Notes()
+    distill_run(request, again)
+    assert said in again.lines
 
 
 def test_a_run_knows_its_command_before_anything_is_rendered(
