@@ -181,6 +181,34 @@ def test_scales_round_the_size_down(mode: str, scales: tuple[float, float], tmp_
     _agree(network([node], {"scales": _floats(1, 1, *scales)}), tmp_path)
 
 
+@pytest.mark.parametrize("scale", [1 / 3, 0.2, 1.1, 0.7, 0.3, 1.2])
+@pytest.mark.parametrize(
+    ("mode", "coordinates", "nearest"),
+    [
+        ("nearest", "asymmetric", "floor"),
+        ("nearest", "half_pixel", "round_prefer_floor"),
+        ("nearest", "half_pixel", "round_prefer_ceil"),
+        ("nearest", "half_pixel_symmetric", "floor"),
+        ("linear", "half_pixel", "floor"),
+        ("linear", "asymmetric", "floor"),
+    ],
+)
+def test_scales_are_those_of_float32(mode: str, coordinates: str, nearest: str, scale: float, tmp_path: Path) -> None:
+    """0.7 of 60 is 42 in float32 and 41 in float64; and where a pixel begins, the last bit decides."""
+    node = helper.make_node(
+        "Resize", ["x", "", "scales"], ["y"], mode=mode, coordinate_transformation_mode=coordinates,
+        nearest_mode=nearest,
+    )  # fmt: skip
+    model = network([node], {"scales": _floats(1, 1, scale, scale)}, opset=19, size=(60, 90))
+    _agree(model, tmp_path, size=(60, 90))
+
+
+@pytest.mark.parametrize("scale", [0.7, 2.0])
+def test_opset_10_picks_the_pixels_onnxruntime_picks(scale: float, tmp_path: Path) -> None:
+    node = helper.make_node("Resize", ["x", "scales"], ["y"], mode="nearest")
+    _agree(network([node], {"scales": _floats(1, 1, scale, scale)}, opset=10), tmp_path)
+
+
 def test_opset_10_resize(tmp_path: Path) -> None:
     node = helper.make_node("Resize", ["x", "scales"], ["y"], mode="linear")
     _agree(network([node], {"scales": _floats(1, 1, 2, 2)}, opset=10), tmp_path)
