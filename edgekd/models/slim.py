@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from calibration.errors import MissingRuntimeError, ModelError
 from edgekd.models.checks import batch_norm_layers
+from edgekd.models.onnx_import import attention
 from edgekd.models.stored import stored_by
 from edgekd.models.teacher import Teacher
+from targets.input import InputSpec
 from targets.statistics import ChannelStatistics
 
 __all__ = ["Slim", "slim"]
@@ -48,7 +50,8 @@ class Slim(nn.Module):
 def slim(teacher: Teacher, cut: float) -> Slim:
     """The teacher without the weaker `cut` (0 to 1) of each layer's channels; the same cut gives the same student.
 
-    Raises ModelError when it is not a convolutional network with BatchNorm, MissingRuntimeError without torch-pruning.
+    Raises ModelError when it is not a convolutional network with BatchNorm or when what is left of it would not run,
+    MissingRuntimeError without torch-pruning.
     """
     try:
         import torch_pruning as tp
@@ -56,13 +59,15 @@ def slim(teacher: Teacher, cut: float) -> Slim:
         raise MissingRuntimeError(
             f"A student cut out of its teacher needs torch-pruning ({error})", fix="Run pip install 'edgekd[distill]'"
         ) from error
-    network = copy.deepcopy(teacher.module).cpu().float().eval().requires_grad_(True)
+    network = copy.deepcopy(teacher.module).cpu().float()
+    network.eval()
+    network.requires_grad_(True)
     layers = batch_norm_layers(network)
     if not layers:
-        raise ModelError(
-            f"No student can be cut out of {teacher.name}: it has no BatchNorm layers",
-            fix="Give --student mobile-m, or another one that is not cut out of its teacher",
-        )
+        raise _refusal(teacher, "it has no BatchNorm layers")
+    product = attention(network)
+    if product is not None:  # torch-pruning maps each channel to each position, and does not come to an end
+        raise _refusal(teacher, f"its node {product} multiplies two tensors of the picture, as attention does")
     means = {name: _mean(layer).clone() for name, layer in layers.items()}
     for layer in layers.values():  # the running means carry the channels' numbers through the pruning
         layer.running_mean = torch.arange(len(_mean(layer)), dtype=torch.float32)
@@ -76,11 +81,9 @@ def slim(teacher: Teacher, cut: float) -> Slim:
             ignored_layers=last,
             round_to=_ROUND_TO,
         ).step()
+        _run(network, teacher.input)
     except Exception as error:  # torch-pruning follows any network as far as it can
-        raise ModelError(
-            f"No student can be cut out of {teacher.name} ({type(error).__name__}: {error})",
-            fix="Give --student mobile-m, or another one that is not cut out of its teacher",
-        ) from error
+        raise _refusal(teacher, f"{type(error).__name__}: {error}") from error
     kept, stored = {}, {}
     for name, layer in batch_norm_layers(network).items():
         channels = _mean(layer).round().long()
@@ -89,6 +92,21 @@ def slim(teacher: Teacher, cut: float) -> Slim:
         layer.momentum = _MOMENTUM
         stored[name] = stored_by(layer)
     return Slim(network, kept, stored)
+
+
+@torch.no_grad()
+def _run(network: nn.Module, input: InputSpec) -> None:  # noqa: A002
+    """Raise what torch does where a size was written into the network that pruning changed and did not see."""
+    depth = network(torch.zeros(2, 3, input.height, input.width))
+    if depth.shape != (2, 1, input.height, input.width):
+        raise ValueError(f"it would give {list(depth.shape)}")
+
+
+def _refusal(teacher: Teacher, reason: str) -> ModelError:
+    return ModelError(
+        f"No student can be cut out of {teacher.name} ({reason})",
+        fix="Give --student mobile-m, or another one that is not cut out of its teacher",
+    )
 
 
 def _mean(layer: nn.BatchNorm2d) -> Tensor:

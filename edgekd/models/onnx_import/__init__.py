@@ -1,5 +1,6 @@
 """ONNX networks as torch modules whose BatchNorm layers can be hooked and which autograd runs through."""
 
+from edgekd.models.onnx_import.attention import attention
 from edgekd.models.onnx_import.build import ImportedNetwork, import_onnx
 
-__all__ = ["ImportedNetwork", "import_onnx"]
+__all__ = ["ImportedNetwork", "attention", "import_onnx"]

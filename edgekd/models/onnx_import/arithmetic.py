@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from edgekd.models.onnx_import.op import Builder, Op
 
-__all__ = ["combine", "gemm"]
+__all__ = ["Fold", "combine", "gemm"]
 
 
-class _Fold(nn.Module):
+class Fold(nn.Module):
     """Combines its operands from left to right; those known in advance are buffers in their places."""
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor], constants: dict[int, Tensor], count: int) -> None:
@@ -45,7 +45,7 @@ def combine(function: Callable[[Tensor, Tensor], Tensor]) -> Builder:
             for position, operand in enumerate(op.operands)
             if operand is not None and operand.constant is not None
         }
-        return _Fold(function, constants, len(op.operands))
+        return Fold(function, constants, len(op.operands))
 
     return build
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from edgekd.models.onnx_import.op import Function, Op
 
 __all__ = [
-    "concat", "depth_to_space", "flatten", "gather", "pad", "reshape", "slice_", "split", "squeeze", "transpose",
-    "unsqueeze",
+    "Reshape", "concat", "depth_to_space", "flatten", "gather", "pad", "reshape", "slice_", "split", "squeeze",
+    "transpose", "unsqueeze",
 ]  # fmt: skip
 
 
@@ -31,7 +31,7 @@ class _Concat(nn.Module):
         return torch.cat(parts, self.axis)
 
 
-class _Reshape(nn.Module):
+class Reshape(nn.Module):
     """Keeps the batch and gives the rest a stated shape."""
 
     def __init__(self, rest: tuple[int, ...]) -> None:
@@ -90,7 +90,7 @@ def reshape(op: Op) -> nn.Module:
         raise op.refusal(f"reshapes {list(before)} to {list(target)}") from error
     if not after or after[0] != before[0]:
         raise op.refusal(f"reshapes {list(before)} to {list(after)}, which mixes the pictures of a batch")
-    return _Reshape(after[1:])
+    return Reshape(after[1:])
 
 
 def flatten(op: Op) -> nn.Module:

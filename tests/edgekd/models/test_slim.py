@@ -9,10 +9,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import helper
+from onnx_graphs import network, save
 from torch import nn
 
 from calibration.errors import ModelError
 from edgekd.models.checks import batch_norm_layers
+from edgekd.models.freeze import freeze
 from edgekd.models.slim import Slim, slim
 from edgekd.models.students import build_student
 from edgekd.models.teacher import Teacher
@@ -106,4 +109,97 @@ def test_a_network_without_batch_norm_is_refused() -> None:
     plain = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1))
     teacher = Teacher("plain", plain, InputSpec(Framing(16, 16)), digest="0", source="made for a test")
     with pytest.raises(ModelError, match=r"no BatchNorm layers.*mobile-m"):
+        slim(teacher, 0.5)
+
+
+def _conv_norm(name: str, source: str, size: int, channels: int, draw: np.random.Generator) -> tuple[list, dict]:
+    """Conv, BatchNormalization and Relu from `source` to `name`."""
+    shape = (channels, 3 if source == "x" else channels, size, size)
+    constants = {
+        f"{name}_w": draw.normal(size=shape),
+        f"{name}_s": draw.uniform(0.5, 2, channels), f"{name}_b": np.ones(channels),
+        f"{name}_m": draw.normal(size=channels), f"{name}_v": draw.uniform(0.5, 2, channels),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", [source, f"{name}_w"], [f"{name}_c"], pads=[size // 2] * 4),
+        helper.make_node("BatchNormalization", [f"{name}_c", *list(constants)[1:]], [f"{name}_n"]),
+        helper.make_node("Relu", [f"{name}_n"], [name]),
+    ]
+    return nodes, {key: value.astype(np.float32) for key, value in constants.items()}
+
+
+def _teacher(between: list, constants: dict[str, np.ndarray], folder: Path) -> Teacher:
+    """An ONNX file: a block from the picture to `a`, `between` from there to `b`, a block and one map."""
+    draw = np.random.default_rng(0)
+    first, second = _conv_norm("a", "x", 3, 16, draw), _conv_norm("c", "b", 3, 16, draw)
+    last = helper.make_node("Conv", ["c", "last"], ["y"])
+    constants = {
+        "last": np.ones((1, 16, 1, 1), np.float32), **first[1], **second[1],
+        **{name: np.asarray(value) for name, value in constants.items()},
+    }  # fmt: skip
+    return load_teacher(str(save(network([*first[0], *between, *second[0], last], constants), folder / "net.onnx")))
+
+
+def test_an_imported_network_that_attends_is_refused_before_it_takes_all_time_and_memory(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Reshape", ["a", "flat"], ["v"]),
+        helper.make_node("Transpose", ["v"], ["q"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["q", "v"], ["scores"], name="scores"),
+        helper.make_node("Softmax", ["scores"], ["shares"], axis=-1),
+        helper.make_node("MatMul", ["v", "shares"], ["mixed"]),
+        helper.make_node("Reshape", ["mixed", "map"], ["b"]),
+    ]
+    teacher = _teacher(nodes, {"flat": np.array([0, 16, -1]), "map": np.array([0, 16, 12, 16])}, tmp_path)
+    with pytest.raises(ModelError, match=r"No student can be cut out of net \(its node scores multiplies.*mobile-m"):
+        build_student("slim-l", teacher)
+
+
+def test_two_tensors_that_meet_as_pictures_are_no_attention(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["a"], ["p"]),
+        helper.make_node("Mul", ["a", "p"], ["b"]),
+    ]
+    student = build_student("slim-l", _teacher(nodes, {}, tmp_path))
+    assert student.eval()(torch.rand(2, 3, 12, 16)).shape == (2, 1, 12, 16)
+
+
+STUBBORN = {
+    "gate with a written shape": (
+        [
+            helper.make_node("GlobalAveragePool", ["a"], ["p"]),
+            helper.make_node("Reshape", ["p", "flat"], ["f"]),
+            helper.make_node("Gemm", ["f", "gate"], ["g"]),
+            helper.make_node("Reshape", ["g", "map"], ["m"]),
+            helper.make_node("Mul", ["a", "m"], ["b"]),
+        ],
+        {"flat": [1, 16], "map": [1, 16, 1, 1], "gate": np.eye(16, dtype=np.float32)},
+    ),
+    "scale of its channels": (
+        [helper.make_node("Mul", ["a", "scale"], ["b"])],
+        {"scale": np.linspace(0.5, 1, 16, dtype=np.float32).reshape(1, 16, 1, 1)},
+    ),
+    "channel shuffle": (
+        [
+            helper.make_node("Reshape", ["a", "groups"], ["g"]),
+            helper.make_node("Transpose", ["g"], ["t"], perm=[0, 2, 1, 3, 4]),
+            helper.make_node("Reshape", ["t", "map"], ["b"]),
+        ],
+        {"groups": [1, 2, 8, 12, 16], "map": [1, 16, 12, 16]},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STUBBORN)
+def test_a_student_that_could_not_run_is_refused(case: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"No student can be cut out of net .*Give --student mobile-m"):
+        build_student("slim-l", _teacher(*STUBBORN[case], tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore")  # the older weight_norm is deprecated, and networks still have it
+def test_normalised_weights_that_would_undo_the_cut_are_refused() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 1))
+    nn.utils.weight_norm(net[3])
+    net.extend([nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 1, 1)])
+    teacher, _ = freeze("normed", net, InputSpec(Framing(16, 16)), digest="0", source="made for a test")
+    with pytest.raises(ModelError, match=r"No student can be cut out of normed .*mobile-m"):
         slim(teacher, 0.5)

@@ -1,0 +1,46 @@
+"""Where an imported network attends: it multiplies two tensors of the picture after reshaping them."""
+
+from __future__ import annotations
+
+import torch
+from torch import fx, nn
+
+from edgekd.models.onnx_import.arithmetic import Fold
+from edgekd.models.onnx_import.shape import Reshape
+
+__all__ = ["attention"]
+
+_STARTS_ANEW = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)  # take channels as channels, whatever came before
+
+
+def attention(network: nn.Module) -> str | None:
+    """The first product of two tensors of the picture behind a reshape, by name, or None; in modules none is seen."""
+    for part in network.modules():
+        if isinstance(part, fx.GraphModule):
+            for node in part.graph.nodes:
+                if len(node.all_input_nodes) > 1 and _is_product(_layer(part, node)) and _reshaped(part, node):
+                    return str(node.target)
+    return None
+
+
+def _is_product(layer: nn.Module | None) -> bool:
+    return isinstance(layer, Fold) and layer.function is torch.matmul
+
+
+def _reshaped(network: fx.GraphModule, product: fx.Node) -> bool:
+    """Whether a reshape lies between a product and the convolutions before it."""
+    seen: set[fx.Node] = set()
+    waiting = list(product.all_input_nodes)
+    while waiting:
+        node = waiting.pop()
+        layer = _layer(network, node)
+        if isinstance(layer, (Reshape, nn.Flatten)):
+            return True
+        if node not in seen and not isinstance(layer, _STARTS_ANEW):
+            waiting += node.all_input_nodes
+        seen.add(node)
+    return False
+
+
+def _layer(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
