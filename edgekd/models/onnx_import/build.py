@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,9 +76,12 @@ class _Assembly:
             picture: torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
         }
         self.folded = 0  # elements of constants that were computed
-        self.uses = Counter(name for node in model.graph.node for name in node.input)
+        self.uses = Counter(_read(model.graph))
 
     def add(self, node: onnx.NodeProto, index: int) -> None:
+        if node.op_type == "If" and node.domain in ("", "ai.onnx") and node.input[0] in self.constants:
+            self._branch(node, index)
+            return
         op = self._op(node, index)
         live = [name for name in node.input if name in self.tensors]
         if op.kind in ALIASES:
@@ -93,6 +97,16 @@ class _Assembly:
             self.uses[name] -= sum(name == used for used in node.input)
             if not self.uses[name]:
                 del self.tensors[name]
+
+    def _branch(self, node: onnx.NodeProto, index: int) -> None:
+        """The nodes of the branch that a known condition takes: exporters write one where a shape decides."""
+        branches = {item.name: item.g for item in node.attribute}
+        taken = branches["then_branch" if self.constants[node.input[0]].reshape(-1)[0] else "else_branch"]
+        self.constants.update({tensor.name: _array(tensor) for tensor in taken.initializer})
+        for inner in taken.node:
+            self.add(inner, index)
+        for value, name in zip(taken.output, node.output, strict=True):
+            self._alias(value.name, name)
 
     def finish(self, output: str) -> fx.GraphModule:
         if output not in self.nodes:
@@ -207,6 +221,16 @@ def _picture(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None) -
     if not 0 < height * width <= _MOST_PIXELS:
         raise ModelError(f"{path} declares pictures of {height}x{width}", fix="Export it for a size that can be run")
     return inputs[0].name, height, width
+
+
+def _read(graph: onnx.GraphProto) -> Iterator[str]:
+    """Every name that is read, as often as it is; those that branches inside read and give, too."""
+    for node in graph.node:
+        yield from node.input
+        for item in node.attribute:
+            if item.HasField("g"):
+                yield from _read(item.g)
+                yield from (value.name for value in item.g.output)
 
 
 def _array(tensor: onnx.TensorProto) -> NDArray[Any]:

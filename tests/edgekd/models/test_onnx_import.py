@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 from onnx import helper
 from onnx_graphs import conv_norm, network, save
+from torch.nn import functional as F
 
 from calibration.errors import ModelError
 from edgekd.models.onnx_import import import_onnx
@@ -268,6 +270,47 @@ def test_two_tensors_meet(tmp_path: Path) -> None:
     ]
     constants = {"sizes": _ints(1, 2), "c": _weights(1, 1, 12, 16), "one": _floats(1), "axis": _ints(1)}
     _agree(network(nodes, constants, batch=1), tmp_path)
+
+
+class _Squeezed(torch.nn.Module):
+    """Two maps, one of them squeezed twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Conv2d(3, 1, 3, padding=1), torch.nn.Conv2d(3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = (F.interpolate(layer(x), size=x.shape[-2:]) for layer in (self.first, self.second))
+        return first.squeeze(1) + second.squeeze(1) * first.squeeze(1)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's older exporter is deprecated, and widely used
+@pytest.mark.parametrize("opset", [11, 17])
+def test_a_squeeze_that_torch_exports_as_a_choice_is_taken(opset: int, tmp_path: Path) -> None:
+    path = tmp_path / "squeezed.onnx"
+    torch.onnx.export(
+        _Squeezed().eval(), (torch.rand(1, 3, 12, 16),), str(path), dynamo=False, opset_version=opset,
+        input_names=["x"], dynamic_axes={"x": {0: "batch"}},
+    )  # fmt: skip
+    model = onnx.load(path)
+    assert "If" in {node.op_type for node in model.graph.node}
+    _agree(model, tmp_path)
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_the_branch_of_a_known_condition_is_taken(taken: bool, tmp_path: Path) -> None:
+    """Both branches read a tensor from outside that nothing else reads, and have weights of their own."""
+
+    def branch(name: str, value: float) -> onnx.GraphProto:
+        node = helper.make_node("Add", ["r", f"{name}_c"], [f"{name}_y"])
+        constant = onnx.numpy_helper.from_array(_floats(value), f"{name}_c")
+        return helper.make_graph([node], name, [], [helper.make_empty_tensor_value_info(f"{name}_y")], [constant])
+
+    nodes = [
+        helper.make_node("Neg", ["x"], ["r"]),
+        helper.make_node("If", ["c"], ["y"], then_branch=branch("then", 1.0), else_branch=branch("else", 5.0)),
+    ]
+    _agree(network(nodes, {"c": np.array(taken)}), tmp_path)
 
 
 def test_gemm(tmp_path: Path) -> None:
