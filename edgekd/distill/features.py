@@ -228,7 +228,8 @@ def _leaving(network: nn.Module, size: tuple[int, int]) -> dict[tuple[int, int],
     training = network.training
     try:
         parameter = next(network.parameters())
-        network.eval()(torch.zeros(1, 3, *size, device=parameter.device))
+        network.eval()
+        network(torch.zeros(1, 3, *size, device=parameter.device))
     finally:
         network.train(training)
         for handle in handles:

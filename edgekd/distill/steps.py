@@ -38,7 +38,8 @@ class Fitting:
         self.device = device
         self._settings = settings
         self._normalise = Normalise(teacher.input).to(device)
-        self._teacher = teacher.module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._teacher = teacher.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._teacher.eval()
         if student is not None and student.features is not None:
             student.features.watch_teacher(self._teacher)
             if transform is not None:

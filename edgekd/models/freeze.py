@@ -50,9 +50,11 @@ def freeze(
     digest: str,
     source: str,
 ) -> tuple[Teacher, tuple[str, ...]]:
-    """The module as a Teacher: eval mode, no gradients for parameters, depth [N, 1, H, W]; and what was adapted."""
-    module = _one_device(module).eval().requires_grad_(False)
-    remarks: tuple[str, ...] = ()
+    """The module as a Teacher: eval mode, float32, no gradients for parameters, depth [N, 1, H, W]; and remarks."""
+    module = _one_device(module)
+    module.eval()  # what it returns is not used: a train() of the user's own may return nothing
+    module.requires_grad_(False)
+    remarks = _in_float32(name, module)
     with torch.no_grad():
         try:
             shape = tuple(module(torch.zeros(1, 3, input.height, input.width)).shape)
@@ -61,7 +63,7 @@ def freeze(
     wanted = (1, 1, input.height, input.width)
     if shape and shape != wanted and _is_one_map(shape, input):
         module = DepthAtInputSize(module).eval()
-        remarks = (f"{name} gives depth of {list(shape)}: it is brought to {list(wanted)}",)
+        remarks += (f"{name} gives depth of {list(shape)}: it is brought to {list(wanted)}",)
     return Teacher(name=name, module=module, input=input, digest=digest, source=source), remarks
 
 
@@ -77,6 +79,16 @@ def _one_device(module: nn.Module) -> nn.Module:
         else:
             _one_device(layer)
     return module
+
+
+def _in_float32(name: str, module: nn.Module) -> tuple[str, ...]:
+    """Brings half and double weights to float32, which pictures come in; and says so."""
+    kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()} - {torch.float32}
+    if not kinds:
+        return ()
+    module.float()
+    names = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+    return (f"{name} has weights in {names}: it is computed in float32",)
 
 
 def stated_input(path: Path) -> InputSpec | None:

@@ -19,6 +19,7 @@ from edgekd.models.architectures import architecture as find
 from edgekd.models.checks import refuse_other_files
 from edgekd.models.freeze import INPUT_EXAMPLE, freeze, stated_input
 from edgekd.models.from_factory import call_factory, input_of
+from edgekd.models.lazy import shape_weights
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import WeightsFile, fill, load_weights
 from targets.input import InputSpec
@@ -74,6 +75,7 @@ def _build(
     described = described or (made.input if isinstance(made, Teacher) else input_of(made))
     if described is None:
         raise missing
+    shape_weights(module, described, architecture)
     return module, described
 
 

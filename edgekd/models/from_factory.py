@@ -14,6 +14,7 @@ from torch import nn
 from calibration.errors import EdgekdError, ModelError, UsageError
 from calibration.progress import Progress
 from edgekd.models.freeze import freeze
+from edgekd.models.lazy import require_weights
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import weights_digest
 from targets.input import InputSpec
@@ -27,6 +28,7 @@ def factory_teacher(spec: str, progress: Progress) -> Teacher:
     Raises UsageError when there is no such factory, ModelError when it fails or returns something else.
     """
     made = call_factory(spec, progress)
+    require_weights(made.module if isinstance(made, Teacher) else made, spec)
     if isinstance(made, Teacher):
         teacher, remarks = freeze(made.name, made.module, made.input, digest=made.digest, source=made.source)
     else:

@@ -25,7 +25,8 @@ def layer_runs(module: nn.Module, names: Sequence[str], input: InputSpec) -> lis
     handles = [layer.register_forward_hook(lambda layer, *_: runs.append(layers[layer])) for layer in layers]
     training, device = module.training, next(module.parameters()).device
     try:
-        module.eval()(torch.zeros(1, 3, input.height, input.width, device=device))
+        module.eval()
+        module(torch.zeros(1, 3, input.height, input.width, device=device))
     finally:
         module.train(training)
         for handle in handles:

@@ -203,7 +203,8 @@ def beyond_weights(teacher: Teacher, spec: str) -> dict[str, Any]:
 @torch.no_grad()
 def run_depth(module: nn.Module, spec: InputSpec, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Depth float32 [N, H, W] of pictures uint8 [N, H, W, 3], on the CPU in float32."""
-    module, normalise = module.cpu().eval(), Normalise(spec)
+    module, normalise = module.cpu(), Normalise(spec)
+    module.eval()
     parts = []
     for start in range(0, len(pictures), _BATCH):
         batch = torch.from_numpy(np.array(pictures[start : start + _BATCH]))

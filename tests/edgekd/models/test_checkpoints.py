@@ -51,6 +51,15 @@ def test_a_checkpoint_of_a_users_architecture(tmp_path: Path, monkeypatch: pytes
     torch.testing.assert_close(teacher.module.state_dict()["conv.weight"], source["conv.weight"] + 0.01)
 
 
+def test_a_checkpoint_fills_layers_that_never_saw_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = write_user_code(tmp_path, "mynets_lazy_weights", monkeypatch)
+    trained = load_teacher(f"{name}:full").module
+    torch.save(trained.state_dict(), tmp_path / "net.pt")
+    teacher = load_teacher(str(tmp_path / "net.pt"), architecture=f"{name}:lazy")
+    picture = torch.rand(2, 3, 16, 24)
+    torch.testing.assert_close(teacher.module(picture), trained(picture), rtol=0, atol=0)
+
+
 def test_our_own_students_know_what_they_are(tmp_path: Path) -> None:
     student = architecture("mobile-s").start(SMALL, seed=5)
     path = tmp_path / "student.safetensors"

@@ -22,6 +22,7 @@ from calibration.files import sha256_file, write_json
 from calibration.progress import Advance
 from edgekd.models.checks import batch_norm_layers, check_teacher, require_batch_norm
 from edgekd.models.freeze import freeze
+from edgekd.models.running_order import running_order
 from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import TEACHERS, load_teacher
 from targets.input import Framing, InputSpec
@@ -225,6 +226,32 @@ def test_a_factory_runs_because_it_was_named(tmp_path: Path, monkeypatch: pytest
     assert any(f"Running make of {name}" in note for note in notes.said)
     assert teacher.digest == load_teacher(f"{name}:make").digest
     assert str(tmp_path) not in sys.path
+
+
+def test_a_train_that_returns_nothing_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = write_user_code(tmp_path, "mynets_silent", monkeypatch)
+    teacher = load_teacher(f"{name}:silent")
+    assert running_order(teacher.module, ["norm", "conv"], teacher.input) == ["conv", "norm"]
+    assert not teacher.module.training
+
+
+@pytest.mark.parametrize(("factory", "kind"), [("half", "float16"), ("double", "float64")])
+def test_weights_of_another_precision_are_computed_in_float32(
+    factory: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = write_user_code(tmp_path, f"mynets_{factory}", monkeypatch)
+    notes = Notes()
+    teacher = load_teacher(f"{name}:{factory}", progress=notes)
+    picture = torch.rand(2, 3, 16, 24)
+    expected = load_teacher(f"{name}:full").module(picture)
+    torch.testing.assert_close(teacher.module(picture), expected, rtol=1e-2, atol=1e-3)
+    assert any(f"has weights in {kind}: it is computed in float32" in note for note in notes.said)
+
+
+def test_layers_that_never_saw_a_picture_have_nothing_to_teach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = write_user_code(tmp_path, "mynets_lazy", monkeypatch)
+    with pytest.raises(ModelError, match=r"The weights conv\.weight of mynets_lazy:lazy have no shape yet"):
+        load_teacher(f"{name}:lazy")
 
 
 def test_a_network_that_was_never_trained_has_no_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

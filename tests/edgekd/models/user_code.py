@@ -24,6 +24,41 @@ def make():
     net.input = InputSpec(Framing(16, 24))
     return net
 
+class Silent(Net):
+    def train(self, mode=True):  # keeps its BatchNorm frozen, and returns nothing
+        super().train(mode)
+        self.norm.eval()
+
+def silent():
+    return _described(Silent())
+
+def half():
+    return _described(Net()).half()
+
+def double():
+    return _described(Net()).double()
+
+def full():
+    return _described(Net())
+
+class Lazy(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = torch.nn.LazyConv2d(1, 3, padding=1), torch.nn.BatchNorm2d(1)
+    def forward(self, x):
+        return 1 + torch.relu(self.norm(self.conv(x)))
+
+def lazy():
+    return _described(Lazy())
+
+def _described(net):
+    if type(net) is not Lazy:
+        torch.nn.init.constant_(net.conv.weight, 0.125)
+        torch.nn.init.zeros_(net.conv.bias)
+    net.norm.running_mean.fill_(0.25)
+    net.input = InputSpec(Framing(16, 24))
+    return net
+
 def bare():
     return Net()
 
