@@ -12,6 +12,7 @@ from edgekd.models.pictures import Normalise, probe_pictures
 from edgekd.models.teacher import Teacher
 
 __all__ = [
+    "EXPORT_KEEPING_NORMS",
     "NO_SPREAD",
     "batch_norm_layers",
     "check_teacher",
@@ -20,6 +21,9 @@ __all__ = [
     "stores_statistics",
     "varies",
 ]
+
+EXPORT_KEEPING_NORMS = "torch.onnx.export(model.eval(), ..., dynamo=False, training=torch.onnx.TrainingMode.PRESERVE)"
+"""The one way of torch's to write a network whose BatchNorm layers store statistics and are not folded."""
 
 NO_SPREAD = 1e-8
 """A stored variance up to which a channel never changed, and tells nothing."""
@@ -66,10 +70,11 @@ def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
     """The teacher's BatchNorm layers. Raises ModelError when there are none, or when they were never trained."""
     layers = batch_norm_layers(teacher.module)
     if not layers:
+        fix = "istil with mixing alone (--no-transformation), give a --statistics file, or quantise the teacher itself"
+        again = f"Export it again with {EXPORT_KEEPING_NORMS}, d" if _folded(teacher.module) else "D"
         raise ModelError(
             f"The teacher {teacher.name} stores no statistics: {_why_no_batch_norm(teacher.module)}",
-            fix="Distil with mixing alone (--no-transformation), give a --statistics file, or quantise the teacher"
-            " itself with edgekd calibrate",
+            fix=f"{again}{fix} with edgekd calibrate",
         )
     if not stores_statistics(teacher.module):
         raise ModelError(
@@ -139,10 +144,18 @@ def _why_no_batch_norm(module: nn.Module) -> str:
         return f"it normalises with {' and '.join(other)}, which keeps none"
     if any(isinstance(layer, nn.BatchNorm2d) for layer in layers):
         return "its BatchNorm layers were made without running statistics"
-    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
-    if convolutions and sum(layer.bias is not None for layer in convolutions) > len(convolutions) / 2:
+    if _folded(module):
         return "its convolutions have biases and no BatchNorm follows: they were folded when it was exported"
     return "it has no BatchNorm layer"
+
+
+def _folded(module: nn.Module) -> bool:
+    """Whether it looks like a network whose BatchNorm layers went into the biases of its convolutions."""
+    layers = list(module.modules())
+    if any(isinstance(layer, (*_OTHER_NORMS, nn.BatchNorm2d)) for layer in layers):
+        return False
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+    return sum(layer.bias is not None for layer in convolutions) > len(convolutions) / 2
 
 
 def _untouched(layer: nn.BatchNorm2d) -> bool:

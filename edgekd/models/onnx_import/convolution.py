@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from edgekd.models.checks import EXPORT_KEEPING_NORMS
 from edgekd.models.onnx_import.op import Op
 
 __all__ = ["batch_norm", "conv", "conv_transpose", "spatial_pads"]
@@ -64,7 +65,10 @@ def conv_transpose(op: Op) -> nn.Module:
 def batch_norm(op: Op) -> nn.Module:
     """BatchNorm2d in eval mode with the stored statistics: what L_BN is measured against."""
     if op.attributes.get("training_mode", 0):
-        raise op.refusal("was exported in training mode: it normalises by the batch, not by stored statistics")
+        raise op.refusal(
+            "was exported in training mode: it normalises by the batch, not by stored statistics",
+            fix=f"Export it again with {EXPORT_KEEPING_NORMS}",
+        )
     scale, bias, mean, variance = (op.weights(position) for position in (1, 2, 3, 4))
     kind = {4: nn.BatchNorm2d, 5: nn.BatchNorm3d}.get(len(op.data.shape), nn.BatchNorm1d)
     layer = kind(

@@ -19,6 +19,8 @@ __all__ = ["MOST_ELEMENTS", "Builder", "Function", "Op", "Operand"]
 MOST_ELEMENTS = 1 << 28
 """A declared shape larger than this for one picture (1 GiB of float32) is refused instead of allocated."""
 
+_ANEW = "Export the network anew without it, or give the teacher as package.module:factory"
+
 
 @dataclass(frozen=True)
 class Operand:
@@ -89,12 +91,9 @@ class Op:
         if math.prod(shape) > most:
             raise self.refusal(f"spreads its operands to {list(shape)}")
 
-    def refusal(self, reason: str) -> ModelError:
+    def refusal(self, reason: str, *, fix: str = _ANEW) -> ModelError:
         """The error for a node that cannot be imported."""
-        return ModelError(
-            f"The ONNX node {self.name} ({self.kind}) {reason}",
-            fix="Export the network anew without it, or give the teacher as package.module:factory",
-        )
+        return ModelError(f"The ONNX node {self.name} ({self.kind}) {reason}", fix=fix)
 
 
 Builder = Callable[[Op], nn.Module]

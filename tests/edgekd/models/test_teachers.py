@@ -20,7 +20,7 @@ from user_code import write_user_code
 from calibration.errors import EdgekdError, FileError, ModelError, UnknownNameError, UsageError
 from calibration.files import sha256_file, write_json
 from calibration.progress import Advance
-from edgekd.models.checks import batch_norm_layers, check_teacher, require_batch_norm
+from edgekd.models.checks import EXPORT_KEEPING_NORMS, batch_norm_layers, check_teacher, require_batch_norm
 from edgekd.models.freeze import freeze
 from edgekd.models.running_order import running_order
 from edgekd.models.teacher import Teacher
@@ -135,8 +135,36 @@ def test_folded_batch_norm_is_named_for_what_it_is(tmp_path: Path) -> None:
     teacher = load_teacher(str(save(conv_norm(bias=True, norm=False), tmp_path / "net.onnx")), progress=notes)
     assert batch_norm_layers(teacher.module) == {}
     assert any("folded when it was exported" in note for note in notes.said)
-    with pytest.raises(ModelError, match=r"folded.*--no-transformation.*edgekd calibrate"):
+    with pytest.raises(ModelError, match=r"folded.*PRESERVE.*--no-transformation.*edgekd calibrate"):
         require_batch_norm(teacher)
+
+
+def _exported(path: Path, **settings: object) -> Path:
+    """Written by torch as its documentation says, with a BatchNorm that saw something."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(4)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), norm, nn.ReLU(), nn.Conv2d(4, 1, 1), nn.Softplus())
+    net(torch.rand(2, 3, 12, 16))
+    torch.onnx.export(net.eval(), (torch.rand(1, 3, 12, 16),), str(path), **settings)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's older exporter is deprecated, and the only one that keeps BatchNorm
+def test_the_export_that_the_errors_name_keeps_the_statistics(tmp_path: Path) -> None:
+    folded = load_teacher(str(_exported(tmp_path / "folded.onnx", dynamo=False)))
+    training = _exported(tmp_path / "training.onnx", dynamo=False, training=torch.onnx.TrainingMode.TRAINING)
+    with pytest.raises(ModelError) as no_norms:
+        require_batch_norm(folded)
+    with pytest.raises(ModelError, match="exported in training mode") as in_training:
+        load_teacher(str(training))
+    assert EXPORT_KEEPING_NORMS in no_norms.value.fix and EXPORT_KEEPING_NORMS in in_training.value.fix
+    assert EXPORT_KEEPING_NORMS in (Path(__file__).parents[3] / "README.md").read_text()
+    assert "dynamo=False, training=torch.onnx.TrainingMode.PRESERVE" in EXPORT_KEEPING_NORMS
+    as_named = _exported(tmp_path / "kept.onnx", dynamo=False, training=torch.onnx.TrainingMode.PRESERVE)
+    kept = load_teacher(str(as_named))
+    assert len(require_batch_norm(kept)) == 1
+    picture = torch.rand(2, 3, 12, 16)
+    torch.testing.assert_close(kept.module(picture), folded.module(picture), rtol=1e-4, atol=1e-5)
 
 
 def test_weights_that_are_not_numbers_are_named(tmp_path: Path) -> None:
