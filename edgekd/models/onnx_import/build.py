@@ -203,7 +203,7 @@ def _picture(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None) -
         names = ", ".join(value.name for value in inputs) or "none"
         raise ModelError(f"{path} has the inputs {names}; one picture is needed", fix="Export it with one input")
     kind = inputs[0].type.tensor_type
-    dims = [int(dim.dim_value) if dim.HasField("dim_value") else None for dim in kind.shape.dim]
+    dims = [int(dim.dim_value) if dim.dim_value > 0 else None for dim in kind.shape.dim]  # some write -1 for open
     if kind.elem_type != onnx.TensorProto.FLOAT:
         name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
         raise ModelError(f"{path} takes {name} pictures; float32 is needed", fix="Export it in float32")
@@ -217,7 +217,8 @@ def _picture(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None) -
             fix=f"State them in {path.name}.input.json beside it, such as {INPUT_EXAMPLE}",
         )
     if dims[2] not in (height, None) or dims[3] not in (width, None):
-        raise ModelError(f"{path} takes {dims[2]}x{dims[3]} pictures, not {height}x{width}", fix="State its own size")
+        own = "x".join("?" if dim is None else str(dim) for dim in dims[2:])
+        raise ModelError(f"{path} takes {own} pictures, not {height}x{width}", fix="State its own size")
     if not 0 < height * width <= _MOST_PIXELS:
         raise ModelError(f"{path} declares pictures of {height}x{width}", fix="Export it for a size that can be run")
     return inputs[0].name, height, width

@@ -331,6 +331,18 @@ def test_an_open_size_must_be_stated(tmp_path: Path) -> None:
     assert (network_at.height, network_at.width) == (8, 10)
 
 
+@pytest.mark.parametrize("open_", [-1, 0])
+def test_sizes_that_are_no_sizes_are_open(open_: int, tmp_path: Path) -> None:
+    model = network([helper.make_node("Relu", ["x"], ["y"])], {}, batch=open_, size=(open_, open_))
+    for dim in model.graph.output[0].type.tensor_type.shape.dim:
+        dim.dim_param = "any"
+    path = save(model, tmp_path / "open.onnx")
+    with pytest.raises(ModelError, match=r"leaves its height and width open"):
+        import_onnx(path)
+    module = import_onnx(path, size=(8, 10)).module
+    assert module(torch.rand(2, 3, 8, 10)).shape == (2, 3, 8, 10)
+
+
 REFUSED = {
     "unknown operation": (
         [helper.make_node("LSTM", ["x", "w", "w"], ["y"], name="memory", hidden_size=1)], {"w": _weights(1, 4, 1)},
