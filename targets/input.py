@@ -71,6 +71,10 @@ class InputSpec:
                 f"A normalisation of mean {self.mean} and std {self.std} cannot be applied to RGB",
                 fix="Give three means and three positive deviations",
             )
+        if max(self.mean) > 2:  # of pixels from 0 to 1, so it can only be of those from 0 to 255
+            raise ModelError(
+                f"A mean of {self.mean} is not one of pixels from 0 to 1", fix="Give mean and std divided by 255"
+            )
 
     @property
     def height(self) -> int:
@@ -84,23 +88,26 @@ class InputSpec:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> InputSpec:
-        """The inverse of `to_json`. Raises ModelError when a field is missing or of the wrong kind."""
+    def from_json(cls, value: Mapping[str, Any], *, fix: str = "Export the model anew") -> InputSpec:
+        """The inverse of `to_json`; resize_height and crop may be left out.
+
+        Raises ModelError when a field is missing or of the wrong kind: `fix` is what to do then.
+        """
         try:
             framing = value["framing"]
-            crop = framing["crop"]
+            crop, resize_height = framing.get("crop"), framing.get("resize_height")
             return cls(
                 framing=Framing(
                     height=int(framing["height"]),
                     width=int(framing["width"]),
-                    resize_height=None if framing["resize_height"] is None else int(framing["resize_height"]),
+                    resize_height=None if resize_height is None else int(resize_height),
                     crop=None if crop is None else (int(crop[0]), int(crop[1])),
                 ),
                 mean=_triple(value["mean"]),
                 std=_triple(value["std"]),
             )
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-            raise ModelError(f"An input description cannot be read ({error!r})", fix="Export the model anew") from error
+        except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+            raise ModelError(f"An input description cannot be read ({error!r})", fix=fix) from error
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

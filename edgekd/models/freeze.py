@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from calibration.errors import FileError
+from calibration.errors import FileError, ModelError
 from calibration.files import read_json
 from edgekd.models.teacher import Teacher
 from targets.input import InputSpec
@@ -96,10 +96,14 @@ def stated_input(path: Path) -> InputSpec | None:
     beside = path.with_name(f"{path.name}.input.json")
     if not beside.exists():
         return None
-    value = read_json(beside)
-    if not isinstance(value, dict):
-        raise FileError(f"{beside} holds no input description", fix=f"Write one like {INPUT_EXAMPLE}")
-    return InputSpec.from_json(value)
+    example = f"Write it like {INPUT_EXAMPLE}"
+    try:
+        return InputSpec.from_json(read_json(beside), fix=example)
+    except FileError as error:
+        fix = error.fix if isinstance(error.__cause__, OSError) else example
+        raise FileError(error.message, fix=fix) from error
+    except ModelError as error:
+        raise ModelError(f"{beside}: {error.message}", fix=error.fix) from error
 
 
 def _is_one_map(shape: tuple[int, ...], input: InputSpec) -> bool:  # noqa: A002

@@ -105,6 +105,40 @@ def test_an_input_description_beside_it_is_used(tmp_path: Path) -> None:
     assert not any("assumed" in note for note in notes.said)
 
 
+def test_an_input_description_may_leave_out_what_most_networks_do_without(tmp_path: Path) -> None:
+    path = save(conv_norm(), tmp_path / "net.onnx")
+    beside = {"framing": {"height": 12, "width": 16}, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    write_json(tmp_path / "net.onnx.input.json", beside)
+    assert load_teacher(str(path)).input == InputSpec(Framing(12, 16), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"framing": {"height": 12}, "mean": [0, 0, 0], "std": [1, 1, 1]}', "cannot be read.*width"),
+        ('{"framing": [12, 16], "mean": [0, 0, 0], "std": [1, 1, 1]}', "cannot be read"),
+        ("[12, 16]", "cannot be read"),
+        ("{", "not valid JSON"),
+    ],
+)
+def test_an_input_description_that_cannot_be_read_is_named_and_shown_an_example(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    path = save(conv_norm(), tmp_path / "net.onnx")
+    (tmp_path / "net.onnx.input.json").write_text(text)
+    with pytest.raises(EdgekdError, match=rf"net\.onnx\.input\.json.*{message}.*Write it like \{{.framing") as raised:
+        load_teacher(str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_normalisation_of_pixels_up_to_255_is_refused(tmp_path: Path) -> None:
+    path = save(conv_norm(), tmp_path / "net.onnx")
+    beside = {"framing": {"height": 12, "width": 16}, "mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}
+    write_json(tmp_path / "net.onnx.input.json", beside)
+    with pytest.raises(ModelError, match=r"net\.onnx\.input\.json.*Give mean and std divided by 255"):
+        load_teacher(str(path))
+
+
 @pytest.mark.parametrize("factor, said", [(1.0, None), (1e3, "millimetres"), (1e-3, "inverse depth")])
 def test_depth_that_can_hardly_be_metres_is_said(factor: float, said: str | None) -> None:
     class Scaled(nn.Module):
