@@ -21,7 +21,7 @@ _OPTIONS = (
     *("-o", "ConnectTimeout=15"),
     *("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"),  # a cable that is pulled out is noticed
 )
-_ADDRESS = re.compile(r"(?P<host>(?:[\w.-]+@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\]))(?::(?P<port>\d{1,5}))?")
+_ADDRESS = re.compile(r"(?P<host>(?:\w[\w.-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\]))(?::(?P<port>\d{1,5}))?")
 _BROKEN = 255  # ssh's own exit code, which a remote command should not use
 _BLOCK = 1 << 16
 
@@ -42,8 +42,8 @@ class Board:
             raise UsageError(f"{address!r} is no address of a board", fix="Give user@host or user@host:port")
         self.address = address
         port = ("-p", found["port"]) if found["port"] else ()
-        self._ssh = [*shlex.split(os.environ.get("EDGEKD_SSH", "ssh")), *_OPTIONS, *port, found["host"].strip("[]")]
-        self._login = found["host"]
+        self._login = re.sub(r"[\[\]]", "", found["host"])  # they tell the port apart here; ssh knows -p, and not them
+        self._ssh = [*shlex.split(os.environ.get("EDGEKD_SSH", "ssh")), *_OPTIONS, *port, self._login]
 
     @property
     def name(self) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import re
 import shlex
 import tarfile
@@ -15,6 +13,7 @@ from typing import Any
 from calibration.errors import ArtefactError, EdgekdError, MissingRuntimeError, UsageError
 from calibration.files import replacing_folder, sha256_file, write_json
 from calibration.progress import Progress
+from edgekd.remote.answers import last_line, last_object, pack_command, unpack
 from edgekd.remote.board import Answer, Board
 
 __all__ = ["Deployment", "deploy"]
@@ -67,18 +66,21 @@ def deploy(
     with progress.task(label, every=2.0):
         answer = board.watch(command, lambda line: _tell(line, progress))
     try:
-        result = json.loads(answer.out)
-    except ValueError as error:
+        result = last_object(answer.out)
+        failures = [f"{failed['message']}. {failed['fix']}." for failed in result["failed"]]
+    except (ValueError, KeyError, TypeError) as error:
         if answer.code:
             raise _failure(board, answer) from error
-        raise ArtefactError(f"{board.address} gave no result ({error})", fix=f"Look there: {there}") from error
-    for failed in result["failed"]:  # the other precisions are of use
-        progress.note(f"On {board.address}: {failed['message']}. {failed['fix']}.")
-    engines = board.ask("sh", "-c", f"cd {shlex.quote(there)} && tar -cf - $(ls -d engines result.json 2>/dev/null)")
+        raise ArtefactError(f"{board.address} gave no result ({error!r})", fix=f"Look there: {there}") from error
+    for failure in failures:  # the other precisions are of use
+        progress.note(f"On {board.address}: {failure}")
+    engines = board.ask("sh", "-c", pack_command(there, "engines", "result.json"))
     with replacing_folder(kept) as folder:
-        if engines.code == 0:
-            with tarfile.open(fileobj=io.BytesIO(engines.out)) as tar:
-                tar.extractall(folder, filter="data")
+        if engines.code:
+            reason = (engines.err.strip().splitlines() or [f"exit code {engines.code}"])[-1]
+            progress.note(f"No engines came back from {board.address} ({reason}); what was measured is kept")
+        else:
+            _unpack(board, engines, folder)
         write_json(folder / "result.json", {**result, "address": board.address, "there": there})
     return Deployment(board.address, there, result, kept)
 
@@ -88,9 +90,10 @@ def _look(board: Board, archive: Path, progress: Progress) -> str:
     with progress.task(f"Asking {board.address}"):
         answer = board.ask("python3", "-c", _LOOK)
     try:
-        found = json.loads(answer.out)
-        machine, python = str(found["machine"]), tuple(found["python"])
-    except (ValueError, KeyError, TypeError) as error:
+        found = last_object(answer.out)
+        machine, python = str(found["machine"]), (int(found["python"][0]), int(found["python"][1]))
+        home, numpy, free = str(found["home"]), found["numpy"], int(found["free"])
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         reason = (answer.err.strip().splitlines() or ["no answer"])[-1]
         raise MissingRuntimeError(
             f"{board.address} does not start python3 ({reason})", fix="Install it there: sudo apt install python3"
@@ -104,18 +107,18 @@ def _look(board: Board, archive: Path, progress: Progress) -> str:
             f"{board.address} has Python {python[0]}.{python[1]}; a bundle needs 3.8",
             fix="JetPack 4 ends here: use JetPack 5 or newer, or install python3.8 there",
         )
-    if found["numpy"] is None:
+    if numpy is None:
         raise MissingRuntimeError(
             f"{board.address} has no numpy", fix="Install it there: sudo apt install python3-numpy"
         )
     needed = 12 * archive.stat().st_size + (64 << 20)  # unpacked, and engines beside it
-    if found["free"] < needed:
+    if free < needed:
         raise MissingRuntimeError(
-            f"{board.address} has {found['free'] >> 20} MB free, the bundle and its engines may need {needed >> 20}",
+            f"{board.address} has {free >> 20} MB free, the bundle and its engines may need {needed >> 20}",
             fix="Free some space there",
         )
-    progress.note(f"{board.address}: {machine}, Python {python[0]}.{python[1]}, numpy {found['numpy']}")
-    return str(found["home"])
+    progress.note(f"{board.address}: {machine}, Python {python[0]}.{python[1]}, numpy {numpy}")
+    return home
 
 
 def _put(board: Board, archive: Path, place: str, name: str, progress: Progress) -> None:
@@ -124,8 +127,7 @@ def _put(board: Board, archive: Path, place: str, name: str, progress: Progress)
     _require(board, board.ask("mkdir", "-p", place))
     with progress.task(f"Sending the bundle to {board.address}", total=archive.stat().st_size) as advance:
         board.send(archive, part, advance)
-    arrived = board.ask("python3", "-c", _CHECK, part).out.decode().strip()
-    if arrived != sha256_file(archive):
+    if last_line(board.ask("python3", "-c", _CHECK, part).out) != sha256_file(archive):
         raise MissingRuntimeError(
             f"The bundle did not arrive whole on {board.address}", fix="Give the same command again"
         )
@@ -133,6 +135,15 @@ def _put(board: Board, archive: Path, place: str, name: str, progress: Progress)
     script = "rm -rf {0} && mkdir {0} && tar -xzf {1} -C {0} && rm -rf {2} && mv {0}/{3} {2} && rm -r {0} {1}"
     words = (shlex.quote(word) for word in (unpacking, part, f"{place}/{name}", name))
     _require(board, board.ask("sh", "-c", script.format(*words)))
+
+
+def _unpack(board: Board, engines: Answer, folder: Path) -> None:
+    try:
+        unpack(engines.out, folder)
+    except (tarfile.TarError, ValueError, FileExistsError, NotADirectoryError) as error:  # names that cannot be files
+        raise ArtefactError(
+            f"What {board.address} sent back cannot be unpacked ({error})", fix="Give the same command again"
+        ) from error
 
 
 def _require(board: Board, answer: Answer) -> None:

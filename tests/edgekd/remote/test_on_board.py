@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import io
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ import pytest
 
 from calibration.errors import UsageError
 from edgekd.cli.app import run
+from edgekd.remote.answers import pack_command, unpack
 from edgekd.remote.board import Board
 from edgekd.steps import on_board
 from targets.board.manifest import manifest_digest
@@ -224,7 +227,106 @@ def test_a_self_test_that_fails_there_is_the_outcome(
     assert [row["precision"] for row in json.loads(shown.out)["rows"]] == ["fp32"]
 
 
-@pytest.mark.parametrize("address", ["-oProxyCommand=x", "a b", "user@", "host:port", "", "u@h;ls"])
+def test_what_a_bashrc_says_first_is_not_the_answer(
+    exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (server.home / ".bashrc").write_text("echo Welcome to this board\n")
+    if not Board(server.address).ask("true").out:
+        pytest.skip("the login shell here reads no .bashrc for a command")
+    assert export(server, "--target", "onnxruntime", "--json") == 0
+    value = json.loads(capsys.readouterr().out)
+    assert [row["precision"] for row in value["rows"]] == ["fp32", "int8"]
+    assert json.loads((Path(value["kept"]) / "result.json").read_text())["rows"] == value["rows"]
+
+
+RESULT = '{"failed": [], "rows": [], "machine": {"board": "a board"}}'
+LINK = "import os; os.makedirs('engines'); os.symlink('/etc/passwd', 'engines/link')"
+
+
+@pytest.mark.parametrize(
+    ("there", "says"),
+    [
+        ("echo '{}'", "gave no result (KeyError('failed'))"),
+        ("echo '[]'", "gave no result (ValueError"),
+        ("""echo '{"failed": [{}]}'""", "gave no result (KeyError('message'))"),
+        (f"""{sys.executable} -c "{LINK}"; echo '{RESULT}'""", "engines/link is no file of its own folder"),
+    ],
+)
+def test_what_cannot_be_read_of_what_comes_back_is_one_line(
+    exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str], there: str, says: str
+) -> None:
+    server.program("python3", f'case "$*" in *run.py*) {there};; *) {PYTHON};; esac')
+    assert export(server) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("Error: ") and says in last
+    assert not list(exported_run.glob("boards/*"))
+
+
+def test_that_no_engines_came_back_is_said(
+    exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.program("python3", f"""case "$*" in *run.py*) echo '{RESULT}';; *) {PYTHON};; esac""")
+    assert export(server) == 0
+    assert f"No engines came back from {server.address}" in capsys.readouterr().err
+
+
+def _archive(*members: tuple[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.size = (tarfile.REGTYPE, len(content)) if content else (tarfile.SYMTYPE, 0)
+            member.linkname = "result.json"
+            tar.addfile(member, io.BytesIO(content))
+    return made.getvalue()
+
+
+def _sent(folder: Path, archive: bytes) -> bytes:
+    """What the command gives that packs on the board, with that archive in the place of tar's."""
+    (folder / "tar").write_text(f"#!/bin/sh\nexec cat {folder}/archive\n")
+    (folder / "tar").chmod(0o755)
+    (folder / "archive").write_bytes(archive)
+    path = f"{folder}:{os.environ['PATH']}"
+    command = ["sh", "-c", pack_command(str(folder), "engines")]
+    return b"Welcome\n" + subprocess.run(command, env={"PATH": path}, capture_output=True, check=True).stdout
+
+
+def test_files_of_an_archive_are_written(tmp_path: Path) -> None:
+    archive = _archive(("result.json", b"{}"), ("engines/deep/int8.engine", b"\x00\xff"))
+    unpack(_sent(tmp_path, archive), tmp_path / "kept")
+    assert (tmp_path / "kept" / "engines" / "deep" / "int8.engine").read_bytes() == b"\x00\xff"
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        _archive(("../outside", b"x")),
+        _archive(("/tmp/outside", b"x")),
+        _archive(("engines/link", b"")),
+        _archive(("engines/a", b"x" * 2000))[:1000],
+        b"no archive at all",
+    ],
+)
+def test_an_archive_reaches_no_file_outside_and_is_whole(archive: bytes, tmp_path: Path) -> None:
+    with pytest.raises(tarfile.TarError):
+        unpack(_sent(tmp_path, archive), tmp_path / "kept")
+    assert not (tmp_path / "outside").exists() and not list(tmp_path.rglob("kept/**/link"))
+
+
+@pytest.mark.parametrize(("address", "ssh_is_given"), [("me@[::1]:22", "-p 22 me@::1"), ("[fe80::1]", "fe80::1")])
+def test_an_address_of_numbers_loses_its_brackets(
+    address: str, ssh_is_given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text('#!/bin/sh\necho "$@"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("EDGEKD_SSH", str(ssh))
+    assert Board(address).ask("true").out.decode().endswith(f" {ssh_is_given} true\n")
+
+
+@pytest.mark.parametrize(
+    "address", ["-oProxyCommand=x", "-Fevil@host", ".me@host", "a b", "user@", "host:port", "", "u@h;ls"]
+)
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="no address of a board"):
         Board(address)
