@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from edgekd.models.checks import EXPORT_KEEPING_NORMS
 from edgekd.models.onnx_import.op import Op
 
-__all__ = ["batch_norm", "conv", "conv_transpose", "spatial_pads"]
+__all__ = ["Pads", "batch_norm", "conv", "conv_transpose", "spatial_pads"]
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 """(before, after) of the height, then of the width."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgekd.models.onnx_import.convolution import spatial_pads
+from edgekd.models.onnx_import.convolution import Pads, spatial_pads
 from edgekd.models.onnx_import.op import Builder, Function, Op
 
 __all__ = ["average_pool", "global_pool", "max_pool", "reduce_over"]
@@ -27,7 +27,9 @@ def max_pool(op: Op) -> nn.Module:
         dilation=dilations,
         ceil_mode=bool(op.attributes.get("ceil_mode", 0)),
     )
-    return pool if even else nn.Sequential(nn.ConstantPad2d((*pads[1], *pads[0]), -torch.inf), pool)
+    if even:
+        return pool
+    return _padded(op, nn.ConstantPad2d((*pads[1], *pads[0]), -torch.inf), pool, pads)
 
 
 def average_pool(op: Op) -> nn.Module:
@@ -37,16 +39,18 @@ def average_pool(op: Op) -> nn.Module:
     pads = spatial_pads(op, kernel, strides, dilations)
     counted = bool(op.attributes.get("count_include_pad", 0))
     even = all(before == after for before, after in pads)
+    ceil = bool(op.attributes.get("ceil_mode", 0))
     if not even and not counted:
-        return Function(_average_inside, kernel=kernel, strides=strides, pads=(*pads[1], *pads[0]))
+        inside = Function(_average_inside, kernel=kernel, strides=strides, pads=(*pads[1], *pads[0]), ceil=ceil)
+        return _padded(op, inside, None, pads)
     pool = nn.AvgPool2d(
         kernel,
         strides,
         padding=(pads[0][0], pads[1][0]) if even else 0,
-        ceil_mode=bool(op.attributes.get("ceil_mode", 0)),
+        ceil_mode=ceil,
         count_include_pad=counted,
     )
-    return pool if even else nn.Sequential(nn.ZeroPad2d((*pads[1], *pads[0])), pool)
+    return pool if even else _padded(op, nn.ZeroPad2d((*pads[1], *pads[0])), pool, pads)
 
 
 def global_pool(function: Callable[..., Tensor]) -> Builder:
@@ -79,14 +83,38 @@ def _window(op: Op) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
     return _two(kernel), _two(strides), _two(dilations)
 
 
+def _padded(op: Op, first: nn.Module, second: nn.Module | None, pads: Pads) -> nn.Module:
+    """One after the other, without the windows that ceil_mode adds and that begin behind the picture.
+
+    torch drops those itself where it pads; where the picture was padded before, it takes the pads for picture.
+    """
+    layers = [first] if second is None else [first, second]
+    if op.attributes.get("ceil_mode", 0):
+        kernel, strides, dilations = _window(op)
+        size, cut = [], False
+        for axis, (before, after) in enumerate(pads):
+            length, reach = op.data.shape[2 + axis], (kernel[axis] - 1) * dilations[axis] + 1
+            windows = -(-(length + before + after - reach) // strides[axis]) + 1
+            behind = (windows - 1) * strides[axis] >= length + before
+            size.append(windows - behind)
+            cut = cut or behind
+        if cut:
+            layers.append(Function(_first_windows, height=size[0], width=size[1]))
+    return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
+
+
+def _first_windows(x: Tensor, height: int, width: int) -> Tensor:
+    return x[..., :height, :width]
+
+
 def _two(values: tuple[int, ...]) -> tuple[int, int]:
     return int(values[0]), int(values[1])
 
 
 def _average_inside(
-    x: Tensor, kernel: tuple[int, int], strides: tuple[int, int], pads: tuple[int, int, int, int]
+    x: Tensor, kernel: tuple[int, int], strides: tuple[int, int], pads: tuple[int, int, int, int], ceil: bool
 ) -> Tensor:
     """Average over the pixels of each window that lie in the picture, for pads that differ between the sides."""
-    total = F.avg_pool2d(F.pad(x, pads), kernel, strides)
-    inside = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), pads), kernel, strides)
+    total = F.avg_pool2d(F.pad(x, pads), kernel, strides, ceil_mode=ceil)
+    inside = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), pads), kernel, strides, ceil_mode=ceil)
     return total / inside

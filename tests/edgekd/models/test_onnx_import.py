@@ -128,6 +128,23 @@ def test_an_operation_gives_what_onnxruntime_gives(case: str, tmp_path: Path) ->
     _agree(network([helper.make_node(kind, ["x", *constants], ["y"], **attributes)], constants), tmp_path)
 
 
+@pytest.mark.parametrize("size", [(12, 16), (13, 15)])
+@pytest.mark.parametrize("window", [(3, 2), (2, 2), (3, 3), (2, 3)])
+@pytest.mark.parametrize("pads", [[0, 0, 1, 1], [1, 0, 0, 1]])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("MaxPool", {}), ("AveragePool", {"count_include_pad": 0}), ("AveragePool", {"count_include_pad": 1})],
+)
+def test_windows_that_begin_behind_the_picture_are_no_windows(
+    kind: str, settings: dict[str, int], pads: list[int], window: tuple[int, int], size: tuple[int, int], tmp_path: Path
+) -> None:
+    kernel, stride = window
+    node = helper.make_node(
+        kind, ["x"], ["y"], kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads, ceil_mode=1, **settings
+    )
+    _agree(network([node], {}, opset=19, size=size), tmp_path, size=size)
+
+
 OLD = {
     "clip 6": ("Clip", 7, {"min": 0.1, "max": 0.5}),
     "pad 7": ("Pad", 7, {"pads": [0, 0, 1, 0, 0, 0, 2, 3], "value": 0.25}),
