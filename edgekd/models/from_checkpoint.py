@@ -26,7 +26,7 @@ from targets.input import InputSpec
 
 __all__ = ["checkpoint_teacher"]
 
-_NESTED = ("state_dict", "model", "model_state_dict")
+_NESTED = ("state_dict", "model", "model_state_dict", "net", "params")
 
 
 def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress) -> Teacher:
@@ -111,6 +111,9 @@ def _load_pickled(path: Path) -> WeightsFile:
     )
     if not tensors:
         raise ModelError(f"{path} holds no state_dict", fix="Save model.state_dict()")
+    odd = [name for name, value in tensors.items() if value.layout != torch.strided or value.is_quantized]
+    if odd:
+        raise ModelError(f"{path} holds {odd[0]} as a sparse or quantised tensor", fix="Save it with tensor.to_dense()")
     return WeightsFile(tensors=tensors, architecture=None, input=None, digest=sha256_file(path))
 
 

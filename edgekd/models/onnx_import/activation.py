@@ -34,8 +34,9 @@ def leaky_relu(op: Op) -> nn.Module:
 
 def prelu(op: Op) -> nn.Module:
     slope = op.weights(1)
-    if slope.numel() not in (1, op.data.shape[1]):
-        raise op.refusal(f"has slopes of shape {list(slope.shape)}")
+    per_channel = (op.data.shape[1], *(1 for _ in op.data.shape[2:]))
+    if slope.numel() != 1 and tuple(slope.shape) not in (per_channel, (1, *per_channel)):
+        raise op.refusal(f"has slopes of shape {list(slope.shape)}, not one a channel: {list(per_channel)}")
     layer = nn.PReLU(slope.numel())
     with torch.no_grad():
         layer.weight.copy_(slope.reshape(-1))
@@ -56,9 +57,12 @@ def hard_sigmoid(op: Op) -> nn.Module:
 
 
 def softmax(op: Op) -> nn.Module:
+    axis = int(op.attributes.get("axis", -1 if op.opset >= 13 else 1))
+    if axis % len(op.data.shape) == 0:
+        raise op.refusal("normalises over the pictures of a batch")
     if op.opset >= 13:
-        return nn.Softmax(dim=int(op.attributes.get("axis", -1)))
-    axis = int(op.attributes.get("axis", 1)) % len(op.data.shape)
+        return nn.Softmax(dim=axis)
+    axis %= len(op.data.shape)
     return Function(_flat_softmax, axis=axis)
 
 

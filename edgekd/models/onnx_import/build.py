@@ -21,7 +21,8 @@ from calibration.errors import ModelError
 from edgekd.models.freeze import INPUT_EXAMPLE
 from edgekd.models.onnx_import.file import opset_of, read_onnx
 from edgekd.models.onnx_import.op import Op, Operand
-from edgekd.models.onnx_import.table import ALIASES, BUILDERS, FOLDABLE
+from edgekd.models.onnx_import.shape import squeezes_batch
+from edgekd.models.onnx_import.table import ALIASES, BUILDERS, FOLDABLE, POINTWISE
 
 __all__ = ["ImportedNetwork", "import_onnx"]
 
@@ -75,6 +76,7 @@ class _Assembly:
         self.tensors: dict[str, Tensor] = {
             picture: torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
         }
+        self.unbatched: set[str] = set()  # the graph has them without a batch, here they kept it
         self.folded = 0  # elements of constants that were computed
         self.uses = Counter(_read(model.graph))
 
@@ -84,6 +86,7 @@ class _Assembly:
             return
         op = self._op(node, index)
         live = [name for name in node.input if name in self.tensors]
+        self._keep_batch(op, node, live)
         if op.kind in ALIASES:
             self._alias(node.input[0], node.output[0])
         elif op.kind == "Shape" and live:
@@ -98,6 +101,21 @@ class _Assembly:
             if not self.uses[name]:
                 del self.tensors[name]
 
+    def _keep_batch(self, op: Op, node: onnx.NodeProto, live: list[str]) -> None:
+        """Follow tensors from which the graph squeezes the batch of one that stays here: their axes have other numbers.
+
+        Raises ModelError for an operation that means axes by number, or meets them with others.
+        """
+        unbatched = [name for name in live if name in self.unbatched]
+        if unbatched:
+            rank = len(self.tensors[unbatched[0]].shape)
+            known = [operand for operand in op.operands if operand is not None and operand.constant is not None]
+            alone = len(unbatched) == len(live) and all(len(operand.shape) < rank for operand in known)
+            if op.kind not in ALIASES and not (op.kind in POINTWISE and alone):
+                raise op.refusal("works on pictures from which the batch was squeezed away")
+        if unbatched or (op.kind == "Squeeze" and live and squeezes_batch(op)):
+            self.unbatched.update(node.output)
+
     def _branch(self, node: onnx.NodeProto, index: int) -> None:
         """The nodes of the branch that a known condition takes: exporters write one where a shape decides."""
         branches = {item.name: item.g for item in node.attribute}
@@ -107,6 +125,8 @@ class _Assembly:
             self.add(inner, index)
         for value, name in zip(taken.output, node.output, strict=True):
             self._alias(value.name, name)
+            if value.name in self.unbatched:
+                self.unbatched.add(name)
 
     def finish(self, output: str) -> fx.GraphModule:
         if output not in self.nodes:

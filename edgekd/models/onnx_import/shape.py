@@ -11,7 +11,7 @@ from edgekd.models.onnx_import.op import Function, Op
 
 __all__ = [
     "Reshape", "concat", "depth_to_space", "flatten", "gather", "pad", "reshape", "slice_", "split", "squeeze",
-    "transpose", "unsqueeze",
+    "squeezes_batch", "transpose", "unsqueeze",
 ]  # fmt: skip
 
 
@@ -101,20 +101,32 @@ def flatten(op: Op) -> nn.Module:
 
 def transpose(op: Op) -> nn.Module:
     order = tuple(op.attributes.get("perm", range(len(op.data.shape))[::-1]))
+    if order[0] % len(op.data.shape) != 0:
+        raise op.refusal("moves the batch")
     return Function(torch.permute, dims=order)
 
 
 def squeeze(op: Op) -> nn.Module:
+    return Function(torch.squeeze, dim=tuple(axis for axis in _squeezed(op) if axis != 0))
+
+
+def squeezes_batch(op: Op) -> bool:
+    """Whether the graph drops the batch of one that it was written for; here it stays."""
+    return 0 in _squeezed(op)
+
+
+def _squeezed(op: Op) -> tuple[int, ...]:
     shape, axes = op.data.shape, op.integers(1, "axes")
     if axes is None:
         axes = tuple(axis for axis, size in enumerate(shape) if size == 1)
-    dropped = tuple(axis % len(shape) for axis in axes if axis % len(shape) != 0)
-    return Function(torch.squeeze, dim=dropped)
+    return tuple(axis % len(shape) for axis in axes)
 
 
 def unsqueeze(op: Op) -> nn.Module:
     axes = op.integers(1, "axes") or ()
     rank = len(op.data.shape) + len(axes)
+    if any(axis % rank == 0 for axis in axes):
+        raise op.refusal("puts an axis before the batch")
     return Function(_unsqueeze, axes=tuple(sorted(axis % rank for axis in axes)))
 
 
@@ -145,6 +157,8 @@ def gather(op: Op) -> nn.Module:
 
 def split(op: Op) -> nn.Module:
     axis = int(op.attributes.get("axis", 0)) % len(op.data.shape)
+    if axis == 0:
+        raise op.refusal("splits the batch")
     sizes = op.integers(1, "split")
     if sizes is None:
         each = -(-op.data.shape[axis] // op.outputs)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from edgekd.models.onnx_import import activation, arithmetic, convolution, pooling, resize, shape
 from edgekd.models.onnx_import.op import Builder
 
-__all__ = ["ALIASES", "BUILDERS", "FOLDABLE"]
+__all__ = ["ALIASES", "BUILDERS", "FOLDABLE", "POINTWISE"]
 
 BUILDERS: dict[str, Builder] = {
     "Abs": activation.elementwise(torch.abs),
@@ -66,6 +66,15 @@ BUILDERS: dict[str, Builder] = {
     "Unsqueeze": shape.unsqueeze,
     "Upsample": resize.upsample,
 }
+
+POINTWISE = frozenset(
+    {
+        "Abs", "Add", "Cast", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu",
+        "Log", "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Relu", "Sigmoid", "Softplus", "Sqrt", "Sub", "Sum",
+        "Tanh",
+    }
+)  # fmt: skip
+"""Work on each value alone, so that it makes no difference how many axes lie before it."""
 
 ALIASES = frozenset({"Dropout", "Identity"})
 """Give their first input on: nothing is built for them."""

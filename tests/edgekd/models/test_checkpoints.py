@@ -25,12 +25,14 @@ def weights(tmp_path: Path) -> dict[str, torch.Tensor]:
     return architecture("mobile-s").start(SMALL, seed=3).state_dict()
 
 
-@pytest.mark.parametrize("wrap", ["plain", "state_dict", "model", "data parallel"])
+@pytest.mark.parametrize("wrap", ["plain", "state_dict", "model", "net", "params", "data parallel"])
 def test_checkpoints_in_the_usual_wrappings(wrap: str, weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
     held = {
         "plain": weights,
         "state_dict": {"epoch": 3, "state_dict": weights},
         "model": {"model": weights},
+        "net": {"net": weights, "epoch": 3},
+        "params": {"params": weights},
         "data parallel": {"state_dict": {f"module.{name}": value for name, value in weights.items()}},
     }[wrap]
     path = tmp_path / "net.pth"
@@ -80,6 +82,15 @@ def test_missing_and_unexpected_weights_are_one_line(weights: dict[str, torch.Te
     said = str(raised.value)
     assert "misses head.log_depth.bias" in said and "unexpected intruder" in said and "stem.0.weight [" in said
     assert "\n" not in said
+
+
+def test_a_sparse_tensor_is_one_line(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    weights["stem.0.weight"] = weights["stem.0.weight"].to_sparse()
+    torch.save(weights, tmp_path / "net.pt")
+    write_json(tmp_path / "net.pt.input.json", SMALL.to_json())
+    with pytest.raises(ModelError, match=r"net\.pt holds stem\.0\.weight as a sparse or quantised tensor") as raised:
+        load_teacher(str(tmp_path / "net.pt"), architecture="mobile-s")
+    assert "\n" not in str(raised.value)
 
 
 class Attack:

@@ -330,6 +330,20 @@ def test_the_branch_of_a_known_condition_is_taken(taken: bool, tmp_path: Path) -
     _agree(network(nodes, {"c": np.array(taken)}), tmp_path)
 
 
+@pytest.mark.parametrize("axes", [[0], [0, 1], None])
+def test_a_batch_of_one_that_is_squeezed_at_the_end_is_lifted(axes: list[int] | None, tmp_path: Path) -> None:
+    constants = {"c": _floats(2.0), **({} if axes is None else {"a": _ints(*axes)})}
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[1]),
+        helper.make_node("Squeeze", ["m", *([] if axes is None else ["a"])], ["s"]),
+        helper.make_node("Mul", ["s", "c"], ["d"]),
+        helper.make_node("Identity", ["d"], ["y"]),
+    ]
+    module = import_onnx(save(network(nodes, constants, batch=1), tmp_path / "net.onnx")).module
+    pictures = torch.rand(2, 3, 12, 16)
+    torch.testing.assert_close(module(pictures).reshape(2, 12, 16), 2 * pictures.mean(1))
+
+
 def test_gemm(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("GlobalAveragePool", ["x"], ["p"]),
@@ -374,6 +388,34 @@ REFUSED = {
     ),
     "giant resize": (
         [helper.make_node("Resize", ["x", "", "s"], ["y"])], {"s": _floats(1, 1, 1e5, 1e5)}, r"declares a result",
+    ),
+    "softmax of pictures": (
+        [helper.make_node("Softmax", ["x"], ["y"], axis=0)], {}, r"Softmax\) normalises over the pictures",
+    ),
+    "moved batch": ([helper.make_node("Transpose", ["x"], ["y"])], {}, r"Transpose\) moves the batch"),
+    "split batch": ([helper.make_node("Split", ["x"], ["y"], axis=0)], {}, r"Split\) splits the batch"),
+    "axis before the batch": (
+        [helper.make_node("Unsqueeze", ["x", "a"], ["y"])], {"a": _ints(0)}, r"puts an axis before the batch",
+    ),
+    "squeezed batch": (
+        [helper.make_node("Squeeze", ["x", "a"], ["s"]), helper.make_node("ReduceMean", ["s"], ["y"], axes=[1])],
+        {"a": _ints(0)}, r"ReduceMean\) works on pictures from which the batch was squeezed away",
+    ),
+    "squeezed batch that comes back": (
+        [helper.make_node("Squeeze", ["x", "a"], ["s"]), helper.make_node("Unsqueeze", ["s", "a"], ["y"])],
+        {"a": _ints(0)}, r"Unsqueeze\) works on pictures from which the batch was squeezed away",
+    ),
+    "squeezed batch that meets another": (
+        [helper.make_node("Squeeze", ["x", "a"], ["s"]), helper.make_node("Add", ["s", "x"], ["y"])],
+        {"a": _ints(0)}, r"Add\) works on pictures from which the batch was squeezed away",
+    ),
+    "slopes of columns": ([helper.make_node("PRelu", ["x", "w"], ["y"])], {"w": _weights(16)}, r"has slopes of shape"),
+    "slopes of as many columns": (
+        [
+            helper.make_node("Slice", ["x", "s", "e", "a"], ["z"]),
+            helper.make_node("PRelu", ["z", "w"], ["y"]),
+        ],
+        {"s": _ints(0), "e": _ints(3), "a": _ints(3), "w": _weights(3)}, r"not one a channel: \[3, 1, 1\]",
     ),
     "weights from the picture": (
         [helper.make_node("Conv", ["x", "x"], ["y"], name="self")], {}, r"self \(Conv\) has an input 1 that depends",
