@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edgekd.models.onnx_import.op import Builder, Op
 
-__all__ = ["Fold", "combine", "gemm"]
+__all__ = ["Fold", "combine", "gemm", "where"]
 
 
 class Fold(nn.Module):
@@ -48,6 +48,31 @@ def combine(function: Callable[[Tensor, Tensor], Tensor]) -> Builder:
         return Fold(function, constants, len(op.operands))
 
     return build
+
+
+class _Where(nn.Module):
+    """Picks from two operands by a third; those known in advance are buffers in their places."""
+
+    def __init__(self, constants: dict[int, Tensor]) -> None:
+        super().__init__()
+        for position, value in constants.items():
+            self.register_buffer(f"operand_{position}", value)
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        live = iter(tensors)
+        known = [getattr(self, f"operand_{position}", None) for position in range(3)]
+        condition, yes, no = (next(live) if value is None else value for value in known)
+        return torch.where(condition, yes, no)
+
+
+def where(op: Op) -> nn.Module:
+    op.broadcast()
+    constants = {
+        position: op.weights(position).bool() if position == 0 else op.weights(position)
+        for position in range(3)
+        if op.operand(position).constant is not None
+    }
+    return _Where(constants)
 
 
 def gemm(op: Op) -> nn.Module:

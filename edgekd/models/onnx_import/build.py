@@ -28,7 +28,12 @@ __all__ = ["ImportedNetwork", "import_onnx"]
 
 _MOST_PIXELS = 1 << 24
 _MOST_FOLDED = 1 << 23  # elements of one computed constant; four times as many of all together
-_SPREADING = frozenset({"Add", "Div", "Equal", "Max", "Min", "Mod", "Mul", "Pow", "Sub", "Where"})
+_SPREADING = frozenset(
+    {
+        "Add", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Pow",
+        "Sub", "Where",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ BUILDERS: dict[str, Builder] = {
     "DepthToSpace": shape.depth_to_space,
     "Div": arithmetic.combine(torch.div),
     "Elu": activation.elu,
+    "Equal": arithmetic.combine(torch.eq),
     "Erf": activation.elementwise(torch.erf),
     "Exp": activation.elementwise(torch.exp),
     "Flatten": shape.flatten,
@@ -32,9 +33,13 @@ BUILDERS: dict[str, Builder] = {
     "Gemm": arithmetic.gemm,
     "GlobalAveragePool": pooling.global_pool(torch.mean),
     "GlobalMaxPool": pooling.global_pool(torch.amax),
+    "Greater": arithmetic.combine(torch.gt),
+    "GreaterOrEqual": arithmetic.combine(torch.ge),
     "HardSigmoid": activation.hard_sigmoid,
     "HardSwish": activation.elementwise(F.hardswish),
     "LeakyRelu": activation.leaky_relu,
+    "Less": arithmetic.combine(torch.lt),
+    "LessOrEqual": arithmetic.combine(torch.le),
     "Log": activation.elementwise(torch.log),
     "MatMul": arithmetic.combine(torch.matmul),
     "Max": arithmetic.combine(torch.maximum),
@@ -42,6 +47,7 @@ BUILDERS: dict[str, Builder] = {
     "Min": arithmetic.combine(torch.minimum),
     "Mul": arithmetic.combine(torch.mul),
     "Neg": activation.elementwise(torch.neg),
+    "Not": activation.elementwise(torch.logical_not),
     "PRelu": activation.prelu,
     "Pad": shape.pad,
     "Pow": arithmetic.combine(torch.pow),
@@ -65,13 +71,14 @@ BUILDERS: dict[str, Builder] = {
     "Transpose": shape.transpose,
     "Unsqueeze": shape.unsqueeze,
     "Upsample": resize.upsample,
+    "Where": arithmetic.where,
 }
 
 POINTWISE = frozenset(
     {
-        "Abs", "Add", "Cast", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu",
-        "Log", "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Relu", "Sigmoid", "Softplus", "Sqrt", "Sub", "Sum",
-        "Tanh",
+        "Abs", "Add", "Cast", "Clip", "Div", "Elu", "Equal", "Erf", "Exp", "Gelu", "Greater", "GreaterOrEqual",
+        "HardSigmoid", "HardSwish", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Min", "Mul", "Neg", "Not", "Pow",
+        "Reciprocal", "Relu", "Sigmoid", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Where",
     }
 )  # fmt: skip
 """Work on each value alone, so that it makes no difference how many axes lie before it."""
@@ -82,8 +89,8 @@ ALIASES = frozenset({"Dropout", "Identity"})
 FOLDABLE = frozenset(
     {
         "Add", "Cast", "Ceil", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather",
-        "Max", "Min", "Mod", "Mul", "Neg", "Not", "Pow", "ReduceProd", "Reshape", "Shape", "Slice", "Sqrt", "Squeeze",
-        "Sub", "Transpose", "Unsqueeze", "Where",
+        "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Pow",
+        "ReduceProd", "Reshape", "Shape", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip
 """Computed when the network is imported, where all their inputs are known: the arithmetic of shapes and scales."""

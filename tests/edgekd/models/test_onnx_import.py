@@ -330,6 +330,36 @@ def test_the_branch_of_a_known_condition_is_taken(taken: bool, tmp_path: Path) -
     _agree(network(nodes, {"c": np.array(taken)}), tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Equal"])
+def test_a_comparison_chooses_as_onnxruntime_does(kind: str, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Clip", ["x", "low", "high"], ["c"]),  # so that many are equal to the bound
+        helper.make_node(kind, ["c", "low"], ["yes"]),
+        helper.make_node("Not", ["yes"], ["no"]),
+        helper.make_node("Where", ["yes", "x", "per_channel"], ["a"]),
+        helper.make_node("Where", ["no", "low", "x"], ["b"]),
+        helper.make_node("Where", ["columns", "a", "b"], ["d"]),
+        helper.make_node("Cast", ["yes"], ["e"], to=1),
+        helper.make_node("Add", ["d", "e"], ["y"]),
+    ]
+    constants = {
+        "low": _floats(0.4).reshape(()), "high": _floats(0.8).reshape(()), "per_channel": _weights(3, 1, 1),
+        "columns": np.arange(16) % 3 == 0,
+    }  # fmt: skip
+    _agree(network(nodes, constants), tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_softplus_as_torchs_newer_exporter_writes_it(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    path = tmp_path / "softplus.onnx"
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 3, padding=1), torch.nn.Softplus(beta=2.0, threshold=0.5))
+    torch.onnx.export(net.eval(), (torch.rand(1, 3, 12, 16),), str(path), dynamo=True, input_names=["x"])
+    model = onnx.load(path)
+    assert "Where" in {node.op_type for node in model.graph.node}
+    _agree(model, tmp_path)
+
+
 @pytest.mark.parametrize("axes", [[0], [0, 1], None])
 def test_a_batch_of_one_that_is_squeezed_at_the_end_is_lifted(axes: list[int] | None, tmp_path: Path) -> None:
     constants = {"c": _floats(2.0), **({} if axes is None else {"a": _ints(*axes)})}
