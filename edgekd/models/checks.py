@@ -28,7 +28,7 @@ EXPORT_KEEPING_NORMS = "torch.onnx.export(model.eval(), ..., dynamo=False, train
 NO_SPREAD = 1e-8
 """A stored variance up to which a channel never changed, and tells nothing."""
 
-_OTHER_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d)
+_OTHER_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
 
 
 def refuse_other_files(path: Path) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from edgekd.models.onnx_import.op import Builder, Function, Op
 
-__all__ = ["cast", "clip", "elementwise", "elu", "gelu", "hard_sigmoid", "leaky_relu", "prelu", "softmax"]
+__all__ = ["cast", "clip", "elementwise", "elu", "gelu", "hard_sigmoid", "leaky_relu", "prelu", "selu", "softmax"]
 
 
 def elementwise(function: Callable[..., Tensor]) -> Builder:
@@ -45,6 +45,12 @@ def prelu(op: Op) -> nn.Module:
 
 def elu(op: Op) -> nn.Module:
     return nn.ELU(float(op.attributes.get("alpha", 1.0)))
+
+
+def selu(op: Op) -> nn.Module:
+    alpha = float(op.attributes.get("alpha", 1.67326319217681884765625))
+    gamma = float(op.attributes.get("gamma", 1.05070102214813232421875))
+    return Function(_selu, alpha=alpha, gamma=gamma)
 
 
 def gelu(op: Op) -> nn.Module:
@@ -85,6 +91,10 @@ def _bound(op: Op, position: int, attribute: str, default: float) -> float:
 
 def _hard_sigmoid(x: Tensor, alpha: float, beta: float) -> Tensor:
     return torch.clamp(alpha * x + beta, 0.0, 1.0)
+
+
+def _selu(x: Tensor, alpha: float, gamma: float) -> Tensor:
+    return gamma * F.elu(x, alpha)
 
 
 def _flat_softmax(x: Tensor, axis: int) -> Tensor:

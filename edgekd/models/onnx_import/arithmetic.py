@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edgekd.models.onnx_import.op import Builder, Op
 
-__all__ = ["Fold", "combine", "gemm", "where"]
+__all__ = ["Fold", "combine", "gemm", "mean", "where"]
 
 
 class Fold(nn.Module):
@@ -34,7 +34,12 @@ class Fold(nn.Module):
         return self.function.__name__
 
 
-def combine(function: Callable[[Tensor, Tensor], Tensor]) -> Builder:
+class _Mean(Fold):
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return super().forward(*tensors) / self.count
+
+
+def combine(function: Callable[[Tensor, Tensor], Tensor], kind: type[Fold] = Fold) -> Builder:
     """The builder of an operation on two or more operands that broadcast."""
 
     def build(op: Op) -> nn.Module:
@@ -45,9 +50,12 @@ def combine(function: Callable[[Tensor, Tensor], Tensor]) -> Builder:
             for position, operand in enumerate(op.operands)
             if operand is not None and operand.constant is not None
         }
-        return Fold(function, constants, len(op.operands))
+        return kind(function, constants, len(op.operands))
 
     return build
+
+
+mean = combine(torch.add, _Mean)
 
 
 class _Where(nn.Module):

@@ -1,4 +1,4 @@
-"""Conv, ConvTranspose and BatchNormalization."""
+"""Conv, ConvTranspose, BatchNormalization and InstanceNormalization."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from edgekd.models.checks import EXPORT_KEEPING_NORMS
 from edgekd.models.onnx_import.op import Op
 
-__all__ = ["Pads", "batch_norm", "conv", "conv_transpose", "spatial_pads"]
+__all__ = ["Pads", "batch_norm", "conv", "conv_transpose", "instance_norm", "spatial_pads"]
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 """(before, after) of the height, then of the width."""
@@ -82,6 +82,18 @@ def batch_norm(op: Op) -> nn.Module:
         layer.bias.copy_(bias)
         layer.running_mean.copy_(mean)
         layer.running_var.copy_(variance)
+    return layer
+
+
+def instance_norm(op: Op) -> nn.Module:
+    kind = {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d}.get(len(op.data.shape))
+    if kind is None:
+        raise op.refusal("normalises something other than pictures")
+    scale, bias = op.weights(1), op.weights(2)
+    layer = kind(len(scale), eps=float(op.attributes.get("epsilon", 1e-5)), affine=True)
+    with torch.no_grad():
+        layer.weight.copy_(scale)
+        layer.bias.copy_(bias)
     return layer
 
 

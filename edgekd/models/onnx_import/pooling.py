@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from edgekd.models.onnx_import.convolution import Pads, spatial_pads
 from edgekd.models.onnx_import.op import Builder, Function, Op
 
-__all__ = ["average_pool", "global_pool", "max_pool", "reduce_over"]
+__all__ = ["average_pool", "euclidean", "global_pool", "max_pool", "reduce_over"]
 
 
 def max_pool(op: Op) -> nn.Module:
@@ -73,6 +73,12 @@ def reduce_over(function: Callable[..., Tensor]) -> Builder:
         return Function(function, dim=axes, keepdim=bool(op.attributes.get("keepdims", 1)))
 
     return build
+
+
+def euclidean(x: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
+    """The root of the sum of squares."""
+    length: Tensor = torch.linalg.vector_norm(x, dim=dim, keepdim=keepdim)
+    return length
 
 
 def _window(op: Op) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:

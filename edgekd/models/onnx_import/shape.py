@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from edgekd.models.onnx_import.op import Function, Op
 
 __all__ = [
-    "Reshape", "concat", "depth_to_space", "flatten", "gather", "pad", "reshape", "slice_", "split", "squeeze",
-    "squeezes_batch", "transpose", "unsqueeze",
+    "Reshape", "concat", "depth_to_space", "expand", "flatten", "gather", "pad", "reshape", "slice_", "split",
+    "squeeze", "squeezes_batch", "transpose", "unsqueeze",
 ]  # fmt: skip
 
 
@@ -74,6 +74,20 @@ def concat(op: Op) -> nn.Module:
         if operand is not None and operand.constant is not None
     }
     return _Concat(axis, constants, len(op.operands))
+
+
+def expand(op: Op) -> nn.Module:
+    target, before = op.integers(1, "shape"), op.data.shape
+    if target is None:
+        raise op.refusal("states no shape")
+    try:
+        after = np.broadcast_shapes(before, target)
+    except ValueError as error:
+        raise op.refusal(f"spreads {list(before)} to {list(target)}") from error
+    op.bounded(after)
+    if len(after) != len(before) or after[0] != before[0]:
+        raise op.refusal(f"spreads {list(before)} to {list(after)}, which repeats the pictures of a batch")
+    return Function(_expand, rest=after[1:])
 
 
 def reshape(op: Op) -> nn.Module:
@@ -195,6 +209,10 @@ def depth_to_space(op: Op) -> nn.Module:
     if op.attributes.get("mode", "DCR") == "CRD":
         return nn.PixelShuffle(block)
     return Function(_depth_first, block=block)
+
+
+def _expand(x: Tensor, rest: tuple[int, ...]) -> Tensor:
+    return x.expand(x.shape[0], *rest)
 
 
 def _unsqueeze(x: Tensor, axes: tuple[int, ...]) -> Tensor:

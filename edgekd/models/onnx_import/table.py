@@ -27,6 +27,7 @@ BUILDERS: dict[str, Builder] = {
     "Equal": arithmetic.combine(torch.eq),
     "Erf": activation.elementwise(torch.erf),
     "Exp": activation.elementwise(torch.exp),
+    "Expand": shape.expand,
     "Flatten": shape.flatten,
     "Gather": shape.gather,
     "Gelu": activation.gelu,
@@ -37,6 +38,7 @@ BUILDERS: dict[str, Builder] = {
     "GreaterOrEqual": arithmetic.combine(torch.ge),
     "HardSigmoid": activation.hard_sigmoid,
     "HardSwish": activation.elementwise(F.hardswish),
+    "InstanceNormalization": convolution.instance_norm,
     "LeakyRelu": activation.leaky_relu,
     "Less": arithmetic.combine(torch.lt),
     "LessOrEqual": arithmetic.combine(torch.le),
@@ -44,7 +46,9 @@ BUILDERS: dict[str, Builder] = {
     "MatMul": arithmetic.combine(torch.matmul),
     "Max": arithmetic.combine(torch.maximum),
     "MaxPool": pooling.max_pool,
+    "Mean": arithmetic.mean,
     "Min": arithmetic.combine(torch.minimum),
+    "Mish": activation.elementwise(F.mish),
     "Mul": arithmetic.combine(torch.mul),
     "Neg": activation.elementwise(torch.neg),
     "Not": activation.elementwise(torch.logical_not),
@@ -52,12 +56,15 @@ BUILDERS: dict[str, Builder] = {
     "Pad": shape.pad,
     "Pow": arithmetic.combine(torch.pow),
     "Reciprocal": activation.elementwise(torch.reciprocal),
+    "ReduceL2": pooling.reduce_over(pooling.euclidean),
     "ReduceMax": pooling.reduce_over(torch.amax),
     "ReduceMean": pooling.reduce_over(torch.mean),
+    "ReduceMin": pooling.reduce_over(torch.amin),
     "ReduceSum": pooling.reduce_over(torch.sum),
     "Relu": lambda op: nn.ReLU(),
     "Reshape": shape.reshape,
     "Resize": resize.resize,
+    "Selu": activation.selu,
     "Sigmoid": activation.elementwise(torch.sigmoid),
     "Slice": shape.slice_,
     "Softmax": activation.softmax,
@@ -77,8 +84,8 @@ BUILDERS: dict[str, Builder] = {
 POINTWISE = frozenset(
     {
         "Abs", "Add", "Cast", "Clip", "Div", "Elu", "Equal", "Erf", "Exp", "Gelu", "Greater", "GreaterOrEqual",
-        "HardSigmoid", "HardSwish", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Min", "Mul", "Neg", "Not", "Pow",
-        "Reciprocal", "Relu", "Sigmoid", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Where",
+        "HardSigmoid", "HardSwish", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Mish", "Mul",
+        "Neg", "Not", "Pow", "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Where",
     }
 )  # fmt: skip
 """Work on each value alone, so that it makes no difference how many axes lie before it."""

@@ -107,6 +107,13 @@ ONE_NODE = {
     "reduce mean": ("ReduceMean", {}, {"axes": [1], "keepdims": 1}),
     "reduce mean pixels": ("ReduceMean", {}, {"axes": [-1, -2], "keepdims": 0}),
     "reduce sum": ("ReduceSum", {"axes": _ints(2)}, {"keepdims": 1}),
+    "reduce l2": ("ReduceL2", {}, {"axes": [1], "keepdims": 1}),
+    "reduce min": ("ReduceMin", {}, {"axes": [2, 3], "keepdims": 0}),
+    "expand": ("Expand", {"s": _ints(1, 3, 12, 16)}, {}),
+    "selu": ("Selu", {}, {}),
+    "selu settings": ("Selu", {}, {"alpha": 0.7, "gamma": 1.3}),
+    "mean": ("Mean", {"c": _weights(3, 1, 1), "d": _floats(1.0)}, {}),
+    "instance norm": ("InstanceNormalization", {"s": _weights(3), "b": _weights(3)}, {"epsilon": 1e-3}),
     "softmax": ("Softmax", {}, {"axis": 1}),
     "flatten": ("Flatten", {}, {}),
     "transpose": ("Transpose", {}, {"perm": [0, 2, 3, 1]}),
@@ -404,7 +411,23 @@ def test_sizes_that_are_no_sizes_are_open(open_: int, tmp_path: Path) -> None:
     assert module(torch.rand(2, 3, 8, 10)).shape == (2, 3, 8, 10)
 
 
+def test_mish(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Sub", ["x", "c"], ["d"]), helper.make_node("Mish", ["d"], ["y"])]
+    _agree(network(nodes, {"c": _floats(0.5)}, opset=18), tmp_path)
+
+
+def test_one_value_a_channel_is_spread(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[2, 3]),
+        helper.make_node("Expand", ["m", "s"], ["y"]),
+    ]
+    _agree(network(nodes, {"s": _ints(1, 12, 16)}, batch=1), tmp_path)
+
+
 REFUSED = {
+    "repeated pictures": (
+        [helper.make_node("Expand", ["x", "s"], ["y"])], {"s": _ints(2, 3, 12, 16)}, r"repeats the pictures",
+    ),
     "unknown operation": (
         [helper.make_node("LSTM", ["x", "w", "w"], ["y"], name="memory", hidden_size=1)], {"w": _weights(1, 4, 1)},
         r"memory \(LSTM\) is an operation that cannot be imported",
