@@ -59,7 +59,7 @@ def import_onnx(path: Path, *, size: tuple[int, int] | None = None) -> ImportedN
         with torch.no_grad():
             for index, node in enumerate(model.graph.node):
                 assembly.add(node, index)
-    except (IndexError, KeyError, TypeError, ValueError, RecursionError) as error:  # of nodes that the checker passes
+    except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:  # the checker passes much
         raise ModelError(f"{path} cannot be imported ({error!r})", fix="Export it again") from error
     if not model.graph.output:
         raise ModelError(f"{path} has no output", fix="Export it with one depth map as its output")
