@@ -15,6 +15,7 @@ from pathlib import Path
 from edgekd.bench.gpu import Gpu, read_gpus
 from edgekd.bench.power import Power, joules_between, read_power, whole
 from edgekd.bench.sysfs import each, number, text
+from edgekd.cores import allowed_cores
 
 __all__ = ["Conditions", "Reading", "read_conditions", "summarise"]
 
@@ -64,14 +65,6 @@ class Conditions:
     watts: Mapping[str, float]  # mean, by sensor
     joules: float | None  # of the whole machine, as far as it has sensors
     energy_from: str | None  # which sensors that is
-
-
-def allowed_cores() -> frozenset[int]:
-    """Numbers of the cores on which this process may be scheduled."""
-    try:
-        return frozenset(os.sched_getaffinity(0))
-    except (AttributeError, OSError):  # not on macOS and Windows
-        return frozenset(range(os.cpu_count() or 1))
 
 
 def read_conditions(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgekd.bench.gpu import Gpu, read_gpus
 from edgekd.bench.sysfs import each, number, text
+from edgekd.cores import allowed_cores
 
 __all__ = ["Machine", "describe_machine"]
 
@@ -145,10 +146,7 @@ def _field(info: str, name: str) -> str | None:
 
 
 def _usable_cores(root: Path) -> float:
-    try:
-        allowed = float(len(os.sched_getaffinity(0)))
-    except (AttributeError, OSError):  # not on macOS and Windows
-        allowed = float(os.cpu_count() or 1)
+    allowed = float(len(allowed_cores()))
     quota, _, period = (text(root / "sys/fs/cgroup/cpu.max") or "max").strip().partition(" ")
     if quota.isdigit() and period.isdigit() and int(period):
         return min(allowed, int(quota) / int(period))

@@ -90,11 +90,9 @@ class BenchResult:
             raise DataError(f"The bench result has schema {found}, this version of edgekd reads {SCHEMA}", fix=again)
         try:
             settings = {str(name): setting for name, setting in value["settings"].items()}
-            fields = {name: value[name] for name in ("created", "run", "pictures", "clip", "data")}
-            if not all(
-                isinstance(text, str) or (text is None and name in ("clip", "data")) for name, text in fields.items()
-            ):
-                raise TypeError(f"{fields} are to be texts")
+            fields: dict[str, Any] = {name: read_plain(str, value[name]) for name in ("created", "run", "pictures")}
+            for name in ("clip", "data"):
+                fields[name] = None if value[name] is None else read_plain(str, value[name])
             fields["idle_watts"] = {str(name): float(watts) for name, watts in value["idle_watts"].items()}
             rows = tuple(read_plain(BenchRow, row) for row in value["rows"])
             return cls(machine=read_plain(Machine, value["machine"]), settings=settings, rows=rows, **fields)

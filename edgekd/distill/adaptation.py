@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import DataError
 from edgekd.distill.settings import TransformSettings
-from edgekd.distill.statistics import Moments, StatisticsDistance, StoredStatistics, observe
+from edgekd.distill.statistics import Moments, PooledMoments, StatisticsDistance, StoredStatistics, observe
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.running_order import running_order
 from edgekd.models.teacher import Teacher
@@ -79,13 +79,10 @@ def measure_adaptation(
 def _distances(teacher: Teacher, stored: StoredStatistics, pictures: NDArray[np.uint8]) -> tuple[float, ...]:
     """Of the moments over all pictures, in every layer."""
     observed, normalise = observe(teacher.module, stored.names).eval(), Normalise(teacher.input)
-    parts, counts = [], []
+    pooled = PooledMoments()
     for start in range(0, len(pictures), _BATCH):
         batch = to_tensor(pictures[start : start + _BATCH], torch.device("cpu"))
-        parts.append(observed(normalise(batch))[1])
-        counts.append(len(batch))
-    share = torch.tensor(counts, dtype=torch.float32)[:, None] / len(pictures)
-    mean = (share * torch.stack([part.mean for part in parts])).sum(0)
-    square = (share * torch.stack([part.variance + part.mean.square() for part in parts])).sum(0)
-    found: list[float] = StatisticsDistance(stored)(Moments(mean, (square - mean.square()).clamp_min(0))).tolist()
+        pooled.add(observed(normalise(batch))[1], len(batch))
+    seen = pooled.moments()
+    found: list[float] = StatisticsDistance(stored)(Moments(seen.mean.float(), seen.variance.float())).tolist()
     return tuple(found)

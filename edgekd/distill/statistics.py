@@ -20,6 +20,7 @@ from edgekd.models.checks import NO_SPREAD, batch_norm_layers
 __all__ = [
     "Moments",
     "ObservedTeacher",
+    "PooledMoments",
     "RunningMoments",
     "StatisticsDistance",
     "StoredStatistics",
@@ -253,6 +254,26 @@ class StatisticsDistance:
         ratio = ((seen.variance + self._floor) / self._spread).log().square() / 2
         distances = torch.zeros(self.layers, device=shift.device)
         return distances.index_add(0, self._layer, (shift + ratio) * self._share)
+
+
+class PooledMoments:
+    """Moments over all pictures of several batches, in float64 on the CPU. Raw second moments are what averages."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean = self._square = torch.zeros((), dtype=torch.float64)
+
+    def add(self, batch: Moments, count: int) -> None:
+        """Take in the moments of a batch of `count` pictures."""
+        mean, variance = batch.mean.double().cpu(), batch.variance.double().cpu()
+        self._mean = self._mean + mean * count
+        self._square = self._square + (variance + mean.square()) * count
+        self.count += count
+
+    def moments(self) -> Moments:
+        """Of the pictures so far, at least one."""
+        mean = self._mean / self.count
+        return Moments(mean, (self._square / self.count - mean.square()).clamp_min(0))
 
 
 class RunningMoments:

@@ -70,11 +70,14 @@ def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
     """The teacher's BatchNorm layers. Raises ModelError when there are none, or when they were never trained."""
     layers = batch_norm_layers(teacher.module)
     if not layers:
-        fix = "istil with mixing alone (--no-transformation), give a --statistics file, or quantise the teacher itself"
-        again = f"Export it again with {EXPORT_KEEPING_NORMS}, d" if _folded(teacher.module) else "D"
+        without = (
+            "distil with mixing alone (--no-transformation), give a --statistics file, or quantise the teacher itself "
+            "with edgekd calibrate"
+        )
+        again = f"Export it again with {EXPORT_KEEPING_NORMS}, {without}"
         raise ModelError(
             f"The teacher {teacher.name} stores no statistics: {_why_no_batch_norm(teacher.module)}",
-            fix=f"{again}{fix} with edgekd calibrate",
+            fix=again if _folded(teacher.module) else without.capitalize(),
         )
     if not stores_statistics(teacher.module):
         raise ModelError(

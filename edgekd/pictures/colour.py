@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import DataError, UnknownNameError
+from edgekd.pictures.srgb import from_linear
 
 __all__ = ["COLOURS", "DEFAULT_COLOURS", "NO_DEPTH", "colour_depth", "depth_range", "scale_bar"]
 
@@ -137,8 +138,8 @@ def _table(colours: str) -> NDArray[np.uint8]:
         fits = ((linear >= 0) & (linear <= 1)).all(axis=1) & ~done
         table[fits] = linear[fits]
         done |= fits
-    gamma = np.where(table <= 0.0031308, 12.92 * table, 1.055 * table ** (1 / 2.4) - 0.055)  # sRGB, IEC 61966-2-1
-    return (gamma * 255).round().astype(np.uint8)
+    found: NDArray[np.uint8] = (from_linear(table) * 255).round().astype(np.uint8)
+    return found
 
 
 def _require_range(low: float, high: float) -> None:

@@ -77,7 +77,7 @@ def deploy(
     engines = board.ask("sh", "-c", pack_command(there, "engines", "result.json"))
     with replacing_folder(kept) as folder:
         if engines.code:
-            reason = (engines.err.strip().splitlines() or [f"exit code {engines.code}"])[-1]
+            reason = _last_word(engines, f"exit code {engines.code}")
             progress.note(f"No engines came back from {board.address} ({reason}); what was measured is kept")
         else:
             _unpack(board, engines, folder)
@@ -94,7 +94,7 @@ def _look(board: Board, archive: Path, progress: Progress) -> str:
         machine, python = str(found["machine"]), (int(found["python"][0]), int(found["python"][1]))
         home, numpy, free = str(found["home"]), found["numpy"], int(found["free"])
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        reason = (answer.err.strip().splitlines() or ["no answer"])[-1]
+        reason = _last_word(answer, "no answer")
         raise MissingRuntimeError(
             f"{board.address} does not start python3 ({reason})", fix="Install it there: sudo apt install python3"
         ) from error
@@ -148,8 +148,13 @@ def _unpack(board: Board, engines: Answer, folder: Path) -> None:
 
 def _require(board: Board, answer: Answer) -> None:
     if answer.code:
-        reason = (answer.err.strip().splitlines() or ["it gave no reason"])[-1]
+        reason = _last_word(answer, "it gave no reason")
         raise MissingRuntimeError(f"{board.address} cannot keep the bundle ({reason})", fix="Check its disk")
+
+
+def _last_word(answer: Answer, otherwise: str) -> str:
+    """The last line that a command on the board complained with."""
+    return (answer.err.strip().splitlines() or [otherwise])[-1]
 
 
 def _tell(line: str, progress: Progress) -> None:
@@ -160,7 +165,7 @@ def _tell(line: str, progress: Progress) -> None:
 
 def _failure(board: Board, answer: Answer) -> EdgekdError:
     """run.py's own error, as its exit code says."""
-    last = (answer.err.strip().splitlines() or [f"exit code {answer.code}"])[-1]
+    last = _last_word(answer, f"exit code {answer.code}")
     message, _, fix = last.removeprefix("Error: ").rstrip(".").rpartition(". ")
     kind = _KINDS.get(answer.code, ArtefactError)
     return kind(f"On {board.address}: {message or fix}", fix=fix if message else "Look at it there")

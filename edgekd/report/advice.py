@@ -82,16 +82,18 @@ def _choice(group: Sequence[Entry]) -> Iterator[Advice]:
         return
     best = min(scored, key=lambda pair: pair[1].means["raw"]["absrel"])
     least = best[1].means["raw"]["absrel"]
-    worse = {id(entry): score.difference(best[1], "absrel") for entry, score in scored}
-    if worse[id(best[0])] is None:
+    good = [
+        (entry, score, ends)
+        for entry, score in scored
+        if (ends := score.difference(best[1], "absrel")) is not None and ends[0] <= _LITTLE * least
+    ]
+    if not good:
         return  # one frame tells nothing
-    good = [pair for pair in scored if (ends := worse[id(pair[0])]) is not None and ends[0] <= _LITTLE * least]
-    fastest, score = min(good, key=lambda pair: _latency(pair[0]).p50)
+    fastest, score, (low, high) = min(good, key=lambda found: _latency(found[0]).p50)
     beaten = len(scored) - len(front([(_latency(e).p50, s.means["raw"]["absrel"]) for e, s in scored]))
     if fastest is best[0]:
         than = "and none is more accurate"
     else:
-        low, high = worse[id(fastest)] or (0.0, 0.0)
         apart = f"{low:+.3f} to {high:+.3f} (95 % interval)" if max(-low, high) >= 0.0005 else "less than 0.0005"
         than = f"{apart} from the most accurate, {best[0].row.name} with {least:.3f}"
     yield Advice(

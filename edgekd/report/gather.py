@@ -19,7 +19,7 @@ from edgekd.bench.result import BenchResult, BenchRow
 from edgekd.evaluate.evaluate import Evaluation
 from edgekd.run import Run
 
-__all__ = ["Benched", "Entry", "ReportedRun", "Story", "gather"]
+__all__ = ["Benched", "Entry", "ReportedRun", "Story", "gather", "same_pixels"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,11 @@ class Story:
         """The entries that were scored by this protocol on these data."""
         pairs = [(entry, score) for entry in self.entries for score in entry.scores]
         return [pair for pair in pairs if (pair[1].protocol, pair[1].digest) == (protocol.protocol, protocol.digest)]
+
+
+def same_pixels(scored: Sequence[tuple[Entry, Evaluation]]) -> bool:
+    """Whether all saw the same part of the pictures, so that their accuracy may be ranked."""
+    return len({score.pixels for _, score in scored}) == 1
 
 
 def gather(runs: Sequence[Run]) -> Story:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
-from typing import Any
 
 from edgekd.evaluate.evaluate import Evaluation
 from edgekd.report.advice import Advice, advise
 from edgekd.report.charts import Axis, Point, line_chart, scatter_chart
 from edgekd.report.coverage import coverage_parts
-from edgekd.report.gather import Entry, ReportedRun, Story
+from edgekd.report.gather import Entry, ReportedRun, Story, same_pixels
 from edgekd.report.markup import Child, Element, page, tag
 from edgekd.report.panels import depth_panels, previews, worst_frames
 from edgekd.report.pareto import front
@@ -119,12 +118,6 @@ def _about(story: Story) -> list[Element]:
     return parts
 
 
-def _training(settings: Mapping[str, Any]) -> str:
-    if "steps" not in settings:
-        return "-"
-    return f"{settings['steps']} of {settings.get('batch')} pictures, seed {settings.get('seed')}"
-
-
 def _advice(found: Sequence[Advice]) -> list[Element]:
     if not found:
         return [_quiet("Nothing was measured yet that would show something.")]
@@ -142,7 +135,7 @@ def _charts(story: Story) -> Iterator[Element]:
         drawn = True
         places = list(dict.fromkeys((entry.device, entry.setting) for entry, _ in scored))
         runs = list(dict.fromkeys(entry.run for entry, _ in scored))
-        alike = len({score.pixels for _, score in scored}) == 1
+        alike = same_pixels(scored)
         charts = []
         axes: dict[str, Callable[[Entry], float | None]] = {
             "p50 latency, ms": lambda entry: None if entry.row.latency is None else entry.row.latency.p50,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
 
 from edgekd.bench.conditions import Conditions
 from edgekd.bench.grade import Grade
 from edgekd.bench.latency import Measured
-from edgekd.report.figures import ACCURACY, SPEED, Column
-from edgekd.report.gather import Entry, Story
+from edgekd.evaluate.evaluate import Evaluation
+from edgekd.report.figures import ACCURACY, SPEED, AccuracyColumn, Column
+from edgekd.report.gather import Entry, Story, same_pixels
 from edgekd.report.markup import Child, Element, tag
 
 __all__ = ["accuracy_tables", "conditions_table", "drift_table", "speed_tables", "table"]
@@ -54,18 +56,9 @@ def accuracy_tables(story: Story) -> Iterator[Element]:
     """One table a protocol and data set: their figures never share a column."""
     for protocol in story.protocols:
         scored = story.scored(protocol)
-        best: dict[str, float | None] = {}
-        alike = len({score.pixels for _, score in scored}) == 1
-        for column in ACCURACY:
-            best[column.name] = None
-            if not alike or len(scored) < 2:
-                continue
-            values = [column.value(score) for _, score in scored]
-            highest = values[0]
-            for value in values:
-                if column.better(value, highest):
-                    highest = value
-            best[column.name] = highest
+        alike = same_pixels(scored)
+        ranked = [score for _, score in scored] if alike and len(scored) > 1 else []
+        best = {column.name: _most_accurate(column, ranked) for column in ACCURACY}
         rows: list[Sequence[Child]] = []
         for entry, score in scored:
             cells: list[Child] = [_name(story, entry, device=True)]
@@ -94,6 +87,11 @@ def accuracy_tables(story: Story) -> Iterator[Element]:
             )
         for remark in dict.fromkeys(remark for _, score in scored for remark in score.remarks()):
             yield tag("p", remark, class_="quiet")
+
+
+def _most_accurate(column: AccuracyColumn, scores: Sequence[Evaluation]) -> float | None:
+    values = [column.value(score) for score in scores]
+    return reduce(lambda best, value: value if column.better(value, best) else best, values) if values else None
 
 
 def drift_table(story: Story) -> Element | None:
@@ -134,9 +132,7 @@ def conditions_table(story: Story) -> Element | None:
                     _badge(measured.grade),
                     "; ".join(measured.grade.evidence),
                     _clock(conditions),
-                    "-"
-                    if conditions.temperature is None
-                    else f"{conditions.temperature:.0f} °C ({conditions.hottest})",
+                    _heat(conditions),
                     "-" if conditions.others is None else f"{conditions.others:.2f}",
                     ", ".join(f"{name} {watts:.1f}" for name, watts in conditions.watts.items()) or "-",
                     ", ".join(measured.grade.unknown) or "nothing",

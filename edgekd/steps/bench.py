@@ -98,7 +98,7 @@ def reproduce_bench(
     if not measured:
         raise DataError(f"{file} holds no measured artefact", fix="Give the file of a bench that ran")
     scored = next((row.evaluation for row in measured if row.evaluation is not None), None)
-    where = data or before.data  # empty for what a demo scored on, which lies nowhere
+    where = data or before.data  # empty in files of older demos, which did not say
     scoring = None
     if scored is not None and where and (data is not None or Path(where).expanduser().exists()):
         scoring = Scoring(open_dataset(where), get_protocol(scored.protocol), where)

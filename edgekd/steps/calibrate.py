@@ -94,7 +94,7 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
             made_from["transform"] = run.digest(transform_file)
         training.keep_calibration(transform, made_from)
         if transform is not None:
-            training.keep_adaptation(transform, None, made_from)
+            training.keep_adaptation(None, made_from)
         training.keep_model(teacher.module, "teacher", teacher.digest)
         training.keep_references(None)
     return run

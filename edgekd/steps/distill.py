@@ -201,7 +201,7 @@ def _finish(training: Training, cast: _Cast, name: str, inputs: Mapping[str, str
         made_from["transform"] = run.digest(transform_file)
     training.keep_calibration(transform, made_from)
     if transform is not None:
-        training.keep_adaptation(transform, cast.stored, made_from)
+        training.keep_adaptation(cast.stored, made_from)
     ranges = read_json(run.folder / _RANGES) if training.settings.quantisation is not None else {}
     training.keep_model(student, "student", run.digest(weights), ranges)
     training.keep_references(student)

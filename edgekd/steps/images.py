@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from calibration.errors import UsageError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
+from edgekd.cores import allowed_cores
 from edgekd.models.fetch import cache_folder
 from edgekd.run.lock import locked
 from edgekd.simulate.growing import GrowingSet
@@ -122,7 +122,4 @@ def _cached(spec: ImagesSpec) -> Path:
 
 def usable_cores() -> int:
     """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
+    return len(allowed_cores())

@@ -10,7 +10,7 @@ import torch
 from calibration.errors import DataError, ModelError
 from calibration.progress import Progress
 from edgekd.distill.device import choose_device
-from edgekd.distill.statistics import Moments, StoredStatistics, observe
+from edgekd.distill.statistics import PooledMoments, StoredStatistics, observe
 from edgekd.distill.statistics_file import LEAST_PICTURES, StatisticsFile, layers_to_measure
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.checks import varies
@@ -33,8 +33,7 @@ def measure_statistics(
     names = layers_to_measure(teacher)
     observed, normalise = observe(module, names), Normalise(teacher.input).to(where)
     paths, framed = list_pictures(folder), []
-    mean = square = torch.zeros((), dtype=torch.float64)
-    seen = 0
+    pooled = PooledMoments()
     with progress.task("Measuring", total=len(paths)) as advance:
         for number, path in enumerate(paths):
             try:
@@ -43,17 +42,16 @@ def measure_statistics(
                 progress.note(str(error))
             if framed and (len(framed) == batch or number == len(paths) - 1):
                 _, moments = observed(normalise(to_tensor(np.stack(framed), where)))
-                sums = _sums(moments)
-                mean, square = mean + sums.mean * len(framed), square + sums.variance * len(framed)
-                seen, framed = seen + len(framed), []
+                pooled.add(moments, len(framed))
+                framed = []
             advance(1)
-    if seen < LEAST_PICTURES:
+    if pooled.count < LEAST_PICTURES:
         raise DataError(
-            f"{seen} pictures of {folder} could be read: their statistics would be those of single pictures",
+            f"{pooled.count} pictures of {folder} could be read: their statistics would be those of single pictures",
             fix=f"Give at least {LEAST_PICTURES}, better some hundreds",
         )
-    mean, square = mean / seen, square / seen
-    variance = (square - mean.square()).clamp_min(0)
+    whole = pooled.moments()
+    mean, variance = whole.mean, whole.variance
     if not (torch.isfinite(mean).all() and torch.isfinite(variance).all()):
         raise ModelError(
             f"What {teacher.name} computes on the pictures of {folder} is not finite", fix="Check its weights and input"
@@ -66,10 +64,4 @@ def measure_statistics(
         )
     layers = zip(names, mean.float().split(observed.sizes), variance.float().split(observed.sizes), strict=True)
     statistics = StoredStatistics.of({name: (middle, spread) for name, middle, spread in layers})
-    return StatisticsFile(teacher.name, teacher.digest, seen, statistics)
-
-
-def _sums(moments: Moments) -> Moments:
-    """First and raw second moments in float64 on the CPU: what averages over batches."""
-    mean, variance = moments.mean.double().cpu(), moments.variance.double().cpu()
-    return Moments(mean, variance + mean.square())
+    return StatisticsFile(teacher.name, teacher.digest, pooled.count, statistics)

@@ -98,6 +98,10 @@ class Training:
         """The simulated images, rendered or opened at first use: a run that is complete needs none."""
         return open_images(self.images, self.progress)
 
+    def _set_aside(self) -> NDArray[np.uint8]:
+        """The simulated pictures that nothing was trained on, as the network is fed."""
+        return Batches(FramedImages(self.source, self.teacher.input.framing), self.settings).aside()
+
     def keep_calibration(self, transform: TransformNet | None, made_from: Mapping[str, str]) -> None:
         """Keep the pictures set aside, transformed, as the run's calibration set; skipped when that is done."""
         kind = "simulated rooms" + ("" if transform is None else ", transformed to the teacher's statistics")
@@ -110,16 +114,14 @@ class Training:
             self.run.step("calibration", inputs=made_from, asked=asked, command=self.command) as made,
             self.progress.task("Making the calibration set"),
         ):
-            pictures = Batches(FramedImages(self.source, self.teacher.input.framing), self.settings).aside()
+            pictures = self._set_aside()
             if transform is not None:
                 pictures = transformed_images(transform.cpu(), pictures, seed=self.settings.seed)
             CalibrationSet.write(folder, pictures, origin=kind, made_from=made_from)
             made.add(folder)
 
-    def keep_adaptation(
-        self, transform: TransformNet, stored: StoredStatistics | None, made_from: Mapping[str, str]
-    ) -> None:
-        """Keep how far the transformation brought pictures, and say so; only said when that is done.
+    def keep_adaptation(self, stored: StoredStatistics | None, made_from: Mapping[str, str]) -> None:
+        """Keep how far the transformation brought the calibration set's pictures, and say so; when done, only say it.
 
         `stored` are the statistics that it was fitted to, the teacher's own where None.
         """
@@ -130,11 +132,10 @@ class Training:
                 self.run.step("adaptation", inputs=made_from, asked={}, command=self.command) as made,
                 self.progress.task("Comparing with the teacher's statistics"),
             ):
-                pictures = Batches(FramedImages(self.source, self.teacher.input.framing), self.settings).aside()
-                pictures = pictures[:_COMPARED]
-                transformed = transformed_images(transform.cpu(), pictures, seed=self.settings.seed)
+                simulated = self._set_aside()[:_COMPARED]
+                transformed = np.asarray(CalibrationSet.open(self.run.folder / "calibration").images[:_COMPARED])
                 stored = stored or stored_statistics(self.teacher.module)
-                found = measure_adaptation(self.teacher, stored, self.settings.transform, pictures, transformed)
+                found = measure_adaptation(self.teacher, stored, self.settings.transform, simulated, transformed)
                 write_json(path, found.to_json())
                 made.add(path)
         self._say_adaptation(Adaptation.from_json(read_json(path)))

@@ -57,15 +57,15 @@ def name_results(pictures: list[Path]) -> list[str]:
     """What the results of each picture are called: its name without the ending, with it where two would be the same,
     and numbered where they are still."""
     stems = Counter(picture.stem for picture in pictures)
-    chosen: list[str] = []
+    chosen: dict[str, None] = {}  # in order
     for picture in pictures:
         name = free = picture.stem if stems[picture.stem] == 1 else picture.name
         number = 1
         while free in chosen:
             number += 1
             free = f"{name}.{number}"
-        chosen.append(free)
-    return chosen
+        chosen[free] = None
+    return list(chosen)
 
 
 def write_depth(stem: Path, depth: NDArray[np.float32]) -> list[Path]:

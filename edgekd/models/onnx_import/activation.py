@@ -63,12 +63,11 @@ def hard_sigmoid(op: Op) -> nn.Module:
 
 
 def softmax(op: Op) -> nn.Module:
-    axis = int(op.attributes.get("axis", -1 if op.opset >= 13 else 1))
-    if axis % len(op.data.shape) == 0:
+    axis = int(op.attributes.get("axis", -1 if op.opset >= 13 else 1)) % len(op.data.shape)
+    if axis == 0:
         raise op.refusal("normalises over the pictures of a batch")
     if op.opset >= 13:
         return nn.Softmax(dim=axis)
-    axis %= len(op.data.shape)
     return Function(_flat_softmax, axis=axis)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import torch
@@ -13,22 +13,31 @@ from edgekd.models.onnx_import.op import Builder, Op
 __all__ = ["Fold", "combine", "gemm", "mean", "where"]
 
 
-class Fold(nn.Module):
-    """Combines its operands from left to right; those known in advance are buffers in their places."""
+class _WithConstants(nn.Module):
+    """Has operands, of which those known in advance are buffers in their places."""
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], constants: dict[int, Tensor], count: int) -> None:
+    def __init__(self, constants: dict[int, Tensor], count: int) -> None:
         super().__init__()
-        self.function, self.count = function, count
+        self.count = count
         for position, value in constants.items():
             self.register_buffer(f"operand_{position}", value)
 
-    def forward(self, *tensors: Tensor) -> Tensor:
+    def operands(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """All of them, those that are not known in the order of `tensors`."""
         live = iter(tensors)
-        operands: list[Tensor] = []
-        for position in range(self.count):
-            known = getattr(self, f"operand_{position}", None)
-            operands.append(next(live) if known is None else known)
-        return reduce(self.function, operands)
+        known = (getattr(self, f"operand_{position}", None) for position in range(self.count))
+        return [next(live) if value is None else value for value in known]
+
+
+class Fold(_WithConstants):
+    """Combines its operands from left to right."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], constants: dict[int, Tensor], count: int) -> None:
+        super().__init__(constants, count)
+        self.function = function
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return reduce(self.function, self.operands(tensors))
 
     def extra_repr(self) -> str:
         return self.function.__name__
@@ -45,42 +54,38 @@ def combine(function: Callable[[Tensor, Tensor], Tensor], kind: type[Fold] = Fol
     def build(op: Op) -> nn.Module:
         if op.kind != "MatMul":  # whose shapes fit otherwise
             op.broadcast()
-        constants = {
-            position: op.weights(position)
-            for position, operand in enumerate(op.operands)
-            if operand is not None and operand.constant is not None
-        }
-        return kind(function, constants, len(op.operands))
+        return kind(function, _constants(op), len(op.operands))
 
     return build
+
+
+def _constants(op: Op) -> dict[int, Tensor]:
+    return {
+        position: op.weights(position)
+        for position, operand in enumerate(op.operands)
+        if operand is not None and operand.constant is not None
+    }
 
 
 mean = combine(torch.add, _Mean)
 
 
-class _Where(nn.Module):
-    """Picks from two operands by a third; those known in advance are buffers in their places."""
-
-    def __init__(self, constants: dict[int, Tensor]) -> None:
-        super().__init__()
-        for position, value in constants.items():
-            self.register_buffer(f"operand_{position}", value)
+class _Where(_WithConstants):
+    """Picks from two operands by a first one."""
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        live = iter(tensors)
-        known = [getattr(self, f"operand_{position}", None) for position in range(3)]
-        condition, yes, no = (next(live) if value is None else value for value in known)
+        condition, yes, no = self.operands(tensors)
         return torch.where(condition, yes, no)
 
 
 def where(op: Op) -> nn.Module:
     op.broadcast()
-    constants = {
-        position: op.weights(position).bool() if position == 0 else op.weights(position)
-        for position in range(3)
-        if op.operand(position).constant is not None
-    }
-    return _Where(constants)
+    for position in range(3):
+        op.operand(position)  # refuses a node that lacks one
+    constants = _constants(op)
+    if 0 in constants:
+        constants[0] = constants[0].bool()
+    return _Where(constants, 3)
 
 
 def gemm(op: Op) -> nn.Module:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from calibration.errors import DataError
+from edgekd.pictures.srgb import from_linear
 from edgekd.simulate.material import Colour, Material
 from edgekd.simulate.meshes.beside import FilesBeside
 from edgekd.simulate.meshes.opening import Piece, open_pieces, quiet, texture
@@ -119,9 +120,7 @@ def _corner_colours(visual: Any, faces: Any) -> Floats:
 
 def _stored(colours: Any) -> Any:
     """Linear colours in 0..1 as the nearest uint8 of sRGB, in which steps look alike in the dark and in the light."""
-    light = np.clip(colours, 0, 1)
-    stored = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.round(255 * stored).astype(np.uint8)
+    return np.round(255 * from_linear(np.clip(colours, 0, 1))).astype(np.uint8)
 
 
 def _coloured(colours: Any) -> tuple[Any, list[Material]]:

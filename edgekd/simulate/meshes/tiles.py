@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgekd.pictures.reading import upper_bits
+from edgekd.pictures.srgb import to_linear
 from edgekd.simulate.atlas import LEVELS, SIDE
 from edgekd.simulate.material import Colour
 from edgekd.simulate.shapes import Floats
@@ -41,7 +42,7 @@ def bake(picture: Image.Image, factor: Colour) -> Tile:
         picture = Image.fromarray(upper_bits(picture, picture.format))
     square = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
     stored = np.asarray(square, np.float32) / 255
-    linear = np.where(stored <= 0.04045, stored / 12.92, ((stored + 0.055) / 1.055) ** 2.4) * np.array(factor)
+    linear = to_linear(stored) * np.array(factor)
     levels = []
     for _ in range(LEVELS):
         levels.append(np.round(_weights(linear).reshape(-1, 3) * [255, 255, 127.5]).astype(np.uint8))

@@ -231,6 +231,14 @@ def test_ctrl_c_and_dead_workers_end_in_one_line_and_leave_no_process(tmp_path, 
         assert not list(folder.glob(".*.part")), "a half-written shard was left"
 
 
+def _run_script(tmp_path, text, *arguments):
+    """A process of its own, whose limits are not ours."""
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    command = [sys.executable, script, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
 _WITHOUT_ROOM = """
 import multiprocessing, resource, sys, threading
 from pathlib import Path
@@ -257,10 +265,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("threads", [0, 1])
 def test_a_pool_without_memory_for_its_threads_ends_in_one_line(tmp_path, threads):
     """The thread that hands out work, or the one that it starts, cannot be started: nobody would ever finish a job."""
-    script = tmp_path / "script.py"
-    script.write_text(_WITHOUT_ROOM)
-    command = [sys.executable, script, tmp_path / "set", str(threads + 0.6)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = _run_script(tmp_path, _WITHOUT_ROOM, tmp_path / "set", threads + 0.6)
     assert done.stdout.startswith("error: A worker that renders rooms died"), done.stderr
     assert done.returncode == 0 and "Traceback" not in done.stderr
 
@@ -290,11 +295,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("files", [3, 8])
 def test_workers_that_cannot_be_started_end_in_one_line_that_says_how_to_do_without(tmp_path, files):
     """What they share cannot be made (as without /dev/shm), or the first process has no pipe to be started with."""
-    script = tmp_path / "script.py"
-    script.write_text(_WITHOUT_FILES)
-    done = subprocess.run(
-        [sys.executable, script, tmp_path, str(files)], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = _run_script(tmp_path, _WITHOUT_FILES, tmp_path, files)
     assert done.stdout.startswith("error: ") and "with one worker" in done.stdout, done.stderr
     assert done.stdout.count("\n") == 1 and done.stderr == "" and done.returncode == 0
 

@@ -1,0 +1,15 @@
+"""The processor cores that this process may be scheduled on."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["allowed_cores"]
+
+
+def allowed_cores() -> frozenset[int]:
+    """Their numbers. A container's quota may grant less of them than there are: see edgekd.bench.machine."""
+    try:
+        return frozenset(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # not on macOS and Windows
+        return frozenset(range(os.cpu_count() or 1))
