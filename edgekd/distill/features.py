@@ -1,8 +1,9 @@
 """Holding the student's intermediate features to the teacher's, where both have something to compare.
 
 A student cut out of its teacher has a counterpart of every channel: each BatchNorm output is held to the same channels
-of the teacher's. Any other student is compared at each resolution, through a 1x1 convolution that is trained along and
-thrown away, at a quarter of the pixels where there are many. The teacher runs before the student.
+of the teacher's. Any other student is compared at each resolution with the teacher's standardised features, through a
+1x1 convolution that is trained along and thrown away, at a quarter of the pixels where there are many. The teacher runs
+before the student.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from edgekd.models.slim import Slim
 __all__ = ["FeatureMatch", "Pair", "encoder_pairs", "mirrored_pairs", "pairs_of"]
 
 _FLOOR = 1e-3  # of the squared spread that a difference is divided by
+_SHARE = 1e-2  # of a layer's mean variance: the same floor in the teacher's own unit, whatever that is
+_LEAST = 1e-12  # variance of a layer that shows nothing at all
 _FINE = 24  # columns, from which on projected features are compared at every second pixel of every second row
 
 
@@ -154,9 +157,12 @@ class FeatureMatch(nn.Module):
         # In float32 before anything else: under autocast both were seen in bfloat16.
         mine: Tensor = projection(self._shown[pair.student][-1].float())
         theirs = self._taught[pair.teacher][-1].detach().float()
-        spread = self._ranks.moments(Moments(*channel_moments(theirs))).variance  # of the whole batch
-        scale = (spread + _FLOOR).rsqrt().view(-1, 1, 1)
-        return with_difference(mine, theirs.clone(), scale)[1]
+        seen = self._ranks.moments(Moments(*channel_moments(theirs)))  # of the whole batch
+        scale = (seen.variance + _SHARE * seen.variance.mean() + _LEAST).rsqrt()
+        # The projection gives standardised features. Were it to give the teacher's own, of FastDepth's, a hundredth of
+        # what it starts from, it would drown the student in its own error.
+        standardised = (theirs - seen.mean.view(-1, 1, 1)) * scale.view(-1, 1, 1)
+        return with_difference(mine, standardised, torch.ones_like(scale).view(-1, 1, 1))[1]
 
     def _keep_channels(self, index: int, pair: Pair) -> Callable[..., None]:
         def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -83,8 +83,8 @@ def test_any_other_student_is_compared_at_every_resolution_both_have(rooms: Teac
             seen[f"student {pair.student}"], projection.weight.double(), projection.bias.double()
         )
         theirs = seen[f"teacher {pair.teacher}"]
-        spread = theirs.var((0, 2, 3), correction=0, keepdim=True) + 1e-3
-        apart.append(((mine - theirs).square() / spread).mean())
+        variance, mean = torch.var_mean(theirs, (0, 2, 3), correction=0, keepdim=True)
+        apart.append((mine - (theirs - mean) / (variance + variance.mean() / 100).sqrt()).square().mean())
     value = match()
     torch.testing.assert_close(value.double(), torch.stack(apart).mean(), rtol=1e-5, atol=0)
     value.backward()
@@ -96,6 +96,41 @@ def test_any_other_student_is_compared_at_every_resolution_both_have(rooms: Teac
     match.release()
     rooms.module(x)
     assert not match._runs  # nothing is kept of a network that is not watched
+
+
+class _InAnotherUnit(nn.Module):
+    """A teacher that gives the same depth while its features are `unit` times as large."""
+
+    def __init__(self, unit: float) -> None:
+        super().__init__()
+        self.unit = unit
+        generator = torch.Generator().manual_seed(0)
+        self.first, self.second = nn.Conv2d(3, 6, 3, padding=1, stride=2), nn.Conv2d(6, 1, 3, padding=1, stride=2)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, generator=generator)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.unit * self.first(x).relu()) / self.unit
+
+
+@pytest.mark.parametrize("unit", [1e-2, 1e2])
+def test_the_unit_of_a_teachers_features_does_not_matter(unit: float) -> None:
+    """FastDepth's are a hundredth of those of other networks."""
+    x = torch.rand(2, 3, 48, 64, generator=torch.Generator().manual_seed(1))
+    found = []
+    for teacher in (_InAnotherUnit(1.0), _InAnotherUnit(unit)):
+        student = _InAnotherUnit(1.0)
+        match = FeatureMatch([Pair("second", "second", (6, 6))], teacher)
+        match.watch_student(student)
+        match.watch_teacher(teacher)
+        teacher(x)
+        student(x)
+        apart = match()
+        apart.backward()
+        assert student.first.weight.grad is not None
+        found.append((apart.detach(), student.first.weight.grad))
+        assert apart < 3, "a projection that has learned nothing yet is further away than one that gives nothing"
+    torch.testing.assert_close(found[0], found[1], rtol=2e-3, atol=1e-5)
 
 
 def test_features_pull_a_student_towards_its_teacher(rooms: Teacher) -> None:
