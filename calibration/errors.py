@@ -39,8 +39,8 @@ __all__ = [
 ]
 
 
-_COMMAND = re.compile(r": (edgekd|pip|sudo|cd|python3?|trtexec|tensorrt_rtx) \S[^:]*$")
-"""The end of a fix that is a command to copy."""
+_COMMAND = re.compile(r"(^|^Run |: )(edgekd|pip|sudo|cd|python3?|trtexec|tensorrt_rtx) \S")
+"""Where in a fix a command to copy begins; it goes on to the end, and may hold colons: hf:org/name, user@board:22."""
 
 
 class EdgekdError(Exception):

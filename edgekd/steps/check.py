@@ -136,7 +136,7 @@ def _coverage(run: Run, progress: Progress) -> tuple[LayerCoverage, ...]:
     try:
         return run_coverage(run, progress)
     except MissingRuntimeError as error:  # a device has its own runtime only
-        progress.note(f"Whether the calibration set is good enough was not checked: {error.message}. {error.fix}.")
+        progress.note(f"Whether the calibration set is good enough was not checked: {error}")
         return ()
 
 

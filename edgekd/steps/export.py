@@ -119,7 +119,7 @@ def export_run(run: Run, settings: ExportSettings, progress: Progress) -> Export
         left_out: list[NotExported] = []
         jobs = _jobs(targets, settings, left_out)
         for left in left_out:
-            progress.note(f"Left out {left.name}: {left.reason}. {left.fix}.")
+            progress.note(f"Left out {left.name}: {EdgekdError(left.reason, fix=left.fix)}")
         with progress.task("Exporting", total=len(jobs)) as advance:
             for target, status, precision in jobs:
                 try:

@@ -26,9 +26,22 @@ def test_an_error_is_one_line_and_survives_the_way_from_a_worker(cls: type[Edgek
     assert (type(again), str(again), again.fix, again.exit_code) == (cls, str(error), error.fix, error.exit_code)
 
 
-def test_a_command_to_copy_has_no_stop_behind_it() -> None:
-    command = "edgekd distill --out 'runs/a b.'"
+@pytest.mark.parametrize(
+    "command",
+    ["edgekd distill --out 'runs/a b.'", "edgekd distill --teacher hf:org/name --out x", "edgekd export --on a@b:22"],
+)
+def test_a_command_to_copy_has_no_stop_behind_it(command: str) -> None:
     assert str(EdgekdError("It is missing.", fix=f"Make it: {command}")) == f"It is missing. Make it: {command}"
+
+
+@pytest.mark.parametrize("fix", ["pip install 'edgekd[distill]'", "Run pip install 'edgekd[distill]'"])
+def test_a_fix_that_is_a_command_has_no_stop_behind_it(fix: str) -> None:
+    assert str(EdgekdError("It is missing.", fix=fix)) == f"It is missing. {fix}"
+
+
+def test_a_fix_that_only_speaks_of_a_command_ends_in_a_stop() -> None:
+    fix = "Check the driver with `edgekd doctor`, or use cpu"
+    assert str(EdgekdError("It is missing.", fix=fix)) == f"It is missing. {fix}."
 
 
 def test_a_name_that_is_unknown_gets_its_near_matches() -> None:

@@ -64,6 +64,17 @@ def test_bench_check_and_predict_as_json(picture: Path, capsys: pytest.CaptureFi
     assert Path(made["colour"]).is_file() and Path(made["depth"]).is_file()
 
 
+def test_a_command_for_the_device_is_shown_so_that_it_can_be_copied(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["export", "small", "--target", "tensorrt", "--precision", "fp32"]) == 0
+    for verb in (["check", "small"], ["bench", "small", "--seconds", "0"]):
+        capsys.readouterr()
+        assert run(verb) == 0
+        (line,) = [line for line in "".join(capsys.readouterr()).splitlines() if "trtexec" in line]
+        assert line.endswith("--stronglyTyped")
+
+
 def test_what_was_predicted_is_shown_beside_what_could_not_be_read(
     picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
