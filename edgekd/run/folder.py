@@ -88,9 +88,9 @@ class Run:
         others = [name for name, digest in inputs.items() if record.inputs.get(name) != digest]
         return differences(record.asked, plain(asked)) or [f"another {name}" for name in others]
 
-    def forget(self, step: str) -> None:
-        """Take a step out of run.json, so that it is done again."""
-        kept = {name: record for name, record in self.manifest.steps.items() if name != step}
+    def forget(self, *steps: str) -> None:
+        """Take steps out of run.json, so that they are done again."""
+        kept = {name: record for name, record in self.manifest.steps.items() if name not in steps}
         self.manifest = replace(self.manifest, steps=kept)
         self.manifest.write(self.folder)
 

@@ -42,6 +42,7 @@ __all__ = ["Training", "beyond_weights", "run_depth", "writing"]
 _BATCH = 8
 _COMPARED = 64  # pictures
 _FIRST_STEPS = ("distill", "calibrate")
+_NEXT_STEPS = ("calibration", "adaptation", "onnx", "check")
 
 
 @contextlib.contextmanager
@@ -68,7 +69,8 @@ def writing(
         if others:
             raise RunError(f"{folder} is a run of edgekd {others[0]}", fix="Give another --out")
         if force:
-            run.forget(step)
+            # What was made from the earlier student would pass for the new one's until that is there.
+            run.forget(step, *_NEXT_STEPS)
             for left in ("checkpoint", "previews"):
                 shutil.rmtree(run.folder / left, ignore_errors=True)
         elif changed := run.differences(step, inputs=inputs, asked=asked):

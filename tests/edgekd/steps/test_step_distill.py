@@ -28,6 +28,7 @@ from edgekd.models.teacher import Teacher  # noqa: E402
 from edgekd.run import Run  # noqa: E402
 from edgekd.simulate.rooms import RoomSettings  # noqa: E402
 from edgekd.simulate.store import write_set  # noqa: E402
+from edgekd.steps.artefacts import calibration_set, run_model  # noqa: E402
 from edgekd.steps.calibrate import CalibrateRequest, calibrate_run  # noqa: E402
 from edgekd.steps.check import read_references  # noqa: E402
 from edgekd.steps.distill import DistillRequest, distill_run  # noqa: E402
@@ -185,7 +186,23 @@ def test_a_run_knows_its_command_before_anything_is_rendered(
     assert Run.open(Path("runs/mine")).manifest.teacher == run.manifest.teacher
 
 
-def interrupted(*_: object) -> None:
+def test_a_run_that_was_started_anew_and_interrupted_does_not_pass_the_earlier_student_off_as_its_own(
+    request_: DistillRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = replace(request_, settings=replace(SETTINGS, steps=2, transform=None, mixing=None), out=Path("runs/mine"))
+    distill_run(request, Quiet())
+    other = replace(request, settings=replace(request.settings, steps=3), force=True)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("edgekd.steps.distill.distill", interrupted)
+        distill_run(other, Quiet())
+    run = Run.open(Path("runs/mine"))
+    for use in (run_model, calibration_set, read_references):
+        with pytest.raises(RunError, match=r"The step distill is unfinished\. Go on: edgekd distill"):
+            use(run)
+    distill_run(replace(other, force=False), Quiet()).verify()
+
+
+def interrupted(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
