@@ -121,9 +121,7 @@ def run(arguments: Sequence[str]) -> int:
     except EdgekdError as error:
         return _known(error)
     except (_InterruptedByUserError, KeyboardInterrupt):
-        goes_on = "What was finished is kept, and the same command goes on from there"
-        how = goes_on if arguments and arguments[0] in _GO_ON else "The same command begins again"
-        console.failure(f"Interrupted. {how}: edgekd {shlex.join(arguments)}")
+        console.failure(f"Interrupted. {_after_interruption(arguments)}")
         return _INTERRUPTED
     except SystemExit as ended:  # typer's own answer to a reader of the output who has left
         return ended.code if isinstance(ended.code, int) else 1
@@ -133,6 +131,16 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except Exception as error:
         return _unexpected(error)
+
+
+def _after_interruption(arguments: Sequence[str]) -> str:
+    """What was kept, and the command to give now: with --force a second one would throw away what this one made."""
+    goes_on = bool(arguments) and arguments[0] in _GO_ON
+    if not goes_on or (arguments[0] == "export" and "--force" in arguments):
+        return f"The same command begins again: edgekd {shlex.join(arguments)}"
+    which = "the same command without --force" if "--force" in arguments else "the same command"
+    command = shlex.join(word for word in arguments if word != "--force")
+    return f"What was finished is kept, and {which} goes on from there: edgekd {command}"
 
 
 def _out_of_memory(error: BaseException | None) -> bool:

@@ -193,6 +193,33 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path) -> N
     assert json.loads(done.stdout)["count"] == 40
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["distill", "--steps", "9", "--force"],
+            "the same command without --force goes on from there: edgekd distill --steps 9",
+        ),
+        (["distill", "--steps", "9"], "the same command goes on from there: edgekd distill --steps 9"),
+        (["export", "small", "--force"], "The same command begins again: edgekd export small --force"),
+    ],
+)
+def test_ctrl_c_never_advises_a_command_that_throws_away_what_was_made(
+    run_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgekd.steps.requirements.require_training", interrupted)
+    monkeypatch.setattr("edgekd.steps.export.export_run", interrupted)
+    assert run(arguments) == 130
+    assert capsys.readouterr().err.splitlines()[-1].endswith(said)
+
+
 @pytest.mark.parametrize("out", [".", "..", "rooms"])
 def test_the_preview_of_simulated_rooms_lies_beside_their_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str
