@@ -55,7 +55,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        # . and .. have none of their own
+        return self.folder.name if self.folder.name not in ("", "..") else self.folder.resolve().name
 
     @contextlib.contextmanager
     def lock(self, progress: Progress = _QUIET) -> Iterator[Run]:

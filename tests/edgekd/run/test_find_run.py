@@ -47,6 +47,16 @@ def test_a_run_is_named_by_its_folder_or_by_its_name(notes: Notes, tmp_path: Pat
     assert notes.lines == []
 
 
+@pytest.mark.parametrize(("inside", "name"), [(".", "."), ("artefacts", ".."), ("", "../kitchen/")])
+def test_a_run_knows_its_name_from_within(
+    notes: Notes, monkeypatch: pytest.MonkeyPatch, inside: str, name: str
+) -> None:
+    Run.create(Path("runs/kitchen"))
+    Path("runs/kitchen/artefacts").mkdir()
+    monkeypatch.chdir(Path("runs/kitchen") / inside)
+    assert find_run(name, notes).name == "kitchen"  # type: ignore[arg-type]
+
+
 def test_a_name_that_is_no_run_gets_its_near_matches(notes: Notes) -> None:
     Run.create(Path("runs/kitchen"))
     with pytest.raises(UnknownNameError, match="runs/kitchen") as caught:
