@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from calibration.errors import UnknownNameError, UsageError
 from calibration.progress import Progress
 from edgekd.run import Run
 from edgekd.run.versions import versions
-from edgekd.steps.artefacts import calibration_set, run_model
+from edgekd.steps.artefacts import calibration_set, export_step, run_model
 from edgekd.steps.export import ExportSettings, export_run
 from targets import TARGETS
 from targets.base import PRECISIONS, Artefact, Precision
 from targets.board.options import EngineOptions
 from targets.bundle.write import BundleOptions, Encoding, WrittenBundle, write_bundle
+from targets.engine import explained
 from targets.graph import read_graph
 
 __all__ = ["BundleSettings", "bundle_run"]
@@ -84,7 +85,7 @@ def _encodings(run: Run, settings: BundleSettings, progress: Progress) -> list[E
         wanted = tuple(p for p in precisions if p in (settings.precisions or PRECISIONS))
         if not (served and wanted):
             continue
-        for artefact in _exported(run, target, wanted, progress):
+        for artefact in _exported(run, target, served, wanted, progress):
             encoding = Encoding(artefact.folder / _MODEL, artefact.precision, served)
             if encoding.file in found:  # fp32 is one file for all
                 encoding = Encoding(encoding.path, encoding.precision, (*found[encoding.file].runtimes, *served))
@@ -97,8 +98,31 @@ def _encodings(run: Run, settings: BundleSettings, progress: Progress) -> list[E
     return list(found.values())
 
 
-def _exported(run: Run, target: str, precisions: Sequence[Precision], progress: Progress) -> list[Artefact]:
-    settings = ExportSettings(targets=(target,), precisions=tuple(precisions))
-    result = export_run(run, settings, progress)
-    result.raise_failures(settings)
-    return [exported.artefact for exported in result.exported]
+def _exported(
+    run: Run, target: str, served: Sequence[str], precisions: Sequence[Precision], progress: Progress
+) -> list[Artefact]:
+    found = []
+    for precision in precisions:
+        usual = _as_exported(run, target, served, precision)
+        result = export_run(run, replace(usual, targets=(target,), precisions=(precision,)), progress)
+        result.raise_errors()
+        for exported in result.exported:
+            if exported.over_budget:
+                progress.note(f"{exported.artefact.name} is over its accuracy budget, and goes into the bundle")
+            found.append(exported.artefact)
+    return found
+
+
+def _as_exported(run: Run, target: str, served: Sequence[str], precision: Precision) -> ExportSettings:
+    """The settings that the artefact was exported with, or one of another runtime that the encoding serves: a bundle
+    takes what is there, and does not build over it without its accuracy budget."""
+    for name in (target, *served):
+        record = run.manifest.steps.get(export_step(name, precision))
+        if record is None or record.finished is None:
+            continue
+        asked = record.asked
+        budget, device = asked.get("max_drift"), asked.get("device") if name == target else None
+        with explained():
+            engine = EngineOptions.parse(asked.get("engine", ""))
+        return ExportSettings(device=device, max_drift=None if budget is None else float(budget), engine=engine)
+    return ExportSettings()

@@ -91,11 +91,15 @@ class ExportResult:
     left_out: tuple[NotExported, ...]
     float_layers: tuple[FloatLayer, ...] = ()  # of the int8 artefacts that were built just now, the same for all
 
-    def raise_failures(self, settings: ExportSettings) -> None:
-        """Raise the first build's error, or BudgetError for artefacts over the budget, once all has been shown."""
+    def raise_errors(self) -> None:
+        """Raise the first build's error."""
         for left_out in self.left_out:
             if left_out.error is not None:
                 raise left_out.error
+
+    def raise_failures(self, settings: ExportSettings) -> None:
+        """Raise the first build's error, or BudgetError for artefacts over the budget, once all has been shown."""
+        self.raise_errors()
         over = [exported.artefact for exported in self.exported if exported.over_budget]
         if over:
             found = ", ".join(f"{artefact.name} {artefact.drift['abs_rel']:.4f}" for artefact in over)

@@ -15,7 +15,11 @@ from calibration.errors import UnknownNameError, UsageError
 from calibration.progress import Quiet
 from edgekd.cli.app import run
 from edgekd.run import Run
+from edgekd.steps.artefacts import artefact_folder
 from edgekd.steps.bundle import BundleSettings, bundle_run
+from edgekd.steps.export import ExportSettings, export_run
+from targets import get_target
+from targets.artefact import read_artefact
 
 pytest.importorskip("onnxruntime", reason="the encodings are made with onnxruntime")
 
@@ -36,6 +40,25 @@ def test_a_bundle_for_every_runtime_holds_each_encoding_once(run_folder: Path) -
     }
     Run.open(run_folder).verify()  # the bundle's files are the run's
     assert written.archive.stat().st_size < written.size
+
+
+def test_from_within_a_run_its_bundle_has_its_name_too(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run_folder)
+    written = bundle_run(Run.open(Path()), BundleSettings(("onnxruntime",), ("fp32",)), Quiet())
+    assert (written.folder, written.archive) == (Path("bundle/small"), Path("bundle/small.tar.gz"))
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_a_bundle_takes_what_was_exported_within_a_budget_as_it_is(run_folder: Path, target: str) -> None:
+    if not get_target(target).status().can_build:
+        pytest.skip(f"not installed: {target}")
+    run, tight = Run.open(run_folder), ExportSettings((target,), ("int8",), max_drift=0.0005)
+    (exported,) = export_run(run, tight, Quiet()).exported
+    assert exported.artefact.settings["float_layers"]
+    bundle_run(run, BundleSettings((target,), ("int8",)), Quiet())
+    bundled = read_artefact(artefact_folder(run, "onnxruntime-int8"))
+    assert bundled.settings["float_layers"] == exported.artefact.settings["float_layers"]
+    assert not export_run(run, tight, Quiet()).exported[0].fresh
 
 
 def test_what_is_asked_for_alone_goes_in(run_folder: Path) -> None:
