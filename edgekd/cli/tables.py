@@ -42,6 +42,7 @@ def render(shown: Table | RenderableType, stream: TextIO) -> str:
     """A table, or anything that rich can show, as text for this stream."""
     from rich.console import Console
     from rich.measure import Measurement
+    from rich.segment import Segment
     from rich.text import Text
 
     buffer = io.StringIO()
@@ -50,8 +51,9 @@ def render(shown: Table | RenderableType, stream: TextIO) -> str:
     if isinstance(shown, Table):
         table = _rich(shown)
         needed = Measurement.get(console, console.options.update(width=_UNCUT), table).minimum
-        fits = needed <= console.width
-        console.print(table if fits else _stacked(shown))
+        # As it is drawn too: rich may narrow one column below what it needs, widen it again, and cut the last.
+        drawn = max(map(Segment.get_line_length, Segment.split_lines(console.render(table))), default=0)
+        console.print(table if max(needed, drawn) <= console.width else _stacked(shown))
         if shown.caption:
             console.print(Text(shown.caption, style="table.caption"))
     else:
@@ -89,15 +91,18 @@ def _rich(table: Table) -> RichTable:
     )
     for number, heading in enumerate(table.headings):
         figures = number in table.right
-        # Rich would squeeze names and words away before it cuts a figure.
-        parts = [part for row in table.rows for part in ([row[0]] if number == 0 else row[number].split())]
-        named = max(map(len, parts), default=0)
+        # Rich would squeeze names and words away before it cuts a figure, and takes a figure's words for apart.
+        if figures:
+            parts = [line for cell in (heading, *(row[number] for row in table.rows)) for line in cell.splitlines()]
+        else:
+            parts = [part for row in table.rows for part in ([row[0]] if number == 0 else row[number].split())]
+        needed = max(map(len, parts), default=0)
         shown.add_column(
             Text(heading),
             justify="right" if figures else "left",
-            no_wrap=figures,
+            no_wrap=figures or (number == 0 and needed <= _NAME),
             overflow="fold",
-            min_width=min(named, _NAME) or None,
+            min_width=(needed if figures else min(needed, _NAME)) or None,
         )
     for row in table.rows:
         shown.add_row(*(Text(printable(cell)) for cell in row))
