@@ -52,6 +52,15 @@ class BundleSettings:
             if name not in PRECISIONS:
                 raise UnknownNameError("precision", name, PRECISIONS)
 
+    def options(self) -> str:
+        """The same on a command line, each with a space before it."""
+        words = [("--target", name) for name in self.targets] + [("--precision", name) for name in self.precisions]
+        if self.camera is not None:
+            words.append(("--camera", f"{self.camera[1]}x{self.camera[0]}"))
+        if self.engine != EngineOptions():
+            words.append(("--engine", str(self.engine)))
+        return "".join(f" {name} {value}" for name, value in words)
+
 
 def bundle_run(run: Run, settings: BundleSettings, progress: Progress, out: Path | None = None) -> WrittenBundle:
     """Write <out>/<run's name>/ and .tar.gz; `out` None means bundle/ in the run.
@@ -70,7 +79,8 @@ def bundle_run(run: Run, settings: BundleSettings, progress: Progress, out: Path
             written = write_bundle(read_graph(model), encodings, held_out[:_PICTURES], options, made_from, into)
         if out is None:
             asked = {**asdict(settings), "engine": str(settings.engine)}
-            with run.step("bundle", inputs=inputs, asked=asked, command="edgekd bundle {run}") as made:
+            command = f"edgekd bundle {{run}}{settings.options()}"
+            with run.step("bundle", inputs=inputs, asked=asked, command=command) as made:
                 made.add(written.folder, written.archive)
     for mistake in written.blind_to:
         progress.note(f"The self-test would not notice {mistake}: the depth changes less than int8 does")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from calibration.progress import Progress
 from edgekd.remote import Board, Deployment, deploy
 from edgekd.run import Run
@@ -31,7 +33,7 @@ def export_on(run: Run, address: str, settings: BundleSettings, progress: Progre
     with run.lock(progress):
         asked = {"on": address, "arguments": arguments}
         inputs = {"bundle": written.digest}
-        command = f"edgekd export {{run}} --on {address}"
+        command = f"edgekd export {{run}} --on {shlex.quote(address)}{settings.options()}"
         with run.step(f"on {board.name}", inputs=inputs, asked=asked, command=command) as made:
             made.add(kept)
     return found

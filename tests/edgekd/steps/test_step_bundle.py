@@ -20,6 +20,7 @@ from edgekd.steps.bundle import BundleSettings, bundle_run
 from edgekd.steps.export import ExportSettings, export_run
 from targets import get_target
 from targets.artefact import read_artefact
+from targets.board.options import EngineOptions
 
 pytest.importorskip("onnxruntime", reason="the encodings are made with onnxruntime")
 
@@ -66,6 +67,19 @@ def test_what_is_asked_for_alone_goes_in(run_folder: Path) -> None:
     written = bundle_run(Run.open(run_folder), settings, Quiet(), out=Path("elsewhere"))
     assert models(written.folder) == {"models/int8-u8s8.onnx": ["openvino"]}
     assert written.folder == Path("elsewhere/small") and not (written.folder / "build.sh").exists()
+
+
+def test_the_command_that_makes_a_damaged_bundle_anew_is_the_one_that_was_given(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--target", "onnxruntime", "--precision", "fp32", "--camera", "96x64"]
+    assert run(["bundle", "small", *options]) == 0
+    (run_folder / "bundle" / "small" / "run.py").write_text("")
+    capsys.readouterr()
+    assert run(["verify", "small"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"edgekd bundle runs/small {' '.join(options)}")
+    engine = BundleSettings(("tensorrt",), engine=EngineOptions.parse("batch=2,workspace=64"))
+    assert engine.options() == " --target tensorrt --engine workspace=64,batch=2"
 
 
 @pytest.mark.parametrize(
