@@ -9,7 +9,7 @@ import typer
 from edgekd.cli.check import check_tables
 from edgekd.cli.console import console
 from edgekd.cli.export import export_tables
-from edgekd.cli.options import Device, Force, Json, Out, Seed, Threads
+from edgekd.cli.options import Device, Force, Json, Out, Seed, Threads, again
 from edgekd.cli.tables import Table, figure
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def demo(
         threads=threads,
         device=device,
         force=force,
+        command=again("demo"),
     )
     result = demo(settings, console)
     console.result(

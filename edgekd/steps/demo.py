@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -42,7 +43,6 @@ __all__ = ["Accuracy", "DemoResult", "DemoSettings", "demo"]
 _TEACHER = "rooms"
 _HELD_OUT_SEED = 303  # neither the seed the teacher was trained on nor the one it was tested on
 _SHOWN = 5
-_COMMAND = "edgekd demo --out {run}"
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class DemoSettings:
     threads: int = 1
     device: str = "auto"
     force: bool = False
+    command: str = "edgekd demo --out {run}"  # that makes the demo anew, {run} in place of its folder
 
     def __post_init__(self) -> None:
         if self.held_out < 1:
@@ -122,13 +123,13 @@ def demo(settings: DemoSettings, progress: Progress) -> DemoResult:
     data = open_dataset(held_out)
     timing = BenchSettings(threads=settings.threads, seconds=3.0)
     benched, _ = bench_run(run, (), timing, progress, scoring=Scoring(data, PROTOCOLS["plain"], held_out))
-    accuracy, picture = _compare(run, plain_run, data, progress)
+    accuracy, picture = _compare(run, plain_run, data, settings.command, progress)
     strips = sorted((run.folder / "previews").glob("[0-9]*.png"))[-1:]
     return DemoResult(run, exported, checked, benched, accuracy, (*strips, picture), time.monotonic() - begun)
 
 
 def _distilled(settings: DemoSettings, distillation: DistillSettings, out: Path, progress: Progress) -> Run:
-    images = ImagesSpec(count=settings.images, seed=settings.seed)
+    images, command = ImagesSpec(count=settings.images, seed=settings.seed), settings.command
     request = DistillRequest(
         teacher=_TEACHER,
         images=images,
@@ -136,7 +137,8 @@ def _distilled(settings: DemoSettings, distillation: DistillSettings, out: Path,
         device=settings.device,
         out=out,
         force=settings.force,
-        command=_COMMAND,
+        # What makes the plain student anew is the demo, and not a demo in its folder.
+        command=command if out == settings.out else command.replace("{run}", shlex.quote(str(settings.out))),
     )
     return distill_run(request, progress)
 
@@ -152,7 +154,9 @@ def _held_out(count: int, progress: Progress) -> str:
     return str(folder)
 
 
-def _compare(run: Run, plain_run: Run, data: DepthDataset, progress: Progress) -> tuple[tuple[Accuracy, ...], Path]:
+def _compare(
+    run: Run, plain_run: Run, data: DepthDataset, command: str, progress: Progress
+) -> tuple[tuple[Accuracy, ...], Path]:
     """Teacher, plain student and student in float32 on the held-out rooms, and a strip of the first of them."""
     teacher = load_teacher(_TEACHER)
     spec = teacher.input
@@ -171,7 +175,7 @@ def _compare(run: Run, plain_run: Run, data: DepthDataset, progress: Progress) -
     path = run.folder / "previews" / "held-out.png"
     shown = slice(0, len(pictures), max(1, len(pictures) // _SHOWN))
     panels = {name: depth[shown][:_SHOWN] for name, depth in {"true depth": truth, **depths}.items()}
-    with run.lock(progress), run.step("demo", inputs={"data": data.digest}, asked={}, command=_COMMAND) as made:
+    with run.lock(progress), run.step("demo", inputs={"data": data.digest}, asked={}, command=command) as made:
         save_png(path, preview_strip({"held out": pictures[shown][:_SHOWN]}, panels))
         write_json(run.folder / "demo.json", [asdict(row) for row in rows])
         made.add(path, run.folder / "demo.json")
