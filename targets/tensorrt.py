@@ -5,6 +5,7 @@ Versions 8.5 to 11 differ in what board/versions.py names. int8 is explicit Q/DQ
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from calibration.errors import ArtefactError, MissingRuntimeError
@@ -84,7 +85,7 @@ class TensorRT:
         if not (artefact.folder / ENGINE).is_file():
             raise ArtefactError(
                 f"{artefact.folder} holds no engine for this device yet",
-                fix=f"Build it there: cd {artefact.folder} && {artefact.device_command}",
+                fix=f"Build it there: cd {shlex.quote(str(artefact.folder))} && {artefact.device_command}",
             )
         return EngineRunner(_MODULE, artefact)
 

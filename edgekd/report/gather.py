@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,7 +137,7 @@ def _read(run: Run, name: str) -> ReportedRun:
     benches = _benches(run, missing)
     missing += _stale(run, benches)
     if not benches:
-        missing.append(f"{run.folder} was not measured: edgekd bench {run.folder}")
+        missing.append(f"{run.folder} was not measured: edgekd bench {shlex.quote(str(run.folder))}")
     calibration, coverage = None, None
     try:
         images = CalibrationSet.open(run.folder / "calibration")
@@ -177,7 +178,7 @@ def _stale(run: Run, benches: Sequence[Benched]) -> Iterator[str]:
         if any(changed):
             yield (
                 f"{name} was built anew since it was measured, so its figures are of an older one: "
-                f"edgekd bench {run.folder}"
+                f"edgekd bench {shlex.quote(str(run.folder))}"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,8 @@ def run_coverage(run: Run, progress: Progress) -> tuple[LayerCoverage, ...]:
         return tuple(LayerCoverage.from_json(value) for value in read_json(path))
     except TypeError as error:
         raise FileError(
-            f"{path} lacks a field ({error})", fix=f"Delete it and run edgekd check {run.folder}"
+            f"{path} lacks a field ({error})",
+            fix=f"Delete it and measure anew: edgekd check {shlex.quote(str(run.folder))}",
         ) from error
 
 

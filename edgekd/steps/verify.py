@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ def _run(run: Run) -> Verified:
                     continue
                 if artefact.student != model:
                     built = f"{artefact.folder} was built from another model than the run holds now"
-                    faults.append(FileError(built, fix=f"Build it anew: edgekd export {run.folder}"))
+                    faults.append(FileError(built, fix=f"Build it anew: edgekd export {shlex.quote(str(run.folder))}"))
     files = sum(len(record.outputs) for record in run.manifest.steps.values())
     return Verified("run", run.folder, files, sha256_file(run.folder / RUN), tuple(faults))
 

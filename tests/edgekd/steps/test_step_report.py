@@ -225,6 +225,9 @@ def test_what_is_missing_or_damaged_is_said(benched: Path) -> None:
 def test_a_run_that_was_never_measured_has_a_report(run_folder: Path) -> None:
     _, (html, *_) = report_runs([Run.open(run_folder)], None, Quiet())
     assert "was not measured: edgekd bench runs/small" in Parsed(html.read_text()).text
+    run_folder.rename("my run")
+    story, _ = report_runs([Run.open(Path("my run"))], None, Quiet())
+    assert "my run was not measured: edgekd bench 'my run'" in story.runs[0].missing
 
 
 def test_runs_are_compared_side_by_side(benched: Path) -> None:
