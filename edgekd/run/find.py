@@ -30,9 +30,11 @@ def find_run(name: str | None, progress: Progress, root: Path = RUNS) -> Run:
     if folder is not None:
         return Run.open(folder)
     if Path(name).is_dir():
-        raise RunError(
-            f"{name} is no run: it has no {NAME}", fix=f"Start one: edgekd distill --out {shlex.quote(name)}"
-        )
+        empty = all(
+            entry.name.startswith(".") for entry in Path(name).iterdir()
+        )  # another is refused as a run's folder
+        start = f" --out {shlex.quote(name)}" if empty else ""
+        raise RunError(f"{name} is no run: it has no {NAME}", fix=f"Name another, or start one: edgekd distill{start}")
     known = [str(folder) for folder in _runs(root)]
     if not known:
         raise UsageError(f"There is no run named {name!r}, nor any other in {root}", fix="Start one: edgekd distill")

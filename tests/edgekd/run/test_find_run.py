@@ -63,7 +63,10 @@ def test_a_name_that_is_no_run_gets_its_near_matches(notes: Notes) -> None:
         find_run("kitchn", notes)  # type: ignore[arg-type]
     assert caught.value.exit_code == 2
     Path("photos").mkdir()
-    with pytest.raises(RunError, match=r"photos is no run: it has no run\.json"):
+    with pytest.raises(RunError, match=r"photos is no run: it has no run\.json.* edgekd distill --out photos$"):
+        find_run("photos", notes)  # type: ignore[arg-type]
+    Path("photos/room.png").touch()  # distill would refuse it
+    with pytest.raises(RunError, match=r"photos is no run: it has no run\.json.* edgekd distill$"):
         find_run("photos", notes)  # type: ignore[arg-type]
 
 
