@@ -25,7 +25,7 @@ __all__ = ["parse_size", "with_camera"]
 def parse_size(text: str) -> tuple[int, int]:
     """(height, width) of a text such as 640x480, width first as cameras say it. Raises UsageError."""
     width, by, height = text.lower().partition("x")
-    if not (by and width.isdigit() and height.isdigit() and 16 <= int(width) <= 8192 and 16 <= int(height) <= 8192):
+    if not (by and width.isdecimal() and height.isdecimal() and 16 <= int(width) <= 8192 and 16 <= int(height) <= 8192):
         raise UsageError(f"A camera of {text!r} cannot be meant", fix="Give width and height, such as 640x480")
     return int(height), int(width)
 

@@ -66,6 +66,11 @@ def bench(
     if data is None and reproduce is None and protocol != _PLAIN:
         raise UsageError(f"{protocol} is a protocol for depth that is scored, and there is no --data", fix="Add --data")
     settings = BenchSettings(threads=threads, device=device, batch=batch, seconds=seconds, streams=streams)
+    if reproduce is not None and (target or clip is not None or protocol != _PLAIN or settings != BenchSettings()):
+        raise UsageError(
+            f"{reproduce} says what is measured, and how: other settings would not be compared with it",
+            fix="With --reproduce give --data and --tolerance alone",
+        )
     found = find_run(run, console)
     if reproduce is not None:
         tolerances = Tolerances(stable=tolerance, noisy=max(tolerance, Tolerances().noisy))

@@ -65,6 +65,12 @@ def predict(
     run, source = (None, first) if second is None else (first, second)  # the run comes first and may be left out
     if source is None or (second is None and is_run(source)):
         raise UsageError("Nothing to predict on was given", fix="Give a picture, a folder, a video or camera")
+    if seconds is not None and not is_camera(source):
+        raise UsageError(f"--seconds is for a camera, and {source} is none", fix="Leave it out")
+    if frames and not (is_camera(source) or is_video(source)):
+        raise UsageError(
+            f"--frames is for a video, and {source} is none", fix="Leave it out: pictures keep their depth"
+        )
     found = find_run(run, console)
     chosen = choose_artefact(found, artefact, console)
     console.note(f"Predicting with {chosen.name} of {found.folder}")

@@ -57,7 +57,7 @@ class ImagesSpec:
 
 def parse_images(text: str, seed: int) -> ImagesSpec:
     """A number of rooms to simulate, or a folder of simulated images. Raises UsageError."""
-    if text.isdigit() and int(text) > 0:
+    if text.isdecimal() and int(text) > 0:
         return ImagesSpec(count=int(text), seed=seed)
     if Path(text).is_dir():
         return ImagesSpec(folder=Path(text))
