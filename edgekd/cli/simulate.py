@@ -37,6 +37,7 @@ def simulate(
 
     An interrupted one goes on when the same command is run again.
     """
+    from edgekd.distill.settings import DistillSettings
     from edgekd.run import locked
     from edgekd.simulate.meshes.folder import MeshFolder
     from edgekd.simulate.rooms import RoomSettings
@@ -66,4 +67,6 @@ def simulate(
         value["preview"] = str(sheet)
         rows.append(("preview", str(sheet)))
     console.result(value, Table(("simulated rooms", ""), rows))
-    console.next_command("distill", "--images", out)
+    usual = DistillSettings()
+    enough = len(made) >= usual.set_aside + usual.batch
+    console.next_command("distill", *(("--images", out) if enough else ()))
