@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import FileError
+from calibration.errors import FileError, RunLockedError
 from calibration.files import read_json, write_json
 from calibration.progress import Progress
 from edgekd.pictures import list_pictures, read_picture
@@ -37,18 +37,22 @@ class FramesCoverage:
 def run_coverage(run: Run, progress: Progress) -> tuple[LayerCoverage, ...]:
     """Coverage of the run's calibration set by its model's layers; measured where that was not done yet.
 
-    Raises RunError or FileError when the run is damaged, MissingRuntimeError without ONNX Runtime, RunLockedError.
+    In a run that cannot be written, or that another process writes, it is not kept, and that is said. Raises RunError
+    or FileError when the run is damaged, MissingRuntimeError without ONNX Runtime.
     """
     model, calibration = run_model(run), calibration_set(run)
     path = run.folder / "coverage.json"
     inputs = {"model": run.digest(model), "calibration": calibration.digest}
     if not run.is_done(_STEP, inputs=inputs, asked={}):
-        with run.lock(progress):
-            images, held_out = calibration.split()
-            layers = measure_layers(read_graph(model), images, np.asarray(held_out), progress)
-            with run.step(_STEP, inputs=inputs, asked={}, command="edgekd check {run}") as made:
+        images, held_out = calibration.split()
+        layers = tuple(measure_layers(read_graph(model), images, np.asarray(held_out), progress))
+        try:
+            with run.lock(progress), run.step(_STEP, inputs=inputs, asked={}, command="edgekd check {run}") as made:
                 write_json(path, [layer.to_json() for layer in layers])
                 made.add(path)
+        except (FileError, RunLockedError) as error:
+            progress.note(f"Coverage is measured again next time: {error.message}")
+        return layers
     try:
         return tuple(LayerCoverage.from_json(value) for value in read_json(path))
     except TypeError as error:

@@ -12,7 +12,7 @@ from small_network import pictures
 
 from calibration.errors import DataError, RunError
 from calibration.progress import Quiet
-from edgekd.run import Run
+from edgekd.run import Run, locked
 from edgekd.steps.check import check_run
 
 
@@ -40,6 +40,14 @@ def test_depths_that_were_altered_are_not_compared_with(exported_run: Path) -> N
     np.save(path, np.load(path) * 2)
     with pytest.raises(RunError, match=r"check/model\.npy was altered.*edgekd distill"):
         check_run(Run.open(exported_run), (), Quiet())
+
+
+def test_a_run_that_another_process_writes_is_checked_and_left_alone(exported_run: Path) -> None:
+    written = (exported_run / "run.json").read_bytes()
+    with locked(exported_run):
+        layers = check_run(Run.open(exported_run), (), Quiet()).layers
+    assert (exported_run / "run.json").read_bytes() == written and not (exported_run / "coverage.json").exists()
+    assert check_run(Run.open(exported_run), (), Quiet()).layers == layers  # now it is kept, and read back the same
 
 
 def frames(folder: Path, images: np.ndarray) -> Path:
