@@ -73,7 +73,7 @@ def built_artefacts(run: Run, targets: tuple[str, ...] = (), progress: Progress 
             raise UnknownNameError("target", name, TARGETS)
     student = run.digest(run_model(run))
     found = []
-    for target in targets or TARGETS:
+    for target in dict.fromkeys(targets or TARGETS):
         for precision in PRECISIONS:
             record = run.manifest.steps.get(export_step(target, precision))
             if record is not None and record.finished is not None:

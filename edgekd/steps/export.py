@@ -115,7 +115,7 @@ def export_run(run: Run, settings: ExportSettings, progress: Progress) -> Export
     Raises UnknownNameError, MissingRuntimeError for a target asked for by name that cannot build here, RunError or
     RunLockedError. A build that fails is in the result, beside those that did not.
     """
-    targets = [get_target(name) for name in settings.targets] or all_targets()
+    targets = [get_target(name) for name in dict.fromkeys(settings.targets)] or all_targets()
     with run.lock(progress):
         run_model(run)
         calibration = calibration_set(run)
@@ -150,7 +150,7 @@ def _jobs(
                 raise MissingRuntimeError(missing, fix=status.fix or "Export on the device")
             left_out.append(NotExported(target.name, missing, status.fix or "Export on the device"))
             continue
-        for precision in cast("tuple[Precision, ...]", settings.precisions) or _DEFAULT_PRECISIONS:
+        for precision in dict.fromkeys(cast("tuple[Precision, ...]", settings.precisions) or _DEFAULT_PRECISIONS):
             if precision in status.precisions:
                 jobs.append((target, status, precision))
                 continue

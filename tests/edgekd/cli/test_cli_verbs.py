@@ -115,6 +115,14 @@ def test_the_run_may_be_left_out_before_a_picture(picture: Path, capsys: pytest.
     assert Path("depth/room.depth.png").is_file()
 
 
+def test_what_is_named_twice_is_done_once(exported_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    twice = ["--target", "onnxruntime", "--target", "onnxruntime"]
+    value, _ = said(capsys, "export", "small", *twice, "--precision", "fp32", "--precision", "fp32")
+    assert len(value["exported"]) == 1  # type: ignore[index]
+    value, _ = said(capsys, "bench", "small", *twice, "--seconds", "0")
+    assert [row["name"] for row in value["rows"]] == ["onnxruntime-fp32", "onnxruntime-int8"]  # type: ignore[index]
+
+
 def test_tables_go_to_stdout(exported_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for verb in (["export", "--target", "onnxruntime"], ["check"], ["bench", "--seconds", "0"]):
         assert run(verb) == 0
