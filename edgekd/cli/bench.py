@@ -55,7 +55,7 @@ def bench(
 
     Accuracy only with --data; it is that of the same files whose latency is measured.
     """
-    from calibration.errors import DataError, UsageError
+    from calibration.errors import ArtefactError, DataError, UsageError
     from edgekd.bench import BenchSettings, Scoring, bench_table
     from edgekd.bench.reproduce import Tolerances
     from edgekd.evaluate import get_protocol, open_dataset
@@ -94,6 +94,8 @@ def bench(
     )
     console.result(result.to_json(), bench_table(result, width=console.width))
     console.note(f"Kept in {path}")
+    if all(row.latency is None for row in result.rows):
+        raise ArtefactError(f"Nothing was measured: {result.rows[0].reason}", fix=result.rows[0].fix or "")
     console.next_command("report", found.folder)
 
 

@@ -68,11 +68,20 @@ def test_a_command_for_the_device_is_shown_so_that_it_can_be_copied(
     run_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["export", "small", "--target", "tensorrt", "--precision", "fp32"]) == 0
-    for verb in (["check", "small"], ["bench", "small", "--seconds", "0"]):
-        capsys.readouterr()
-        assert run(verb) == 0
-        (line,) = [line for line in "".join(capsys.readouterr()).splitlines() if "trtexec" in line]
-        assert line.endswith("--stronglyTyped")
+    capsys.readouterr()
+    assert run(["check", "small"]) == 0
+    assert run(["bench", "small", "--seconds", "0"]) == 1
+    lines = [line for line in "".join(capsys.readouterr()).splitlines() if "trtexec" in line]
+    assert len(lines) == 3 and all(line.endswith("--stronglyTyped") for line in lines)
+
+
+def test_a_bench_that_measures_nothing_has_failed(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "small", "--target", "tensorrt", "--precision", "fp32"]) == 0
+    capsys.readouterr()
+    assert run(["bench", "small", "--seconds", "0", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [row["latency"] for row in json.loads(out)["rows"]] == [None]
+    assert err.splitlines()[-1].startswith("Error: Nothing was measured: built for another device")
 
 
 def test_what_was_predicted_is_shown_beside_what_could_not_be_read(
