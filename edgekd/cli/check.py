@@ -32,9 +32,10 @@ def check(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Measure the drift of every artefact and the coverage of the calibration set, without labels.
+    """Measure drift and coverage, without labels.
 
-    Drift is how far its depth lies from the fp32 model's and the teacher's: a proxy for accuracy.
+    Drift is how far an artefact's depth lies from the fp32 model's and the teacher's: a proxy for accuracy.
+    Coverage is whether the calibration set is good enough.
     """
     from edgekd.run import find_run
     from edgekd.steps.check import check_run

@@ -80,7 +80,10 @@ Engine = Annotated[
         help="workspace=MIB,effort=0-5,tactics=A+B,version-compatible,hardware-compatible,dla=CORE,batch=N.",
     ),
 ]
-Out = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the run is made.", show_default=False)]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Where the run is made; a folder in runs/ when left out.", show_default=False),
+]
 
 
 def engine_options(text: str | None) -> EngineOptions:

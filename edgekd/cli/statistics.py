@@ -24,10 +24,10 @@ def statistics(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Measure a teacher's per-layer means and variances on private pictures.
+    """Measure what can stand in for private pictures.
 
-    They stand in for what BatchNorm layers would have stored: distillation takes the file for a
-    teacher that has none. Two numbers a channel, over all pictures together.
+    A teacher's means and variances, layer by layer, in place of what BatchNorm layers would have stored:
+    distillation takes the file for a teacher that has none. Two numbers a channel, over all pictures together.
     """
     from calibration.errors import UsageError
     from edgekd.steps.requirements import require_training

@@ -11,6 +11,7 @@ pytest.importorskip("onnxscript", reason="exporting from torch needs onnxscript"
 pytest.importorskip("embreex", reason="simulating rooms needs embreex")
 
 from edgekd.cli.app import run
+from edgekd.steps.demo import DemoSettings
 
 
 def test_what_goes_on_with_an_interrupted_demo_is_the_command_that_was_given(
@@ -26,3 +27,10 @@ def test_what_goes_on_with_an_interrupted_demo_is_the_command_that_was_given(
     capsys.readouterr()
     assert run(["verify", "my demo"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"Go on: edgekd {' '.join(command)} --out 'my demo'")
+
+
+def test_the_help_names_what_the_demo_takes_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "--help"]) == 0
+    text, standard = " ".join(capsys.readouterr().out.split()), DemoSettings()
+    assert f"Rooms to simulate. [default: {standard.images}]" in text
+    assert f"Steps of the student. [default: {standard.steps}]" in text
