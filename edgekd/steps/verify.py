@@ -12,7 +12,7 @@ from calibration.files import sha256_file
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
 from calibration.weights import weights_fault
-from edgekd.run import Run, find_run
+from edgekd.run import Run, find_run, is_run
 from edgekd.run.manifest import NAME as RUN
 from edgekd.simulate.store import SimulatedSet
 from edgekd.steps.artefacts import artefact_folder, run_model
@@ -50,11 +50,18 @@ def verify(name: str | None, progress: Progress) -> Verified:
     Raises UsageError for a file that keeps no digests, and what `find_run` raises.
     """
     path = None if name is None else Path(name)
-    if path is None or not path.exists() or (path / RUN).is_file():
+    found = None if path is None or (path / RUN).is_file() else _kind(path)
+    # A folder that happens to be called like a run under runs/ does not hide it, as it does not for the other verbs.
+    if found is None and (path is None or not path.exists() or is_run(str(path))):
         run = find_run(name, progress)
         with progress.task(f"Verifying {run.folder}"):
             return _run(run)
-    kind, look = _kind(path)
+    if path is None or found is None:
+        raise UsageError(
+            f"{path} keeps no digests",
+            fix="Give a run, a bundle or its .tar.gz, an artefact, a set of images, or a .safetensors file of edgekd",
+        )
+    kind, look = found
     with progress.task(f"Verifying {path}"):
         try:
             faults, files = look(path)
@@ -66,7 +73,8 @@ def verify(name: str | None, progress: Progress) -> Verified:
 _Look = Callable[[Path], tuple["list[EdgekdError]", int]]
 
 
-def _kind(path: Path) -> tuple[str, _Look]:
+def _kind(path: Path) -> tuple[str, _Look] | None:
+    """What `path` is, and what looks at it; None for what keeps no digests, and for a run."""
     if path.suffix == ".safetensors" and path.is_file():
         return "weights", _weights
     if is_bundle(path):
@@ -78,10 +86,7 @@ def _kind(path: Path) -> tuple[str, _Look]:
     ):
         if (path / name).is_file():
             return kind, look
-    raise UsageError(
-        f"{path} keeps no digests",
-        fix="Give a run, a bundle or its .tar.gz, an artefact, a set of images, or a .safetensors file of edgekd",
-    )
+    return None
 
 
 def _run(run: Run) -> Verified:

@@ -63,6 +63,12 @@ def test_a_run_with_an_unfinished_step_is_not_whole(exported_run: Path) -> None:
     assert "the step x is unfinished" in fault.message and fault.fix == "Go on: edgekd x runs/small"
 
 
+def test_a_folder_that_is_called_like_a_run_does_not_hide_it(exported_run: Path) -> None:
+    Path("small").mkdir()
+    found = verify("small", Quiet())
+    assert (found.kind, found.path) == ("run", exported_run)
+
+
 def test_an_artefact_of_another_model_is_not_the_runs(exported_run: Path) -> None:
     path = exported_run / "artefacts" / "onnxruntime-fp32" / "artefact.json"
     path.write_text(path.read_text().replace(json.loads(path.read_text())["student"], "0" * 64))
