@@ -62,7 +62,7 @@ def propagate(
     for node in model.graph.node:
         layer = layers.get(node.name)
         if layer is not None:
-            if layer.source not in known and not known:
+            if not known and layer.inputs == len(spec.mean):  # others do not read pixels as they are
                 known[layer.source] = _pictures(spec)
             stored = statistics.get(layer.name)
             if stored is not None:
@@ -74,9 +74,7 @@ def propagate(
         if not read or len(read) < sum(1 for name in node.input if name and name not in values):
             continue
         if node.op_type in ACTIVATIONS:
-            bounds = [float(values[name]) for name in node.input[1:] if name in values]
-            low, high = (0.0, math.inf) if node.op_type == "Relu" else ([*bounds, math.inf][:2])
-            known[node.output[0]] = _clipped(read[0], low, high)
+            known[node.output[0]] = _clipped(read[0], *_bounds(node, values))
         elif node.op_type in ("Resize", "MaxPool", "AveragePool", "GlobalAveragePool"):
             known[node.output[0]] = read[0]
         elif node.op_type == "Add" and len(read) == 2:
@@ -87,6 +85,15 @@ def propagate(
 def share_above(value: float, gaussian: Gaussian) -> Array:
     """Share of each channel [C] that lies above `value`."""
     return _above((value - gaussian.mean) / np.maximum(gaussian.deviation, 1e-12))
+
+
+def _bounds(node: onnx.NodeProto, values: Mapping[str, NDArray[np.float32]]) -> tuple[float, float]:
+    """What an activation function cuts off below and above; a Clip may have either bound, both or none."""
+    if node.op_type == "Relu":
+        return 0.0, math.inf
+    given = dict(zip(("low", "high"), node.input[1:], strict=False))
+    low, high = given.get("low"), given.get("high")
+    return float(values[low]) if low else -math.inf, float(values[high]) if high else math.inf
 
 
 def _pictures(spec: InputSpec) -> Gaussian:
@@ -109,20 +116,19 @@ def _convolved(source: Gaussian, layer: ConvLayer) -> Gaussian:
 def _clipped(source: Gaussian, low: float, high: float) -> Gaussian:
     """A normal distribution cut off at both ends, what is beyond lying at them."""
     deviation = np.maximum(source.deviation, 1e-12)
-    a = (low - source.mean) / deviation
-    b = np.full_like(a, math.inf) if math.isinf(high) else (high - source.mean) / deviation
+    a, b = (low - source.mean) / deviation, (high - source.mean) / deviation
     below, above = 1 - _above(a), _above(b)
     inside = 1 - below - above
     density_a, density_b = _density(a), _density(b)
-    ends = high if not math.isinf(high) else 0.0
-    mean = source.mean * inside + deviation * (density_a - density_b) + low * below + ends * above
-    far = np.where(np.isinf(b), 0, np.where(np.isinf(b), 0, b) * density_b)
+    bottom, top = (0.0 if math.isinf(end) else end for end in (low, high))  # nothing lies at an end that is not there
+    mean = source.mean * inside + deviation * (density_a - density_b) + bottom * below + top * above
+    near, far = (np.where(np.isinf(end), 0, end) for end in (a, b))
     second = (
         (np.square(source.mean) + np.square(deviation)) * inside
         + 2 * source.mean * deviation * (density_a - density_b)
-        + np.square(deviation) * (a * density_a - far)
-        + low**2 * below
-        + ends**2 * above
+        + np.square(deviation) * (near * density_a - far * density_b)
+        + bottom**2 * below
+        + top**2 * above
     )
     variance = np.maximum(second - np.square(mean), 0)
     return Gaussian(mean, np.sqrt(variance), source.low.clip(low, high), source.high.clip(low, high))

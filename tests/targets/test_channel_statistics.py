@@ -81,22 +81,43 @@ def test_activations_are_followed_as_samples_go() -> None:
     np.testing.assert_allclose(known[second.output].deviation, outputs.std(axis=0), rtol=0.05)
 
 
-def test_a_clip_cuts_both_ends() -> None:
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, None), (None, 1.0), (None, None)])
+def test_a_clip_cuts_off_at_the_ends_that_it_has(bounds: tuple[float | None, float | None]) -> None:
     rng = np.random.default_rng(3)
-    node = helper.make_node("Clip", ["x", "low", "high"], ["y"], name="clip")
+    given = dict(zip(("low", "high"), bounds, strict=True))
+    names = ["" if value is None else name for name, value in given.items()]
+    node = helper.make_node("Clip", ["x", *names] if any(names) else ["x"], ["y"], name="clip")
     conv = helper.make_node("Conv", ["image", "w"], ["x"], name="conv")
     constants = [
-        onnx.numpy_helper.from_array(np.array(value, np.float32), name) for name, value in (("low", 0), ("high", 1))
+        onnx.numpy_helper.from_array(np.array(value, np.float32), name)
+        for name, value in given.items()
+        if value is not None
     ]
     constants.append(onnx.numpy_helper.from_array(np.ones((3, 3, 1, 1), np.float32), "w"))
     graph = helper.make_graph([conv, node], "g", [], [], constants)
     mean, deviation = np.array([-0.5, 0.4, 2.0]), np.array([1.0, 0.7, 0.5])
     stored = ChannelStatistics(mean.astype(np.float32), deviation.astype(np.float32))
     found = propagate(helper.make_model(graph), {"conv": stored}, SPEC)["y"]
-    samples = rng.normal(mean[:, None], deviation[:, None], (3, 400_000)).clip(0, 1)
+    lowest, highest = (-np.inf if bounds[0] is None else bounds[0]), (np.inf if bounds[1] is None else bounds[1])
+    samples = rng.normal(mean[:, None], deviation[:, None], (3, 400_000)).clip(lowest, highest)
     np.testing.assert_allclose(found.mean, samples.mean(axis=1), atol=0.005)
     np.testing.assert_allclose(found.deviation, samples.std(axis=1), atol=0.005)
-    assert found.low.min() >= 0 and found.high.max() <= 1
+    assert found.low.min() >= lowest
+    assert found.high.max() <= highest
+
+
+def test_a_stem_that_does_not_read_three_channels_reads_no_pictures() -> None:
+    """A picture folded into four times the channels, or made grey: its distribution is not known."""
+    stored = ChannelStatistics(np.zeros(3, np.float32), np.ones(3, np.float32))
+    for channels in (1, 12):
+        weights = [("stem", (4, channels, 1, 1)), ("second", (3, 4, 1, 1))]
+        constants = [onnx.numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in weights]
+        nodes = [
+            helper.make_node("Conv", ["image", "stem"], ["x"], name="stem"),
+            helper.make_node("Conv", ["x", "second"], ["y"], name="second"),
+        ]
+        model = helper.make_model(helper.make_graph(nodes, "g", [], [], constants))
+        assert set(propagate(model, {"second": stored}, SPEC)) == {"y"}
 
 
 def test_share_above_is_the_normal_tail() -> None:
