@@ -31,6 +31,7 @@ RANGED_ON = 64
 """Pictures on which ranges are measured: beyond, they grow no more than chance lets them."""
 
 _BINS = 4096
+_NARROWEST = 1e-30  # of a dead layer's range: narrower ones hold one value, as far as float32 can count bins
 _COUNTED = 1 << 16
 """Of one picture's tensor at most about so many values are counted, evenly spread; the extremes are of all."""
 
@@ -58,8 +59,9 @@ def find_extremes(
     with progress.task("Finding the ranges of activations", len(images)) as advance:
         for tensors in stream_tensors(model, images, names, batch=1):
             for name, values in zip(names, tensors, strict=True):
-                low[name] = min(low[name], float(values.min()))
-                high[name] = max(high[name], float(values.max()))
+                # numpy's minimum and maximum, because Python's forget a NaN.
+                low[name] = float(np.minimum(low[name], values.min()))
+                high[name] = float(np.maximum(high[name], values.max()))
             advance(len(tensors[0]))
     for name in names:
         if not (np.isfinite(low[name]) and np.isfinite(high[name])):
@@ -82,7 +84,7 @@ def measure_ranges(
         for tensors in stream_tensors(model, images, names, batch=1):
             for name, values in zip(names, tensors, strict=True):
                 low, high = extremes[name]
-                if high > low:
+                if high - low > _NARROWEST:
                     # An odd step meets the rows and columns of enlarged maps alike.
                     counted = values.ravel()[:: values.size // _COUNTED | 1]
                     bins = ((counted - low) * ((_BINS - 1e-3) / (high - low))).astype(np.int32)
