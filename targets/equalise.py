@@ -86,8 +86,10 @@ def _per_input(layer: ConvLayer, factors: Array) -> Array:
 def measure_reach(model: onnx.ModelProto, images: NDArray[np.uint8], progress: Progress) -> dict[str, Array]:
     """The largest magnitude of each channel [C] of every activation that can be equalised, over pictures uint8."""
     before = {node.input[0] for node in model.graph.node if node.op_type in ACTIVATIONS}
-    # What an activation function reads is never rounded by itself.
-    names = [name for group in channel_groups(model) for name in group.tensors if name not in before]
+    # What an activation function reads is never rounded by itself; but a Clip's bound must hold it in any case.
+    names = [
+        name for group in channel_groups(model) for name in group.tensors if name not in before or name in group.bounds
+    ]
     reach: dict[str, Array] = {}
     if not names:
         return reach

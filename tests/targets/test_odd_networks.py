@@ -58,6 +58,14 @@ def one_channel_added_to_all() -> onnx.ModelProto:
     return end(net, convs(net, x, 24, 16), 16)
 
 
+def one_activation_behind_another() -> onnx.ModelProto:
+    net = Network()
+    x = net.conv(convs(net, begin(net), 3, 16), 16, 16, 3)
+    x = net.add("Clip", [x, net.constant("zero", 0.0), net.constant("six", 6.0)])
+    x = net.add("Relu", [net.conv(net.add("Relu", [x]), 16, 16, 3, groups=16)])
+    return end(net, convs(net, x, 16, 16), 16)
+
+
 def one_convolution() -> onnx.ModelProto:
     net = Network()
     return end(net, begin(net), 3)
@@ -73,8 +81,11 @@ def build(model: onnx.ModelProto, target: str, precision: Precision, folder: Pat
 
 
 @pytest.mark.parametrize("target", ["onnxruntime", "openvino", "tensorrt"])
-@pytest.mark.parametrize("network", [coarse_then_refined, two_outputs_a_channel, one_channel_added_to_all])
-def test_int8_of_convolutions_that_look_depthwise(
+@pytest.mark.parametrize(
+    "network",
+    [coarse_then_refined, two_outputs_a_channel, one_channel_added_to_all, one_activation_behind_another],
+)
+def test_int8_of_networks_whose_channels_are_grouped_unlike_others(
     network: Callable[[], onnx.ModelProto], target: str, tmp_path: Path
 ) -> None:
     assert build(network(), target, "int8", tmp_path) < 0.02
