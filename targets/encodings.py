@@ -167,7 +167,8 @@ def _free_fused_branches(model: onnx.ModelProto) -> None:
 
 
 def _guard_float_layers(model: onnx.ModelProto) -> None:
-    """Give convolutions in float that read an int8 activation a DequantizeLinear with a scale per channel, all alike.
+    """Give convolutions in float that read an int8 activation a DequantizeLinear with a scale per channel, all alike;
+    transposed ones, which are always in float, too.
 
     ONNX Runtime's optimiser rounds the weights of a layer between DequantizeLinear and QuantizeLinear to int8, with one
     scale for all, whatever the model says (WeightBiasQuantization). Behind a scale per channel it leaves them alone.
@@ -178,10 +179,12 @@ def _guard_float_layers(model: onnx.ModelProto) -> None:
     values = constants(model)
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        dequantise = made_by.get(node.input[0]) if node.op_type == "Conv" and node.input[1] in values else None
+        layer = node.op_type in ("Conv", "ConvTranspose") and node.input[1] in values
+        dequantise = made_by.get(node.input[0]) if layer else None
         rounded_again = _next_kind(node, model) == "QuantizeLinear"
         if dequantise is not None and dequantise.op_type == "DequantizeLinear" and rounded_again:
-            channels = values[node.input[1]].shape[1] * groups(node)
+            shape = values[node.input[1]].shape
+            channels = shape[0] if node.op_type == "ConvTranspose" else shape[1] * groups(node)
             names = [f"{node.name}.read_{part}" for part in ("scale", "zero_point", "activation")]
             for name, source in zip(names[:2], dequantise.input[1:], strict=True):
                 spread = np.broadcast_to(values[source].reshape(1), channels)

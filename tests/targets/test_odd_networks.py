@@ -17,6 +17,12 @@ from calibration.images import CalibrationSet
 from calibration.progress import Quiet
 from targets import get_target
 from targets.base import BuildOptions, Precision
+from targets.calibrated import quantise
+from targets.encodings import U8S8
+from targets.graph import read_graph
+from targets.quantise import calibrate
+from targets.reference import emulate_model, infer_model
+from targets.sensitivity import mean_error
 
 
 def begin(net: Network) -> str:
@@ -66,6 +72,20 @@ def one_activation_behind_another() -> onnx.ModelProto:
     return end(net, convs(net, x, 16, 16), 16)
 
 
+def enlarged_by_a_convolution() -> onnx.ModelProto:
+    """A transposed convolution whose first output is thirty times the others, as its reader makes up for."""
+    net = Network()
+    x = convs(net, begin(net), 3, 16, 16)
+    shape = (16, 16, 2, 2)
+    weight = net.rng.normal(0, 0.1, shape) * np.where(np.arange(16) == 0, 30, 1).reshape(1, 16, 1, 1)
+    x = net.add("MaxPool", [x], kernel_shape=[2, 2], strides=[2, 2])
+    inputs = [x, net.constant("enlarging", weight), net.constant("enlarging_bias", np.zeros(16))]
+    x = net.add("Relu", [net.add("ConvTranspose", inputs, kernel_shape=[2, 2], strides=[2, 2])])
+    shrunk = net.rng.normal(0, 0.1, (16, 16, 3, 3)) / np.where(np.arange(16) == 0, 30, 1).reshape(1, 16, 1, 1)
+    x = net.add("Relu", [net.add("Conv", [x, net.constant("shrunk", shrunk)], kernel_shape=[3, 3], pads=[1] * 4)])
+    return end(net, convs(net, x, 16, 16), 16)
+
+
 def one_convolution() -> onnx.ModelProto:
     net = Network()
     return end(net, begin(net), 3)
@@ -89,6 +109,15 @@ def test_int8_of_networks_whose_channels_are_grouped_unlike_others(
     network: Callable[[], onnx.ModelProto], target: str, tmp_path: Path
 ) -> None:
     assert build(network(), target, "int8", tmp_path) < 0.02
+
+
+def test_onnx_runtime_leaves_a_transposed_convolution_in_float(tmp_path: Path) -> None:
+    """No runtime is quicker for rounding its weights, and one scale for all of them would cost most of the outputs."""
+    graph = read_graph(save(enlarged_by_a_convolution(), tmp_path / "student.onnx"))
+    encoded = quantise(calibrate(graph, pictures(24), Quiet()), U8S8)
+    images = pictures(4, seed=3)
+    as_written = emulate_model(encoded, images)
+    assert mean_error(infer_model(encoded, images), as_written) < 1e-3
 
 
 def test_a_network_of_one_convolution(tmp_path: Path) -> None:
