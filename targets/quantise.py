@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from calibration.errors import ModelError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
-from targets.calibrated import Calibrated, encode_nodes, infer_encoded, infer_quantised, nodes_with
+from targets.calibrated import Calibrated, encode_nodes, infer_encoded, infer_quantised, nodes_with, quantise
 from targets.drift import measure_drift
 from targets.encodings import S8, U8S8
 from targets.equalise import channel_factors, divide_channels, measure_reach
@@ -20,10 +20,12 @@ from targets.gaussian import propagate
 from targets.graph import ACTIVATIONS, LAYERS, DepthGraph, body, inner
 from targets.layers import conv_layers
 from targets.learned import learned_ranges, read_ranges
+from targets.products import cuts_products_off
 from targets.ranges import RANGED_ON, activations, measure_ranges, spread
-from targets.reference import fold, infer_model
+from targets.reference import emulate_model, fold, infer_model
 from targets.rounding import round_layers, round_nearest
 from targets.sensitivity import (
+    NOTICEABLE,
     NOTICEABLE_FOR_NOTHING,
     choose_float_layers,
     count_operations,
@@ -74,6 +76,7 @@ def calibrate(
             calibrated = _keep_in_float(calibrated, images, progress)
         else:
             calibrated = _meet(budget, calibrated, graph, images, progress)
+        _note_what_is_cut_off(calibrated, images, progress)
         _last.clear()
         _last[key] = calibrated
     return _last[key]
@@ -111,6 +114,19 @@ def _keep_in_float(calibrated: Calibrated, images: NDArray[np.uint8], progress: 
     damage = _damage(calibrated, tried_on, progress)
     chosen = choose_float_layers(damage, count_operations(calibrated.model), _behind_float(calibrated))
     return replace(calibrated, damage=damage, float_layers=tuple(chosen))
+
+
+def _note_what_is_cut_off(calibrated: Calibrated, images: NDArray[np.uint8], progress: Progress) -> None:
+    """Say so where this processor's int8 moves the depth away from what the model says: on another it will not."""
+    if not cuts_products_off():
+        return
+    tried_on, encoded = spread(images, _TRIED_ON), quantise(calibrated, U8S8)
+    moved = mean_error(infer_model(encoded, tried_on), emulate_model(encoded, tried_on))
+    if moved >= NOTICEABLE:
+        progress.note(
+            "This processor has no VNNI and cuts large int8 sums off: that alone moves the depth of onnxruntime and "
+            f"openvino by {moved:.1%} here; take fp32 on such a processor, or --max-drift"
+        )
 
 
 def _behind_float(calibrated: Calibrated) -> set[str]:
