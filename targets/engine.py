@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +32,7 @@ from targets.board.engine import refusal as board_refusal
 from targets.board.key import read_engine
 from targets.board.options import EngineOptions
 from targets.board.timings import Timings, cache_folder
+from targets.child import python
 from targets.feeding import require_images
 from targets.input import InputSpec
 from targets.probe import Probe
@@ -41,6 +41,8 @@ __all__ = ["ENGINE", "MODEL", "EngineRunner", "build_engine", "explained", "refu
 
 MODEL, ENGINE = "model.onnx", "model.engine"
 """The files of an artefact of either TensorRT."""
+
+_BUILD = "from targets.board.apart import serve_build\nsys.exit(serve_build(sys.argv[-1]))"
 
 _KINDS: dict[type[errors.BoardError], type[EdgekdError]] = {
     errors.InputError: UsageError,
@@ -97,7 +99,7 @@ def build_engine(
             done += units
             advance(units)
 
-        build_apart([sys.executable, "-m", "targets.board.apart"], job, show)
+        build_apart(python(_BUILD), job, show)
         if total is not None:
             advance(total - done)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import importlib.util
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cache
 
 from targets.board.cuda import Device
 from targets.board.errors import MissingError
+from targets.child import python
 
 __all__ = ["Probe", "probe_tensorrt", "runs_engines"]
 
 _SCRIPT = """
-import importlib, json, sys
+import importlib, json
 found = {"version": None, "builds": False, "device": None, "capability": None, "problem": None}
 try:
     trt = importlib.import_module(sys.argv[1])
@@ -48,9 +48,7 @@ class Probe:
 def probe_tensorrt(module: str) -> Probe:
     """Import `module`, start its builder and look for a device, all in another process. Never raises."""
     try:
-        answer = subprocess.run(
-            [sys.executable, "-c", _SCRIPT, module], capture_output=True, text=True, timeout=120, check=False
-        )
+        answer = subprocess.run(python(_SCRIPT, module), capture_output=True, text=True, timeout=120, check=False)
         return Probe(**json.loads(answer.stdout.splitlines()[-1]))
     except (OSError, subprocess.SubprocessError, ValueError, IndexError, TypeError) as error:
         return Probe(None, False, None, None, f"{module} ended the process it was tried in ({type(error).__name__})")
