@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import DiskFullError, FileError, MissingRuntimeError
+from calibration.errors import DiskFullError, FileError, MissingRuntimeError, ModelError
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
 from targets.artefact import misfit
@@ -134,9 +134,8 @@ class OpenVinoRunner:
         try:
             return self._requests.of(batch)
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
             version = self.settings["version"]
-            raise misfit(self.artefact, f"OpenVINO {version} cannot open the model ({reason})") from error
+            raise misfit(self.artefact, f"OpenVINO {version} cannot open the model ({_reason(error)})") from error
 
     def __enter__(self) -> OpenVinoRunner:
         return self
@@ -190,17 +189,30 @@ def _convert(runtime: ModuleType, model: Any, path: Path, *, half: bool) -> None
             raise DiskFullError(
                 f"The disk is full while writing {path}", fix="Free some space and run the same command again"
             ) from error
-        reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
-        raise FileError(f"OpenVINO cannot write {path} ({reason})", fix="Check the folder and its disk") from error
+        raise FileError(
+            f"OpenVINO cannot write {path} ({_reason(error)})", fix="Check the folder and its disk"
+        ) from error
 
 
 def _infer_float(runtime: ModuleType, job: Job, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    compiled = runtime.Core().compile_model(str(job.graph.path), _DEVICE, _settings(_DEVICE, "f32", 1))
+    try:
+        compiled = runtime.Core().compile_model(str(job.graph.path), _DEVICE, _settings(_DEVICE, "f32", 1))
+    except RuntimeError as error:  # an operator that it has not
+        raise ModelError(
+            f"OpenVINO {_version(runtime)} cannot take {job.graph.path} ({_reason(error)})",
+            fix="Build for another target: edgekd export --target onnxruntime",
+        ) from error
     request = compiled.create_infer_request()
     depths = [
         np.array(request.infer({"image": images[i : i + 1]}, share_inputs=False)["depth"]) for i in range(len(images))
     ]
     return np.concatenate(depths)
+
+
+def _reason(error: RuntimeError) -> str:
+    """Of OpenVINO's many lines the one that names operators it has not, or else the last."""
+    lines = [line.strip("- ") for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+    return next((line for line in lines if line.startswith("No conversion rule")), lines[-1])
 
 
 def _require_device(core: Any, device: str) -> None:

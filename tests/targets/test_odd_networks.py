@@ -126,6 +126,15 @@ def test_a_network_of_one_convolution(tmp_path: Path) -> None:
         build(one_convolution(), "onnxruntime", "int8", tmp_path / "int8")
 
 
+def test_an_operator_that_openvino_has_not_is_named(tmp_path: Path) -> None:
+    net = Network()
+    noise = net.add("Bernoulli", [net.add("Sigmoid", [net.conv(begin(net), 3, 16, 3)])], seed=1.0)
+    model = end(net, convs(net, noise, 16, 16), 16)
+    with pytest.raises(ModelError, match=r"OpenVINO .* cannot take .*student.onnx \(No conversion rule .*Bernoulli"):
+        build(model, "openvino", "fp32", tmp_path)
+    assert not (tmp_path / "made").exists()
+
+
 def test_a_model_of_one_batch_size_is_refused(tmp_path: Path) -> None:
     model = small_network()
     for value in (*model.graph.input, *model.graph.output):
