@@ -30,7 +30,13 @@ def import_onnxruntime() -> ModuleType:
         raise MissingRuntimeError(
             f"ONNX Runtime is not installed ({error})", fix='Install it: pip install "edgekd[onnxruntime]"'
         ) from error
-    onnxruntime.set_default_logger_severity(3)
+    try:
+        onnxruntime.set_default_logger_severity(3)
+    except AttributeError as error:  # what is left of it when onnxruntime-gpu is uninstalled from beside it
+        raise MissingRuntimeError(
+            f"ONNX Runtime is not whole ({error})",
+            fix="Install it anew: pip install --force-reinstall onnxruntime",
+        ) from error
     return onnxruntime  # type: ignore[no-any-return]
 
 

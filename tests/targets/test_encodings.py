@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
@@ -12,6 +14,7 @@ from small_network import pictures, reference_depth, save, small_network
 
 from calibration.errors import MissingRuntimeError
 from calibration.progress import Quiet
+from targets import get_target
 from targets.calibrated import Calibrated, quantise
 from targets.encodings import S8, U8S8
 from targets.graph import read_graph
@@ -159,10 +162,19 @@ class TestBoth:
 def test_without_onnxruntime_the_command_to_install_it_is_given(
     calibrated: Calibrated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingRuntimeError) as raised:
         quantise(calibrated, S8)
     assert 'pip install "edgekd[onnxruntime]"' in raised.value.fix
+
+
+def test_what_is_left_of_onnxruntime_is_told_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uninstalling onnxruntime-gpu from beside it leaves a folder that Python imports as an empty package."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
+    status = get_target("onnxruntime").status()
+    assert not status.can_build
+    assert "not whole" in str(status.missing)
+    assert "--force-reinstall" in str(status.fix)
 
 
 def test_calibrated_once_for_all_targets(tmp_path: Path) -> None:
