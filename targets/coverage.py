@@ -47,7 +47,7 @@ class LayerCoverage:
     high: float
     saturated: float  # share of values on held-out pictures beyond the range
     growth: float  # ln of the range from all pictures over that from half of them, mean of both halves
-    expected: float | None  # share of values beyond the range by the stored statistics, mean over channels
+    expected: float | None  # share of values above the range by the stored statistics, mean over channels
 
     @property
     def narrow(self) -> bool:
@@ -134,4 +134,5 @@ def _width(found: tuple[float, float]) -> float:
 
 
 def _expected(stored: Gaussian | None, found: tuple[float, float]) -> float | None:
+    # Above alone: below, a normal distribution says too much of what ReLU and sums with it give.
     return None if stored is None else float(share_above(found[1], stored).mean())
