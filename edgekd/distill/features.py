@@ -37,6 +37,7 @@ class Pair:
     teacher: str
     widths: tuple[int, int]  # channels of the student and of the teacher
     channels: tuple[int, ...] | None = None  # of the teacher, that the student's are; None: they are projected
+    at: tuple[int, int] | None = None  # resolution of what is projected: one pooling may leave several; None: any
 
 
 def pairs_of(student: nn.Module, teacher: nn.Module, size: tuple[int, int]) -> tuple[Pair, ...]:
@@ -56,7 +57,9 @@ def encoder_pairs(student: nn.Module, teacher: nn.Module, size: tuple[int, int])
     """What goes into the first layer that leaves a resolution, where both networks have that resolution."""
     mine, theirs = _leaving(student, size), _leaving(teacher, size)
     return tuple(
-        Pair(mine[at][0], theirs[at][0], (mine[at][1], theirs[at][1])) for at in mine if at in theirs and at != size
+        Pair(mine[at][0], theirs[at][0], (mine[at][1], theirs[at][1]), at=at)
+        for at in mine
+        if at in theirs and at != size
     )
 
 
@@ -78,11 +81,11 @@ class FeatureMatch(nn.Module):
                 self.register_buffer(f"channels_{index}", channels, persistent=False)
                 scale = _spread(teacher, pair.teacher)[channels].rsqrt().view(-1, 1, 1)
                 self.register_buffer(f"scale_{index}", scale, persistent=False)
-        # By the name of the layer what was shown, for each time that the layer ran: by the student in its last run, by
-        # its teachers in every run since the last batch, and in these taken together.
-        self._shown: dict[str, list[Tensor]] = {}
-        self._runs: list[dict[str, list[Tensor]]] = []
-        self._taught: dict[str, list[Tensor]] = {}
+        # By the number of the pair what was shown: by the student in its last run, by its teachers in every run since
+        # the last batch, and in these taken together. Of teachers each time that a layer ran whose channels match.
+        self._shown: dict[int, Tensor] = {}
+        self._runs: list[dict[int, list[Tensor]]] = []
+        self._taught: dict[int, list[Tensor]] = {}
         self._apart: list[Tensor] = []  # how far corresponding channels were from each other
         self._watching: list[RemovableHandle] = []
 
@@ -116,8 +119,8 @@ class FeatureMatch(nn.Module):
     def forward(self) -> Tensor:
         """Mean over places and channels of the squared difference in units of the teacher's variance; a scalar."""
         projected = [
-            self._projected(pair, projection)
-            for pair, projection in zip(self.pairs, self.projections, strict=True)
+            self._projected(index, projection)
+            for index, (pair, projection) in enumerate(zip(self.pairs, self.projections, strict=True))
             if pair.channels is None
         ]
         apart = torch.stack(self._apart + projected).mean()
@@ -129,17 +132,17 @@ class FeatureMatch(nn.Module):
         module: nn.Module,
         before: Callable[..., None],
         names: Sequence[str],
-        projected: Callable[[Pair], Callable[..., None]],
-        mirrored: Callable[[int, Pair], Callable[..., Tensor | None]],
+        projected: Callable[[int, Pair], Callable[..., None]],
+        mirrored: Callable[[int], Callable[..., Tensor | None]],
     ) -> None:
         """Call `before` when `module` runs, and see what the named layers are given, or give where channels match."""
         self._watching.append(module.register_forward_pre_hook(before))
         for index, (pair, name) in enumerate(zip(self.pairs, names, strict=True)):
             layer = module.get_submodule(name)
             if pair.channels is None:
-                self._watching.append(layer.register_forward_pre_hook(projected(pair)))
+                self._watching.append(layer.register_forward_pre_hook(projected(index, pair)))
             else:
-                self._watching.append(layer.register_forward_hook(mirrored(index, pair)))
+                self._watching.append(layer.register_forward_hook(mirrored(index)))
 
     def _before_teacher(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._runs.append({})
@@ -148,15 +151,15 @@ class FeatureMatch(nn.Module):
         self._shown.clear()
         self._apart.clear()
         self._taught = {
-            name: [_whole(parts) for parts in zip(*(run[name] for run in self._runs), strict=True)]
-            for name in (self._runs[0] if self._runs else ())
+            index: [_whole(parts) for parts in zip(*(run[index] for run in self._runs), strict=True)]
+            for index in (self._runs[0] if self._runs else ())
         }
         self._runs.clear()
 
-    def _projected(self, pair: Pair, projection: nn.Module) -> Tensor:
+    def _projected(self, index: int, projection: nn.Module) -> Tensor:
         # In float32 before anything else: under autocast both were seen in bfloat16.
-        mine: Tensor = projection(self._shown[pair.student][-1].float())
-        theirs = self._taught[pair.teacher][-1].detach().float()
+        mine: Tensor = projection(self._shown[index].float())
+        theirs = self._taught[index][0].float()
         seen = self._ranks.moments(Moments(*channel_moments(theirs)))  # of the whole batch
         scale = (seen.variance + _SHARE * seen.variance.mean() + _LEAST).rsqrt()
         # The projection gives standardised features. Were it to give the teacher's own, of FastDepth's, a hundredth of
@@ -164,36 +167,42 @@ class FeatureMatch(nn.Module):
         standardised = (theirs - seen.mean.view(-1, 1, 1)) * scale.view(-1, 1, 1)
         return with_difference(mine, standardised, torch.ones_like(scale).view(-1, 1, 1))[1]
 
-    def _keep_channels(self, index: int, pair: Pair) -> Callable[..., None]:
+    def _keep_channels(self, index: int) -> Callable[..., None]:
         def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             # Copied at once: what follows may work in place.
             picked = pick_channels(output.detach(), self.get_buffer(f"channels_{index}"))
-            self._runs[-1].setdefault(pair.teacher, []).append(picked)
+            self._runs[-1].setdefault(index, []).append(picked)
 
         return after
 
-    def _keep_input(self, pair: Pair) -> Callable[..., None]:
+    def _keep_input(self, index: int, pair: Pair) -> Callable[..., None]:
         def before(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self._runs[-1].setdefault(pair.teacher, []).append(_thinned(inputs[0].detach()))
+            if index not in self._runs[-1] and _is_at(pair, inputs[0]):
+                self._runs[-1][index] = [_thinned(inputs[0].detach())]
 
         return before
 
-    def _keep_shown(self, pair: Pair) -> Callable[..., None]:
+    def _keep_shown(self, index: int, pair: Pair) -> Callable[..., None]:
         def before(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self._shown.setdefault(pair.student, []).append(_thinned(inputs[0]))
+            if index not in self._shown and _is_at(pair, inputs[0]):
+                self._shown[index] = _thinned(inputs[0])
 
         return before
 
-    def _compare(self, index: int, pair: Pair) -> Callable[..., Tensor | None]:
+    def _compare(self, index: int) -> Callable[..., Tensor | None]:
         def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             if not output.requires_grad:
                 return None  # it is only looked at
-            theirs = self._taught[pair.teacher].pop(0)
+            theirs = self._taught[index].pop(0)
             output, apart = with_difference(output, theirs, self.get_buffer(f"scale_{index}"))
             self._apart.append(apart)
             return output
 
         return after
+
+
+def _is_at(pair: Pair, features: Tensor) -> bool:
+    return pair.at is None or features.shape[-2:] == pair.at
 
 
 def _thinned(features: Tensor) -> Tensor:

@@ -238,3 +238,49 @@ def test_projections_start_from_the_seed_alone(rooms: Teacher) -> None:
         torch.manual_seed(before)
         weights.append(FeatureMatch(pairs, rooms.module, seed).projections[0].weight)
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+class _Pools(nn.Module):
+    """One pooling for every resolution, as many networks have it; its features are also seen mirrored, afterwards."""
+
+    def __init__(self, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.pool, self.layers = nn.MaxPool2d(2), nn.ModuleList()
+        for inputs, outputs in zip((3, *widths), widths, strict=False):
+            self.layers.append(nn.Conv2d(inputs, outputs, 3, padding=1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for turned in (x, x.flip(3)):
+            features = turned
+            for layer in self.layers:
+                features = self.pool(layer(features))
+        return features
+
+
+def test_a_layer_that_leaves_several_resolutions_is_compared_at_each() -> None:
+    student, teacher = _Pools((4, 6, 8)), _Pools((5, 7, 9)).requires_grad_(False)
+    pairs = encoder_pairs(student, teacher, (48, 64))
+    assert [(pair.student, pair.at, pair.widths) for pair in pairs] == [
+        ("pool", (24, 32), (6, 7)),
+        ("pool", (12, 16), (8, 9)),
+    ]
+    match = FeatureMatch(pairs, teacher)
+    match.watch_teacher(teacher)
+    match.watch_student(student)
+    x = torch.rand(2, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    teacher(x)
+    student(x)
+    value = match()
+    match.release()
+    apart = []
+    mine, theirs = x, x
+    for index, layers in enumerate(zip(student.layers, teacher.layers, strict=True)):
+        mine, theirs = (layer(features) for layer, features in zip(layers, (mine, theirs), strict=True))
+        if index:
+            projected, wanted = match.projections[index - 1](mine), theirs
+            if mine.shape[-1] >= 24:
+                projected, wanted = projected[..., ::2, ::2], wanted[..., ::2, ::2]
+            spread = wanted.var((0, 2, 3), correction=0, keepdim=True) + 1e-3
+            apart.append(((projected - wanted).square() / spread).mean())
+        mine, theirs = student.pool(mine), teacher.pool(theirs)
+    torch.testing.assert_close(value, torch.stack(apart).mean())
