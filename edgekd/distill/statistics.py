@@ -110,7 +110,7 @@ class _AffineWithMoments(torch.autograd.Function):
 
 
 class _ObservedBatchNorm(nn.Module):
-    """A frozen BatchNorm that leaves the moments of its input in `seen`."""
+    """A frozen BatchNorm that leaves the moments of its input in `seen`, at each run."""
 
     scale: Tensor
     shift: Tensor
@@ -124,19 +124,19 @@ class _ObservedBatchNorm(nn.Module):
         scale = weight / (variance + layer.eps).sqrt()
         self.register_buffer("scale", scale)
         self.register_buffer("shift", bias - scale * mean)
-        self.seen: Moments | None = None
+        self.seen: list[Moments] = []
 
     def forward(self, x: Tensor) -> Tensor:
         output: tuple[Tensor, Tensor, Tensor] = _AffineWithMoments.apply(x, self.scale, self.shift)  # type: ignore[no-untyped-call]
-        self.seen = Moments(output[1], output[2])
+        self.seen.append(Moments(output[1], output[2]))
         return output[0]
 
 
 class _Tap:
-    """Leaves the moments of what any other layer is given in `seen`."""
+    """Leaves the moments of what any other layer is given in `seen`, at each run."""
 
     def __init__(self, layer: nn.Module) -> None:
-        self.seen: Moments | None = None
+        self.seen: list[Moments] = []
         layer.register_forward_pre_hook(self._look, with_kwargs=True)
 
     def _look(self, module: nn.Module, inputs: tuple[Tensor, ...], named: Mapping[str, Tensor]) -> None:
@@ -144,7 +144,7 @@ class _Tap:
         channels = _channel_axis(module, x)
         rest = [axis for axis in range(x.ndim) if axis != channels]
         variance, mean = torch.var_mean(x.float(), dim=rest, correction=0)
-        self.seen = Moments(mean, variance)
+        self.seen.append(Moments(mean, variance))
 
 
 def _channel_axis(layer: nn.Module, x: Tensor) -> int:
@@ -182,11 +182,11 @@ class ObservedTeacher(nn.Module):
             depth = self.module(x)
         means, variances = [], []
         for name, layer in self._layers.items():
-            if layer.seen is None:
+            if not layer.seen:
                 raise ModelError(f"The layer {name} of the teacher never ran", fix="Remove the unused layer")
-            means.append(layer.seen.mean)
-            variances.append(layer.seen.variance)
-            layer.seen = None
+            seen, layer.seen = _over_runs(layer.seen), []
+            means.append(seen.mean)
+            variances.append(seen.variance)
         self.sizes = tuple(len(mean) for mean in means)
         return depth, Moments(torch.cat(means), torch.cat(variances))
 
@@ -194,6 +194,14 @@ class ObservedTeacher(nn.Module):
         self._ran += 1
         if self._ran == self._runs:
             torch.set_grad_enabled(False)
+
+
+def _over_runs(seen: Sequence[Moments]) -> Moments:
+    """Of a layer that runs several times the mean over its runs, which is what BatchNorm stored of them."""
+    if len(seen) == 1:
+        return seen[0]
+    mean, variance = torch.stack([run.mean for run in seen]), torch.stack([run.variance for run in seen])
+    return Moments(mean.mean(0), variance.mean(0))
 
 
 def stored_statistics(module: nn.Module) -> StoredStatistics:
@@ -214,16 +222,18 @@ def observe(module: nn.Module, names: Sequence[str], runs: int | None = None) ->
     """
     module = copy.deepcopy(module)
     layers: dict[str, _ObservedBatchNorm | _Tap] = {}
+    observed: dict[nn.Module | None, _ObservedBatchNorm] = {}  # by the layer whose place it takes
     for name in names:
         layer = module.get_submodule(name)
         plain = type(layer).forward is nn.BatchNorm2d.forward  # a class of its own may do more, such as an activation
         if isinstance(layer, nn.BatchNorm2d) and plain and layer.running_mean is not None:
-            observed = _ObservedBatchNorm(layer)
-            parent, _, child = name.rpartition(".")
-            setattr(module.get_submodule(parent), child, observed)
-            layers[name] = observed
+            layers[name] = observed[layer] = _ObservedBatchNorm(layer)
         else:
             layers[name] = _Tap(layer)
+    for parent in list(module.modules()):
+        for child, held in list(parent._modules.items()):  # by every name that it has: named_children gives one
+            if held in observed:
+                setattr(parent, child, observed[held])
     return ObservedTeacher(module, layers, runs)
 
 

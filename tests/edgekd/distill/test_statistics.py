@@ -129,6 +129,40 @@ def test_what_comes_after_the_observed_layers_keeps_no_gradient_and_the_moments_
     assert gradients[0][0].abs().sum() > 0 and (gradients[0][1], gradients[1][1]) == (True, False)
 
 
+class OneNorm(nn.Module):
+    """A BatchNorm layer that has two names and runs under both, or under the second alone."""
+
+    def __init__(self, both: bool) -> None:
+        super().__init__()
+        self.both = both
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.norm = self.again = nn.BatchNorm2d(4)
+        self.depth = nn.Conv2d(4, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        x = self.second(torch.relu(self.norm(x) if self.both else x))
+        return self.depth(torch.relu(self.again(x)))
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_a_layer_that_runs_several_times_shows_what_it_would_store(both: bool) -> None:
+    """The mean over its runs, under whatever name."""
+    torch.manual_seed(0)
+    module, x = OneNorm(both).eval().requires_grad_(False), torch.rand(2, 3, 8, 12)
+    observed = observe(module, ["norm"], runs=1 + both)
+    depth, moments = observed(x.requires_grad_())
+    assert moments.mean.requires_grad and not depth.requires_grad
+    seen: list[torch.Tensor] = []
+    module.norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().double()))
+    torch.testing.assert_close(depth, module(x).detach())
+    assert len(seen) == 1 + both
+    mean = torch.stack([values.mean((0, 2, 3)) for values in seen]).mean(0)
+    torch.testing.assert_close(moments.mean, mean.float(), rtol=1e-5, atol=1e-6)
+    variance = torch.stack([values.var((0, 2, 3), correction=0) for values in seen]).mean(0)
+    torch.testing.assert_close(moments.variance, variance.float(), rtol=1e-4, atol=1e-6)
+
+
 def test_the_fused_gradient_is_the_numerical_one() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, 4, 5, generator=generator, dtype=torch.float64, requires_grad=True)
