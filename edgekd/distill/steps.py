@@ -50,6 +50,12 @@ class Fitting:
 
     def step(self, batch: Batch) -> dict[str, float]:
         """Run one step and return what is to be logged."""
+        # What a network draws, as dropout does, depends on the seed and the step alone: a resumed run draws the same.
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self._settings.seed * 1_000_003 + batch.step)
+            return self._step(batch)
+
+    def _step(self, batch: Batch) -> dict[str, float]:
         pictures = self._ranks.part(to_tensor(batch.mixed, self.device))
         noise = None if self.transform is None else self.transform.noise(pictures, batch.step)
         fits_transform = self._updates_transform(batch.step)

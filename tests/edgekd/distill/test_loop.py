@@ -73,6 +73,20 @@ def test_an_interrupted_run_ends_bit_for_bit_as_an_uninterrupted_one(teacher, sm
     assert sorted(p.name for p in (tmp_path / "whole/previews").iterdir()) == ["000008.png", "000016.png", "000019.png"]
 
 
+def test_a_student_with_dropout_draws_by_seed_and_step_alone(teacher, small_net, boxes, tmp_path) -> None:
+    def student() -> torch.nn.Module:
+        made = small_net()
+        made.head = torch.nn.Sequential(torch.nn.Dropout2d(0.3), made.head)
+        return made
+
+    whole = run(teacher, student, boxes, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(teacher, student, boxes, tmp_path / "stopped", progress=InterruptAfter(9))
+    drawn_from = torch.random.get_rng_state()
+    assert torch.equal(weights(run(teacher, student, boxes, tmp_path / "stopped")), weights(whole))
+    assert torch.equal(torch.random.get_rng_state(), drawn_from)  # and leaves it to others
+
+
 def test_the_student_comes_nearer_to_its_teacher(teacher, small_net, boxes, tmp_path) -> None:
     settings = DistillSettings(
         steps=200, batch=8, set_aside=8, learning_rate=2e-2, transform=TransformSettings(warm_up=0)
