@@ -96,10 +96,18 @@ def slim(teacher: Teacher, cut: float) -> Slim:
 
 @torch.no_grad()
 def _run(network: nn.Module, input: InputSpec) -> None:  # noqa: A002
-    """Raise what torch does where a size was written into the network that pruning changed and did not see."""
-    depth = network(torch.zeros(2, 3, input.height, input.width))
-    if depth.shape != (2, 1, input.height, input.width):
-        raise ValueError(f"it would give {list(depth.shape)}")
+    """Raise what torch does where a size was written into the network that pruning changed and did not see.
+
+    Also as it is trained: there a network may give auxiliary depths beside its own.
+    """
+    trained = copy.deepcopy(network)
+    trained.train()
+    for mode, module in (("", network), (" in training mode", trained)):
+        depth = module(torch.zeros(2, 3, input.height, input.width))
+        if not isinstance(depth, Tensor):
+            raise ValueError(f"it gives {type(depth).__name__}{mode}")
+        if depth.shape != (2, 1, input.height, input.width):
+            raise ValueError(f"it would give {list(depth.shape)}{mode}")
 
 
 def _refusal(teacher: Teacher, reason: str) -> ModelError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -202,4 +203,16 @@ def test_normalised_weights_that_would_undo_the_cut_are_refused() -> None:
     net.extend([nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 1, 1)])
     teacher, _ = freeze("normed", net, InputSpec(Framing(16, 16)), digest="0", source="made for a test")
     with pytest.raises(ModelError, match=r"No student can be cut out of normed .*mobile-m"):
+        slim(teacher, 0.5)
+
+
+def test_a_network_that_gives_something_else_in_training_is_refused() -> None:
+    class Supervised(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> Any:
+            depth = super().forward(x)
+            return [depth, depth] if self.training else depth
+
+    net = Supervised(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 1, 1))
+    teacher, _ = freeze("supervised", net, InputSpec(Framing(16, 16)), digest="0", source="made for a test")
+    with pytest.raises(ModelError, match=r"No student .* \(ValueError: it gives list in training mode\).*mobile-m"):
         slim(teacher, 0.5)
