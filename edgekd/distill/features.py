@@ -75,8 +75,11 @@ class FeatureMatch(nn.Module):
             self.projections = nn.ModuleList(
                 nn.Identity() if pair.channels is not None else nn.Conv2d(*pair.widths, 1) for pair in pairs
             )
+        self._does_more: set[int] = set()  # pairs whose BatchNorm is of a class of its own
         for index, pair in enumerate(pairs):
             if pair.channels is not None:
+                if type(teacher.get_submodule(pair.teacher)).forward is not nn.BatchNorm2d.forward:
+                    self._does_more.add(index)
                 channels = torch.tensor(pair.channels)
                 self.register_buffer(f"channels_{index}", channels, persistent=False)
                 scale = _spread(teacher, pair.teacher)[channels].rsqrt().view(-1, 1, 1)
@@ -194,6 +197,8 @@ class FeatureMatch(nn.Module):
             if not output.requires_grad:
                 return None  # it is only looked at
             theirs = self._taught[index].pop(0)
+            if index in self._does_more:  # such as an activation, whose gradient needs its output untouched
+                output = output.clone()
             output, apart = with_difference(output, theirs, self.get_buffer(f"scale_{index}"))
             self._apart.append(apart)
             return output

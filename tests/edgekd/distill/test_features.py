@@ -284,3 +284,32 @@ def test_a_layer_that_leaves_several_resolutions_is_compared_at_each() -> None:
             apart.append(((projected - wanted).square() / spread).mean())
         mine, theirs = student.pool(mine), teacher.pool(theirs)
     torch.testing.assert_close(value, torch.stack(apart).mean())
+
+
+class _Activated(nn.BatchNorm2d):
+    """BatchNorm and an activation in one class, as timm's BatchNormAct2d is."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(super().forward(x))
+
+
+def test_a_norm_that_does_more_is_compared_after_it(rooms: Teacher) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), _Activated(32), nn.Conv2d(32, 1, 1))
+    teacher = replace(rooms, module=network.eval().requires_grad_(False))
+    student, x = slim(teacher, 0.5), torch.rand(2, 3, 24, 32)
+    match = FeatureMatch(pairs_of(student, teacher.module, (24, 32)), teacher.module)
+    match.watch_teacher(teacher.module)
+    match.watch_student(student)
+    teacher.module(x)
+    student(x)
+    value = match()
+    value.backward()
+    match.release()
+    weight = student.network[0].weight
+    gradient, weight.grad = weight.grad, None
+    theirs = teacher.module[:2](x)[:, list(student.kept["1"])]
+    wanted = (student.network[:2](x) - theirs).square().mean() / (1 + 1e-3)
+    wanted.backward()
+    torch.testing.assert_close(value, wanted)
+    torch.testing.assert_close(gradient, weight.grad)
