@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -27,7 +28,10 @@ INPUT_EXAMPLE = json.dumps(
 
 
 class DepthAtInputSize(nn.Module):
-    """Wraps a network that gives [N, H, W] or smaller maps: adds the channel, enlarges bilinearly."""
+    """Wraps a network that gives [N, H, W], smaller maps or another precision than float32.
+
+    Adds the channel, enlarges bilinearly.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -35,6 +39,8 @@ class DepthAtInputSize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         depth: Tensor = self.network(x)
+        if depth.dtype != x.dtype:
+            depth = depth.to(x.dtype)
         if depth.ndim == 3:
             depth = depth.unsqueeze(1)
         if depth.shape[-2:] != x.shape[-2:]:
@@ -57,13 +63,17 @@ def freeze(
     remarks = _in_float32(name, module)
     with torch.no_grad():
         try:
-            shape = tuple(module(torch.zeros(1, 3, input.height, input.width)).shape)
+            depth = module(torch.zeros(1, 3, input.height, input.width))
+            shape, kind = tuple(depth.shape), depth.dtype
         except Exception:
-            shape = ()  # check_teacher runs it again and says what is wrong
+            shape, kind = (), torch.float32  # check_teacher runs it again and says what is wrong
     wanted = (1, 1, input.height, input.width)
-    if shape and shape != wanted and _is_one_map(shape, input):
+    if (shape != wanted or kind != torch.float32) and _is_one_map(shape, input):
         module = DepthAtInputSize(module).eval()
-        remarks += (f"{name} gives depth of {list(shape)}: it is brought to {list(wanted)}",)
+        if shape != wanted:
+            remarks += (f"{name} gives depth of {list(shape)}: it is brought to {list(wanted)}",)
+        if kind != torch.float32:
+            remarks += (f"{name} gives depth in {_named(kind)}: it is brought to float32",)
     return Teacher(name=name, module=module, input=input, digest=digest, source=source), remarks
 
 
@@ -82,13 +92,18 @@ def _one_device(module: nn.Module) -> nn.Module:
 
 
 def _in_float32(name: str, module: nn.Module) -> tuple[str, ...]:
-    """Brings half and double weights to float32, which pictures come in; and says so."""
-    kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()} - {torch.float32}
+    """Brings half and double weights, and constants, to float32, which pictures come in; and says so."""
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    kinds = {tensor.dtype for tensor in tensors if tensor.is_floating_point()} - {torch.float32}
     if not kinds:
         return ()
     module.float()
-    names = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+    names = " and ".join(sorted(map(_named, kinds)))
     return (f"{name} has weights in {names}: it is computed in float32",)
+
+
+def _named(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")
 
 
 def stated_input(path: Path) -> InputSpec | None:

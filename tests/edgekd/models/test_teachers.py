@@ -25,6 +25,7 @@ from edgekd.models.freeze import freeze
 from edgekd.models.running_order import running_order
 from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import TEACHERS, load_teacher
+from edgekd.models.to_onnx import export_onnx
 from targets.input import Framing, InputSpec
 
 SMALL = InputSpec(Framing(32, 64), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
@@ -308,6 +309,39 @@ def test_weights_of_another_precision_are_computed_in_float32(
     expected = load_teacher(f"{name}:full").module(picture)
     torch.testing.assert_close(teacher.module(picture), expected, rtol=1e-2, atol=1e-3)
     assert any(f"has weights in {kind}: it is computed in float32" in note for note in notes.said)
+
+
+class _Scaled(nn.Module):
+    """A depth of which a constant, or the last step, is of another precision than the weights."""
+
+    def __init__(self, constant: torch.dtype, result: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.conv, self.result = nn.Conv2d(3, 1, 3, padding=1), result
+        self.register_buffer("unit", torch.full((1, 1, 1, 1), 2.0, dtype=constant))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        depth = self.unit * (1 + self.conv(x).square())
+        return depth if self.result is None else depth.to(self.result)
+
+
+@pytest.mark.parametrize(
+    ("network", "remark"),
+    [
+        (_Scaled(torch.float64), "has weights in float64"),
+        (_Scaled(torch.float32, torch.float64), "gives depth in float64: it is brought to float32"),
+        (_Scaled(torch.float32, torch.float16), "gives depth in float16: it is brought to float32"),
+    ],
+)
+def test_depth_is_float32_whatever_the_network_computes_in(network: nn.Module, remark: str, tmp_path: Path) -> None:
+    expected = network(torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))).detach().float()
+    teacher, remarks = freeze("scaled", network, InputSpec(Framing(16, 24)), digest="0", source="made for a test")
+    assert any(remark in said for said in remarks)
+    depth = teacher.module(torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0)))
+    assert depth.dtype == torch.float32
+    torch.testing.assert_close(depth, expected)
+    export_onnx(teacher.module, teacher.input, tmp_path / "net.onnx", metadata={})
+    model = onnx.load(tmp_path / "net.onnx")
+    assert model.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
 
 
 def test_layers_that_never_saw_a_picture_have_nothing_to_teach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
