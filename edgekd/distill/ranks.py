@@ -132,12 +132,22 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise UsageError(f"WORLD_SIZE is {count}, but {missing[0]} is not set", fix="Start it with torchrun")
+    rank = os.environ["RANK"]
+    if not rank.isdigit() or int(rank) >= count:  # torch would wait for the others until its patience ends
+        raise UsageError(f"RANK is {rank!r} among {count} processes", fix="Start it with torchrun")
     chosen = choose_device(device)
     if chosen.type == "cuda" and ":" not in device:
         chosen = choose_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
         torch.cuda.set_device(chosen)
     backend = "nccl" if chosen.type == "cuda" else "gloo"
-    torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+    try:
+        torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise UsageError(
+            f"The {count} processes do not find each other at {where} ({error})",
+            fix="Start them with torchrun, with an address and a free port that all can reach",
+        ) from error
     try:
         yield Ranks(torch.distributed.get_rank(), count), chosen
     finally:

@@ -141,6 +141,23 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
         Ranks().require_parts(8, accumulate=3)
 
 
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"RANK": "first"}, "RANK is 'first' among 2 processes"),
+        ({"RANK": "2"}, "RANK is '2' among 2 processes"),
+        ({"MASTER_PORT": "port"}, "do not find each other at 127.0.0.1:port"),
+        ({"MASTER_PORT": "99999"}, "do not find each other at 127.0.0.1:99999"),
+    ],
+)
+def test_an_environment_that_torchrun_would_not_set_is_refused(stated, message, monkeypatch) -> None:
+    whole = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for name, value in (whole | stated).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=message), joined("cpu"):
+        pass
+
+
 def test_layers_that_share_become_plain_again() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     share_norms(network)
