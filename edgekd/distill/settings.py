@@ -51,10 +51,11 @@ class TransformSettings:
 
     def __post_init__(self) -> None:
         _require(0 < self.share <= 1, f"{self.share} of the pictures transformed", "Give a share in (0, 1]")
-        _require(self.learning_rate > 0, f"a transform learning rate of {self.learning_rate}", "Give a positive one")
+        rate = self.learning_rate
+        _require(0 < rate < math.inf, f"a transform learning rate of {rate}", "Give a positive one")
         _require(self.warm_up >= 0, f"a warm-up of {self.warm_up} steps", "Give 0 or more")
         _require(self.every >= 1, f"an update every {self.every} steps", "Give at least 1")
-        _require(self.keep_weight >= 0, f"a keep weight of {self.keep_weight}", "Give 0 or more")
+        _require(0 <= self.keep_weight < math.inf, f"a keep weight of {self.keep_weight}", "Give 0 or more")
         _require(0 < self.layers <= 1, f"{self.layers} of the layers", "Give a share in (0, 1]")
         _require(0 <= self.momentum < 1, f"a statistics momentum of {self.momentum}", "Give one in [0, 1)")
 
@@ -66,7 +67,8 @@ class FeatureSettings:
     weight: float = 1.0  # beside the loss on depth
 
     def __post_init__(self) -> None:
-        _require(self.weight > 0, f"a feature weight of {self.weight}", "Give a positive one, or switch features off")
+        weight = self.weight
+        _require(0 < weight < math.inf, f"a feature weight of {weight}", "Give a positive one, or switch features off")
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,8 @@ class DistillSettings:
         parts = f"a batch of {self.batch} in {self.accumulate} parts"
         _require(self.accumulate >= 1 and self.batch >= 2 * self.accumulate, parts, "Give parts of at least 2 images")
         rate = self.learning_rate
-        _require(rate > 0 and math.isfinite(rate), f"a learning rate of {rate}", "Give a positive one")
-        _require(self.weight_decay >= 0, f"a weight decay of {self.weight_decay}", "Give 0 or more")
+        _require(0 < rate < math.inf, f"a learning rate of {rate}", "Give a positive one")
+        _require(0 <= self.weight_decay < math.inf, f"a weight decay of {self.weight_decay}", "Give 0 or more")
         _require(0 <= self.seed < 1 << 32, f"a seed of {self.seed}", "Give one from 0 to 4294967295")
         _require(self.precision in PRECISIONS, f"precision {self.precision!r}", f"Choose {', '.join(PRECISIONS)}")
         _require(self.set_aside >= 8, f"setting {self.set_aside} images aside", "Set at least 8 aside for calibration")

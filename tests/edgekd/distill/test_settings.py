@@ -5,7 +5,7 @@ import json
 import pytest
 
 from calibration.errors import UsageError
-from edgekd.distill.settings import DistillSettings, GrowthSettings, TransformSettings
+from edgekd.distill.settings import DistillSettings, FeatureSettings, GrowthSettings, TransformSettings
 
 
 def test_settings_as_json_tell_every_difference_and_go_on_from_older_runs() -> None:
@@ -35,6 +35,7 @@ def test_settings_as_json_tell_every_difference_and_go_on_from_older_runs() -> N
         {"seed": -1},
         {"seed": 1 << 40},
         {"learning_rate": float("inf")},
+        {"weight_decay": float("inf")},
         {"set_aside": 0},
         {"precision": "half"},
     ],
@@ -42,6 +43,19 @@ def test_settings_as_json_tell_every_difference_and_go_on_from_older_runs() -> N
 def test_values_that_cannot_be_meant_are_refused(bad) -> None:
     with pytest.raises(UsageError):
         DistillSettings(**bad)
+
+
+@pytest.mark.parametrize(
+    ("part", "bad"),
+    [
+        (TransformSettings, {"learning_rate": float("inf")}),
+        (TransformSettings, {"keep_weight": float("inf")}),
+        (FeatureSettings, {"weight": float("inf")}),
+    ],
+)
+def test_no_rate_and_no_weight_is_infinite(part, bad) -> None:
+    with pytest.raises(UsageError):
+        part(**bad)
 
 
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.5, float("nan")])
