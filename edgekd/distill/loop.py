@@ -114,6 +114,7 @@ def fit_transform(
     """Fit the transformation alone, with no student: for calibrating the teacher itself. Resumable as `distill` is."""
     if settings.transform is None:
         raise ModelError("Fitting the transformation was asked for with the transformation off", fix="Switch it on")
+    ALONE.require_parts(settings.batch, settings.accumulate)
     batches = Batches(training_images(images, teacher.input.framing, device), settings)
     transform = TransformFit(teacher, stored_statistics(teacher.module), settings, device)
     fitting = Fitting(teacher, transform, None, settings, device)

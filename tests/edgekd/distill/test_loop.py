@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from calibration.errors import ModelError, RunError
+from calibration.errors import ModelError, RunError, UsageError
 from calibration.progress import Advance, Quiet
 from edgekd.distill.checkpoint import all_finite
 from edgekd.distill.loop import Distilled, distill, fit_transform
@@ -154,6 +154,12 @@ def test_the_transformation_alone_can_be_fitted(teacher, boxes, tmp_path) -> Non
     assert steps_logged(tmp_path)[-1].keys() == {"step", "statistics", "change"}
     assert len(batches.aside()) == 8
     assert any(p.abs().sum() > 0 for p in net.local[-1].parameters())
+
+
+def test_a_batch_that_leaves_a_smaller_part_is_refused_here_too(teacher, boxes, tmp_path) -> None:
+    settings = replace(SETTINGS, batch=9, accumulate=4)
+    with pytest.raises(UsageError, match="multiple of 4"):
+        fit_transform(teacher, boxes, settings, tmp_path, Quiet(), device=CPU)
 
 
 def test_after_its_warm_up_the_transformation_is_updated_at_every_so_many_steps(
