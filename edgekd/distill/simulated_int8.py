@@ -46,6 +46,9 @@ class SimulatedInt8(nn.Module):
             layer.register_forward_pre_hook(self._reader(index)) for index, (_, layer) in enumerate(self._layers)
         ]
         weights = {f"{name}.weight": _rounded_weight(layer.weight) for name, layer in self._layers}
+        if not self.started:
+            self.low.zero_()
+            self.high.zero_()
         try:
             depth: Tensor = functional_call(student, weights, (pictures,))
         finally:
@@ -63,7 +66,9 @@ class SimulatedInt8(nn.Module):
     def _reader(self, index: int) -> Any:
         def read(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             if not self.started:
-                self.low[index], self.high[index] = _range(inputs[0].detach())
+                low, high = _range(inputs[0].detach())
+                self.low[index] = torch.minimum(self.low[index], low)  # a layer may run several times
+                self.high[index] = torch.maximum(self.high[index], high)
             factor = self.widening[index].exp()
             low, high = self.low[index].clone(), self.high[index].clone()  # the first call writes the others yet
             return (_rounded(inputs[0], low * factor, high * factor), *inputs[1:])

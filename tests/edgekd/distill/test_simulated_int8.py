@@ -89,6 +89,26 @@ def test_weights_are_left_as_they_were_and_hooks_are_gone(net: Net) -> None:
     assert torch.equal(net(x), exact)
 
 
+def test_the_range_of_a_layer_that_runs_twice_starts_from_both() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.again, self.head = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 1, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(0.01 * self.again(self.again(self.first(x)) * 0.01))
+
+    torch.manual_seed(0)
+    network, x = Twice(), torch.rand(4, 3, 32, 32)
+    seen: list[torch.Tensor] = []
+    network.again.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    network(x)
+    simulated = SimulatedInt8(network, SPEC)
+    simulated.run(network, x)
+    both = torch.cat([values.flatten() for values in seen[:2]])
+    assert simulated.ranges()["again"] == pytest.approx((min(0, float(both.min())), float(both.max())), rel=0.01)
+
+
 def test_ranges_and_weights_are_trained_and_saved(net: Net) -> None:
     settings = DistillSettings(steps=10, quantisation=QuantisationSettings(5, 1.0), features=None)
     fit = StudentFit(net, SPEC, settings, CPU)
