@@ -237,6 +237,8 @@ def _leaving(network: nn.Module, size: tuple[int, int]) -> dict[tuple[int, int],
 
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if not inputs:  # given by keyword, where the hooks of a match do not look
+                return
             before, after = inputs[0].shape, output.shape
             if after[-1] != before[-1] and before[1] > 1:  # one channel is the depth itself
                 found.setdefault((int(before[-2]), int(before[-1])), (name, int(before[1])))

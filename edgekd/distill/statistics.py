@@ -126,8 +126,8 @@ class _ObservedBatchNorm(nn.Module):
         self.register_buffer("shift", bias - scale * mean)
         self.seen: list[Moments] = []
 
-    def forward(self, x: Tensor) -> Tensor:
-        output: tuple[Tensor, Tensor, Tensor] = _AffineWithMoments.apply(x, self.scale, self.shift)  # type: ignore[no-untyped-call]
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - BatchNorm2d's own name, by which it may be called
+        output: tuple[Tensor, Tensor, Tensor] = _AffineWithMoments.apply(input, self.scale, self.shift)  # type: ignore[no-untyped-call]
         self.seen.append(Moments(output[1], output[2]))
         return output[0]
 

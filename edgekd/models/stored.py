@@ -98,9 +98,10 @@ def _layers(network: nn.Module, example: Tensor) -> Iterator[FoldedLayer]:
         written[id(output)] = output, layer  # the tensor is held, or its id could be given to another
         followed.setdefault(layer, None)
 
-    def before_norm(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def before_norm(layer: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         assert isinstance(layer, nn.BatchNorm2d)
-        _, convolution = written.get(id(inputs[0]), (None, None))
+        read = inputs[0] if inputs else named["input"]
+        _, convolution = written.get(id(read), (None, None))
         if convolution is not None:
             followed[convolution] = layer
 
@@ -109,7 +110,7 @@ def _layers(network: nn.Module, example: Tensor) -> Iterator[FoldedLayer]:
             if isinstance(module, nn.Conv2d):
                 hooks.callback(module.register_forward_hook(after_convolution).remove)
             elif isinstance(module, nn.BatchNorm2d):
-                hooks.callback(module.register_forward_pre_hook(before_norm).remove)
+                hooks.callback(module.register_forward_pre_hook(before_norm, with_kwargs=True).remove)
         network(example)
     return iter([FoldedLayer(names[layer], layer, norm) for layer, norm in followed.items()])
 

@@ -9,17 +9,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
 from calibration.errors import ModelError, RunError, UsageError
 from calibration.progress import Advance, Quiet
 from edgekd.distill.checkpoint import all_finite
+from edgekd.distill.features import encoder_pairs
 from edgekd.distill.loop import Distilled, distill, fit_transform
 from edgekd.distill.settings import DistillSettings, QuantisationSettings, TransformSettings
 from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.teacher import Teacher
+from edgekd.models.to_onnx import export_onnx
+from targets.statistics import read_statistics
 
 CPU = torch.device("cpu")
 SETTINGS = DistillSettings(
@@ -71,6 +75,27 @@ def test_an_interrupted_run_ends_bit_for_bit_as_an_uninterrupted_one(teacher, sm
         assert again.ranges == whole.ranges
         assert steps_logged(folder) == steps_logged(tmp_path / "whole")
     assert sorted(p.name for p in (tmp_path / "whole/previews").iterdir()) == ["000008.png", "000016.png", "000019.png"]
+
+
+def test_layers_may_be_given_their_input_by_keyword(teacher, small_net, boxes, tmp_path) -> None:
+    class ByKeyword(small_net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for layer in (*self.first, *self.second):
+                x = layer(input=x)
+            depth = (self.head(input=x) + 0.5).clamp(-4, 4).exp()
+            return torch.nn.functional.interpolate(depth, scale_factor=self.enlarged)
+
+    module = ByKeyword()
+    module.load_state_dict(teacher.module.state_dict())
+    named = replace(teacher, module=module.eval().requires_grad_(False))
+    settings = replace(SETTINGS, steps=2, features=None)
+    found, wanted = (
+        run(one, small_net, boxes, tmp_path / str(index), settings) for index, one in enumerate((named, teacher))
+    )
+    assert torch.equal(weights(found), weights(wanted))
+    assert encoder_pairs(small_net(), named.module, (32, 48)) == ()
+    export_onnx(named.module, named.input, tmp_path / "net.onnx", metadata={})
+    assert len(read_statistics(onnx.load(tmp_path / "net.onnx"))) == 2
 
 
 def test_a_student_with_dropout_draws_by_seed_and_step_alone(teacher, small_net, boxes, tmp_path) -> None:
