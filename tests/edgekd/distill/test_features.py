@@ -54,6 +54,11 @@ def test_a_student_cut_out_of_its_teacher_is_compared_channel_by_channel(rooms: 
         handle.remove()
 
 
+def standardised(features: torch.Tensor) -> torch.Tensor:
+    variance, mean = torch.var_mean(features, (0, 2, 3), correction=0, keepdim=True)
+    return (features - mean) / (variance + variance.mean() / 100).sqrt()
+
+
 def test_any_other_student_is_compared_at_every_resolution_both_have(rooms: Teacher) -> None:
     student = architecture("mobile-s").start(rooms.input)
     pairs = encoder_pairs(student, rooms.module, (192, 256))
@@ -83,8 +88,7 @@ def test_any_other_student_is_compared_at_every_resolution_both_have(rooms: Teac
             seen[f"student {pair.student}"], projection.weight.double(), projection.bias.double()
         )
         theirs = seen[f"teacher {pair.teacher}"]
-        variance, mean = torch.var_mean(theirs, (0, 2, 3), correction=0, keepdim=True)
-        apart.append((mine - (theirs - mean) / (variance + variance.mean() / 100).sqrt()).square().mean())
+        apart.append((mine - standardised(theirs)).square().mean())
     value = match()
     torch.testing.assert_close(value.double(), torch.stack(apart).mean(), rtol=1e-5, atol=0)
     value.backward()
@@ -280,8 +284,7 @@ def test_a_layer_that_leaves_several_resolutions_is_compared_at_each() -> None:
             projected, wanted = match.projections[index - 1](mine), theirs
             if mine.shape[-1] >= 24:
                 projected, wanted = projected[..., ::2, ::2], wanted[..., ::2, ::2]
-            spread = wanted.var((0, 2, 3), correction=0, keepdim=True) + 1e-3
-            apart.append(((projected - wanted).square() / spread).mean())
+            apart.append((projected - standardised(wanted)).square().mean())
         mine, theirs = student.pool(mine), teacher.pool(theirs)
     torch.testing.assert_close(value, torch.stack(apart).mean())
 
