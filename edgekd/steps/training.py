@@ -152,9 +152,8 @@ class Training:
         )
         if not found.carries:
             self.progress.note(
-                f"The layers of {self.teacher.name} that were not matched came hardly nearer: what the transformation "
-                "changed is not what tells these pictures from the teacher's. Compare with a run with "
-                "--no-transformation, above all where the student is not cut out of its teacher"
+                f"The layers of {self.teacher.name} that were not matched came hardly nearer: the transformation may "
+                "do little here. To know, compare with a run with --no-transformation"
             )
 
     def keep_model(
