@@ -67,6 +67,5 @@ def simulate(
         value["preview"] = str(sheet)
         rows.append(("preview", str(sheet)))
     console.result(value, Table(("simulated rooms", ""), rows))
-    usual = DistillSettings()
-    enough = len(made) >= usual.set_aside + usual.batch
+    enough = len(made) >= DistillSettings().least_images
     console.next_command("distill", *(("--images", out) if enough else ()))

@@ -37,7 +37,7 @@ class Batches:
     """The training batches and the images set aside from them."""
 
     def __init__(self, images: TrainingImages, settings: DistillSettings) -> None:
-        if len(images) < settings.set_aside + settings.batch:
+        if len(images) < settings.least_images:
             raise DataError(
                 f"{len(images)} simulated images are too few: {settings.set_aside} are set aside for calibration"
                 f" and a batch takes {settings.batch}",

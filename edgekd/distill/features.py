@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from edgekd.distill.feature_difference import pick_channels, with_difference
 from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.statistics import Moments, channel_moments
+from edgekd.models.checks import is_plain
 from edgekd.models.slim import Slim
 
 __all__ = ["FeatureMatch", "Pair", "encoder_pairs", "mirrored_pairs", "pairs_of"]
@@ -78,7 +79,7 @@ class FeatureMatch(nn.Module):
         self._does_more: set[int] = set()  # pairs whose BatchNorm is of a class of its own
         for index, pair in enumerate(pairs):
             if pair.channels is not None:
-                if type(teacher.get_submodule(pair.teacher)).forward is not nn.BatchNorm2d.forward:
+                if not is_plain(teacher.get_submodule(pair.teacher)):
                     self._does_more.add(index)
                 channels = torch.tensor(pair.channels)
                 self.register_buffer(f"channels_{index}", channels, persistent=False)

@@ -132,6 +132,11 @@ class DistillSettings:
         _require(self.preview_every >= 1, f"a preview every {self.preview_every} steps", "Give at least 1")
 
     @property
+    def least_images(self) -> int:
+        """So many simulated images there must be: those set aside, and a batch."""
+        return self.set_aside + self.batch
+
+    @property
     def student_steps(self) -> int:
         """All steps that train the student."""
         return self.steps + (0 if self.quantisation is None else self.quantisation.steps)

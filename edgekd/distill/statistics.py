@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration.errors import ModelError
-from edgekd.models.checks import NO_SPREAD, batch_norm_layers
+from edgekd.models.checks import NO_SPREAD, batch_norm_layers, is_plain
 
 __all__ = [
     "Moments",
@@ -225,8 +225,7 @@ def observe(module: nn.Module, names: Sequence[str], runs: int | None = None) ->
     observed: dict[nn.Module | None, _ObservedBatchNorm] = {}  # by the layer whose place it takes
     for name in names:
         layer = module.get_submodule(name)
-        plain = type(layer).forward is nn.BatchNorm2d.forward  # a class of its own may do more, such as an activation
-        if isinstance(layer, nn.BatchNorm2d) and plain and layer.running_mean is not None:
+        if isinstance(layer, nn.BatchNorm2d) and is_plain(layer) and layer.running_mean is not None:
             layers[name] = observed[layer] = _ObservedBatchNorm(layer)
         else:
             layers[name] = _Tap(layer)

@@ -16,6 +16,7 @@ __all__ = [
     "NO_SPREAD",
     "batch_norm_layers",
     "check_teacher",
+    "is_plain",
     "refuse_other_files",
     "require_batch_norm",
     "stores_statistics",
@@ -59,6 +60,11 @@ def batch_norm_layers(module: nn.Module) -> dict[str, nn.BatchNorm2d]:
         for name, layer in module.named_modules()
         if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and layer.running_var is not None
     }
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Whether a layer is BatchNorm alone: a class of its own may do more, such as an activation (timm's do)."""
+    return type(layer).forward is nn.BatchNorm2d.forward
 
 
 def stores_statistics(module: nn.Module) -> bool:

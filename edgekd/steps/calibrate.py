@@ -44,7 +44,7 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     A teacher without statistics is calibrated on simulated pictures as they are, and that is said.
     Raises what `distill_run` raises.
     """
-    request.images.require(request.settings.set_aside + request.settings.batch)
+    request.images.require(request.settings.least_images)
     keep_freed_memory()
     device = choose_device(request.device)
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)

@@ -62,7 +62,7 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
     Raises UnknownNameError, UsageError, ModelError, DataError, FileError, RunLockedError; RunError when the folder
     holds a run with other settings and `force` is off; KeyboardInterrupt after Ctrl-C, with the checkpoint saved.
     """
-    request.images.require(request.settings.set_aside + request.settings.batch)
+    request.images.require(request.settings.least_images)
     keep_freed_memory()
     with joined(request.device) as (ranks, device):
         ranks.require_parts(request.settings.batch, request.settings.accumulate)
