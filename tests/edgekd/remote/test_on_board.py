@@ -249,6 +249,9 @@ LINK = "import os; os.makedirs('engines'); os.symlink('/etc/passwd', 'engines/li
         ("echo '{}'", "gave no result (KeyError('failed'))"),
         ("echo '[]'", "gave no result (ValueError"),
         ("""echo '{"failed": [{}]}'""", "gave no result (KeyError('message'))"),
+        ("""echo '{"failed": []}'""", "gave no result (KeyError('rows'))"),
+        ("""echo '{"failed": [], "rows": [{}]}'""", "gave no result (KeyError('precision'))"),
+        ("""echo '{"failed": [], "rows": [], "machine": "x"}'""", "gave no result (AttributeError"),
         (f"""{sys.executable} -c "{LINK}"; echo '{RESULT}'""", "engines/link is no file of its own folder"),
     ],
 )

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,21 @@ def test_a_killed_process_leaves_no_lock_and_that_is_said(tmp_path: Path, holder
     with locked(tmp_path / "run", notes):  # type: ignore[arg-type]
         pass
     assert len(notes.lines) == 1  # a lock that was given back is nothing to speak of
+
+
+def test_one_that_waits_goes_on_once_the_other_is_done(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    notes = Notes()
+    ends = threading.Timer(0.5, holder.kill)
+    ends.start()
+    with locked(tmp_path / "run", notes, wait=60):  # type: ignore[arg-type]
+        assert holder.wait(timeout=0.1) is not None
+    assert f"process {holder.pid}" in notes.lines[0] and notes.lines[0].endswith("waiting for it")
+
+
+def test_one_that_waited_in_vain_is_refused(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    with pytest.raises(RunLockedError, match=str(holder.pid)), locked(tmp_path / "run", wait=0.3):
+        pass
+    assert holder.poll() is None
 
 
 def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
