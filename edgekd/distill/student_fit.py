@@ -1,4 +1,4 @@
-"""The student while it is trained, its running average (which is what is kept), and its optimiser."""
+"""The student while it is trained, and its optimiser."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgekd.distill.device import autocast
 from edgekd.distill.features import FeatureMatch
@@ -21,11 +20,9 @@ from targets.input import InputSpec
 
 __all__ = ["StudentFit", "student_rate"]
 
-_AVERAGE_DECAY = 0.99
-
 
 class StudentFit:
-    """The student, its running average (which is what is kept), and its optimiser."""
+    """The student, what holds it to its teacher, and its optimiser."""
 
     def __init__(
         self,
@@ -37,9 +34,6 @@ class StudentFit:
         ranks: Ranks = ALONE,
     ) -> None:
         self.student = student.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        self.average = AveragedModel(
-            self.student, multi_avg_fn=get_ema_multi_avg_fn(_AVERAGE_DECAY), use_buffers=True
-        ).eval()
         self._settings = settings
         self._device = device
         self._ranks = ranks
@@ -48,7 +42,7 @@ class StudentFit:
         self._normalise = Normalise(spec).to(device)
         self.features = None if features is None else features.to(device)
         if self.features is not None:
-            self.features.watch_student(self.student)  # and not its average, which was copied before
+            self.features.watch_student(self.student)
         self.int8 = None
         if settings.quantisation is not None:
             self.int8 = SimulatedInt8(self.student, spec).to(device)
@@ -91,24 +85,26 @@ class StudentFit:
         nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        self.average.update_parameters(self.student)
 
     @torch.no_grad()
     def predict(self, pictures: Tensor) -> Tensor:
-        """Depth by the running average, [N, 1, H, W]."""
-        predicted: Tensor = self.average(self._normalise(pictures))
+        """Depth by the student as it is now, as it will be run, [N, 1, H, W]."""
+        training = self.student.training
+        self.student.eval()
+        try:
+            predicted: Tensor = self.student(self._normalise(pictures))
+        finally:
+            self.student.train(training)
         return predicted.float()
 
     def finish(self) -> None:
-        """Put the running average into the student itself, in eval mode."""
+        """The student's training is over: a plain network in eval mode."""
         unshare_norms(self.student)
-        self.student.load_state_dict(self.average.module.state_dict())
         self.student.eval()
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "student": self.student.state_dict(),
-            "average": self.average.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "features": {} if self.features is None else self.features.state_dict(),
             "int8": {} if self.int8 is None else self.int8.state_dict(),
@@ -116,7 +112,6 @@ class StudentFit:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.student.load_state_dict(state["student"])
-        self.average.load_state_dict(state["average"])
         if self.features is not None:
             self.features.load_state_dict(state["features"])
         if self.int8 is not None:

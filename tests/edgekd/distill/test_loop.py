@@ -18,6 +18,7 @@ from calibration.progress import Advance, Quiet
 from edgekd.distill.checkpoint import all_finite
 from edgekd.distill.features import encoder_pairs
 from edgekd.distill.loop import Distilled, distill, fit_transform
+from edgekd.distill.losses import distillation_loss
 from edgekd.distill.settings import DistillSettings, QuantisationSettings, TransformSettings
 from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
@@ -247,3 +248,15 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(teacher, boxes, tmp_pa
     torch.testing.assert_close(weights(parts), weights(whole), rtol=0, atol=1e-5)
     losses = [[line["loss"] for line in steps_logged(tmp_path / name)] for name in ("whole", "parts")]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_a_short_run_keeps_what_its_last_steps_had_learnt(teacher, small_net, boxes, tmp_path) -> None:
+    settings = replace(SETTINGS, steps=60, batch=16, mixing=None, transform=None, learning_rate=2e-2)
+    made = run(teacher, small_net, boxes, tmp_path / "run", settings)
+    logged = steps_logged(tmp_path / "run")
+    pictures = torch.stack([torch.from_numpy(boxes[i].rgb).permute(2, 0, 1).float() / 255 for i in range(len(boxes))])
+    x = Normalise(teacher.input)(pictures)
+    with torch.no_grad():
+        loss = float(distillation_loss(made.student(x), teacher.module(x)))
+    assert logged[-1]["loss"] < 0.5 * logged[0]["loss"]
+    assert loss < 1.5 * logged[-1]["loss"]
