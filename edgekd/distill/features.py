@@ -24,8 +24,7 @@ from edgekd.models.slim import Slim
 
 __all__ = ["FeatureMatch", "Pair", "encoder_pairs", "mirrored_pairs", "pairs_of"]
 
-_FLOOR = 1e-3  # of the squared spread that a difference is divided by
-_SHARE = 1e-2  # of a layer's mean variance: the same floor in the teacher's own unit, whatever that is
+_SHARE = 1e-2  # of a layer's mean variance: the floor under a channel's, in the teacher's own unit, whatever that is
 _LEAST = 1e-12  # variance of a layer that shows nothing at all
 _FINE = 24  # columns, from which on projected features are compared at every second pixel of every second row
 
@@ -83,7 +82,7 @@ class FeatureMatch(nn.Module):
                     self._does_more.add(index)
                 channels = torch.tensor(pair.channels)
                 self.register_buffer(f"channels_{index}", channels, persistent=False)
-                scale = _spread(teacher, pair.teacher)[channels].rsqrt().view(-1, 1, 1)
+                scale = _scale(_variance(teacher, pair.teacher))[channels].view(-1, 1, 1)
                 self.register_buffer(f"scale_{index}", scale, persistent=False)
         # By the number of the pair what was shown: by the student in its last run, by its teachers in every run since
         # the last batch, and in these taken together. Of teachers each time that a layer ran whose channels match.
@@ -165,7 +164,7 @@ class FeatureMatch(nn.Module):
         mine: Tensor = projection(self._shown[index].float())
         theirs = self._taught[index][0].float()
         seen = self._ranks.moments(Moments(*channel_moments(theirs)))  # of the whole batch
-        scale = (seen.variance + _SHARE * seen.variance.mean() + _LEAST).rsqrt()
+        scale = _scale(seen.variance)
         # The projection gives standardised features. Were it to give the teacher's own, of FastDepth's, a hundredth of
         # what it starts from, it would drown the student in its own error.
         standardised = (theirs - seen.mean.view(-1, 1, 1)) * scale.view(-1, 1, 1)
@@ -223,12 +222,17 @@ def _whole(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(tuple(parts))
 
 
-def _spread(teacher: nn.Module, name: str) -> Tensor:
+def _scale(variance: Tensor) -> Tensor:
+    """What a layer's differences are multiplied by, channel by channel."""
+    return (variance + _SHARE * variance.mean() + _LEAST).rsqrt()
+
+
+def _variance(teacher: nn.Module, name: str) -> Tensor:
     """The variance per channel that a BatchNorm layer gives its output: its squared weight."""
     layer = teacher.get_submodule(name)
     assert isinstance(layer, nn.BatchNorm2d)
     weight = torch.ones(layer.num_features) if layer.weight is None else layer.weight.detach()
-    return weight.square() + _FLOOR
+    return weight.square()
 
 
 @torch.no_grad()
