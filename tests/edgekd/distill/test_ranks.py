@@ -57,7 +57,15 @@ def wide_teacher(teacher: Teacher, wide) -> Teacher:
 
 
 def _member(
-    rank: int, count: int, port: int, folder: Path, teacher: Teacher, student: nn.Module, boxes, dies: bool
+    rank: int,
+    count: int,
+    port: int,
+    folder: Path,
+    teacher: Teacher,
+    student: nn.Module,
+    boxes,
+    dies: bool,
+    settings: DistillSettings,
 ) -> None:
     import os
 
@@ -68,7 +76,7 @@ def _member(
             os._exit(9)
         try:
             made = distill(
-                teacher, student, boxes, SETTINGS, folder, Quiet(), device=device, student_name="small", ranks=ranks
+                teacher, student, boxes, settings, folder, Quiet(), device=device, student_name="small", ranks=ranks
             )
         except EdgekdError as error:
             (folder / f"error-{rank}").write_text(str(error))
@@ -76,14 +84,22 @@ def _member(
     torch.save({"student": made.student.state_dict(), "transform": made.transform.state_dict()}, folder / f"{rank}.pt")
 
 
-def _run(count: int, folder: Path, teacher: Teacher, small_net, boxes, dies: bool = False) -> list[int | None]:
+def _run(
+    count: int,
+    folder: Path,
+    teacher: Teacher,
+    small_net,
+    boxes,
+    dies: bool = False,
+    settings: DistillSettings = SETTINGS,
+) -> list[int | None]:
     folder.mkdir()
     torch.manual_seed(5)
     student, port, context = small_net(), _port(), get_context("fork")
     for part in (student.first, student.second):
         part[0].bias = None  # before BatchNorm it changes nothing, and Adam makes steps of its rounding errors
     processes = [
-        context.Process(target=_member, args=(rank, count, port, folder, teacher, student, boxes, dies))
+        context.Process(target=_member, args=(rank, count, port, folder, teacher, student, boxes, dies, settings))
         for rank in range(count)
     ]
     for process in processes:
@@ -93,18 +109,23 @@ def _run(count: int, folder: Path, teacher: Teacher, small_net, boxes, dies: boo
     return [process.exitcode for process in processes]
 
 
-def test_two_processes_give_the_student_of_one(teacher, small_net, boxes, tmp_path) -> None:
-    """The same up to the order of summation: after ten steps all weights are within 1e-4."""
-    assert _run(1, tmp_path / "one", teacher, small_net, boxes) == [0]
-    assert _run(2, tmp_path / "two", teacher, small_net, boxes) == [0, 0]
+@pytest.mark.parametrize(("steps", "apart"), [(1, 1e-6), (10, 1e-3)])
+def test_two_processes_give_the_student_of_one(teacher, small_net, boxes, tmp_path, steps: int, apart: float) -> None:
+    """The same up to the order of summation, which Adam enlarges where a gradient is nearly zero.
+
+    One step may move a weight by 1e-2.
+    """
+    settings = replace(SETTINGS, steps=steps)
+    assert _run(1, tmp_path / "one", teacher, small_net, boxes, settings=settings) == [0]
+    assert _run(2, tmp_path / "two", teacher, small_net, boxes, settings=settings) == [0, 0]
     one = torch.load(tmp_path / "one" / "0.pt", weights_only=True)
     for rank in (0, 1):
         two = torch.load(tmp_path / "two" / f"{rank}.pt", weights_only=True)
         for part in ("student", "transform"):
             for name, value in one[part].items():
-                torch.testing.assert_close(two[part][name], value, rtol=0, atol=1e-4, msg=f"{part} {name}")
+                torch.testing.assert_close(two[part][name], value, rtol=0, atol=apart, msg=f"{part} {name}")
     lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == list(range(13))  # written once
+    assert [json.loads(line)["step"] for line in lines] == list(range(3 + steps))  # written once
 
 
 def test_features_that_are_projected_are_compared_over_the_whole_batch(wide_teacher, wide, boxes, tmp_path) -> None:

@@ -53,7 +53,8 @@ def features_apart(student: nn.Module, teacher: nn.Module, pictures: Tensor) -> 
     apart = []
     for pair in pairs:
         channels = list(pair.channels or ())
-        scale = teacher.get_submodule(pair.teacher).weight.detach().double()[channels].square() + 1e-3
+        spread = teacher.get_submodule(pair.teacher).weight.detach().double().square()
+        scale = (spread + spread.mean() / 100)[channels]
         difference = shown["student", pair.teacher] - shown["teacher", pair.teacher][:, channels]
         apart.append((difference.square() / scale.view(1, -1, 1, 1)).mean())
     return float(torch.stack(apart).mean())
