@@ -20,6 +20,7 @@ from edgekd.distill.feature_difference import pick_channels, with_difference
 from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.statistics import Moments, channel_moments
 from edgekd.models.checks import is_plain
+from edgekd.models.evaluating import evaluating
 from edgekd.models.slim import Slim
 
 __all__ = ["FeatureMatch", "Pair", "encoder_pairs", "mirrored_pairs", "pairs_of"]
@@ -252,13 +253,10 @@ def _leaving(network: nn.Module, size: tuple[int, int]) -> dict[tuple[int, int],
 
     layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, _RESIZING)]
     handles = [layer.register_forward_hook(note(name)) for name, layer in layers]
-    training = network.training
     try:
-        parameter = next(network.parameters())
-        network.eval()
-        network(torch.zeros(1, 3, *size, device=parameter.device))
+        with evaluating(network):
+            network(torch.zeros(1, 3, *size, device=next(network.parameters()).device))
     finally:
-        network.train(training)
         for handle in handles:
             handle.remove()
     return found

@@ -16,6 +16,7 @@ from edgekd.distill.settings import DistillSettings
 from edgekd.distill.shared_norm import share_norms, unshare_norms
 from edgekd.distill.simulated_int8 import SimulatedInt8
 from edgekd.distill.tensors import Normalise
+from edgekd.models.evaluating import evaluating
 from targets.input import InputSpec
 
 __all__ = ["StudentFit", "student_rate"]
@@ -89,12 +90,8 @@ class StudentFit:
     @torch.no_grad()
     def predict(self, pictures: Tensor) -> Tensor:
         """Depth by the student as it is now, as it will be run, [N, 1, H, W]."""
-        training = self.student.training
-        self.student.eval()
-        try:
+        with evaluating(self.student):
             predicted: Tensor = self.student(self._normalise(pictures))
-        finally:
-            self.student.train(training)
         return predicted.float()
 
     def finish(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from edgekd.models.evaluating import evaluating
 from targets.input import InputSpec
 
 __all__ = ["layer_runs", "running_order"]
@@ -23,12 +24,10 @@ def layer_runs(module: nn.Module, names: Sequence[str], input: InputSpec) -> lis
     layers = {module.get_submodule(name): name for name in names}
     runs: list[str] = []
     handles = [layer.register_forward_hook(lambda layer, *_: runs.append(layers[layer])) for layer in layers]
-    training, device = module.training, next(module.parameters()).device
     try:
-        module.eval()
-        module(torch.zeros(1, 3, input.height, input.width, device=device))
+        with evaluating(module):
+            module(torch.zeros(1, 3, input.height, input.width, device=next(module.parameters()).device))
     finally:
-        module.train(training)
         for handle in handles:
             handle.remove()
     return runs
