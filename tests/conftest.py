@@ -15,6 +15,10 @@ import pytest
 # that test what Ctrl-C does would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Tests that run beside each other (pytest -n) share the cores: with a thread for every core they wait for each other.
+if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
 
 @pytest.fixture(scope="session")
 def pretend_device(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:

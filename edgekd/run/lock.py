@@ -88,10 +88,7 @@ def _take_within(seconds: float, handle: int, folder: Path, progress: Progress) 
 
 def _take(handle: int, folder: Path, progress: Progress) -> None:
     """Take the lock and write who holds it now. Raises RunLockedError."""
-    try:
-        by_kernel = _acquire(handle)
-    except _HeldError:
-        raise _refusal(folder, _read(handle)) from None
+    by_kernel = _acquire(handle, folder)
     left = _read(handle)
     if not by_kernel and left is not None and not left.gone:
         raise _refusal(folder, left)
@@ -100,14 +97,10 @@ def _take(handle: int, folder: Path, progress: Progress) -> None:
     _write(handle, Holder(os.getpid(), socket.gethostname(), now()))
 
 
-class _HeldError(Exception):
-    """Another process holds the kernel's lock."""
-
-
-def _acquire(handle: int) -> bool:
+def _acquire(handle: int, folder: Path) -> bool:
     """Whether the kernel gave the lock; False where it has no such locks (Windows, some network file systems).
 
-    Then who is named in the file decides alone. Raises _HeldError.
+    Then who is named in the file decides alone. Raises RunLockedError.
     """
     try:
         import fcntl
@@ -118,7 +111,7 @@ def _acquire(handle: int) -> bool:
     except OSError as error:
         if error.errno in (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL):
             return False
-        raise _HeldError from error
+        raise _refusal(folder, _read(handle)) from error
     return True
 
 

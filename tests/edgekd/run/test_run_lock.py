@@ -99,7 +99,7 @@ class TestWithoutLocksOfTheKernel:
 
     @pytest.fixture(autouse=True)
     def no_flock(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(lock_module, "_acquire", lambda handle: False)
+        monkeypatch.setattr(lock_module, "_acquire", lambda handle, folder: False)
 
     def test_a_living_process_is_respected(self, tmp_path: Path) -> None:
         with locked(tmp_path), pytest.raises(RunLockedError, match=str(os.getpid())), locked(tmp_path):
