@@ -16,6 +16,7 @@ from edgekd.distill.settings import (
     GrowthSettings,
     MixingSettings,
     QuantisationSettings,
+    ReconstructionSettings,
     TransformSettings,
 )
 
@@ -53,6 +54,13 @@ def distill(
     ] = True,
     features: Annotated[
         bool, typer.Option("--features/--no-features", help="Hold the student's features to the teacher's too.")
+    ] = True,
+    reconstruction: Annotated[
+        bool,
+        typer.Option(
+            "--reconstruction/--no-reconstruction",
+            help="Solve for the first weights of a slim student by least squares.",
+        ),
     ] = True,
     int8_steps: Annotated[
         int,
@@ -101,12 +109,13 @@ def distill(
             steps=entry.steps if steps is None else steps,
             batch=batch,
             accumulate=accumulate,
-            learning_rate=entry.learning_rate if learning_rate is None else learning_rate,
+            learning_rate=entry.rate(solved=reconstruction) if learning_rate is None else learning_rate,
             seed=seed,
             precision=precision,
             mixing=MixingSettings() if mixing else None,
             transform=TransformSettings() if transformation else None,
             features=FeatureSettings() if features else None,
+            reconstruction=ReconstructionSettings() if reconstruction else None,
             growth=GrowthSettings() if background else None,
             quantisation=QuantisationSettings(int8_steps) if int8_steps else None,
         ),

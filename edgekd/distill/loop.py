@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from torch import nn
 from calibration.errors import FileError, ModelError
 from calibration.files import write_bytes
 from calibration.progress import Progress
-from edgekd.distill.batches import Batches
+from edgekd.distill.batches import Batch, Batches
 from edgekd.distill.checkpoint import Checkpoint, all_finite
 from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.interrupt import deferred_interrupt
@@ -28,8 +28,10 @@ from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import StoredStatistics, stored_statistics
 from edgekd.distill.steps import Fitting
 from edgekd.distill.student_fit import StudentFit
+from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.distill.transform import TransformNet
 from edgekd.distill.transform_fit import TransformFit
+from edgekd.models.slim import Slim, choose_channels
 from edgekd.models.teacher import Teacher
 from edgekd.simulate.sample import ImageSource
 
@@ -72,6 +74,21 @@ def distill(
     """
     ranks.require_parts(settings.batch, settings.accumulate)
     batches = Batches(training_images(images, teacher.input.framing, device), settings)
+    checkpoint = Checkpoint(
+        folder / "checkpoint",
+        {
+            "settings": settings.to_json(),
+            "teacher": teacher.digest,
+            "images": images.digest,
+            "student": student_name,
+        },
+    )
+    saved = checkpoint.load()
+    if isinstance(student, Slim) and settings.reconstruction is not None:
+        if saved is not None:
+            student.load_state_dict(saved[1]["student"]["student"])  # which channels it has, before they are compared
+        else:
+            _choose(student, teacher, batches, settings, device, ranks)
     transform = None
     if settings.transform is not None:
         transform = TransformFit(teacher, stored or stored_statistics(teacher.module), settings, device, ranks)
@@ -84,17 +101,8 @@ def distill(
             progress.note("Student and teacher have no features to compare: the student is held to the depth alone")
     fit = StudentFit(student, teacher.input, settings, device, features, ranks)
     fitting = Fitting(teacher, transform, fit, settings, device, ranks)
-    checkpoint = Checkpoint(
-        folder / "checkpoint",
-        {
-            "settings": settings.to_json(),
-            "teacher": teacher.digest,
-            "images": images.digest,
-            "student": student_name,
-        },
-    )
     try:
-        metrics = _run(fitting, batches, settings, folder, checkpoint, progress, "Distilling", ranks)
+        metrics = _run(fitting, batches, settings, folder, checkpoint, saved, progress, "Distilling", ranks)
     finally:  # also after Ctrl-C: the teacher is the caller's
         if features is not None:
             features.release()
@@ -119,8 +127,28 @@ def fit_transform(
     transform = TransformFit(teacher, stored_statistics(teacher.module), settings, device)
     fitting = Fitting(teacher, transform, None, settings, device)
     key = {"settings": settings.to_json(), "teacher": teacher.digest, "images": images.digest}
-    _run(fitting, batches, settings, folder, Checkpoint(folder / "checkpoint", key), progress, "Fitting")
+    checkpoint = Checkpoint(folder / "checkpoint", key)
+    _run(fitting, batches, settings, folder, checkpoint, checkpoint.load(), progress, "Fitting")
     return transform.net, batches
+
+
+def _choose(
+    student: Slim, teacher: Teacher, batches: Batches, settings: DistillSettings, device: torch.device, ranks: Ranks
+) -> None:
+    """Which of the teacher's channels the student keeps."""
+    if ranks.first:
+        teacher.module.to(device)
+        normalise = Normalise(teacher.input).to(device)
+        pictures = [normalise(to_tensor(batch.simulated, device)) for batch in _first(batches, settings)]
+        choose_channels(student, teacher, pictures)
+    student.to(device)  # where several processes can share it
+    ranks.share(student.state_dict().values())
+
+
+def _first(batches: Batches, settings: DistillSettings) -> list[Batch]:
+    """Batches whose pictures a student is started on."""
+    assert settings.reconstruction is not None
+    return [batches.batch(step) for step in range(-(-settings.reconstruction.pictures // settings.batch))]
 
 
 def _run(
@@ -129,13 +157,14 @@ def _run(
     settings: DistillSettings,
     folder: Path,
     checkpoint: Checkpoint,
+    saved: tuple[int, dict[str, Any]] | None,
     progress: Progress,
     label: str,
     ranks: Ranks = ALONE,
 ) -> dict[str, float]:
     total = fitting.warm_up + (settings.steps if fitting.student is None else settings.student_steps)
     start = 0
-    if (saved := checkpoint.load()) is not None:
+    if saved is not None:
         start, state = saved
         fitting.load_state_dict(state)
         progress.note(f"Going on from step {start} of {total}")
@@ -151,6 +180,8 @@ def _run(
         advance(start)
         for batch in batches.stream(start, total):
             begun = time.perf_counter()
+            if batch.step == fitting.warm_up and fitting.starts_by_solving:
+                fitting.start(_first(batches, settings))
             metrics = fitting.step(batch)
             done = batch.step + 1
             good = all(map(math.isfinite, metrics.values()))

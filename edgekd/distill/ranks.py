@@ -77,6 +77,13 @@ class Ranks:
         for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
 
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Replace every tensor, in place, by the first process's."""
+        for tensor in tensors if self.count > 1 else ():
+            if not self.first:
+                tensor.zero_()
+            sum_over_processes(tensor)
+
     def any(self, *here: bool) -> tuple[bool, ...]:
         """For each question whether any process says yes."""
         if self.count == 1:

@@ -15,6 +15,7 @@ __all__ = [
     "GrowthSettings",
     "MixingSettings",
     "QuantisationSettings",
+    "ReconstructionSettings",
     "TransformSettings",
 ]
 
@@ -72,6 +73,18 @@ class FeatureSettings:
 
 
 @dataclass(frozen=True)
+class ReconstructionSettings:
+    """Starting a student that is cut out of its teacher: the channels missed least go, the weights are solved for."""
+
+    pictures: int = 96  # rounded up to whole batches
+    ridge: float = 0.1  # how strongly each weight is drawn to the teacher's: share of the mean energy of what it reads
+
+    def __post_init__(self) -> None:
+        _require(self.pictures >= 2, f"{self.pictures} pictures to solve for weights on", "Give at least 2")
+        _require(0 < self.ridge < math.inf, f"a ridge of {self.ridge}", "Give a positive one")
+
+
+@dataclass(frozen=True)
 class GrowthSettings:
     """Training while images are still being rendered: how many of them each step may draw from.
 
@@ -113,6 +126,7 @@ class DistillSettings:
     mixing: MixingSettings | None = field(default_factory=MixingSettings)
     transform: TransformSettings | None = field(default_factory=TransformSettings)
     features: FeatureSettings | None = field(default_factory=FeatureSettings)
+    reconstruction: ReconstructionSettings | None = field(default_factory=ReconstructionSettings)  # of `slim-` students
     growth: GrowthSettings | None = None  # None: all images are there before the first step
     quantisation: QuantisationSettings | None = None
     set_aside: int = 128  # simulated images never trained on: they become the calibration set

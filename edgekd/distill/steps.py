@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor
 from edgekd.distill.batches import Batch
 from edgekd.distill.device import autocast
 from edgekd.distill.ranks import ALONE, Ranks
+from edgekd.distill.reconstruction import Taught, reconstruct
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.student_fit import StudentFit, student_rate
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.distill.transform_fit import TransformFit
+from edgekd.models.slim import Slim
 from edgekd.models.teacher import Teacher
 
 __all__ = ["Fitting"]
@@ -126,6 +129,36 @@ class Fitting:
         if self.student is None or step < self.warm_up:
             return True
         return (step - self.warm_up) % settings.every == 0
+
+    @property
+    def starts_by_solving(self) -> bool:
+        """Whether `start` is to be called before the first step of the student."""
+        return (
+            self.student is not None
+            and isinstance(self.student.student, Slim)
+            and self._settings.reconstruction is not None
+        )
+
+    def start(self, batches: Sequence[Batch]) -> None:
+        """Solve for the first weights of a student that is cut out of its teacher.
+
+        On the pictures of these batches as it will learn from them.
+        """
+        assert self.student is not None and self._settings.reconstruction is not None
+        student, features = self.student.student, self.student.features
+        assert isinstance(student, Slim)
+        if self._ranks.first:
+            pictures = [
+                self._normalise(self.adapt(to_tensor(batch.mixed, self.device), batch.step)) for batch in batches
+            ]
+            size = (pictures[0].shape[2], pictures[0].shape[3])
+            taught = Taught(student, self._teacher, sum(map(len, pictures)), size)
+            for some in pictures:
+                taught.add(some)
+                if features is not None:
+                    features.forget()  # which watches the teacher whenever it runs
+            reconstruct(student, taught, torch.cat(pictures), self._settings.reconstruction.ridge)
+        self._ranks.share(student.state_dict().values())
 
     @torch.no_grad()
     def teach(self, pictures: Tensor) -> Tensor:

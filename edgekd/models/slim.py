@@ -1,19 +1,23 @@
 """Students cut out of their teacher: the same network with fewer channels, starting from the teacher's own weights.
 
-What the teacher learnt from the pictures nobody has is in its weights: a student that keeps the strongest of its
+What the teacher learnt from the pictures nobody has is in its weights: a student that keeps some of its
 filters starts with that, and each of its channels has a counterpart in the teacher to be held to (features.py of
 edgekd.distill). Which channels belong together (a residual sum, a skip) is found by torch-pruning's dependency graph
-(Fang et al., DepGraph, CVPR 2023); a group goes by the L2 norm of its weights.
+(Fang et al., DepGraph, CVPR 2023). A group goes by the L2 norm of its weights; with pictures at hand, by what the
+layers that read it would miss (channels.py).
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from calibration.errors import MissingRuntimeError, ModelError
+from edgekd.models.channels import LeastMissed, readings
 from edgekd.models.checks import batch_norm_layers
 from edgekd.models.onnx_import import attention
 from edgekd.models.stored import stored_by
@@ -21,7 +25,7 @@ from edgekd.models.teacher import Teacher
 from targets.input import InputSpec
 from targets.statistics import ChannelStatistics
 
-__all__ = ["Slim", "slim"]
+__all__ = ["Slim", "choose_channels", "slim"]
 
 _ROUND_TO = 8  # channels: what runtimes like
 _MOMENTUM = 0.1  # of BatchNorm; an imported network may have none
@@ -31,24 +35,62 @@ class Slim(nn.Module):
     """A network with fewer channels.
 
     For each of its BatchNorm layers, `kept` names the teacher's channels it has and `stored` what the teacher's layer
-    stored of them: its own layers only see simulated pictures.
+    stored of them: its own layers only see simulated pictures. Both are part of its state: a student is filled from a
+    file whichever channels were kept in it.
     """
 
+    channels: Tensor
+    stored_mean: Tensor
+    stored_deviation: Tensor
+
     def __init__(
-        self, network: nn.Module, kept: dict[str, tuple[int, ...]], stored: dict[str, ChannelStatistics]
+        self,
+        network: nn.Module,
+        cut: float,
+        kept: Mapping[str, Sequence[int]],
+        stored: Mapping[str, ChannelStatistics],
     ) -> None:
         super().__init__()
         self.network = network
-        self.kept = kept
-        self.stored = stored
+        self.cut = cut
+        self._widths = {name: len(channels) for name, channels in kept.items()}
+        self.register_buffer("channels", torch.tensor([one for channels in kept.values() for one in channels]))
+        for part in ("mean", "deviation"):
+            flat = np.concatenate([getattr(stored[name], part) for name in kept])
+            self.register_buffer(f"stored_{part}", torch.from_numpy(flat))
+
+    @property
+    def kept(self) -> dict[str, tuple[int, ...]]:
+        """By the name of a BatchNorm layer, the teacher's channels that it has."""
+        return {name: tuple(part.tolist()) for name, part in self._parts(self.channels)}
+
+    @property
+    def stored(self) -> dict[str, ChannelStatistics]:
+        """By the name of a BatchNorm layer, what the teacher's stored of these channels."""
+        means, deviations = dict(self._parts(self.stored_mean)), dict(self._parts(self.stored_deviation))
+        return {
+            name: ChannelStatistics(means[name].cpu().numpy().copy(), deviations[name].cpu().numpy().copy())
+            for name in self._widths
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         depth: Tensor = self.network(x)
         return depth
 
+    def _parts(self, flat: Tensor) -> Iterable[tuple[str, Tensor]]:
+        return zip(self._widths, flat.split(list(self._widths.values())), strict=True)
 
-def slim(teacher: Teacher, cut: float) -> Slim:
-    """The teacher without the weaker `cut` (0 to 1) of each layer's channels; the same cut gives the same student.
+
+def choose_channels(student: Slim, teacher: Teacher, pictures: Sequence[Tensor]) -> None:
+    """Cut the student out of its teacher anew, in place, without what `slim` leaves out over `pictures`."""
+    student.load_state_dict(slim(teacher, student.cut, pictures).state_dict())
+
+
+def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
+    """The teacher without `cut` (0 to 1) of each layer's channels; the same cut gives the same student.
+
+    Those with the smallest weights go, or, over normalised `pictures` [N, 3, H, W] on the teacher's device, those that
+    are missed least. How many of each layer go does not depend on it.
 
     Raises ModelError when it is not a convolutional network with BatchNorm or when what is left of it would not run,
     MissingRuntimeError without torch-pruning.
@@ -68,6 +110,10 @@ def slim(teacher: Teacher, cut: float) -> Slim:
     product = attention(network)
     if product is not None:  # torch-pruning maps each channel to each position, and does not come to an end
         raise _refusal(teacher, f"its node {product} multiplies two tensors of the picture, as attention does")
+    smallest = tp.importance.MagnitudeImportance(p=2)
+    importance = smallest
+    if pictures:
+        importance = LeastMissed(network, readings(teacher.module, pictures), cut, otherwise=smallest)
     means = {name: _mean(layer).clone() for name, layer in layers.items()}
     for layer in layers.values():  # the running means carry the channels' numbers through the pruning
         layer.running_mean = torch.arange(len(_mean(layer)), dtype=torch.float32)
@@ -76,7 +122,7 @@ def slim(teacher: Teacher, cut: float) -> Slim:
         tp.pruner.BasePruner(
             network,
             torch.zeros(1, 3, teacher.input.height, teacher.input.width),
-            importance=tp.importance.MagnitudeImportance(p=2),
+            importance=importance,
             pruning_ratio=cut,
             ignored_layers=last,
             round_to=_ROUND_TO,
@@ -91,7 +137,7 @@ def slim(teacher: Teacher, cut: float) -> Slim:
         layer.running_mean = means[name][channels]
         layer.momentum = _MOMENTUM
         stored[name] = stored_by(layer)
-    return Slim(network, kept, stored)
+    return Slim(network, cut, kept, stored)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ output, and the learned range of what it reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,15 @@ from torch import Tensor, nn
 from targets.layers import conv_layers
 from targets.statistics import ChannelStatistics
 
-__all__ = ["FoldedLayer", "folded_layers", "folded_ranges", "folded_statistics", "stored_by"]
+__all__ = [
+    "FoldedLayer",
+    "folded_layers",
+    "folded_ranges",
+    "folded_statistics",
+    "given_to",
+    "layers_as_run",
+    "stored_by",
+]
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ def folded_layers(model: onnx.ModelProto, network: nn.Module, example: Tensor) -
     """
     waiting = list(conv_layers(model).values())
     found = {}
-    for layer in _layers(network, example):
+    for layer in layers_as_run(network, example):
         weight = (layer.convolution.weight.detach() * layer.factor.view(-1, 1, 1, 1)).cpu().numpy()
         match = next((one for one in waiting if _same(one.weights.weight, weight)), None)
         if match is not None:
@@ -88,7 +96,8 @@ def folded_ranges(
 
 
 @torch.no_grad()
-def _layers(network: nn.Module, example: Tensor) -> Iterator[FoldedLayer]:
+def layers_as_run(network: nn.Module, example: Tensor) -> list[FoldedLayer]:
+    """The convolutions in the order in which they first run on `example`, each with the BatchNorm that reads it."""
     written: dict[int, tuple[Tensor, nn.Conv2d]] = {}
     followed: dict[nn.Conv2d, nn.BatchNorm2d | None] = {}
     names = {module: name for name, module in network.named_modules()}
@@ -100,8 +109,7 @@ def _layers(network: nn.Module, example: Tensor) -> Iterator[FoldedLayer]:
 
     def before_norm(layer: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         assert isinstance(layer, nn.BatchNorm2d)
-        read = inputs[0] if inputs else named["input"]
-        _, convolution = written.get(id(read), (None, None))
+        _, convolution = written.get(id(given_to(inputs, named)), (None, None))
         if convolution is not None:
             followed[convolution] = layer
 
@@ -112,7 +120,13 @@ def _layers(network: nn.Module, example: Tensor) -> Iterator[FoldedLayer]:
             elif isinstance(module, nn.BatchNorm2d):
                 hooks.callback(module.register_forward_pre_hook(before_norm, with_kwargs=True).remove)
         network(example)
-    return iter([FoldedLayer(names[layer], layer, norm) for layer, norm in followed.items()])
+    return [FoldedLayer(names[layer], layer, norm) for layer, norm in followed.items()]
+
+
+def given_to(inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
+    """What a convolution or BatchNorm is run on, of what its hooks with keywords see."""
+    given: Tensor = inputs[0] if inputs else named["input"]
+    return given
 
 
 def _scale(norm: nn.BatchNorm2d) -> Tensor:

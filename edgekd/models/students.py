@@ -27,10 +27,17 @@ class Student:
     make: Callable[[Teacher, int], nn.Module]
     learning_rate: float = 3e-3
     steps: int = 2000
+    solved_rate: float | None = None  # once its first weights were solved for; None: they never are
+
+    def rate(self, *, solved: bool) -> float:
+        """The learning rate for a training whose `DistillSettings.reconstruction` is on, or is not."""
+        return self.solved_rate if solved and self.solved_rate is not None else self.learning_rate
 
 
-def _cut(cut: float) -> Callable[[Teacher, int], nn.Module]:
-    return lambda teacher, seed: slim(teacher, cut)
+def _cut(summary: str, cut: float) -> Student:
+    # What the teacher knows is in their first weights: a rate for training from scratch would wash it out, the more so
+    # once these were solved for, and they are near it after half of the steps.
+    return Student(summary, lambda teacher, seed: slim(teacher, cut), 1e-3, 1000, solved_rate=1e-4)
 
 
 def _drawn(name: str, teacher: Teacher, seed: int) -> nn.Module:
@@ -38,11 +45,9 @@ def _drawn(name: str, teacher: Teacher, seed: int) -> nn.Module:
 
 
 STUDENTS: dict[str, Student] = {
-    # What the teacher knows is in their first weights: a rate for training from scratch would wash it out, and they
-    # are near it after half of the steps.
-    "slim-s": Student("the teacher with half of its channels, a quarter of its parameters", _cut(0.5), 1e-3, 1000),
-    "slim-m": Student("with 60 % of its channels, a third of its parameters", _cut(0.4), 1e-3, 1000),
-    "slim-l": Student("with three quarters of its channels, half of its parameters", _cut(0.25), 1e-3, 1000),
+    "slim-s": _cut("the teacher with half of its channels, a quarter of its parameters", 0.5),
+    "slim-m": _cut("with 60 % of its channels, a third of its parameters", 0.4),
+    "slim-l": _cut("with three quarters of its channels, half of its parameters", 0.25),
     **{
         name: Student(entry.summary, partial(_drawn, name), 1e-3 if entry.pretrain else 3e-3)
         for name, entry in ARCHITECTURES.items()

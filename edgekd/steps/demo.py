@@ -83,7 +83,7 @@ class DemoResult:
     exported: ExportResult
     checked: CheckResult
     bench: BenchResult
-    accuracy: tuple[Accuracy, ...]  # teacher, student without mixing and transformation, student
+    accuracy: tuple[Accuracy, ...]  # teacher, student by plain distillation, student
     pictures: tuple[Path, ...]
     seconds: float
 
@@ -105,16 +105,24 @@ def demo(settings: DemoSettings, progress: Progress) -> DemoResult:
         "The teacher is `rooms`, built in: trained on simulated rooms of another look, which stand in for somebody's"
         " photographs. Nothing here is an accuracy on real pictures."
     )
+    student = student_named(DEFAULT_STUDENT)
     full = DistillSettings(
         steps=settings.steps,
         batch=settings.batch,
-        learning_rate=student_named(DEFAULT_STUDENT).learning_rate,
+        learning_rate=student.rate(solved=True),
         seed=settings.seed,
         preview_every=max(1, settings.steps // 4),
     )
     run = _distilled(settings, full, settings.out, progress)
-    progress.note("The same student on the same images and steps without mixing and transformation, to compare with")
-    plain = replace(full, mixing=None, transform=None, features=None)
+    progress.note("The same student on the same images and steps without all of that, to compare with")
+    plain = replace(
+        full,
+        mixing=None,
+        transform=None,
+        features=None,
+        reconstruction=None,
+        learning_rate=student.rate(solved=False),
+    )
     plain_run = _distilled(settings, plain, settings.out / "plain", progress)
 
     exported = export_run(run, ExportSettings(force=settings.force), progress)

@@ -12,7 +12,13 @@ import torch
 from torch import nn
 from worlds import MOST, World
 
-from edgekd.distill.settings import DistillSettings, FeatureSettings, MixingSettings, TransformSettings
+from edgekd.distill.settings import (
+    DistillSettings,
+    FeatureSettings,
+    MixingSettings,
+    ReconstructionSettings,
+    TransformSettings,
+)
 from edgekd.distill.statistics import Moments, StatisticsDistance, observe, stored_statistics
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.teacher import Teacher
@@ -32,6 +38,7 @@ class Control:
     mixing: bool = False
     transform: TransformSettings | None = None
     features: bool = False
+    reconstruction: bool = True  # of students that are cut out of their teacher, on the pictures of the row
     labels: Callable[[Teacher], Teacher] = lambda teacher: teacher
 
     def settings(self, common: DistillSettings) -> DistillSettings:
@@ -40,6 +47,7 @@ class Control:
             mixing=MixingSettings() if self.mixing else None,
             transform=self.transform,
             features=FeatureSettings() if self.features else None,
+            reconstruction=ReconstructionSettings() if self.reconstruction else None,
         )
 
 
@@ -137,8 +145,16 @@ def _by_batch(teacher: Teacher) -> Teacher:
 CONTROLS: dict[str, Control] = {
     "noise": Control("random noise", _noise),
     "plain": Control("plain distillation on simulated images", _simulated),
+    "plain-cut": Control("the same, the student as it was cut", _simulated, reconstruction=False),
     "plain-6x": Control("the same with six times as many images", _many),
-    "batch": Control("teacher's BatchNorm by batch statistics, mixed", _simulated, mixing=True, labels=_by_batch),
+    # A teacher that gives something else on every batch cannot be solved for.
+    "batch": Control(
+        "teacher's BatchNorm by batch statistics, mixed",
+        _simulated,
+        mixing=True,
+        reconstruction=False,
+        labels=_by_batch,
+    ),
     "accepted": Control("images accepted by the statistics, of twice as many", _accepted),
     "mixing": Control("mixing", _simulated, mixing=True),
     "transform": Control("transformation", _simulated, transform=TransformSettings()),

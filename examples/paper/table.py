@@ -80,12 +80,13 @@ def main() -> None:
     truth = _depth(world.teacher.module, world, device)
     done = Finished(arguments.work / "runs.jsonl")
     asked = _asked(world, arguments)
+    student = student_named(arguments.student)
     for seed in () if arguments.only_print else seeds:
         for name in arguments.only:
             common = DistillSettings(
                 steps=arguments.steps,
                 batch=arguments.batch,
-                learning_rate=student_named(arguments.student).learning_rate,
+                learning_rate=student.rate(solved=CONTROLS[name].reconstruction),
                 seed=seed,
                 precision=arguments.precision,
                 set_aside=8,
@@ -105,6 +106,7 @@ def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
         "world": world.name,
         "teacher": world.teacher.digest,
         "student": arguments.student,
+        "rate": student_named(arguments.student).rate(solved=True),
         "steps": arguments.steps,
         "batch": arguments.batch,
         "precision": arguments.precision,

@@ -21,7 +21,7 @@ from edgekd.distill.statistics import stored_statistics
 from edgekd.distill.steps import Fitting
 from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.transform_fit import TransformFit
-from edgekd.models.slim import slim
+from edgekd.models.slim import Slim, slim
 from edgekd.models.teacher import Teacher
 
 THERE = torch.device("meta")
@@ -41,7 +41,9 @@ def numbers_of_a_device_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("int8", [False, True], ids=["float", "int8"])
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("cut", [True, False], ids=["cut out", "projected"])
-def test_steps_go_on_from_a_checkpoint(teacher: Teacher, small_net: Any, cut: bool, parts: int, int8: bool) -> None:
+def test_steps_go_on_from_a_checkpoint(
+    teacher: Teacher, small_net: Any, monkeypatch: pytest.MonkeyPatch, cut: bool, parts: int, int8: bool
+) -> None:
     settings = DistillSettings(
         steps=4,
         batch=8,
@@ -60,7 +62,11 @@ def test_steps_go_on_from_a_checkpoint(teacher: Teacher, small_net: Any, cut: bo
         return Fitting(own, transform, StudentFit(student, own.input, settings, THERE, features), settings, THERE)
 
     pictures = torch.zeros(8, 32, 48, 3, dtype=torch.uint8)
+    if cut:  # which channels are kept is read as numbers, and there are none there
+        monkeypatch.setattr(Slim, "kept", slim(teacher, 0.5).kept)
     before, after = fitting(), fitting()
+    if cut:
+        before.start([Batch(step, pictures, pictures) for step in range(2)])
     for step in range(4):
         before.step(Batch(step, pictures, pictures))
     after.load_state_dict(brought_back(before.state_dict()))

@@ -19,11 +19,13 @@ from edgekd.distill.checkpoint import all_finite
 from edgekd.distill.features import encoder_pairs
 from edgekd.distill.loop import Distilled, distill, fit_transform
 from edgekd.distill.losses import distillation_loss
-from edgekd.distill.settings import DistillSettings, QuantisationSettings, TransformSettings
+from edgekd.distill.settings import DistillSettings, QuantisationSettings, ReconstructionSettings, TransformSettings
 from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
+from edgekd.models.slim import slim
 from edgekd.models.teacher import Teacher
 from edgekd.models.to_onnx import export_onnx
+from targets.input import Framing, InputSpec
 from targets.statistics import read_statistics
 
 CPU = torch.device("cpu")
@@ -260,3 +262,59 @@ def test_a_short_run_keeps_what_its_last_steps_had_learnt(teacher, small_net, bo
         loss = float(distillation_loss(made.student(x), teacher.module(x)))
     assert logged[-1]["loss"] < 0.5 * logged[0]["loss"]
     assert loss < 1.5 * logged[-1]["loss"]
+
+
+class TestAStudentThatIsCutOut:
+    """Of a teacher with 32 channels, of which it keeps 16."""
+
+    settings = replace(SETTINGS, learning_rate=1e-6)
+
+    @pytest.fixture
+    def wide(self, small_net, boxes) -> Teacher:
+        torch.manual_seed(1)
+        module = small_net(32).train()
+        pictures = torch.stack([torch.from_numpy(boxes[i].rgb).permute(2, 0, 1).float() / 255 for i in range(40)])
+        with torch.no_grad():
+            for _ in range(60):
+                module(pictures)
+        return Teacher(
+            "wide", module.eval().requires_grad_(False), InputSpec(Framing(32, 48)), digest="wide", source="a test"
+        )
+
+    def test_starts_near_its_teacher(self, wide, boxes, tmp_path) -> None:
+        losses = {}
+        for name, reconstruction in (("solved", ReconstructionSettings()), ("cut", None)):
+            settings = replace(self.settings, reconstruction=reconstruction)
+            run(wide, lambda: slim(wide, 0.5), boxes, tmp_path / name, settings)
+            losses[name] = [line["loss"] for line in steps_logged(tmp_path / name) if "loss" in line]
+        assert losses["solved"][0] < 0.6 * losses["cut"][0]
+
+    def test_ends_the_same_when_it_was_interrupted(self, wide, boxes, tmp_path) -> None:
+        """With the channels that were chosen, which the model says of itself, whatever the second start began with."""
+        whole = run(wide, lambda: slim(wide, 0.5), boxes, tmp_path / "whole", self.settings)
+        for stop in (2, 9):  # before it was solved for, and after
+            folder = tmp_path / f"stopped-{stop}"
+            with pytest.raises(KeyboardInterrupt):
+                run(wide, lambda: slim(wide, 0.5), boxes, folder, self.settings, progress=InterruptAfter(stop))
+            again = run(wide, lambda: slim(wide, 0.5), boxes, folder, self.settings)
+            assert torch.equal(weights(again), weights(whole))
+            assert again.student.kept == whole.student.kept != slim(wide, 0.5).kept
+            assert steps_logged(folder) == steps_logged(tmp_path / "whole")
+
+    def test_has_layers_that_are_given_their_input_by_keyword(self, wide, small_net, boxes, tmp_path) -> None:
+        class ByKeyword(small_net):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                for layer in (*self.first, *self.second):
+                    x = layer(input=x)
+                depth = (self.head(input=x) + 0.5).clamp(-4, 4).exp()
+                return torch.nn.functional.interpolate(depth, scale_factor=self.enlarged)
+
+        module = ByKeyword(32)
+        module.load_state_dict(wide.module.state_dict())
+        named = replace(wide, module=module.eval().requires_grad_(False))
+        settings = replace(self.settings, steps=2, features=None)
+        found, wanted = (
+            run(one, lambda one=one: slim(one, 0.5), boxes, tmp_path / str(index), settings)
+            for index, one in enumerate((named, wide))
+        )
+        assert torch.equal(weights(found), weights(wanted))

@@ -21,6 +21,7 @@ from edgekd.distill.loop import distill
 from edgekd.distill.ranks import Ranks, joined
 from edgekd.distill.settings import DistillSettings, FeatureSettings, TransformSettings
 from edgekd.distill.shared_norm import share_norms, unshare_norms
+from edgekd.models.slim import slim
 from edgekd.models.teacher import Teacher
 
 SETTINGS = DistillSettings(
@@ -92,12 +93,11 @@ def _run(
     boxes,
     dies: bool = False,
     settings: DistillSettings = SETTINGS,
+    student: nn.Module | None = None,
 ) -> list[int | None]:
     folder.mkdir()
     torch.manual_seed(5)
-    student, port, context = small_net(), _port(), get_context("fork")
-    for part in (student.first, student.second):
-        part[0].bias = None  # before BatchNorm it changes nothing, and Adam makes steps of its rounding errors
+    student, port, context = student or _without_biases(small_net()), _port(), get_context("fork")
     processes = [
         context.Process(target=_member, args=(rank, count, port, folder, teacher, student, boxes, dies, settings))
         for rank in range(count)
@@ -107,6 +107,13 @@ def _run(
     for process in processes:
         process.join(120)
     return [process.exitcode for process in processes]
+
+
+def _without_biases(network: nn.Module) -> nn.Module:
+    """Before BatchNorm they change nothing, and Adam makes steps of their rounding errors."""
+    for part in (network.first, network.second):
+        part[0].bias = None
+    return network
 
 
 @pytest.mark.parametrize(("steps", "apart"), [(1, 1e-6), (10, 1e-3)])
@@ -126,6 +133,28 @@ def test_two_processes_give_the_student_of_one(teacher, small_net, boxes, tmp_pa
                 torch.testing.assert_close(two[part][name], value, rtol=0, atol=apart, msg=f"{part} {name}")
     lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(3 + steps))  # written once
+
+
+def test_a_student_that_is_cut_out_starts_the_same_in_both(teacher, small_net, boxes, tmp_path) -> None:
+    """The first process chooses its channels and solves for its weights, and gives them to the other."""
+    torch.manual_seed(1)
+    module = _without_biases(small_net(32))
+    wide = replace(teacher, module=module.eval().requires_grad_(False), digest="wide")
+    for norm in (module.first[1], module.second[1]):
+        norm.running_var.fill_(0.1)
+    settings = replace(SETTINGS, steps=1)
+    for count in (1, 2):
+        student = slim(wide, 0.5)
+        assert (
+            _run(count, tmp_path / str(count), wide, small_net, boxes, settings=settings, student=student)
+            == [0] * count
+        )
+    one = torch.load(tmp_path / "1" / "0.pt", weights_only=True)["student"]
+    assert one["channels"].tolist() != student.channels.tolist()
+    for rank in (0, 1):
+        two = torch.load(tmp_path / "2" / f"{rank}.pt", weights_only=True)["student"]
+        for name, value in one.items():
+            torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=name)
 
 
 def test_features_that_are_projected_are_compared_over_the_whole_batch(wide_teacher, wide, boxes, tmp_path) -> None:

@@ -1,0 +1,191 @@
+"""The first weights of a student that is cut out of its teacher: by least squares, before any training.
+
+Each convolution of the student reads fewer channels than the teacher's, and not quite the same ones after those before
+it. Its weights are solved for what the teacher's convolution gives of the channels that the student has, over some
+pictures, one layer after the other (after He, Zhang and Sun, Channel Pruning for Accelerating Very Deep Neural
+Networks, ICCV 2017). The student runs once: each layer is solved when it is reached, on what those before it give.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgekd.models.checks import is_plain
+from edgekd.models.evaluating import evaluating
+from edgekd.models.slim import Slim
+from edgekd.models.stored import given_to, layers_as_run
+
+__all__ = ["Taught", "reconstruct"]
+
+_PLACES = 1 << 14  # of a layer's output that it is solved for, in all pictures together; more where it has
+_PER_UNKNOWN = 8  # so many unknowns for each output
+_AT_ONCE = 1 << 24  # numbers that are put together at once
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A convolution that student and teacher have by the same name, and the BatchNorm that reads it."""
+
+    name: str
+    norm: str | None
+    channels: tuple[int, ...]  # of the teacher's output, that the student's are
+
+
+class Taught:
+    """What a teacher gives at some places of each layer that a student of it is solved for."""
+
+    def __init__(self, student: Slim, teacher: nn.Module, pictures: int, size: tuple[int, int]) -> None:
+        """From `pictures` pictures of `size` (height, width) in all."""
+        self.layers = _layers(student, teacher, size)
+        self._teacher = teacher
+        self._pictures = pictures
+        self._given: dict[str, list[Tensor]] = {layer.name: [] for layer in self.layers}
+
+    @torch.no_grad()
+    def add(self, pictures: Tensor) -> None:
+        """Run the teacher on some of the pictures, normalised [n, 3, H, W]."""
+        with ExitStack() as hooks:
+            for layer in self.layers:
+                module = self._teacher.get_submodule(layer.name)
+                hooks.callback(module.register_forward_hook(self._keep(layer)).remove)
+            self._teacher(pictures)
+
+    def of(self, layer: _Layer) -> Tensor:
+        """What the teacher gave of the student's channels of one layer, [N, channels, places]."""
+        return torch.cat(self._given[layer.name])
+
+    def places(self, convolution: nn.Conv2d, output: Tensor) -> Tensor:
+        """Which of an output's pixels [N, C, H, W], row by row, a layer is solved for: the same in every picture."""
+        unknowns = convolution.weight[0].numel()
+        pixels = output.shape[2] * output.shape[3]
+        wanted = -(-max(_PLACES, _PER_UNKNOWN * unknowns) // self._pictures)
+        chosen = torch.randperm(pixels, generator=torch.Generator().manual_seed(0))[:wanted]
+        return chosen.sort().values.to(output.device)
+
+    def _keep(self, layer: _Layer) -> Callable[..., None]:
+        def hook(module: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            channels = torch.tensor(layer.channels, device=output.device)
+            places = self.places(module, output)
+            self._given[layer.name].append(output.index_select(1, channels).flatten(2)[:, :, places])
+
+        return hook
+
+
+@torch.no_grad()
+def reconstruct(student: Slim, taught: Taught, pictures: Tensor, ridge: float) -> None:
+    """Solve for the student's weights, in place, on all of the normalised pictures [N, 3, H, W] that were taught.
+
+    `ridge` draws each weight to what it is, the teacher's: a share of the mean energy of what its layer reads.
+    BatchNorm layers give the same over these pictures in training as in evaluation.
+    """
+
+    def solving(layer: _Layer) -> Callable[..., Tensor]:
+        def hook(module: nn.Conv2d, inputs: tuple[Any, ...], named: Mapping[str, Any], output: Tensor) -> Tensor:
+            x = given_to(inputs, named)
+            shift = _solve(module, x, taught.of(layer), taught.places(module, output), ridge)
+            output = module.forward(x)  # and not by calling it: that would solve once more
+            if layer.norm is not None:
+                norm = student.network.get_submodule(layer.norm)
+                assert isinstance(norm, nn.BatchNorm2d)
+                _follow(norm, output, shift)
+            return output
+
+        return hook
+
+    with ExitStack() as hooks, evaluating(student):
+        for layer in taught.layers:
+            module = student.network.get_submodule(layer.name)
+            hooks.callback(module.register_forward_hook(solving(layer), with_kwargs=True).remove)
+        student(pictures)
+
+
+def _layers(student: Slim, teacher: nn.Module, size: tuple[int, int]) -> tuple[_Layer, ...]:
+    """The layers that can be solved for: those that run once, and whose output the student has a part of, or all."""
+    network, kept = student.network, student.kept
+    names = {module: name for name, module in network.named_modules()}
+    runs: Counter[str] = Counter()
+    found = []
+    with ExitStack() as hooks, evaluating(student), torch.no_grad():
+        for module, name in names.items():
+            if isinstance(module, (nn.Conv2d, nn.BatchNorm2d)):
+                hooks.callback(module.register_forward_hook(lambda *_, name=name: runs.update([name])).remove)
+        example = torch.zeros(1, 3, *size, device=next(network.parameters()).device)
+        for layer in layers_as_run(network, example):
+            norm = None if layer.norm is None else names[layer.norm]
+            theirs = teacher.get_submodule(layer.name)
+            assert isinstance(theirs, nn.Conv2d)
+            if norm is None and theirs.out_channels == layer.convolution.out_channels:
+                found.append(_Layer(layer.name, None, tuple(range(theirs.out_channels))))
+            elif (
+                norm in kept and layer.norm is not None and layer.norm.affine and is_plain(teacher.get_submodule(norm))
+            ):
+                found.append(_Layer(layer.name, norm, kept[norm]))
+    return tuple(layer for layer in found if runs[layer.name] == 1 and (layer.norm is None or runs[layer.norm] == 1))
+
+
+def _solve(convolution: nn.Conv2d, x: Tensor, wanted: Tensor, places: Tensor, ridge: float) -> Tensor:
+    """Set the weights with which `convolution` of x comes nearest to `wanted` [N, C, places].
+
+    Returns what is still to be added to its output [C]: nothing where it has a bias.
+    """
+    groups, outputs = convolution.groups, convolution.out_channels
+    unknowns = convolution.weight[0].numel()
+    energy = torch.zeros(groups, unknowns + 1, unknowns + 1, dtype=torch.float64, device=x.device)
+    product = torch.zeros(groups, unknowns + 1, outputs // groups, dtype=torch.float64, device=x.device)
+    some = max(1, _AT_ONCE // (groups * unknowns * len(places)))
+    for part, aims in zip(x.split(some), wanted.split(some), strict=True):
+        read = _columns(convolution, part, places).unflatten(1, (groups, -1))  # [n, groups, unknowns, places]
+        read = F.pad(read.double(), (0, 0, 0, 1), value=1.0).permute(1, 2, 0, 3).flatten(2)
+        aims = aims.double().unflatten(1, (groups, -1)).permute(1, 2, 0, 3).flatten(2)
+        energy += read @ read.transpose(1, 2)
+        product += read @ aims.transpose(1, 2)
+    weight = convolution.weight.double().flatten(1).unflatten(0, (groups, -1)).transpose(1, 2)
+    held = ridge * energy.diagonal(dim1=1, dim2=2)[:, :-1].mean(1, keepdim=True) + _TINY
+    held = torch.cat([held.expand(-1, unknowns), torch.full_like(held, _TINY)], 1)  # the constant is free
+    start = F.pad(weight, (0, 0, 0, 1))
+    solved = torch.linalg.solve(energy + torch.diag_embed(held), product + held.unsqueeze(2) * start)
+    convolution.weight.copy_(solved[:, :-1].transpose(1, 2).reshape(convolution.weight.shape))
+    shift: Tensor = solved[:, -1].flatten().to(x.dtype)
+    if convolution.bias is None:
+        return shift
+    convolution.bias.copy_(shift)
+    return torch.zeros_like(shift)
+
+
+def _columns(convolution: nn.Conv2d, x: Tensor, places: Tensor) -> Tensor:
+    """What the convolution multiplies at some pixels of its output, [N, channels * taps, places], as weights lie."""
+    (rows, columns), (down, right) = convolution.kernel_size, convolution.dilation
+    if isinstance(convolution.padding, str):
+        above, left = (down * (rows - 1) // 2, right * (columns - 1) // 2) if convolution.padding == "same" else (0, 0)
+        below, beside = (down * (rows - 1), right * (columns - 1)) if convolution.padding == "same" else (0, 0)
+        edges = (left, beside - left, above, below - above)
+    else:
+        above, left = convolution.padding
+        edges = (left, left, above, above)
+    mode = "constant" if convolution.padding_mode == "zeros" else convolution.padding_mode
+    padded = F.pad(x, edges, mode=mode)
+    width = (padded.shape[3] - right * (columns - 1) - 1) // convolution.stride[1] + 1
+    corner = places // width * convolution.stride[0] * padded.shape[3] + places % width * convolution.stride[1]
+    taps = [corner + row * down * padded.shape[3] + column * right for row in range(rows) for column in range(columns)]
+    flat = padded.flatten(2)
+    return torch.stack([flat[:, :, tap] for tap in taps], 2).flatten(1, 2)
+
+
+def _follow(norm: nn.BatchNorm2d, output: Tensor, shift: Tensor) -> None:
+    """Have a BatchNorm layer expect what its convolution gives now, and give the same of it with `shift` added."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    variance, mean = torch.var_mean(output, (0, 2, 3), correction=0)
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    norm.bias.add_(scale * (mean + shift - norm.running_mean))
+    norm.weight.copy_(scale * (variance + norm.eps).sqrt())
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)

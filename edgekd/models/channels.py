@@ -1,0 +1,153 @@
+"""Which channels a student that is cut out of its teacher keeps: those the others cannot stand in for.
+
+A convolution that loses a channel of what it reads can make up for it with its other weights, as well as these channels
+go together. With the covariance C of what it reads and its weights w, leaving channel j out and solving the others by
+least squares adds |w_j|^2 / (C^-1)_jj to its squared error (Hassibi and Stork, Optimal Brain Surgeon, NIPS 1992); w and
+C^-1 then become those without j, and the next cheapest channel is looked for. The pictures may be simulated ones: they
+only say which channels go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgekd.models.stored import FoldedLayer, given_to, layers_as_run
+
+__all__ = ["LeastMissed", "Reading", "least_missed_first", "readings"]
+
+_PIXELS = 1 << 15  # of what a layer reads in one run, that its covariance is taken over
+_SPARE = 8  # channels ranked beyond the cut: pruning rounds their number
+_RIDGE = 1e-3  # of the mean variance: a channel that repeats another leaves C without an inverse
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a convolution reads its input.
+
+    `weights` [C, K] float64 are those of each input channel in units of what the convolution gives: the squared length
+    of a combination of rows is the share of the output's variance that it stands for. `covariance` [C, C] float64.
+    """
+
+    weights: Tensor
+    covariance: Tensor
+
+
+@torch.no_grad()
+def readings(network: nn.Module, pictures: Sequence[Tensor]) -> dict[str, Reading]:
+    """By its name, how each convolution of `network` (in eval mode) reads.
+
+    Over normalised pictures, a sequence of [N, 3, H, W] that the network is run on one after the other.
+    """
+    sums: dict[nn.Module, Tensor] = {}
+
+    def before(layer: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        sums[layer] = sums.get(layer, 0) + _moments(given_to(inputs, named))
+
+    readers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.groups == 1]
+    handles = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in readers]
+    try:
+        for some in pictures:
+            network(some)
+    finally:
+        for handle in handles:
+            handle.remove()
+    found = {}
+    for layer in layers_as_run(network, pictures[0][:1]):
+        if layer.convolution in sums:
+            covariance = _covariance(sums[layer.convolution].cpu())
+            found[layer.name] = Reading(_weights(layer, covariance), covariance)
+    return found
+
+
+def least_missed_first(using: Sequence[tuple[Reading, Tensor]], channels: int, removed: int) -> Tensor:
+    """A rank for each of `channels` channels: the first `removed` to be left out have 0, 1, ..., the others more.
+
+    `using` are the convolutions that read these channels; beside each stands which of its inputs is channel 0, 1, ...
+    """
+    weights, inverses = [], []
+    for reading, inputs in using:
+        covariance = reading.covariance[inputs][:, inputs]
+        floor = _RIDGE * covariance.diagonal().mean().clamp_min(torch.finfo(torch.float64).tiny)
+        inverses.append(torch.linalg.inv(covariance + floor * torch.eye(channels, dtype=torch.float64)))
+        weights.append(reading.weights[inputs])
+    ranks = torch.full((channels,), float(channels))
+    left = torch.ones(channels, dtype=torch.bool)
+    for rank in range(min(removed, channels)):
+        missed = torch.zeros(channels, dtype=torch.float64)
+        for own, inverse in zip(weights, inverses, strict=True):
+            missed += own.square().sum(1) / inverse.diagonal()
+        missed[~left] = torch.inf
+        least = int(missed.argmin())
+        ranks[least] = rank
+        left[least] = False
+        for own, inverse in zip(weights, inverses, strict=True):
+            along = inverse[:, least] / inverse[least, least]
+            own -= torch.outer(along, own[least])
+            inverse -= torch.outer(along, inverse[least].clone())
+            inverse[least, least] = 1.0  # the rest of its row and column is 0 now, and so are its weights
+    return ranks
+
+
+def _moments(x: Tensor) -> Tensor:
+    """Sums of the products of channels and of a constant 1, over as many pixels of x [N, C, H, W] as are enough."""
+    pixels = x.permute(0, 2, 3, 1).flatten(0, 2)
+    pixels = pixels[:: max(1, len(pixels) // _PIXELS)].double()
+    pixels = torch.cat([pixels, torch.ones_like(pixels[:, :1])], 1)
+    return pixels.T @ pixels
+
+
+def _covariance(sums: Tensor) -> Tensor:
+    moments: Tensor = sums / sums[-1, -1]
+    return moments[:-1, :-1] - torch.outer(moments[:-1, -1], moments[:-1, -1])
+
+
+def _weights(layer: FoldedLayer, covariance: Tensor) -> Tensor:
+    """As in Reading. What BatchNorm enlarges counts as much more; where none follows, the whole output is the unit."""
+    taps = layer.convolution.weight.detach().cpu().double().flatten(2)  # [outputs, inputs, taps]
+    if layer.norm is not None:
+        taps = taps * layer.factor.detach().cpu().double().abs().view(-1, 1, 1)
+        scale = torch.ones(1) if layer.norm.weight is None else layer.norm.weight.detach().cpu()
+        energy = scale.double().square().mean() * len(taps)
+    else:
+        energy = torch.einsum("oit,ij,ojt->", taps, covariance, taps)
+    return _shortened(taps.transpose(0, 1).flatten(1)) / energy.clamp_min(torch.finfo(torch.float64).tiny).sqrt()
+
+
+def _shortened(weights: Tensor) -> Tensor:
+    """The same rows, as far as their lengths and angles go, in at most as many columns as there are rows."""
+    if weights.shape[1] <= weights.shape[0]:
+        return weights
+    triangle: Tensor = torch.linalg.qr(weights.T, mode="r")[1]
+    return triangle.T
+
+
+class LeastMissed:
+    """An importance for torch-pruning: of the channels that belong together, how late each would be left out."""
+
+    def __init__(self, network: nn.Module, found: Mapping[str, Reading], cut: float, otherwise: Any) -> None:
+        self._names = {layer: name for name, layer in network.named_modules()}
+        self._readings = found
+        self._cut = cut
+        self._otherwise = otherwise  # the importance of channels that no convolution reads
+
+    def __call__(self, group: Any) -> Tensor:
+        from torch_pruning.pruner import function
+
+        channels = len(group[0].root_idxs)
+        using = []
+        for item in group:
+            reading = self._readings.get(self._names.get(item.dep.layer, ""))
+            reads = item.dep.pruning_fn == function.prune_conv_in_channels and len(item.idxs) == channels
+            if reading is not None and reads and None not in item.root_idxs:
+                inputs = torch.zeros(channels, dtype=torch.long)
+                inputs[torch.tensor(item.root_idxs)] = torch.tensor(item.idxs)
+                using.append((reading, inputs))
+        if not using:
+            ranks: Tensor = self._otherwise(group)
+            return ranks
+        return least_missed_first(using, channels, round(self._cut * channels) + _SPARE)

@@ -1,0 +1,124 @@
+"""A student that is cut out of its teacher is solved for before it is trained."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgekd.distill.reconstruction import Taught, _columns, _solve, reconstruct
+from edgekd.models.checks import batch_norm_layers
+from edgekd.models.pictures import Normalise, probe_pictures
+from edgekd.models.slim import Slim, slim
+from edgekd.models.teacher import Teacher
+from edgekd.models.teachers import load_teacher
+
+
+@pytest.fixture(scope="module")
+def rooms() -> Teacher:
+    return load_teacher("rooms")
+
+
+@pytest.fixture(scope="module")
+def pictures(rooms: Teacher) -> Tensor:
+    """Six pictures, that are made into more by shifting their colours."""
+    shown = torch.from_numpy(probe_pictures(rooms.input.height, rooms.input.width, 6))
+    with torch.no_grad():
+        normal = Normalise(rooms.input)(shown)
+    return torch.cat([normal, 0.7 * normal.flip(3) + 0.2])
+
+
+def solved(student: Slim, teacher: Teacher, pictures: Tensor, ridge: float) -> Slim:
+    taught = Taught(student, teacher.module, len(pictures), (pictures.shape[2], pictures.shape[3]))
+    for some in pictures.split(4):
+        taught.add(some)
+    reconstruct(student, taught, pictures, ridge)
+    return student.eval()
+
+
+@torch.no_grad()
+def apart(student: nn.Module, teacher: Teacher, pictures: Tensor) -> float:
+    """Mean relative difference of depths."""
+    depth = teacher.module(pictures)
+    return float(((student.eval()(pictures) - depth).abs() / depth).mean())
+
+
+@pytest.mark.parametrize(
+    "convolution",
+    [
+        nn.Conv2d(4, 6, 1),
+        nn.Conv2d(4, 6, 3, padding=1),
+        nn.Conv2d(4, 6, (3, 5), stride=(2, 1), padding=(1, 2), dilation=(1, 2)),
+        nn.Conv2d(4, 6, 3, padding="same", dilation=2, groups=2),
+        nn.Conv2d(4, 4, 3, padding=1, stride=2, groups=4, padding_mode="reflect"),
+        nn.Conv2d(4, 6, 3, padding="valid", padding_mode="replicate"),
+    ],
+    ids=lambda layer: layer.extra_repr(),
+)
+@torch.no_grad()
+def test_what_a_convolution_reads_times_its_weights_is_what_it_gives(convolution: nn.Conv2d) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 11, 13)
+    output = convolution(x)
+    places = torch.tensor([0, 5, output.shape[2] * output.shape[3] - 1])
+    read = _columns(convolution, x, places).unflatten(1, (convolution.groups, -1))
+    weights = convolution.weight.flatten(1).unflatten(0, (convolution.groups, -1))
+    given = torch.einsum("gou,ngup->ngop", weights, read).flatten(1, 2) + convolution.bias.view(1, -1, 1)
+    torch.testing.assert_close(given, output.flatten(2)[:, :, places], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_weights_are_those_of_numpys_least_squares() -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Conv2d(3, 2, 3, padding=1, bias=False), torch.randn(4, 3, 8, 8)
+    wanted = F.conv2d(x, torch.randn(2, 3, 3, 3), torch.tensor([0.5, -2.0]), padding=1).flatten(2)
+    wanted += 0.1 * torch.randn_like(wanted)
+    before, ridge = layer.weight.double().flatten(1), 0.3
+    read = F.unfold(x, 3, padding=1).permute(1, 0, 2).flatten(1).double()
+    held = np.sqrt(ridge * float(read.square().sum(1).mean()))
+    left = np.block([[read.T.numpy(), np.ones((read.shape[1], 1))], [held * np.eye(27), np.zeros((27, 1))]])
+    right = np.concatenate([wanted.permute(0, 2, 1).flatten(0, 1).double().numpy(), held * before.T.numpy()])
+    expected = np.linalg.lstsq(left, right, rcond=None)[0]
+    shift = _solve(layer, x, wanted, torch.arange(64), ridge)
+    np.testing.assert_allclose(layer.weight.flatten(1).T, expected[:-1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(shift, expected[-1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_student_with_all_channels_is_the_teacher_again_whatever_its_weights_were(
+    rooms: Teacher, pictures: Tensor
+) -> None:
+    student = slim(rooms, 0.0)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for module in student.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.mul_(1 + 0.3 * torch.randn_like(module.weight))
+    assert apart(student, rooms, pictures) > 0.05
+    assert apart(solved(student, rooms, pictures, 1e-9), rooms, pictures) < 1e-3
+
+
+def test_a_cut_student_comes_nearer_to_its_teacher_on_other_pictures_too(rooms: Teacher, pictures: Tensor) -> None:
+    student = slim(rooms, 0.25)
+    others = pictures[[1, 4]].flip(3) * 0.9 - 0.1
+    before = apart(student, rooms, others)
+    assert apart(solved(student, rooms, pictures, 0.1), rooms, others) < before / 2
+
+
+def test_its_norms_give_the_same_in_training_as_in_evaluation(rooms: Teacher, pictures: Tensor) -> None:
+    """Else the first step of the training would undo it."""
+    student = solved(slim(rooms, 0.25), rooms, pictures, 0.1)
+    trained = copy.deepcopy(student).train()
+    with torch.no_grad():
+        torch.testing.assert_close(trained(pictures), student(pictures), rtol=1e-3, atol=1e-3)
+    assert all(layer.running_var.min() >= 0 for layer in batch_norm_layers(student.network).values())
+
+
+def test_it_is_the_same_each_time_and_leaves_the_teacher_alone(rooms: Teacher, pictures: Tensor) -> None:
+    before = {name: value.clone() for name, value in rooms.module.state_dict().items()}
+    one, other = (solved(slim(rooms, 0.5), rooms, pictures, 0.1).state_dict() for _ in range(2))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert all(torch.equal(value, before[name]) for name, value in rooms.module.state_dict().items())
