@@ -88,6 +88,7 @@ def distill(
         if saved is not None:
             student.load_state_dict(saved[1]["student"]["student"])  # which channels it has, before they are compared
         else:
+            progress.note("Choosing which of the teacher's channels the student keeps, on simulated pictures")
             _choose(student, teacher, batches, settings, device, ranks)
     transform = None
     if settings.transform is not None:
@@ -181,6 +182,7 @@ def _run(
         for batch in batches.stream(start, total):
             begun = time.perf_counter()
             if batch.step == fitting.warm_up and fitting.starts_by_solving:
+                progress.note("Solving for the student's first weights: the next step takes longer")
                 fitting.start(_first(batches, settings))
             metrics = fitting.step(batch)
             done = batch.step + 1

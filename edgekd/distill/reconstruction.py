@@ -152,7 +152,8 @@ def _solve(convolution: nn.Conv2d, x: Tensor, wanted: Tensor, places: Tensor, ri
     held = ridge * energy.diagonal(dim1=1, dim2=2)[:, :-1].mean(1, keepdim=True) + _TINY
     held = torch.cat([held.expand(-1, unknowns), torch.full_like(held, _TINY)], 1)  # the constant is free
     start = F.pad(weight, (0, 0, 0, 1))
-    solved = torch.linalg.solve(energy + torch.diag_embed(held), product + held.unsqueeze(2) * start)
+    energy.diagonal(dim1=1, dim2=2).add_(held)
+    solved = torch.linalg.solve(energy, product + held.unsqueeze(2) * start)
     convolution.weight.copy_(solved[:, :-1].transpose(1, 2).reshape(convolution.weight.shape))
     shift: Tensor = solved[:, -1].flatten().to(x.dtype)
     if convolution.bias is None:

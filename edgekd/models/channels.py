@@ -23,6 +23,7 @@ __all__ = ["LeastMissed", "Reading", "least_missed_first", "readings"]
 _PIXELS = 1 << 15  # of what a layer reads in one run, that its covariance is taken over
 _SPARE = 8  # channels ranked beyond the cut: pruning rounds their number
 _RIDGE = 1e-3  # of the mean variance: a channel that repeats another leaves C without an inverse
+_TINY = 1e-30  # for layers that read nothing but zeros
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def least_missed_first(using: Sequence[tuple[Reading, Tensor]], channels: int, r
     weights, inverses = [], []
     for reading, inputs in using:
         covariance = reading.covariance[inputs][:, inputs]
-        floor = _RIDGE * covariance.diagonal().mean().clamp_min(torch.finfo(torch.float64).tiny)
+        floor = _RIDGE * covariance.diagonal().mean() + _TINY
         inverses.append(torch.linalg.inv(covariance + floor * torch.eye(channels, dtype=torch.float64)))
         weights.append(reading.weights[inputs])
     ranks = torch.full((channels,), float(channels))
@@ -115,7 +116,7 @@ def _weights(layer: FoldedLayer, covariance: Tensor) -> Tensor:
         energy = scale.double().square().mean() * len(taps)
     else:
         energy = torch.einsum("oit,ij,ojt->", taps, covariance, taps)
-    return _shortened(taps.transpose(0, 1).flatten(1)) / energy.clamp_min(torch.finfo(torch.float64).tiny).sqrt()
+    return _shortened(taps.transpose(0, 1).flatten(1)) / energy.clamp_min(_TINY).sqrt()
 
 
 def _shortened(weights: Tensor) -> Tensor:

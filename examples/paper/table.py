@@ -77,7 +77,7 @@ def main() -> None:
             for images in {CONTROLS[name].images for name in arguments.only}:
                 images(world, seed)
         return
-    truth = _depth(world.teacher.module, world, device)
+    truth = depth_of(world.teacher.module, world, device)
     done = Finished(arguments.work / "runs.jsonl")
     asked = _asked(world, arguments)
     student = student_named(arguments.student)
@@ -131,8 +131,8 @@ def _run(
             control.labels(world.teacher), network, images, control.settings(common), Path(folder), Quiet(),
             device=device, student_name=student,
         )  # fmt: skip
-    predicted = _depth(made.student, world, device)
-    agreement = _agreement(predicted, taught)
+    predicted = depth_of(made.student, world, device)
+    agreement = agreement_with(predicted, taught)
     return {
         **_scores(predicted, world.truth, agreement),
         BY_PLACE: _by_place(agreement, world.places),
@@ -142,14 +142,14 @@ def _run(
 
 
 @torch.no_grad()
-def _depth(module: nn.Module, world: World, device: torch.device) -> NDArray[np.float32]:
+def depth_of(module: nn.Module, world: World, device: torch.device) -> NDArray[np.float32]:
     """Depth [N, H, W] of the held-out pictures, in float32."""
     module, normalise = module.to(device).eval(), Normalise(world.teacher.input).to(device)
     chunks = np.array_split(world.pictures, max(1, len(world.pictures) // 16))
     return np.concatenate([module(normalise(to_tensor(chunk, device)))[:, 0].cpu().numpy() for chunk in chunks])
 
 
-def _agreement(predicted: NDArray[np.float32], taught: NDArray[np.float32]) -> NDArray[np.float64]:
+def agreement_with(predicted: NDArray[np.float32], taught: NDArray[np.float32]) -> NDArray[np.float64]:
     """delta1 against the teacher's depth, of each picture."""
     return np.array([score(p, t)["delta1"] for p, t in zip(predicted, taught, strict=True)])
 
@@ -201,7 +201,7 @@ class Finished:
 def _print(
     world: World, rows: list[dict[str, Any]], taught: NDArray[np.float32], arguments: Any, device: torch.device
 ) -> None:
-    teacher = _scores(taught, world.truth, _agreement(taught, taught))
+    teacher = _scores(taught, world.truth, agreement_with(taught, taught))
     print(
         f"{world.name} world, {world.teacher.name} ({world.teacher.digest[:12]}) -> {arguments.student}: "
         f"{arguments.images} images, {arguments.steps} steps of {arguments.batch}, {len(world.pictures)} held out, "

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.errors import UsageError
 from edgekd.cli.console import Console
 from edgekd.evaluate.datasets import open_dataset
 from edgekd.evaluate.datasets.frame import frame_all
@@ -91,7 +92,7 @@ def stand_in_world(teacher: str, work: Path, count: int, held_out: int) -> World
     )
 
 
-def real_world(teacher: str, work: Path, count: int, pairs: Path, unlabelled: Path) -> World:
+def real_world(teacher: str, work: Path, count: int, pairs: Path, unlabelled: Path | None) -> World:
     """A teacher that was trained on real pictures, measured on RGB-D pairs; `unlabelled` are pictures of the same
     place.
 
@@ -107,11 +108,17 @@ def real_world(teacher: str, work: Path, count: int, pairs: Path, unlabelled: Pa
         count=count,
         simulated=lambda number, seed: _first(number, _rendered(work, "simulated", seed, MOST * count)),
         other=lambda number, seed: _rendered(work, "photographed", 300 + seed, number),
-        same=lambda number, seed: _Pictures(tuple(list_pictures(unlabelled)), number),
+        same=lambda number, seed: _unlabelled(unlabelled, number),
         pictures=pictures,
         truth=truth,
         places=tuple(frame.scene for frame in frames),
     )
+
+
+def _unlabelled(folder: Path | None, count: int) -> ImageSource:
+    if folder is None:
+        raise UsageError("Pictures of the teacher's domain were asked for", fix="Give --unlabelled DIR")
+    return _Pictures(tuple(list_pictures(folder)), count)
 
 
 def _first(count: int, images: SimulatedSet) -> ImageSource:

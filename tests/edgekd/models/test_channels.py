@@ -71,6 +71,14 @@ def test_a_channel_that_another_repeats_goes_first_however_large_its_weights() -
     assert ranks[0] != 1 and ranks[2] != 1  # only one of the two: alone the other cannot be replaced
 
 
+def test_channels_that_are_never_lit_go_first() -> None:
+    samples = np.random.default_rng(3).normal(size=(4, 500)) * np.array([[1.0], [0.0], [1.0], [0.0]])
+    for lit in (samples, 0 * samples):
+        ranks = least_missed_first([(reading(lit, np.ones((4, 2))), torch.arange(4))], 4, 2)
+        assert sorted(ranks.tolist()) == [0.0, 1.0, 4.0, 4.0]
+    assert least_missed_first([(reading(samples, np.ones((4, 2))), torch.arange(4))], 4, 2)[[1, 3]].max() == 1.0
+
+
 def test_channels_are_found_where_the_layer_reads_them() -> None:
     """Of a concatenation a layer may read channel 0 as its input 2."""
     samples = np.diag([1.0, 2.0, 3.0, 4.0]) @ np.random.default_rng(2).normal(size=(4, 500))
