@@ -20,7 +20,7 @@ __all__ = ["demo"]
 
 def demo(
     images: Annotated[int | None, typer.Option(min=1, metavar="N", help="Rooms to simulate.  [default: 640]")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Steps of the student.  [default: 250]")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Steps of the student.  [default: 500]")] = None,
     seed: Seed = 0,
     threads: Threads = 1,
     device: Device = "auto",

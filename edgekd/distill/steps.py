@@ -133,11 +133,7 @@ class Fitting:
     @property
     def starts_by_solving(self) -> bool:
         """Whether `start` is to be called before the first step of the student."""
-        return (
-            self.student is not None
-            and isinstance(self.student.student, Slim)
-            and self._settings.reconstruction is not None
-        )
+        return self.student is not None and self.student.solved
 
     def start(self, batches: Sequence[Batch]) -> None:
         """Solve for the first weights of a student that is cut out of its teacher.

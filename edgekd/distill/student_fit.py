@@ -17,6 +17,7 @@ from edgekd.distill.shared_norm import share_norms, unshare_norms
 from edgekd.distill.simulated_int8 import SimulatedInt8
 from edgekd.distill.tensors import Normalise
 from edgekd.models.evaluating import evaluating
+from edgekd.models.slim import Slim
 from targets.input import InputSpec
 
 __all__ = ["StudentFit", "student_rate"]
@@ -34,7 +35,11 @@ class StudentFit:
         features: FeatureMatch | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        self.student = student.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.solved = isinstance(student, Slim) and settings.reconstruction is not None
+        """Whether the first weights are solved for (`Fitting.start`). Then BatchNorm layers keep what they were set to
+        over many pictures: what a batch tells of them would undo more than a low rate mends."""
+        self.student = student.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.student.train(not self.solved)
         self._settings = settings
         self._device = device
         self._ranks = ranks

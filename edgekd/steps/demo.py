@@ -51,7 +51,7 @@ class DemoSettings:
 
     out: Path = field(default_factory=lambda: RUNS / "demo")
     images: int = 640
-    steps: int = 250
+    steps: int = 500
     batch: int = 8
     held_out: int = 48  # photographed-domain rooms for measuring
     seed: int = 0

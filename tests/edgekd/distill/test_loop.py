@@ -289,6 +289,22 @@ class TestAStudentThatIsCutOut:
             losses[name] = [line["loss"] for line in steps_logged(tmp_path / name) if "loss" in line]
         assert losses["solved"][0] < 0.6 * losses["cut"][0]
 
+    def test_keeps_what_its_norms_were_set_to(self, wide, boxes, tmp_path) -> None:
+        """A batch of four would tell them something else each time."""
+        short, longer = (
+            run(
+                wide,
+                lambda: slim(wide, 0.5),
+                boxes,
+                tmp_path / str(steps),
+                replace(self.settings, steps=steps, learning_rate=1e-2),
+            ).student.state_dict()
+            for steps in (1, 12)
+        )
+        for name, value in short.items():
+            kept = name.endswith(("running_mean", "running_var", "tracked")) or name.startswith(("stored", "channels"))
+            assert torch.equal(value, longer[name]) == kept, name
+
     def test_ends_the_same_when_it_was_interrupted(self, wide, boxes, tmp_path) -> None:
         """With the channels that were chosen, which the model says of itself, whatever the second start began with."""
         whole = run(wide, lambda: slim(wide, 0.5), boxes, tmp_path / "whole", self.settings)

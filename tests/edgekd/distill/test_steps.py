@@ -81,7 +81,7 @@ def step_by_step(teacher: Teacher, boxes):
                 fresh.load_state_dict(student.state_dict())
                 given.pictures.append(pictures)
                 given.depth.append(depth)
-                given.apart.append(features_apart(fresh.train(), bare, normalise(pictures)))
+                given.apart.append(features_apart(fresh.train(student.training), bare, normalise(pictures)))
                 return accumulate(pictures, depth, share, int8=int8)
 
             fit.accumulate = watched  # type: ignore[method-assign]
