@@ -109,7 +109,7 @@ def demo(settings: DemoSettings, progress: Progress) -> DemoResult:
     full = DistillSettings(
         steps=settings.steps,
         batch=settings.batch,
-        learning_rate=student.rate(solved=True),
+        learning_rate=student.rate(solved=False),  # this teacher bears it; a lower one is for those that may not
         seed=settings.seed,
         preview_every=max(1, settings.steps // 4),
     )
@@ -121,7 +121,6 @@ def demo(settings: DemoSettings, progress: Progress) -> DemoResult:
         transform=None,
         features=None,
         reconstruction=None,
-        learning_rate=student.rate(solved=False),
     )
     plain_run = _distilled(settings, plain, settings.out / "plain", progress)
 
