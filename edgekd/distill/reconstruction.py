@@ -9,7 +9,7 @@ Networks, ICCV 2017). The student runs once: each layer is solved when it is rea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from edgekd.models.evaluating import evaluating
 from edgekd.models.slim import Slim
 from edgekd.models.stored import given_to, layers_as_run
 
-__all__ = ["Taught", "reconstruct"]
+__all__ = ["reconstruct"]
 
 _PLACES = 1 << 14  # of a layer's output that it is solved for, in all pictures together; more where it has
 _PER_UNKNOWN = 8  # so many unknowns for each output
@@ -40,7 +40,7 @@ class _Layer:
     channels: tuple[int, ...]  # of the teacher's output, that the student's are
 
 
-class Taught:
+class _Taught:
     """What a teacher gives at some places of each layer that a student of it is solved for."""
 
     def __init__(self, student: Slim, teacher: nn.Module, pictures: int, size: tuple[int, int]) -> None:
@@ -81,12 +81,24 @@ class Taught:
 
 
 @torch.no_grad()
-def reconstruct(student: Slim, taught: Taught, pictures: Tensor, ridge: float) -> None:
-    """Solve for the student's weights, in place, on all of the normalised pictures [N, 3, H, W] that were taught.
+def reconstruct(
+    student: Slim,
+    teacher: nn.Module,
+    pictures: Sequence[Tensor],
+    ridge: float,
+    after_each: Callable[[], None] = lambda: None,
+) -> None:
+    """Solve for the student's weights, in place, on normalised pictures: a sequence of [N, 3, H, W].
 
+    The teacher runs on one part after the other, each followed by `after_each`; the student then on all at once.
     `ridge` draws each weight to what it is, the teacher's: a share of the mean energy of what its layer reads.
     BatchNorm layers give the same over these pictures in training as in evaluation.
     """
+    size = (pictures[0].shape[2], pictures[0].shape[3])
+    taught = _Taught(student, teacher, sum(map(len, pictures)), size)
+    for some in pictures:
+        taught.add(some)
+        after_each()
 
     def solving(layer: _Layer) -> Callable[..., Tensor]:
         def hook(module: nn.Conv2d, inputs: tuple[Any, ...], named: Mapping[str, Any], output: Tensor) -> Tensor:
@@ -105,7 +117,7 @@ def reconstruct(student: Slim, taught: Taught, pictures: Tensor, ridge: float) -
         for layer in taught.layers:
             module = student.network.get_submodule(layer.name)
             hooks.callback(module.register_forward_hook(solving(layer), with_kwargs=True).remove)
-        student(pictures)
+        student(torch.cat(tuple(pictures)))
 
 
 def _layers(student: Slim, teacher: nn.Module, size: tuple[int, int]) -> tuple[_Layer, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from edgekd.distill.batches import Batch
 from edgekd.distill.device import autocast
 from edgekd.distill.ranks import ALONE, Ranks
-from edgekd.distill.reconstruction import Taught, reconstruct
+from edgekd.distill.reconstruction import reconstruct
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.student_fit import StudentFit, student_rate
 from edgekd.distill.tensors import Normalise, to_tensor
@@ -147,13 +147,9 @@ class Fitting:
             pictures = [
                 self._normalise(self.adapt(to_tensor(batch.mixed, self.device), batch.step)) for batch in batches
             ]
-            size = (pictures[0].shape[2], pictures[0].shape[3])
-            taught = Taught(student, self._teacher, sum(map(len, pictures)), size)
-            for some in pictures:
-                taught.add(some)
-                if features is not None:
-                    features.forget()  # which watches the teacher whenever it runs
-            reconstruct(student, taught, torch.cat(pictures), self._settings.reconstruction.ridge)
+            # Features watch the teacher whenever it runs, and would keep what all pictures show.
+            forget = (lambda: None) if features is None else features.forget
+            reconstruct(student, self._teacher, pictures, self._settings.reconstruction.ridge, after_each=forget)
         self._ranks.share(student.state_dict().values())
 
     @torch.no_grad()

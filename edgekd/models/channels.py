@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgekd.models.stored import FoldedLayer, given_to, layers_as_run
+from edgekd.models.stored import FoldedLayer, given_to, layers_as_run, stored_by
 
 __all__ = ["LeastMissed", "Reading", "least_missed_first", "readings"]
 
@@ -112,8 +112,7 @@ def _weights(layer: FoldedLayer, covariance: Tensor) -> Tensor:
     taps = layer.convolution.weight.detach().cpu().double().flatten(2)  # [outputs, inputs, taps]
     if layer.norm is not None:
         taps = taps * layer.factor.detach().cpu().double().abs().view(-1, 1, 1)
-        scale = torch.ones(1) if layer.norm.weight is None else layer.norm.weight.detach().cpu()
-        energy = scale.double().square().mean() * len(taps)
+        energy = torch.from_numpy(stored_by(layer.norm).deviation).double().square().mean() * len(taps)
     else:
         energy = torch.einsum("oit,ij,ojt->", taps, covariance, taps)
     return _shortened(taps.transpose(0, 1).flatten(1)) / energy.clamp_min(_TINY).sqrt()

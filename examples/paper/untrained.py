@@ -19,7 +19,7 @@ from table import agreement_with, depth_of
 from torch import Tensor
 from worlds import World, real_world, stand_in_world
 
-from edgekd.distill.reconstruction import Taught, reconstruct
+from edgekd.distill.reconstruction import reconstruct
 from edgekd.distill.settings import ReconstructionSettings
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.slim import Slim, choose_channels
@@ -63,7 +63,7 @@ def main() -> None:
             if chooses:
                 choose_channels(student, world.teacher, pictures)
             if solves:
-                _solve(student, world, pictures, arguments.ridge)
+                reconstruct(student, world.teacher.module, pictures, arguments.ridge)
             seconds = time.perf_counter() - begun
             agreement = agreement_with(depth_of(student, world, CPU), taught).mean()
             print(f"seed {seed}: {agreement:.3f} {name} ({seconds:.0f} s)", flush=True)
@@ -75,14 +75,6 @@ def _simulated(world: World, seed: int, count: int) -> list[Tensor]:
     framed = np.stack([spec.framing.image(source[number].rgb) for number in range(count)])
     normalise = Normalise(spec)
     return [normalise(to_tensor(framed[start : start + 16], CPU)) for start in range(0, count, 16)]
-
-
-def _solve(student: Slim, world: World, pictures: list[Tensor], ridge: float) -> None:
-    size = (world.teacher.input.height, world.teacher.input.width)
-    taught = Taught(student, world.teacher.module, sum(map(len, pictures)), size)
-    for some in pictures:
-        taught.add(some)
-    reconstruct(student, taught, torch.cat(pictures), ridge)
 
 
 if __name__ == "__main__":

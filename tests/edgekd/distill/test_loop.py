@@ -80,7 +80,9 @@ def test_an_interrupted_run_ends_bit_for_bit_as_an_uninterrupted_one(teacher, sm
     assert sorted(p.name for p in (tmp_path / "whole/previews").iterdir()) == ["000008.png", "000016.png", "000019.png"]
 
 
-def test_layers_may_be_given_their_input_by_keyword(teacher, small_net, boxes, tmp_path) -> None:
+def by_keyword(small_net) -> type[torch.nn.Module]:
+    """The small network with layers that are called as layer(input=x)."""
+
     class ByKeyword(small_net):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             for layer in (*self.first, *self.second):
@@ -88,7 +90,11 @@ def test_layers_may_be_given_their_input_by_keyword(teacher, small_net, boxes, t
             depth = (self.head(input=x) + 0.5).clamp(-4, 4).exp()
             return torch.nn.functional.interpolate(depth, scale_factor=self.enlarged)
 
-    module = ByKeyword()
+    return ByKeyword
+
+
+def test_layers_may_be_given_their_input_by_keyword(teacher, small_net, boxes, tmp_path) -> None:
+    module = by_keyword(small_net)()
     module.load_state_dict(teacher.module.state_dict())
     named = replace(teacher, module=module.eval().requires_grad_(False))
     settings = replace(SETTINGS, steps=2, features=None)
@@ -318,14 +324,7 @@ class TestAStudentThatIsCutOut:
             assert steps_logged(folder) == steps_logged(tmp_path / "whole")
 
     def test_has_layers_that_are_given_their_input_by_keyword(self, wide, small_net, boxes, tmp_path) -> None:
-        class ByKeyword(small_net):
-            def forward(self, x: torch.Tensor) -> torch.Tensor:
-                for layer in (*self.first, *self.second):
-                    x = layer(input=x)
-                depth = (self.head(input=x) + 0.5).clamp(-4, 4).exp()
-                return torch.nn.functional.interpolate(depth, scale_factor=self.enlarged)
-
-        module = ByKeyword(32)
+        module = by_keyword(small_net)(32)
         module.load_state_dict(wide.module.state_dict())
         named = replace(wide, module=module.eval().requires_grad_(False))
         settings = replace(self.settings, steps=2, features=None)

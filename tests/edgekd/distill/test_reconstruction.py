@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgekd.distill.reconstruction import Taught, _columns, _solve, reconstruct
+from edgekd.distill.reconstruction import _columns, _solve, reconstruct
 from edgekd.models.checks import batch_norm_layers
 from edgekd.models.pictures import Normalise, probe_pictures
 from edgekd.models.slim import Slim, slim
@@ -33,10 +33,7 @@ def pictures(rooms: Teacher) -> Tensor:
 
 
 def solved(student: Slim, teacher: Teacher, pictures: Tensor, ridge: float) -> Slim:
-    taught = Taught(student, teacher.module, len(pictures), (pictures.shape[2], pictures.shape[3]))
-    for some in pictures.split(4):
-        taught.add(some)
-    reconstruct(student, taught, pictures, ridge)
+    reconstruct(student, teacher.module, pictures.split(4), ridge)
     return student.eval()
 
 
