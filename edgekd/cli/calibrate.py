@@ -46,7 +46,7 @@ def calibrate(
         architecture=architecture,
         images=parse_images(images, seed),
         settings=DistillSettings(
-            steps=steps, seed=seed, mixing=None, transform=TransformSettings() if transformation else None
+            steps=steps, seed=seed, mixing=None, transform=TransformSettings(share=1.0) if transformation else None
         ),
         device=device,
         out=out,

@@ -109,7 +109,7 @@ def distill(
             steps=entry.steps if steps is None else steps,
             batch=batch,
             accumulate=accumulate,
-            learning_rate=entry.rate(solved=reconstruction) if learning_rate is None else learning_rate,
+            learning_rate=entry.learning_rate if learning_rate is None else learning_rate,
             seed=seed,
             precision=precision,
             mixing=MixingSettings() if mixing else None,

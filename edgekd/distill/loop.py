@@ -23,6 +23,7 @@ from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.interrupt import deferred_interrupt
 from edgekd.distill.preview import Previews
 from edgekd.distill.ranks import ALONE, Ranks
+from edgekd.distill.rates import rate_shares
 from edgekd.distill.resident import training_images
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import StoredStatistics, stored_statistics
@@ -74,22 +75,24 @@ def distill(
     """
     ranks.require_parts(settings.batch, settings.accumulate)
     batches = Batches(training_images(images, teacher.input.framing, device), settings)
-    checkpoint = Checkpoint(
-        folder / "checkpoint",
-        {
-            "settings": settings.to_json(),
-            "teacher": teacher.digest,
-            "images": images.digest,
-            "student": student_name,
-        },
-    )
+    key: dict[str, Any] = {
+        "settings": settings.to_json(),
+        "teacher": teacher.digest,
+        "images": images.digest,
+        "student": student_name,
+    }
+    solved = student if isinstance(student, Slim) and settings.reconstruction is not None else None
+    shares = {} if solved is None else rate_shares(solved, teacher.module)
+    if shares:
+        key["shares"] = shares
+    checkpoint = Checkpoint(folder / "checkpoint", key)
     saved = checkpoint.load()
-    if isinstance(student, Slim) and settings.reconstruction is not None:
+    if solved is not None:
         if saved is not None:
-            student.load_state_dict(saved[1]["student"]["student"])  # which channels it has, before they are compared
+            solved.load_state_dict(saved[1]["student"]["student"])  # which channels it has, before they are compared
         else:
             progress.note("Choosing which of the teacher's channels the student keeps, on simulated pictures")
-            _choose(student, teacher, batches, settings, device, ranks)
+            _choose(solved, teacher, batches, settings, device, ranks)
     transform = None
     if settings.transform is not None:
         transform = TransformFit(teacher, stored or stored_statistics(teacher.module), settings, device, ranks)
@@ -100,7 +103,7 @@ def distill(
             features = FeatureMatch(pairs, teacher.module, settings.seed, ranks)
         else:
             progress.note("Student and teacher have no features to compare: the student is held to the depth alone")
-    fit = StudentFit(student, teacher.input, settings, device, features, ranks)
+    fit = StudentFit(student, teacher.input, settings, device, features, ranks, shares)
     fitting = Fitting(teacher, transform, fit, settings, device, ranks)
     try:
         metrics = _run(fitting, batches, settings, folder, checkpoint, saved, progress, "Distilling", ranks)

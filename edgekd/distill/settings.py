@@ -42,7 +42,7 @@ class MixingSettings:
 class TransformSettings:
     """The transformation network and what holds it."""
 
-    share: float = 1.0  # of the pictures of a batch that are transformed; the student learns from the others too
+    share: float = 0.5  # of the pictures of a batch that are transformed; the student learns from the others too
     learning_rate: float = 2e-3
     warm_up: int = 60  # steps of the transformation alone before the student starts
     every: int = 2  # steps of the student to one update from then on: an update costs more than the student's own

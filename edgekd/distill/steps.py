@@ -12,9 +12,10 @@ from torch import Tensor
 from edgekd.distill.batches import Batch
 from edgekd.distill.device import autocast
 from edgekd.distill.ranks import ALONE, Ranks
+from edgekd.distill.rates import over_steps
 from edgekd.distill.reconstruction import reconstruct
 from edgekd.distill.settings import DistillSettings
-from edgekd.distill.student_fit import StudentFit, student_rate
+from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.distill.transform_fit import TransformFit
 from edgekd.models.slim import Slim
@@ -75,7 +76,7 @@ class Fitting:
         if self.transform is not None and fits_transform:
             self.transform.update(1.0 - 0.9 * min(max(0.0, position), 1.0))
         if self.student is not None and trains:
-            self.student.update(student_rate(position, self._settings))
+            self.student.update(over_steps(position, self._settings))
         return sums
 
     def _accumulate(
@@ -144,13 +145,21 @@ class Fitting:
         student, features = self.student.student, self.student.features
         assert isinstance(student, Slim)
         if self._ranks.first:
-            pictures = [
-                self._normalise(self.adapt(to_tensor(batch.mixed, self.device), batch.step)) for batch in batches
-            ]
+            pictures = [self._normalise(self._as_learnt_from(batch)) for batch in batches]
             # Features watch the teacher whenever it runs, and would keep what all pictures show.
             forget = (lambda: None) if features is None else features.forget
             reconstruct(student, self._teacher, pictures, self._settings.reconstruction.ridge, after_each=forget)
         self._ranks.share(student.state_dict().values())
+
+    @torch.no_grad()
+    def _as_learnt_from(self, batch: Batch) -> Tensor:
+        """The pictures of a whole batch, those transformed that are, in whichever order."""
+        pictures = to_tensor(batch.mixed, self.device)
+        if self.transform is None:
+            return pictures
+        mine, noise, rest = self._divided(pictures, self.transform.noise(pictures, batch.step), trains=True)
+        transformed: Tensor = self.transform.net(mine, noise)[0]
+        return transformed if rest is None else torch.cat([transformed, rest])
 
     @torch.no_grad()
     def teach(self, pictures: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from edgekd.models.evaluating import evaluating
 from edgekd.models.slim import Slim
 from targets.input import InputSpec
 
-__all__ = ["StudentFit", "student_rate"]
+__all__ = ["StudentFit"]
 
 
 class StudentFit:
@@ -34,7 +35,9 @@ class StudentFit:
         device: torch.device,
         features: FeatureMatch | None = None,
         ranks: Ranks = ALONE,
+        shares: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
+        """`shares` gives, by the names of parameters, what they get of the learning rate; the others get all of it."""
         self.solved = isinstance(student, Slim) and settings.reconstruction is not None
         """Whether the first weights are solved for (`Fitting.start`). Then BatchNorm layers keep what they were set to
         over many pictures: what a batch tells of them would undo more than a low rate mends."""
@@ -52,15 +55,22 @@ class StudentFit:
         self.int8 = None
         if settings.quantisation is not None:
             self.int8 = SimulatedInt8(self.student, spec).to(device)
-        self._trained = trained = [
-            *self.student.parameters(),
+        others = [
             *([] if self.features is None else self.features.parameters()),
             *([] if self.int8 is None else self.int8.parameters()),
         ]
-        weights = [p for p in trained if p.ndim > 1]
-        others = [p for p in trained if p.ndim <= 1]
+        self._trained = [*self.student.parameters(), *others]
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
+        for name, parameter in self.student.named_parameters():
+            groups.setdefault((shares.get(name, 1.0), parameter.ndim > 1), []).append(parameter)
+        for parameter in others:
+            groups[1.0, parameter.ndim > 1].append(parameter)
         self._optimiser = torch.optim.AdamW(
-            [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            [
+                {"params": parameters, "share": share, "weight_decay": settings.weight_decay if decays else 0.0}
+                for (share, decays), parameters in groups.items()
+                if parameters
+            ],
             lr=settings.learning_rate,
         )
 
@@ -86,7 +96,7 @@ class StudentFit:
     def update(self, rate: float) -> None:
         """Make one step with the gradient that was accumulated, at `rate` of the learning rate."""
         for group in self._optimiser.param_groups:
-            group["lr"] = self._settings.learning_rate * rate
+            group["lr"] = self._settings.learning_rate * rate * group["share"]
         self._ranks.average_gradients(self._trained)
         nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self._optimiser.step()
@@ -119,15 +129,3 @@ class StudentFit:
         if self.int8 is not None:
             self.int8.load_state_dict(state["int8"])
         self._optimiser.load_state_dict(state["optimiser"])
-
-
-def student_rate(position: float, settings: DistillSettings) -> float:
-    """Share of the full learning rate: a short linear rise, then a cosine to 1 %; after the end, in int8, the same."""
-    steps = settings.steps
-    if position >= 1 and settings.quantisation is not None:
-        along = (position - 1) * steps / settings.quantisation.steps
-        return settings.quantisation.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
-    rise = max(1, round(min(0.1 * steps, 50))) / steps
-    if position < rise:
-        return min(1.0, (position * steps + 1) / (rise * steps))
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (position - rise) / (1 - rise)))

@@ -27,17 +27,12 @@ class Student:
     make: Callable[[Teacher, int], nn.Module]
     learning_rate: float = 3e-3
     steps: int = 2000
-    solved_rate: float | None = None  # once its first weights were solved for; None: they never are
-
-    def rate(self, *, solved: bool) -> float:
-        """The learning rate for a training whose `DistillSettings.reconstruction` is on, or is not."""
-        return self.solved_rate if solved and self.solved_rate is not None else self.learning_rate
 
 
 def _cut(summary: str, cut: float) -> Student:
-    # What the teacher knows is in their first weights: a rate for training from scratch would wash it out, the more so
-    # once these were solved for, and they are near it after half of the steps.
-    return Student(summary, lambda teacher, seed: slim(teacher, cut), 1e-3, 1000, solved_rate=1e-4)
+    # What the teacher knows is in their first weights: a rate for training from scratch would wash it out, and they are
+    # near it after half of the steps.
+    return Student(summary, lambda teacher, seed: slim(teacher, cut), 1e-3, 1000)
 
 
 def _drawn(name: str, teacher: Teacher, seed: int) -> nn.Module:

@@ -109,7 +109,7 @@ def demo(settings: DemoSettings, progress: Progress) -> DemoResult:
     full = DistillSettings(
         steps=settings.steps,
         batch=settings.batch,
-        learning_rate=student.rate(solved=False),  # this teacher bears it; a lower one is for those that may not
+        learning_rate=student.learning_rate,
         seed=settings.seed,
         preview_every=max(1, settings.steps // 4),
     )

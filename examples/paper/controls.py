@@ -142,6 +142,8 @@ def _by_batch(teacher: Teacher) -> Teacher:
     return replace(teacher, module=_BatchStatistics(teacher.module).requires_grad_(False))
 
 
+_EVERY = TransformSettings(share=1.0)  # every picture, as in the paper
+
 CONTROLS: dict[str, Control] = {
     "noise": Control("random noise", _noise),
     "plain": Control("plain distillation on simulated images", _simulated),
@@ -157,18 +159,14 @@ CONTROLS: dict[str, Control] = {
     ),
     "accepted": Control("images accepted by the statistics, of twice as many", _accepted),
     "mixing": Control("mixing", _simulated, mixing=True),
-    "transform": Control("transformation", _simulated, transform=TransformSettings()),
-    "both": Control("mixing and transformation", _simulated, mixing=True, transform=TransformSettings()),
+    "transform": Control("transformation", _simulated, transform=_EVERY),
+    "both": Control("mixing and transformation", _simulated, mixing=True, transform=_EVERY),
     "features": Control("features", _simulated, features=True),
     "ours": Control(
         "mixing, transformation and features", _simulated, mixing=True, transform=TransformSettings(), features=True
     ),
-    "half": Control(
-        "the same, with half of the pictures transformed",
-        _simulated,
-        mixing=True,
-        transform=TransformSettings(share=0.5),
-        features=True,
+    "every": Control(
+        "the same, with every picture transformed", _simulated, mixing=True, transform=_EVERY, features=True
     ),
     "other": Control("unlabelled pictures of another domain", _other),
     "same": Control("unlabelled pictures of the teacher's domain", _same),

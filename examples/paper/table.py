@@ -86,7 +86,7 @@ def main() -> None:
             common = DistillSettings(
                 steps=arguments.steps,
                 batch=arguments.batch,
-                learning_rate=student.rate(solved=CONTROLS[name].reconstruction),
+                learning_rate=student.learning_rate,
                 seed=seed,
                 precision=arguments.precision,
                 set_aside=8,
@@ -106,7 +106,7 @@ def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
         "world": world.name,
         "teacher": world.teacher.digest,
         "student": arguments.student,
-        "rate": student_named(arguments.student).rate(solved=True),
+        "rate": student_named(arguments.student).learning_rate,
         "steps": arguments.steps,
         "batch": arguments.batch,
         "precision": arguments.precision,

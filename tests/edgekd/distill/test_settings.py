@@ -14,13 +14,13 @@ def test_settings_as_json_tell_every_difference_and_go_on_from_older_runs() -> N
     assert json.loads(json.dumps(standard)) == standard
     assert "precision" not in standard
     # Every picture was transformed before there was a choice.
-    assert "share" not in standard["transform"]
+    assert "share" not in DistillSettings(transform=TransformSettings(share=1.0)).to_json()["transform"]
     others = (
         DistillSettings(precision="bfloat16"),
         DistillSettings(mixing=None),
         DistillSettings(growth=GrowthSettings()),
         DistillSettings(transform=TransformSettings(every=3)),
-        DistillSettings(transform=TransformSettings(share=0.5)),
+        DistillSettings(transform=TransformSettings(share=1.0)),
     )
     written = [json.dumps(settings.to_json(), sort_keys=True) for settings in (DistillSettings(), *others)]
     assert len(set(written)) == len(written)

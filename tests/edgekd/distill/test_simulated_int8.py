@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from calibration.progress import Quiet
+from edgekd.distill.rates import over_steps
 from edgekd.distill.settings import DistillSettings, QuantisationSettings
 from edgekd.distill.simulated_int8 import SimulatedInt8
-from edgekd.distill.student_fit import StudentFit, student_rate
+from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.to_onnx import export_onnx
 from targets.calibrated import infer_quantised
@@ -131,8 +132,8 @@ def test_the_rate_starts_anew_at_its_share_and_falls() -> None:
     settings = DistillSettings(steps=100, quantisation=QuantisationSettings(50, 0.1))
     for steps in (1, 5, 15, 35, 2000):  # never above the full rate, which is reached
         short = DistillSettings(steps=steps)
-        assert max(student_rate(step / steps, short) for step in range(steps)) == pytest.approx(1, abs=0.01)
-    assert student_rate(1.0, settings) == pytest.approx(0.1)
-    assert student_rate(1.49, settings) < 0.002
-    assert student_rate(0.99, settings) < 0.02
+        assert max(over_steps(step / steps, short) for step in range(steps)) == pytest.approx(1, abs=0.01)
+    assert over_steps(1.0, settings) == pytest.approx(0.1)
+    assert over_steps(1.49, settings) < 0.002
+    assert over_steps(0.99, settings) < 0.02
     assert settings.student_steps == 150
