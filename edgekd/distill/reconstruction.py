@@ -49,6 +49,7 @@ class _Taught:
         self._teacher = teacher
         self._pictures = pictures
         self._given: dict[str, list[Tensor]] = {layer.name: [] for layer in self.layers}
+        self._places: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def add(self, pictures: Tensor) -> None:
@@ -63,21 +64,25 @@ class _Taught:
         """What the teacher gave of the student's channels of one layer, [N, channels, places]."""
         return torch.cat(self._given[layer.name])
 
-    def places(self, convolution: nn.Conv2d, output: Tensor) -> Tensor:
-        """Which of an output's pixels [N, C, H, W], row by row, a layer is solved for: the same in every picture."""
-        unknowns = convolution.weight[0].numel()
-        pixels = output.shape[2] * output.shape[3]
-        wanted = -(-max(_PLACES, _PER_UNKNOWN * unknowns) // self._pictures)
-        chosen = torch.randperm(pixels, generator=torch.Generator().manual_seed(0))[:wanted]
-        return chosen.sort().values.to(output.device)
+    def places(self, layer: _Layer) -> Tensor:
+        """Which pixels of its output, row by row, those are: the same in every picture."""
+        return self._places[layer.name]
 
     def _keep(self, layer: _Layer) -> Callable[..., None]:
         def hook(module: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if layer.name not in self._places:
+                self._places[layer.name] = self._chosen(module, output)
             channels = torch.tensor(layer.channels, device=output.device)
-            places = self.places(module, output)
-            self._given[layer.name].append(output.index_select(1, channels).flatten(2)[:, :, places])
+            given = output.index_select(1, channels).flatten(2)[:, :, self._places[layer.name]]
+            self._given[layer.name].append(given)
 
         return hook
+
+    def _chosen(self, convolution: nn.Conv2d, output: Tensor) -> Tensor:
+        pixels = output.shape[2] * output.shape[3]
+        wanted = -(-max(_PLACES, _PER_UNKNOWN * convolution.weight[0].numel()) // self._pictures)
+        chosen = torch.randperm(pixels, generator=torch.Generator().manual_seed(0))[:wanted]
+        return chosen.sort().values.to(output.device)
 
 
 @torch.no_grad()
@@ -103,7 +108,7 @@ def reconstruct(
     def solving(layer: _Layer) -> Callable[..., Tensor]:
         def hook(module: nn.Conv2d, inputs: tuple[Any, ...], named: Mapping[str, Any], output: Tensor) -> Tensor:
             x = given_to(inputs, named)
-            shift = _solve(module, x, taught.of(layer), taught.places(module, output), ridge)
+            shift = _solve(module, x, taught.of(layer), taught.places(layer), ridge)
             output = module.forward(x)  # and not by calling it: that would solve once more
             if layer.norm is not None:
                 norm = student.network.get_submodule(layer.norm)

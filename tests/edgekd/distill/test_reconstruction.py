@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,6 +104,28 @@ def test_a_cut_student_comes_nearer_to_its_teacher_on_other_pictures_too(rooms: 
     others = pictures[[1, 4]].flip(3) * 0.9 - 0.1
     before = apart(student, rooms, others)
     assert apart(solved(student, rooms, pictures, 0.1), rooms, others) < before / 2
+
+
+class _Wide(nn.Module):
+    """Layers of so many weights that they are solved for at more pixels than others are, at more than a student's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 320, 3, padding=1, stride=2, bias=False), nn.BatchNorm2d(320), nn.ReLU())
+        self.body = nn.Sequential(nn.Conv2d(320, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.depth = nn.Conv2d(32, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        deep = self.depth(self.body(self.stem(x)))
+        return F.interpolate(deep, x.shape[-2:]).exp()
+
+
+def test_a_wide_teachers_student_is_solved_for_too(rooms: Teacher, pictures: Tensor) -> None:
+    torch.manual_seed(0)
+    wide = replace(rooms, module=_Wide().eval().requires_grad_(False))
+    student = slim(wide, 0.25)
+    before = apart(student, wide, pictures)
+    assert apart(solved(student, wide, pictures, 0.1), wide, pictures) < before / 2
 
 
 def test_its_norms_give_the_same_in_training_as_in_evaluation(rooms: Teacher, pictures: Tensor) -> None:
