@@ -39,6 +39,7 @@ from edgekd.simulate.sample import ImageSource
 __all__ = ["Distilled", "distill", "fit_transform"]
 
 _SAVE_EVERY_SECONDS = 30.0
+_STARTING_PIXELS = 1 << 23  # of the pictures that a student is started on, which it runs on all at once: memory
 
 
 @dataclass(frozen=True)
@@ -150,9 +151,12 @@ def _choose(
 
 
 def _first(batches: Batches, settings: DistillSettings) -> list[Batch]:
-    """Batches whose pictures a student is started on."""
+    """Batches whose pictures a student is started on: fewer of large ones, at least one."""
     assert settings.reconstruction is not None
-    return [batches.batch(step) for step in range(-(-settings.reconstruction.pictures // settings.batch))]
+    first = batches.batch(0)
+    height, width = first.simulated.shape[1:3]
+    pictures = min(settings.reconstruction.pictures, _STARTING_PIXELS // (height * width))
+    return [first, *(batches.batch(step) for step in range(1, -(-pictures // settings.batch)))]
 
 
 def _run(

@@ -76,7 +76,7 @@ class FeatureSettings:
 class ReconstructionSettings:
     """Starting a student that is cut out of its teacher: the channels missed least go, the weights are solved for."""
 
-    pictures: int = 96  # rounded up to whole batches
+    pictures: int = 96  # rounded up to whole batches; fewer where they are large
     ridge: float = 0.1  # how strongly each weight is drawn to the teacher's: share of the mean energy of what it reads
 
     def __post_init__(self) -> None:

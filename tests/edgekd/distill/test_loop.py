@@ -15,10 +15,12 @@ import torch
 
 from calibration.errors import ModelError, RunError, UsageError
 from calibration.progress import Advance, Quiet
+from edgekd.distill.batches import Batches
 from edgekd.distill.checkpoint import all_finite
 from edgekd.distill.features import encoder_pairs
-from edgekd.distill.loop import Distilled, distill, fit_transform
+from edgekd.distill.loop import Distilled, _first, distill, fit_transform
 from edgekd.distill.losses import distillation_loss
+from edgekd.distill.resident import training_images
 from edgekd.distill.settings import DistillSettings, QuantisationSettings, ReconstructionSettings, TransformSettings
 from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
@@ -105,6 +107,15 @@ def test_layers_may_be_given_their_input_by_keyword(teacher, small_net, boxes, t
     assert encoder_pairs(small_net(), named.module, (32, 48)) == ()
     export_onnx(named.module, named.input, tmp_path / "net.onnx", metadata={})
     assert len(read_statistics(onnx.load(tmp_path / "net.onnx"))) == 2
+
+
+def test_a_student_is_started_on_fewer_pictures_where_they_are_large(teacher, boxes) -> None:
+    """It runs on all of them at once, which must fit into the memory that a step needs, or near it."""
+    settings = replace(SETTINGS, reconstruction=ReconstructionSettings(pictures=12))
+    large = replace(teacher.input.framing, height=1536, width=2048)
+    for framing, count in ((teacher.input.framing, 3), (large, 1)):
+        batches = Batches(training_images(boxes, framing, CPU), settings)
+        assert [batch.step for batch in _first(batches, settings)] == list(range(count))
 
 
 def test_a_student_with_dropout_draws_by_seed_and_step_alone(teacher, small_net, boxes, tmp_path) -> None:

@@ -116,8 +116,8 @@ class _Wide(nn.Module):
         self.depth = nn.Conv2d(32, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        deep = self.depth(self.body(self.stem(x)))
-        return F.interpolate(deep, x.shape[-2:]).exp()
+        depth: Tensor = F.interpolate(self.depth(self.body(self.stem(x))), x.shape[-2:]).exp()
+        return depth
 
 
 def test_a_wide_teachers_student_is_solved_for_too(rooms: Teacher, pictures: Tensor) -> None:
