@@ -26,7 +26,10 @@ from edgekd.models.stored import given_to, layers_as_run
 __all__ = ["reconstruct"]
 
 _PLACES = 1 << 14  # of a layer's output that it is solved for, in all pictures together; more where it has
-_PER_UNKNOWN = 8  # so many unknowns for each output
+_PER_UNKNOWN = 8  # so many of them for each weight of an output
+_MOST_UNKNOWNS = (
+    4608  # weights of an output, 512 channels in 3x3: a solution takes the cube of them, and memory the square
+)
 _AT_ONCE = 1 << 24  # numbers that are put together at once
 _TINY = 1e-12
 
@@ -80,7 +83,8 @@ class _Taught:
 
     def _chosen(self, convolution: nn.Conv2d, output: Tensor) -> Tensor:
         pixels = output.shape[2] * output.shape[3]
-        wanted = -(-max(_PLACES, _PER_UNKNOWN * convolution.weight[0].numel()) // self._pictures)
+        unknowns = min(convolution.weight[0].numel(), _MOST_UNKNOWNS)
+        wanted = -(-max(_PLACES, _PER_UNKNOWN * unknowns) // self._pictures)
         chosen = torch.randperm(pixels, generator=torch.Generator().manual_seed(0))[:wanted]
         return chosen.sort().values.to(output.device)
 
@@ -108,7 +112,11 @@ def reconstruct(
     def solving(layer: _Layer) -> Callable[..., Tensor]:
         def hook(module: nn.Conv2d, inputs: tuple[Any, ...], named: Mapping[str, Any], output: Tensor) -> Tensor:
             x = given_to(inputs, named)
-            shift = _solve(module, x, taught.of(layer), taught.places(layer), ridge)
+            wanted, places = taught.of(layer), taught.places(layer)
+            if module.weight[0].numel() <= _MOST_UNKNOWNS:
+                shift = _solve(module, x, wanted, places, ridge)
+            else:
+                shift = _rescale(module, output.flatten(2)[:, :, places], wanted)
             output = module.forward(x)  # and not by calling it: that would solve once more
             if layer.norm is not None:
                 norm = student.network.get_submodule(layer.norm)
@@ -172,7 +180,25 @@ def _solve(convolution: nn.Conv2d, x: Tensor, wanted: Tensor, places: Tensor, ri
     energy.diagonal(dim1=1, dim2=2).add_(held)
     solved = torch.linalg.solve(energy, product + held.unsqueeze(2) * start)
     convolution.weight.copy_(solved[:, :-1].transpose(1, 2).reshape(convolution.weight.shape))
-    shift: Tensor = solved[:, -1].flatten().to(x.dtype)
+    return _shifted(convolution, solved[:, -1].flatten().to(x.dtype))
+
+
+def _rescale(convolution: nn.Conv2d, given: Tensor, wanted: Tensor) -> Tensor:
+    """Scale each output's weights as a whole, so that what it gave comes nearest to `wanted`: both [N, C, places].
+
+    For layers of too many weights to solve for each. Returns what is still to be added, as `_solve` does.
+    """
+    read, aims = given.double(), wanted.double()
+    mean, aim = read.mean((0, 2), keepdim=True), aims.mean((0, 2), keepdim=True)
+    product = ((read - mean) * (aims - aim)).mean((0, 2))
+    scale = product / ((read - mean).square().mean((0, 2)) + _TINY)
+    convolution.weight.mul_(scale.view(-1, 1, 1, 1))
+    bias = 0 if convolution.bias is None else convolution.bias * scale
+    return _shifted(convolution, (bias + aim.flatten() - scale * mean.flatten()).to(given.dtype))
+
+
+def _shifted(convolution: nn.Conv2d, shift: Tensor) -> Tensor:
+    """Make `shift` the bias; what is left of it to be added where the convolution has none."""
     if convolution.bias is None:
         return shift
     convolution.bias.copy_(shift)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgekd.distill.reconstruction import _columns, _solve, reconstruct
+from edgekd.distill.reconstruction import _columns, _rescale, _solve, reconstruct
 from edgekd.models.checks import batch_norm_layers
 from edgekd.models.pictures import Normalise, probe_pictures
 from edgekd.models.slim import Slim, slim
@@ -86,6 +86,19 @@ def test_weights_are_those_of_numpys_least_squares() -> None:
     np.testing.assert_allclose(shift, expected[-1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("biased", [False, True])
+@torch.no_grad()
+def test_a_layer_of_too_many_weights_is_scaled_as_numpys_line_fit_says(biased: bool) -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Conv2d(3, 2, 3, bias=biased), torch.randn(4, 3, 8, 8)
+    given = layer(x).flatten(2)
+    wanted = 1.7 * given - 0.4 + 0.1 * torch.randn_like(given)
+    lines = [np.polyfit(given[:, c].flatten(), wanted[:, c].flatten(), 1) for c in range(2)]
+    shift = _rescale(layer, given, wanted)
+    expected = torch.stack([float(a) * given[:, c] + float(b) for c, (a, b) in enumerate(lines)], 1)
+    torch.testing.assert_close(layer(x).flatten(2) + shift.view(-1, 1), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_a_student_with_all_channels_is_the_teacher_again_whatever_its_weights_were(
     rooms: Teacher, pictures: Tensor
 ) -> None:
@@ -126,6 +139,15 @@ def test_a_wide_teachers_student_is_solved_for_too(rooms: Teacher, pictures: Ten
     student = slim(wide, 0.25)
     before = apart(student, wide, pictures)
     assert apart(solved(student, wide, pictures, 0.1), wide, pictures) < before / 2
+
+
+def test_layers_that_are_only_scaled_bring_it_nearer_too(
+    rooms: Teacher, pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgekd.distill.reconstruction._MOST_UNKNOWNS", 0)
+    student = slim(rooms, 0.25)
+    before = apart(student, rooms, pictures)
+    assert apart(solved(student, rooms, pictures, 0.1), rooms, pictures) < before / 1.5
 
 
 def test_its_norms_give_the_same_in_training_as_in_evaluation(rooms: Teacher, pictures: Tensor) -> None:
