@@ -27,9 +27,7 @@ __all__ = ["reconstruct"]
 
 _PLACES = 1 << 14  # of a layer's output that it is solved for, in all pictures together; more where it has
 _PER_UNKNOWN = 8  # so many of them for each weight of an output
-_MOST_UNKNOWNS = (
-    4608  # weights of an output, 512 channels in 3x3: a solution takes the cube of them, and memory the square
-)
+_MOST_UNKNOWNS = 4608  # 512 channels in 3x3: time grows with the cube of them, memory with the square
 _AT_ONCE = 1 << 24  # numbers that are put together at once
 _TINY = 1e-12
 

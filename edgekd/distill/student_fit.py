@@ -96,7 +96,8 @@ class StudentFit:
     def update(self, rate: float) -> None:
         """Make one step with the gradient that was accumulated, at `rate` of the learning rate."""
         for group in self._optimiser.param_groups:
-            group["lr"] = self._settings.learning_rate * rate * group["share"]
+            share = group.get("share", 1.0)  # the checkpoint of an older version has none
+            group["lr"] = self._settings.learning_rate * rate * share
         self._ranks.average_gradients(self._trained)
         nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self._optimiser.step()
