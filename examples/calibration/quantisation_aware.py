@@ -23,8 +23,9 @@ from torch import nn
 from calibration.images import CalibrationSet
 from calibration.progress import Quiet
 from edgekd.distill.adapt import load_transform, transformed_images
+from edgekd.distill.rates import over_steps
 from edgekd.distill.settings import DistillSettings, QuantisationSettings
-from edgekd.distill.student_fit import StudentFit, student_rate
+from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.evaluate import open_dataset
 from edgekd.evaluate.datasets.frame import frame_all
@@ -58,7 +59,7 @@ def finished(
         with torch.no_grad():
             depth = teacher.module(normalise(batch))
         fit.accumulate(batch, depth, int8=int8)
-        fit.update(student_rate(1 + step / settings.steps, settings))
+        fit.update(over_steps(1 + step / settings.steps, settings))
     fit.finish()
     return fit.int8.ranges() if int8 else {}
 

@@ -26,8 +26,9 @@ from calibration.errors import EdgekdError, RunError
 from calibration.files import replacing, sha256_file, write_json
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device
+from edgekd.distill.rates import over_steps
 from edgekd.distill.settings import PRECISIONS, DistillSettings
-from edgekd.distill.student_fit import StudentFit, student_rate
+from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import to_tensor
 from edgekd.evaluate.metrics import score
 from edgekd.models.architectures import architecture
@@ -95,7 +96,7 @@ def main() -> None:
     for step in range(start, settings.steps):
         batch, truth = (part.to(device) for part in _batch(pictures, depths, step, settings.batch))
         metrics = fit.accumulate(batch, truth)
-        fit.update(student_rate(step / settings.steps, settings))
+        fit.update(over_steps(step / settings.steps, settings))
         losses.append(metrics["loss"])
         if (step + 1) % 50 == 0:
             left = (time.monotonic() - begun) / (step + 1 - start) * (settings.steps - step - 1)
