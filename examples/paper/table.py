@@ -32,7 +32,7 @@ from calibration.progress import Quiet
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.loop import distill
-from edgekd.distill.settings import PRECISIONS, DistillSettings
+from edgekd.distill.settings import PRECISIONS, DistillSettings, TransformSettings
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.evaluate.metrics import score
 from edgekd.models.students import build_student, student_named
@@ -107,6 +107,7 @@ def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
         "teacher": world.teacher.digest,
         "student": arguments.student,
         "rate": student_named(arguments.student).learning_rate,
+        "transformed": TransformSettings().share,  # of the pictures, where not every one is
         "steps": arguments.steps,
         "batch": arguments.batch,
         "precision": arguments.precision,
