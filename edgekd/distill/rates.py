@@ -40,14 +40,12 @@ def rate_shares(student: Slim, teacher: nn.Module) -> dict[str, float]:
     """
     layers = dict(teacher.named_modules())
     shares = {}
-    for name, layer in student.network.named_modules():
-        for own, parameter in layer.named_parameters(recurse=False):
-            theirs = layers.get(name)
-            weight = getattr(theirs, "weight", None)
-            if not isinstance(weight, Tensor):  # the parameter of a layer that has no weights by that name
-                weight = getattr(theirs, own, parameter)
-            full = _WEIGHT if weight.ndim > 1 else _SCALE
-            size = float(weight.detach().float().square().mean().sqrt()) / full
-            inside = f"network.{name}.{own}" if name else f"network.{own}"
-            shares[inside] = 2.0 ** round(math.log2(min(1.0, max(_LEAST, size))))
+    for name, parameter in student.network.named_parameters():
+        layer, _, own = name.rpartition(".")
+        theirs = layers.get(layer)
+        weights = getattr(theirs, "weight", None)
+        weight: Tensor = weights if isinstance(weights, Tensor) else getattr(theirs, own, parameter)
+        full = _WEIGHT if weight.ndim > 1 else _SCALE
+        size = float(weight.detach().float().square().mean().sqrt()) / full
+        shares[f"network.{name}"] = 2.0 ** round(math.log2(min(1.0, max(_LEAST, size))))
     return shares

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from edgekd.models.teacher import Teacher
+from edgekd.models.teachers import load_teacher
 from edgekd.simulate.sample import SimulatedImage
 from targets.input import Framing, InputSpec
 
@@ -61,6 +62,12 @@ def boxes() -> Boxes:
 @pytest.fixture
 def small_net() -> type[SmallNet]:
     return SmallNet
+
+
+@pytest.fixture(scope="module")
+def rooms() -> Teacher:
+    """The built-in teacher, which tests leave as it is."""
+    return load_teacher("rooms")
 
 
 @pytest.fixture

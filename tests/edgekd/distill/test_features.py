@@ -17,11 +17,6 @@ from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import load_teacher
 
 
-@pytest.fixture(scope="module")
-def rooms() -> Teacher:
-    return load_teacher("rooms")
-
-
 def test_a_student_cut_out_of_its_teacher_is_compared_channel_by_channel(rooms: Teacher) -> None:
     """By hand: the squared difference of each BatchNorm output in units of its squared weight."""
     student = slim(rooms, 0.5)

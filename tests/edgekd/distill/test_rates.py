@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -18,14 +17,8 @@ from edgekd.models.pictures import probe_pictures
 from edgekd.models.slim import slim
 from edgekd.models.stored import layers_as_run
 from edgekd.models.teacher import Teacher
-from edgekd.models.teachers import load_teacher
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def rooms() -> Teacher:
-    return load_teacher("rooms")
 
 
 @torch.no_grad()

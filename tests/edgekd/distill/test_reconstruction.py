@@ -16,12 +16,6 @@ from edgekd.models.checks import batch_norm_layers
 from edgekd.models.pictures import Normalise, probe_pictures
 from edgekd.models.slim import Slim, slim
 from edgekd.models.teacher import Teacher
-from edgekd.models.teachers import load_teacher
-
-
-@pytest.fixture(scope="module")
-def rooms() -> Teacher:
-    return load_teacher("rooms")
 
 
 @pytest.fixture(scope="module")
