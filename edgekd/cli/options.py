@@ -57,7 +57,7 @@ Images = Annotated[
     str,
     typer.Option(metavar="SPEC", help="How many rooms to simulate, or a folder of simulated images."),
 ]
-Device = Annotated[str, typer.Option(metavar="NAME", help="Where to train: auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Where PyTorch runs: auto, cpu, cuda or cuda:N.")]
 Targets = Annotated[
     list[str] | None,
     typer.Option("--target", metavar="NAME", help="onnxruntime, openvino, tensorrt, ...; repeat it for several."),

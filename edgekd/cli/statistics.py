@@ -9,7 +9,7 @@ import typer
 
 from edgekd.cli.console import console
 from edgekd.cli.options import Architecture, Device, Json, TeacherSpec
-from edgekd.cli.tables import Table
+from edgekd.cli.tables import Table, size_text
 
 __all__ = ["statistics"]
 
@@ -49,7 +49,7 @@ def statistics(
             ("layer", "channels"),
             [(name, str(size)) for name, size in zip(names, sizes, strict=True)],
             right=(1,),
-            caption=f"of {measured.pictures} pictures, {out.stat().st_size / 1000:.0f} kB",
+            caption=f"of {measured.pictures} pictures, {size_text(out.stat().st_size)}",
         ),
     )
     console.note(
