@@ -32,6 +32,10 @@ class Batch:
     simulated: Tensor  # uint8 [N, H, W, 3], on the CPU or on the device that trains
     mixed: Tensor  # likewise; the same as `simulated` without mixing
 
+    def first(self, count: int) -> Batch:
+        """At most `count` of its pictures."""
+        return Batch(self.step, self.simulated[:count], self.mixed[:count])
+
 
 class Batches:
     """The training batches and the images set aside from them."""

@@ -24,6 +24,7 @@ from edgekd.distill.interrupt import deferred_interrupt
 from edgekd.distill.preview import Previews
 from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.rates import rate_shares
+from edgekd.distill.reconstruction import solvable
 from edgekd.distill.resident import training_images
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import StoredStatistics, stored_statistics
@@ -82,9 +83,9 @@ def distill(
         "images": images.digest,
         "student": student_name,
     }
-    solved = student if isinstance(student, Slim) and settings.reconstruction is not None else None
-    shares = {} if solved is None else rate_shares(solved, teacher.module)
-    if shares:
+    solved = _solvable(student, teacher, settings, progress)
+    shares = None if solved is None else rate_shares(solved, teacher.module)
+    if shares is not None:
         key["shares"] = shares
     checkpoint = Checkpoint(folder / "checkpoint", key)
     saved = checkpoint.load()
@@ -137,6 +138,19 @@ def fit_transform(
     return transform.net, batches
 
 
+def _solvable(student: nn.Module, teacher: Teacher, settings: DistillSettings, progress: Progress) -> Slim | None:
+    """The student, where its first weights are to be solved for and half of its convolutions or more can be."""
+    if not isinstance(student, Slim) or settings.reconstruction is None:
+        return None
+    able, convolutions = solvable(student, teacher.module, (teacher.input.height, teacher.input.width))
+    if 2 * able >= convolutions:
+        return student
+    progress.note(
+        f"Only {able} of the student's {convolutions} convolutions can be solved for: it starts as it was cut"
+    )
+    return None
+
+
 def _choose(
     student: Slim, teacher: Teacher, batches: Batches, settings: DistillSettings, device: torch.device, ranks: Ranks
 ) -> None:
@@ -144,19 +158,21 @@ def _choose(
     if ranks.first:
         teacher.module.to(device)
         normalise = Normalise(teacher.input).to(device)
-        pictures = [normalise(to_tensor(batch.simulated, device)) for batch in _first(batches, settings)]
-        choose_channels(student, teacher, pictures)
+        whole = [normalise(to_tensor(batch.simulated, device)) for batch in _first(batches, settings)]
+        choose_channels(student, teacher, [part for some in whole for part in some.chunk(settings.accumulate)])
     student.to(device)  # where several processes can share it
     ranks.share(student.state_dict().values())
 
 
 def _first(batches: Batches, settings: DistillSettings) -> list[Batch]:
-    """Batches whose pictures a student is started on: fewer of large ones, at least one."""
+    """Batches whose pictures a student is started on: fewer of large ones, at least two."""
     assert settings.reconstruction is not None
     first = batches.batch(0)
     height, width = first.simulated.shape[1:3]
-    pictures = min(settings.reconstruction.pictures, _STARTING_PIXELS // (height * width))
-    return [first, *(batches.batch(step) for step in range(1, -(-pictures // settings.batch)))]
+    pictures = max(2, min(settings.reconstruction.pictures, _STARTING_PIXELS // (height * width)))
+    starts = range(settings.batch, pictures, settings.batch)
+    others = [batches.batch(start // settings.batch).first(pictures - start) for start in starts]
+    return [first.first(pictures), *others]
 
 
 def _run(

@@ -23,7 +23,7 @@ from edgekd.models.evaluating import evaluating
 from edgekd.models.slim import Slim
 from edgekd.models.stored import given_to, layers_as_run
 
-__all__ = ["reconstruct"]
+__all__ = ["reconstruct", "solvable"]
 
 _PLACES = 1 << 14  # of a layer's output that it is solved for, in all pictures together; more where it has
 _PER_UNKNOWN = 8  # so many of them for each weight of an output
@@ -39,6 +39,7 @@ class _Layer:
     name: str
     norm: str | None
     channels: tuple[int, ...]  # of the teacher's output, that the student's are
+    shifts: bool  # whether a constant can be added to its output: its bias, or by the BatchNorm
 
 
 class _Taught:
@@ -112,9 +113,9 @@ def reconstruct(
             x = given_to(inputs, named)
             wanted, places = taught.of(layer), taught.places(layer)
             if module.weight[0].numel() <= _MOST_UNKNOWNS:
-                shift = _solve(module, x, wanted, places, ridge)
+                shift = _solve(module, x, wanted, places, ridge, shifts=layer.shifts)
             else:
-                shift = _rescale(module, output.flatten(2)[:, :, places], wanted)
+                shift = _rescale(module, output.flatten(2)[:, :, places], wanted, shifts=layer.shifts)
             output = module.forward(x)  # and not by calling it: that would solve once more
             if layer.norm is not None:
                 norm = student.network.get_submodule(layer.norm)
@@ -131,6 +132,12 @@ def reconstruct(
         student(torch.cat(tuple(pictures)))
 
 
+def solvable(student: Slim, teacher: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
+    """How many of the student's convolutions can be solved for, and how many it has. `size` is height and width."""
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in student.network.modules())
+    return len(_layers(student, teacher, size)), convolutions
+
+
 def _layers(student: Slim, teacher: nn.Module, size: tuple[int, int]) -> tuple[_Layer, ...]:
     """The layers that can be solved for: those that run once, and whose output the student has a part of, or all."""
     network, kept = student.network, student.kept
@@ -143,22 +150,38 @@ def _layers(student: Slim, teacher: nn.Module, size: tuple[int, int]) -> tuple[_
                 hooks.callback(module.register_forward_hook(lambda *_, name=name: runs.update([name])).remove)
         example = torch.zeros(1, 3, *size, device=next(network.parameters()).device)
         for layer in layers_as_run(network, example):
-            norm = None if layer.norm is None else names[layer.norm]
             theirs = teacher.get_submodule(layer.name)
             assert isinstance(theirs, nn.Conv2d)
-            if norm is None and theirs.out_channels == layer.convolution.out_channels:
-                found.append(_Layer(layer.name, None, tuple(range(theirs.out_channels))))
+            norm, biased = layer.counted_by, layer.convolution.bias is not None
+            if runs[layer.name] != 1 or not _multiplies(theirs):
+                continue
+            if norm is None:
+                if theirs.out_channels == layer.convolution.out_channels:
+                    found.append(_Layer(layer.name, None, tuple(range(theirs.out_channels)), biased))
             elif (
-                norm in kept and layer.norm is not None and layer.norm.affine and is_plain(teacher.get_submodule(norm))
+                names[norm] in kept
+                and runs[names[norm]] == 1
+                and norm.affine
+                and is_plain(teacher.get_submodule(names[norm]))
             ):
-                found.append(_Layer(layer.name, norm, kept[norm]))
-    return tuple(layer for layer in found if runs[layer.name] == 1 and (layer.norm is None or runs[layer.norm] == 1))
+                direct = layer.norm is not None
+                channels = kept[names[norm]]
+                found.append(_Layer(layer.name, names[norm] if direct else None, channels, direct or biased))
+    return tuple(found)
 
 
-def _solve(convolution: nn.Conv2d, x: Tensor, wanted: Tensor, places: Tensor, ridge: float) -> Tensor:
+def _multiplies(convolution: nn.Conv2d) -> bool:
+    """Whether a convolution does what its fields say: one of a class of its own may pad by itself (timm's do)."""
+    one = type(convolution)
+    return one.forward is nn.Conv2d.forward and one._conv_forward is nn.Conv2d._conv_forward
+
+
+def _solve(
+    convolution: nn.Conv2d, x: Tensor, wanted: Tensor, places: Tensor, ridge: float, *, shifts: bool = True
+) -> Tensor:
     """Set the weights with which `convolution` of x comes nearest to `wanted` [N, C, places].
 
-    Returns what is still to be added to its output [C]: nothing where it has a bias.
+    Returns what is still to be added to its output [C]: nothing where it has a bias, or where nothing `shifts` it.
     """
     groups, outputs = convolution.groups, convolution.out_channels
     unknowns = convolution.weight[0].numel()
@@ -167,7 +190,7 @@ def _solve(convolution: nn.Conv2d, x: Tensor, wanted: Tensor, places: Tensor, ri
     some = max(1, _AT_ONCE // (groups * unknowns * len(places)))
     for part, aims in zip(x.split(some), wanted.split(some), strict=True):
         read = _columns(convolution, part, places).unflatten(1, (groups, -1))  # [n, groups, unknowns, places]
-        read = F.pad(read.double(), (0, 0, 0, 1), value=1.0).permute(1, 2, 0, 3).flatten(2)
+        read = F.pad(read.double(), (0, 0, 0, 1), value=float(shifts)).permute(1, 2, 0, 3).flatten(2)
         aims = aims.double().unflatten(1, (groups, -1)).permute(1, 2, 0, 3).flatten(2)
         energy += read @ read.transpose(1, 2)
         product += read @ aims.transpose(1, 2)
@@ -181,13 +204,13 @@ def _solve(convolution: nn.Conv2d, x: Tensor, wanted: Tensor, places: Tensor, ri
     return _shifted(convolution, solved[:, -1].flatten().to(x.dtype))
 
 
-def _rescale(convolution: nn.Conv2d, given: Tensor, wanted: Tensor) -> Tensor:
+def _rescale(convolution: nn.Conv2d, given: Tensor, wanted: Tensor, *, shifts: bool = True) -> Tensor:
     """Scale each output's weights as a whole, so that what it gave comes nearest to `wanted`: both [N, C, places].
 
     For layers of too many weights to solve for each. Returns what is still to be added, as `_solve` does.
     """
     read, aims = given.double(), wanted.double()
-    mean, aim = read.mean((0, 2), keepdim=True), aims.mean((0, 2), keepdim=True)
+    mean, aim = (float(shifts) * part.mean((0, 2), keepdim=True) for part in (read, aims))
     product = ((read - mean) * (aims - aim)).mean((0, 2))
     scale = product / ((read - mean).square().mean((0, 2)) + _TINY)
     convolution.weight.mul_(scale.view(-1, 1, 1, 1))

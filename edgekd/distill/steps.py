@@ -145,7 +145,8 @@ class Fitting:
         student, features = self.student.student, self.student.features
         assert isinstance(student, Slim)
         if self._ranks.first:
-            pictures = [self._normalise(self._as_learnt_from(batch)) for batch in batches]
+            whole = [self._normalise(self._as_learnt_from(batch)) for batch in batches]
+            pictures = [part for some in whole for part in some.chunk(self._settings.accumulate)]
             # Features watch the teacher whenever it runs, and would keep what all pictures show.
             forget = (lambda: None) if features is None else features.forget
             reconstruct(student, self._teacher, pictures, self._settings.reconstruction.ridge, after_each=forget)
@@ -153,7 +154,7 @@ class Fitting:
 
     @torch.no_grad()
     def _as_learnt_from(self, batch: Batch) -> Tensor:
-        """The pictures of a whole batch, those transformed that are, in whichever order."""
+        """The pictures of a batch, those transformed that are, in whichever order."""
         pictures = to_tensor(batch.mixed, self.device)
         if self.transform is None:
             return pictures

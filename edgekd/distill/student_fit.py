@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,7 +17,6 @@ from edgekd.distill.shared_norm import share_norms, unshare_norms
 from edgekd.distill.simulated_int8 import SimulatedInt8
 from edgekd.distill.tensors import Normalise
 from edgekd.models.evaluating import evaluating
-from edgekd.models.slim import Slim
 from targets.input import InputSpec
 
 __all__ = ["StudentFit"]
@@ -35,12 +33,15 @@ class StudentFit:
         device: torch.device,
         features: FeatureMatch | None = None,
         ranks: Ranks = ALONE,
-        shares: Mapping[str, float] = MappingProxyType({}),
+        shares: Mapping[str, float] | None = None,
     ) -> None:
-        """`shares` gives, by the names of parameters, what they get of the learning rate; the others get all of it."""
-        self.solved = isinstance(student, Slim) and settings.reconstruction is not None
-        """Whether the first weights are solved for (`Fitting.start`). Then BatchNorm layers keep what they were set to
-        over many pictures: what a batch tells of them would undo more than a low rate mends."""
+        """`shares` are given of a student whose first weights are solved for (`Fitting.start`): by the names of its
+        parameters what they get of the learning rate. All else gets the whole of it.
+        """
+        self.solved = shares is not None
+        """Then BatchNorm layers keep what they were set to over many pictures: what a batch tells of them would undo
+        more than a low rate mends."""
+        shares = shares or {}
         self.student = student.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.student.train(not self.solved)
         self._settings = settings

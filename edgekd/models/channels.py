@@ -110,7 +110,7 @@ def _covariance(sums: Tensor) -> Tensor:
 def _weights(layer: FoldedLayer, covariance: Tensor) -> Tensor:
     """As in Reading. What BatchNorm enlarges counts as much more; where none follows, the whole output is the unit."""
     taps = layer.convolution.weight.detach().cpu().double().flatten(2)  # [outputs, inputs, taps]
-    if layer.norm is not None:
+    if layer.norm is not None and layer.norm.running_var is not None:
         taps = taps * layer.factor.detach().cpu().double().abs().view(-1, 1, 1)
         energy = torch.from_numpy(stored_by(layer.norm).deviation).double().square().mean() * len(taps)
     else:

@@ -32,11 +32,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class FoldedLayer:
-    """A convolution of the network by its name there, and the BatchNorm that reads it, if one does."""
+    """A convolution of the network by its name there, and the BatchNorm that reads it, if one does.
+
+    `counted_by` is the BatchNorm whose channels are the convolution's: `norm`, or one that reads what was made of them
+    in place, by an activation or a sum.
+    """
 
     name: str
     convolution: nn.Conv2d
     norm: nn.BatchNorm2d | None
+    counted_by: nn.BatchNorm2d | None
 
     @property
     def factor(self) -> Tensor:
@@ -98,20 +103,24 @@ def folded_ranges(
 @torch.no_grad()
 def layers_as_run(network: nn.Module, example: Tensor) -> list[FoldedLayer]:
     """The convolutions in the order in which they first run on `example`, each with the BatchNorm that reads it."""
-    written: dict[int, tuple[Tensor, nn.Conv2d]] = {}
+    written: dict[int, tuple[Tensor, int, nn.Conv2d]] = {}
     followed: dict[nn.Conv2d, nn.BatchNorm2d | None] = {}
+    counted: dict[nn.Conv2d, nn.BatchNorm2d] = {}
     names = {module: name for name, module in network.named_modules()}
 
     def after_convolution(layer: nn.Module, _: Any, output: Tensor) -> None:
         assert isinstance(layer, nn.Conv2d)
-        written[id(output)] = output, layer  # the tensor is held, or its id could be given to another
+        # The tensor is held, or its id could be given to another; its version tells what is done to it in place.
+        written[id(output)] = output, output._version, layer
         followed.setdefault(layer, None)
 
     def before_norm(layer: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         assert isinstance(layer, nn.BatchNorm2d)
-        _, convolution = written.get(id(given_to(inputs, named)), (None, None))
-        if convolution is not None:
-            followed[convolution] = layer
+        given = given_to(inputs, named)
+        if id(given) in written:
+            _, version, convolution = written[id(given)]
+            counted[convolution] = layer
+            followed[convolution] = layer if given._version == version else None
 
     with ExitStack() as hooks:
         for module in network.modules():
@@ -120,7 +129,7 @@ def layers_as_run(network: nn.Module, example: Tensor) -> list[FoldedLayer]:
             elif isinstance(module, nn.BatchNorm2d):
                 hooks.callback(module.register_forward_pre_hook(before_norm, with_kwargs=True).remove)
         network(example)
-    return [FoldedLayer(names[layer], layer, norm) for layer, norm in followed.items()]
+    return [FoldedLayer(names[layer], layer, norm, counted.get(layer)) for layer, norm in followed.items()]
 
 
 def given_to(inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:

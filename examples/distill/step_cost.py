@@ -24,12 +24,14 @@ from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.batches import Batches
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.features import FeatureMatch, pairs_of
+from edgekd.distill.rates import rate_shares
 from edgekd.distill.resident import training_images
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import stored_statistics
 from edgekd.distill.steps import Fitting
 from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.transform_fit import TransformFit
+from edgekd.models.slim import Slim
 from edgekd.models.students import DEFAULT_STUDENT, build_student
 from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import load_teacher
@@ -123,7 +125,8 @@ def _fitting(
     if settings.features is not None:
         pairs = pairs_of(module, teacher.module, (teacher.input.height, teacher.input.width))
         features = FeatureMatch(pairs, teacher.module)
-    fit = StudentFit(module, teacher.input, settings, device, features)
+    shares = rate_shares(module, teacher.module) if isinstance(module, Slim) and settings.reconstruction else None
+    fit = StudentFit(module, teacher.input, settings, device, features, shares=shares)
     return Fitting(teacher, transform, fit, settings, device), batches
 
 

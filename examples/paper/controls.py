@@ -110,8 +110,9 @@ def _same(world: World, seed: int) -> ImageSource:
 def _accepted(world: World, seed: int) -> ImageSource:
     """Of twice as many simulated images those that the teacher's statistics accept best, each judged alone."""
     source, spec = world.simulated(2 * world.count, seed), world.teacher.input
-    stored = stored_statistics(world.teacher.module)
-    observed, normalise = observe(world.teacher.module, stored.names), Normalise(spec)
+    teacher = copy.deepcopy(world.teacher.module).cpu()  # wherever it is by now: the choice is the same everywhere
+    stored = stored_statistics(teacher)
+    observed, normalise = observe(teacher, stored.names), Normalise(spec)
     distance = StatisticsDistance(stored)
     scores = []
     for number in range(len(source)):

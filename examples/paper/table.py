@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import nn
 from worlds import World, real_world, stand_in_world
 
-from calibration.files import sha256_bytes
+from calibration.files import sha256_bytes, sha256_file
 from calibration.progress import Quiet
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device, describe
@@ -36,6 +36,7 @@ from edgekd.distill.settings import PRECISIONS, DistillSettings, TransformSettin
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.evaluate.metrics import score
 from edgekd.models.students import build_student, student_named
+from edgekd.pictures import list_pictures
 
 SHOWN = ("agreement", "delta1", "absrel")
 BY_PLACE = "agreement by place"
@@ -92,11 +93,15 @@ def main() -> None:
                 set_aside=8,
                 preview_every=arguments.steps,
             )
-            key = {**asked, "row": name, "seed": seed}
+            key = {**asked, **_learnt_from(name, arguments.unlabelled), "row": name, "seed": seed}
             with done.claim(key) as ours:
                 if ours:
                     done.add({**key, **_run(world, CONTROLS[name], arguments.student, common, device, truth)})
-    shown = [row for row in done.rows() if row["seed"] in seeds and asked.items() <= row.items()]
+    shown = [
+        row
+        for row in done.rows()
+        if row["seed"] in seeds and (asked | _learnt_from(row["row"], arguments.unlabelled)).items() <= row.items()
+    ]
     _print(world, shown, truth, arguments, device)
 
 
@@ -114,6 +119,13 @@ def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
         "images": arguments.images,
         "held_out": sha256_bytes(world.pictures.tobytes())[:16],
     }
+
+
+def _learnt_from(row: str, unlabelled: Path | None) -> dict[str, str]:
+    """Which pictures of the teacher's domain a row learns from, where it is not the stand-in world's."""
+    if unlabelled is None or not row.startswith("same"):
+        return {}
+    return {"unlabelled": sha256_bytes("".join(map(sha256_file, list_pictures(unlabelled))).encode())[:16]}
 
 
 def _run(

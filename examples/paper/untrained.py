@@ -41,6 +41,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, help="of PyTorch")
     arguments = parser.parse_args()
+    if arguments.pictures > arguments.images:
+        parser.error(f"--pictures {arguments.pictures} are more than --images {arguments.images}")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.pairs is None:

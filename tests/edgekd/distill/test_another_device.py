@@ -59,7 +59,8 @@ def test_steps_go_on_from_a_checkpoint(
         pairs = pairs_of(student, own.module, size) if cut else (Pair("head", "head", (8, 8)),)
         features = FeatureMatch(pairs, own.module)
         transform = TransformFit(own, stored_statistics(own.module), settings, THERE)
-        return Fitting(own, transform, StudentFit(student, own.input, settings, THERE, features), settings, THERE)
+        fit = StudentFit(student, own.input, settings, THERE, features, shares={} if cut else None)
+        return Fitting(own, transform, fit, settings, THERE)
 
     pictures = torch.zeros(8, 32, 48, 3, dtype=torch.uint8)
     if cut:  # which channels are kept is read as numbers, and there are none there

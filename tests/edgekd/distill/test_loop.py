@@ -111,11 +111,13 @@ def test_layers_may_be_given_their_input_by_keyword(teacher, small_net, boxes, t
 
 def test_a_student_is_started_on_fewer_pictures_where_they_are_large(teacher, boxes) -> None:
     """It runs on all of them at once, which must fit into the memory that a step needs, or near it."""
-    settings = replace(SETTINGS, reconstruction=ReconstructionSettings(pictures=12))
+    settings = replace(SETTINGS, reconstruction=ReconstructionSettings(pictures=10))
     large = replace(teacher.input.framing, height=1536, width=2048)
-    for framing, count in ((teacher.input.framing, 3), (large, 1)):
+    for framing, counts in ((teacher.input.framing, [4, 4, 2]), (large, [2])):
         batches = Batches(training_images(boxes, framing, CPU), settings)
-        assert [batch.step for batch in _first(batches, settings)] == list(range(count))
+        first = _first(batches, settings)
+        assert [batch.step for batch in first] == list(range(len(counts)))
+        assert [len(batch.simulated) for batch in first] == [len(batch.mixed) for batch in first] == counts
 
 
 def test_a_student_with_dropout_draws_by_seed_and_step_alone(teacher, small_net, boxes, tmp_path) -> None:
@@ -305,6 +307,41 @@ class TestAStudentThatIsCutOut:
             run(wide, lambda: slim(wide, 0.5), boxes, tmp_path / name, settings)
             losses[name] = [line["loss"] for line in steps_logged(tmp_path / name) if "loss" in line]
         assert losses["solved"][0] < 0.6 * losses["cut"][0]
+
+    def test_is_started_in_parts_where_a_batch_is_worked_off_in_parts(self, wide, boxes, tmp_path) -> None:
+        ran: list[int] = []
+
+        def seen(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            if layer is wide.module.first:  # and not that of a student, which is a copy
+                ran.append(len(inputs[0]))
+
+        with wide.module.first.register_forward_pre_hook(seen):
+            settings = replace(self.settings, batch=8, accumulate=4)
+            run(wide, lambda: slim(wide, 0.5), boxes, tmp_path / "run", settings)
+        assert max(ran) == 4  # the pictures of a preview
+
+    def test_is_trained_as_it_was_cut_where_little_can_be_solved_for(self, wide, boxes, tmp_path) -> None:
+        class Own(torch.nn.BatchNorm2d):
+            """What it does beside normalising nobody knows."""
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return super().forward(x)
+
+        class Notes(Quiet):
+            def note(self, text: str) -> None:
+                notes.append(text)
+
+        notes: list[str] = []
+        for layer in wide.module.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.__class__ = Own
+        made = run(wide, lambda: slim(wide, 0.5), boxes, tmp_path / "run", self.settings, Notes())
+        assert [note for note in notes if "solved for" in note] == [
+            "Only 1 of the student's 3 convolutions can be solved for: it starts as it was cut"
+        ]
+        cut = slim(wide, 0.5)
+        assert made.student.kept == cut.kept
+        assert not torch.equal(made.student.network.first[1].running_mean, cut.network.first[1].running_mean)
 
     def test_keeps_what_its_norms_were_set_to(self, wide, boxes, tmp_path) -> None:
         """A batch of four would tell them something else each time."""

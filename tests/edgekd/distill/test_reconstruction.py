@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgekd.distill.reconstruction import _columns, _rescale, _solve, reconstruct
+from edgekd.distill.reconstruction import _columns, _rescale, _solve, reconstruct, solvable
 from edgekd.models.checks import batch_norm_layers
 from edgekd.models.pictures import Normalise, probe_pictures
-from edgekd.models.slim import Slim, slim
+from edgekd.models.slim import Slim, choose_channels, slim
+from edgekd.models.stored import layers_as_run
 from edgekd.models.teacher import Teacher
+from targets.input import Framing, InputSpec
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +161,103 @@ def test_it_is_the_same_each_time_and_leaves_the_teacher_alone(rooms: Teacher, p
     one, other = (solved(slim(rooms, 0.5), rooms, pictures, 0.1).state_dict() for _ in range(2))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert all(torch.equal(value, before[name]) for name, value in rooms.module.state_dict().items())
+
+
+@torch.no_grad()
+def test_where_nothing_can_add_a_constant_none_is_counted_on() -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Conv2d(3, 2, 1, bias=False), torch.randn(4, 3, 8, 8)
+    wanted = F.conv2d(x, torch.randn(2, 3, 1, 1), torch.tensor([0.5, -2.0])).flatten(2)
+    read, aims = x.flatten(2).transpose(0, 1).flatten(1).T.numpy(), wanted.transpose(0, 1).flatten(1).T.numpy()
+    assert not _solve(layer, x, wanted, torch.arange(64), ridge=1e-9, shifts=False).any()
+    np.testing.assert_allclose(layer.weight.flatten(1).T, np.linalg.lstsq(read, aims, rcond=None)[0], atol=1e-4)
+
+    given = layer(x).flatten(2)
+    slopes = [np.linalg.lstsq(one[:, None], aim, rcond=None)[0][0] for one, aim in zip(
+        given.transpose(0, 1).flatten(1).numpy(), aims.T, strict=True
+    )]  # fmt: skip
+    before = layer.weight.clone()
+    assert not _rescale(layer, given, wanted, shifts=False).any()
+    np.testing.assert_allclose((layer.weight / before).flatten(1).mean(1), slopes, rtol=1e-4)
+
+
+class _Plain(nn.Module):
+    """Three convolutions and their norms; what stands between them, and how the depth is made, is the test's."""
+
+    def __init__(
+        self, between: Callable[[int], list[nn.Module]], first: nn.Module, *, biased_head: bool = True
+    ) -> None:
+        super().__init__()
+        self.first, self.norm = first, nn.BatchNorm2d(32)
+        self.body = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, bias=False), *between(32), nn.ReLU())
+        self.head = nn.Conv2d(32, 1, 3, padding=1, bias=biased_head)
+        nn.init.uniform_(self.head.weight, 0.0, 0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(self.head(self.body(F.relu(self.norm(self.first(x))))), x.shape[2:])
+
+
+def _trained(module: nn.Module, pictures: Tensor) -> Teacher:
+    """A teacher whose norms stored the pictures, and whose channels repeat each other as a trained one's do."""
+    with torch.no_grad():
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d) and layer.out_channels == 32:
+                layer.weight[16:] = layer.weight[:16] * torch.linspace(0.2, 0.9, 16).view(-1, 1, 1, 1)
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = None
+        module.train()(pictures)
+    module.eval().requires_grad_(False)
+    return Teacher("small", module, InputSpec(Framing(*pictures.shape[2:])), digest="small", source="made for a test")
+
+
+def _stem(kind: type[nn.Conv2d] = nn.Conv2d) -> nn.Conv2d:
+    torch.manual_seed(0)
+    return kind(3, 32, 3, stride=2, padding=1, bias=False)
+
+
+def test_depth_keeps_its_scale_where_the_last_convolution_has_no_bias(pictures: Tensor) -> None:
+    teacher = _trained(_Plain(lambda n: [nn.BatchNorm2d(n)], _stem(), biased_head=False), pictures)
+    student = solved(slim(teacher, 0.5), teacher, pictures, 0.1)
+    with torch.no_grad():
+        depth, theirs = teacher.module(pictures), student(pictures)
+    assert abs(float((theirs - depth).mean())) < 0.03 * float(depth.mean())
+
+
+class _PadsItself(nn.Conv2d):
+    """As networks taken over from TensorFlow do: the field `padding` does not say what happens."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias, self.stride)
+
+
+def test_a_convolution_that_pads_by_itself_is_left_as_it_is(pictures: Tensor) -> None:
+    teacher = _trained(_Plain(lambda n: [nn.BatchNorm2d(n)], _stem(_PadsItself)), pictures)
+    student = slim(teacher, 0.5)
+    first, second = (student.network.get_submodule(name).weight.detach().clone() for name in ("first", "body.0"))
+    before = apart(student, teacher, pictures)
+    solved(student, teacher, pictures, 0.1)
+    assert torch.equal(student.network.get_submodule("first").weight, first)
+    assert not torch.equal(student.network.get_submodule("body.0").weight, second)
+    assert apart(student, teacher, pictures) < before
+
+
+def test_an_activation_in_place_before_a_norm_is_seen(pictures: Tensor) -> None:
+    """The norm tells which channels there are; it stored what the activation gave, and keeps that."""
+    network = _Plain(lambda n: [nn.ReLU(inplace=True), nn.BatchNorm2d(n)], _stem())
+    teacher = _trained(network, pictures)
+    norms = {layer.name: (layer.norm, layer.counted_by) for layer in layers_as_run(network, pictures[:1])}
+    assert norms["first"] == (network.norm, network.norm)
+    assert norms["body.0"] == (None, network.body[2])
+    student = slim(teacher, 0.5)
+    norm = student.network.get_submodule("body.2")
+    stored, before = norm.running_mean.clone(), apart(student, teacher, pictures)
+    solved(student, teacher, pictures, 0.1)
+    assert torch.equal(norm.running_mean, stored)
+    assert apart(student, teacher, pictures) < before
+
+
+def test_a_norm_that_keeps_no_statistics_is_no_hindrance(pictures: Tensor) -> None:
+    teacher = _trained(_Plain(lambda n: [nn.BatchNorm2d(n, track_running_stats=False)], _stem()), pictures)
+    student = slim(teacher, 0.5)
+    choose_channels(student, teacher, pictures.split(4))
+    assert solvable(student, teacher.module, (pictures.shape[2], pictures.shape[3])) == (2, 3)

@@ -74,7 +74,7 @@ def step_by_step(teacher: Teacher, boxes):
             pairs = pairs_of(student, teacher.module, SIZE)
             assert pairs
             fresh = copy.deepcopy(student)
-            fit = StudentFit(student, teacher.input, settings, CPU, FeatureMatch(pairs, teacher.module))
+            fit = StudentFit(student, teacher.input, settings, CPU, FeatureMatch(pairs, teacher.module), shares={})
             accumulate = fit.accumulate
 
             def watched(pictures: Tensor, depth: Tensor, share: float = 1.0, *, int8: bool = False) -> dict[str, float]:
