@@ -143,6 +143,11 @@ def _remarks(teacher: Teacher, depth: Tensor, negative: float) -> list[str]:
     if not 0.1 <= middle <= 100:
         unit = "millimetres or inverse depth" if middle > 100 else "inverse depth or another unit"
         remarks.append(f"{teacher.name} gave a median depth of {middle:.3g}: perhaps {unit}; metres are expected")
+    elif not negative and float(depth.max()) <= 1:
+        remarks.append(
+            f"{teacher.name} gave depth between {float(depth.min()):.3g} and {float(depth.max()):.3g}: perhaps "
+            "a sigmoid's disparity or a share of the range; metres are expected"
+        )
     return remarks
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +30,7 @@ INPUT_EXAMPLE = json.dumps(
 
 
 class DepthAtInputSize(nn.Module):
-    """Wraps a network that gives [N, H, W], smaller maps or another precision than float32.
+    """Wraps a network that gives [N, H, W], smaller maps, another precision than float32, or one map in a container.
 
     Adds the channel, enlarges bilinearly.
     """
@@ -38,11 +40,11 @@ class DepthAtInputSize(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        depth: Tensor = self.network(x)
+        depth: Tensor = _only(self.network(x))
         if depth.dtype != x.dtype:
             depth = depth.to(x.dtype)
-        if depth.ndim == 3:
-            depth = depth.unsqueeze(1)
+        if depth.ndim != 4:  # the channel was left out; with a squeeze(), the batch of one picture too
+            depth = depth.reshape(x.shape[0], 1, *depth.shape[-2:])
         if depth.shape[-2:] != x.shape[-2:]:
             depth = F.interpolate(depth, size=x.shape[-2:], mode="bilinear", align_corners=False)
         return depth
@@ -57,24 +59,32 @@ def freeze(
     source: str,
 ) -> tuple[Teacher, tuple[str, ...]]:
     """The module as a Teacher: eval mode, float32, no gradients for parameters, depth [N, 1, H, W]; and remarks."""
-    module = _one_device(module)
+    module = _one_device(module).cpu()  # where it is checked, whatever its factory put it on
     module.eval()  # what it returns is not used: a train() of the user's own may return nothing
     module.requires_grad_(False)
     remarks = _in_float32(name, module)
     with torch.no_grad():
         try:
-            depth = module(torch.zeros(1, 3, input.height, input.width))
-            shape, kind = tuple(depth.shape), depth.dtype
+            given = module(torch.zeros(2, 3, input.height, input.width))  # of one picture it may drop the batch
+            depth = _only(given)
+            shape, kind = (1, *depth.shape[1:]), depth.dtype
         except Exception:
-            shape, kind = (), torch.float32  # check_teacher runs it again and says what is wrong
+            given, depth, shape, kind = None, None, (), torch.float32  # check_teacher says what is wrong
     wanted = (1, 1, input.height, input.width)
-    if (shape != wanted or kind != torch.float32) and _is_one_map(shape, input):
+    if (given is not depth or shape != wanted or kind != torch.float32) and _is_one_map(shape, input):
         module = DepthAtInputSize(module).eval()
         if shape != wanted:
             remarks += (f"{name} gives depth of {list(shape)}: it is brought to {list(wanted)}",)
         if kind != torch.float32:
             remarks += (f"{name} gives depth in {_named(kind)}: it is brought to float32",)
     return Teacher(name=name, module=module, input=input, digest=digest, source=source), remarks
+
+
+def _only(output: Any) -> Any:
+    """What a container of one thing holds, and everything else as it is."""
+    if isinstance(output, (tuple, list, Mapping)) and len(output) == 1:
+        return _only(next(iter(output.values() if isinstance(output, Mapping) else output)))
+    return output
 
 
 def _one_device(module: nn.Module) -> nn.Module:

@@ -26,7 +26,19 @@ from targets.input import InputSpec
 
 __all__ = ["checkpoint_teacher"]
 
-_NESTED = ("state_dict", "model", "model_state_dict", "net", "params")
+_NESTED = (
+    "state_dict", "model", "model_state_dict", "net", "network", "params", "ema", "model_ema", "ema_state_dict",
+    "state_dict_ema",
+)  # fmt: skip
+"""Under which of these names training scripts keep the weights; the first that is there is taken."""
+
+_DEPTH = 3  # of one such name within another; a file may hold a mapping that holds itself
+
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+"""What DataParallel, torch.compile and Lightning's modules put before every name."""
+
+_COUNTERS = ("total_ops", "total_params")
+"""What thop leaves in a network that it counted the operations of."""
 
 
 def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress) -> Teacher:
@@ -37,7 +49,7 @@ def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress)
 
     Raises UsageError, FileError or ModelError.
     """
-    held = load_weights(path) if path.suffix.lower() == ".safetensors" else _load_pickled(path)
+    held = load_weights(path) if path.suffix.lower() == ".safetensors" else _load_pickled(path, progress)
     architecture = architecture or held.architecture
     if architecture is None:
         raise UsageError(
@@ -45,7 +57,7 @@ def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress)
             fix=f"Add --architecture: one of {', '.join(ARCHITECTURES)}, or package.module:factory",
         )
     module, described = _build(architecture, stated_input(path) or held.input, path, progress)
-    fill(module, _unwrapped(held.tensors), str(path), architecture=architecture)
+    fill(module, _unwrapped(held.tensors, module), str(path), architecture=architecture)
     teacher, remarks = freeze(
         path.stem,
         module,
@@ -79,7 +91,7 @@ def _build(
     return module, described
 
 
-def _load_pickled(path: Path) -> WeightsFile:
+def _load_pickled(path: Path, progress: Progress) -> WeightsFile:
     refuse_other_files(path)
     try:
         if zipfile.is_zipfile(path):
@@ -101,9 +113,14 @@ def _load_pickled(path: Path) -> WeightsFile:
         ) from error
     except Exception as error:  # a damaged file fails anywhere in torch's reader
         raise FileError(f"{path} is truncated or no torch file", fix="Copy or save it again") from error
-    for key in _NESTED:
-        if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
-            held = held[key]
+    for _ in range(_DEPTH):
+        found = [key for key in _NESTED if isinstance(held, Mapping) and isinstance(held.get(key), Mapping)]
+        if not found:
+            break
+        averages = [key for key in found[1:] if "ema" in key]
+        if averages:
+            progress.note(f"{path} also holds averaged weights ({', '.join(averages)}): those of {found[0]} are taken")
+        held = held[found[0]]
     tensors = (
         {str(name): value for name, value in held.items() if isinstance(value, Tensor)}
         if isinstance(held, Mapping)
@@ -117,10 +134,15 @@ def _load_pickled(path: Path) -> WeightsFile:
     return WeightsFile(tensors=tensors, architecture=None, input=None, digest=sha256_file(path))
 
 
-def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the prefix that DataParallel puts before every name."""
-    if tensors and all(name.startswith("module.") for name in tensors):
-        return {name.removeprefix("module."): value for name, value in tensors.items()}
+def _unwrapped(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """By the names that the module knows: without what was put before every one of them, and without counters."""
+    wanted = module.state_dict()
+    tensors = {name: value for name, value in tensors.items() if name in wanted or not name.endswith(_COUNTERS)}
+    while not any(name in wanted for name in tensors):
+        prefix = next((one for one in _PREFIXES if tensors and all(name.startswith(one) for name in tensors)), None)
+        if prefix is None:
+            break
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
 
 

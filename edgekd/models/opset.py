@@ -32,6 +32,9 @@ _DEFAULTS = {
 def lower(model: onnx.ModelProto) -> None:
     """Rewrite `model` from opset 18 to 17 in place. Raises ModelError naming an operation that has no form there."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = [part for node in model.graph.node for part in (_mish(node) if node.op_type == "Mish" else [node])]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     for node in model.graph.node:
         if node.op_type in _REDUCTIONS:
             _axes_to_attribute(node, constants)
@@ -41,6 +44,16 @@ def lower(model: onnx.ModelProto) -> None:
     for entry in model.opset_import:
         if entry.domain in ("", "ai.onnx"):
             entry.version = OPSET
+
+
+def _mish(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """x * tanh(softplus(x)), of which 18 made one operation."""
+    (x,), (y,) = node.input, node.output
+    return [
+        onnx.helper.make_node("Softplus", [x], [f"{y}_softplus"], name=f"{node.name}_softplus"),
+        onnx.helper.make_node("Tanh", [f"{y}_softplus"], [f"{y}_tanh"], name=f"{node.name}_tanh"),
+        onnx.helper.make_node("Mul", [x, f"{y}_tanh"], [y], name=node.name),
+    ]
 
 
 def _axes_to_attribute(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> None:

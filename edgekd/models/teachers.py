@@ -33,7 +33,8 @@ from targets.input import Framing, InputSpec
 __all__ = ["TEACHERS", "NamedTeacher", "load_teacher"]
 
 _QUIET = Quiet()
-_CHECKPOINTS = (".pt", ".pth", ".safetensors")
+_CHECKPOINTS = (".pt", ".pth", ".safetensors", ".ckpt", ".tar", ".bin")
+"""Lightning, PyTorch's ImageNet example (.pth.tar) and Hugging Face have suffixes of their own."""
 
 
 @dataclass(frozen=True)

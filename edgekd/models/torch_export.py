@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from edgekd.models.pictures import Normalise
 from targets.input import InputSpec
 
 __all__ = ["Deployed", "exported"]
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # that torch writes into its errors
 
 
 class Deployed(nn.Module):
@@ -49,9 +52,8 @@ def exported(deployed: Deployed, example: Tensor) -> onnx.ModelProto:
             f"{error.name} is needed to write ONNX", fix="pip install 'edgekd[distill]'"
         ) from error
     except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
-        reason = str(error).strip().splitlines()
         raise ModelError(
-            f"The network cannot be exported to ONNX ({reason[0] if reason else type(error).__name__})",
+            f"The network cannot be exported to ONNX ({_reason(error)})",
             fix="Build it from operations that ONNX has, with a batch of any size",
         ) from error
     if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
@@ -60,6 +62,12 @@ def exported(deployed: Deployed, example: Tensor) -> onnx.ModelProto:
             fix="Build it without loops over the batch",
         )
     return model
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what went wrong. torch's own first line says only at which of its steps it did."""
+    lines = _COLOURS.sub("", str(error.__cause__ or error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _captured(deployed: Deployed, example: Tensor) -> onnx.ModelProto:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import functools
 import json
 import platform
 import tempfile
@@ -125,7 +126,13 @@ def _learnt_from(row: str, unlabelled: Path | None) -> dict[str, str]:
     """Which pictures of the teacher's domain a row learns from, where it is not the stand-in world's."""
     if unlabelled is None or not row.startswith("same"):
         return {}
-    return {"unlabelled": sha256_bytes("".join(map(sha256_file, list_pictures(unlabelled))).encode())[:16]}
+    return {"unlabelled": _digest(unlabelled)}
+
+
+@functools.cache
+def _digest(folder: Path) -> str:
+    """Of the pictures of a folder."""
+    return sha256_bytes("".join(map(sha256_file, list_pictures(folder))).encode())[:16]
 
 
 def _run(

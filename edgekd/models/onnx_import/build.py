@@ -179,6 +179,8 @@ class _Assembly:
             op.bounded(tuple(int(item) for item in self.constants[node.input[-1]]), _MOST_FOLDED)
         if op.kind in _SPREADING:
             op.broadcast(_MOST_FOLDED)
+        if op.kind == "MatMul":
+            op.bounded(_product(op), _MOST_FOLDED)
         try:
             feeds = {name: self.constants[name] for name in node.input if name}
             values = ReferenceEvaluator(_single(node, self.opset)).run(None, feeds)
@@ -266,6 +268,17 @@ def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
         raise ModelError(
             f"The ONNX weights {tensor.name} are not the {list(tensor.dims)} that they declare", fix="Export it again"
         ) from error
+
+
+def _product(op: Op) -> tuple[int, ...]:
+    """The shape of a matrix product."""
+    one, other = op.data.shape, op.operand(1).shape
+    if len(one) < 2 or len(other) < 2:
+        return (*one[:-1], *other[1:])
+    try:
+        return (*np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1])
+    except ValueError as error:
+        raise op.refusal(f"has operands that do not fit together ({error})") from error
 
 
 def _single(node: onnx.NodeProto, opset: int) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""Conv, ConvTranspose, BatchNormalization and InstanceNormalization."""
+"""Conv, ConvTranspose and the normalisations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from edgekd.models.checks import EXPORT_KEEPING_NORMS
 from edgekd.models.onnx_import.op import Op
 
-__all__ = ["Pads", "batch_norm", "conv", "conv_transpose", "instance_norm", "spatial_pads"]
+__all__ = ["Pads", "batch_norm", "conv", "conv_transpose", "instance_norm", "layer_norm", "spatial_pads"]
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 """(before, after) of the height, then of the width."""
@@ -94,6 +94,19 @@ def instance_norm(op: Op) -> nn.Module:
     with torch.no_grad():
         layer.weight.copy_(scale)
         layer.bias.copy_(bias)
+    return layer
+
+
+def layer_norm(op: Op) -> nn.Module:
+    axis = int(op.attributes.get("axis", -1)) % len(op.data.shape)
+    if axis == 0 or op.outputs > 1:
+        raise op.refusal("normalises over a batch" if axis == 0 else "gives the means it takes away")
+    shape = op.data.shape[axis:]
+    layer = nn.LayerNorm(shape, eps=float(op.attributes.get("epsilon", 1e-5)), bias=op.constant(2) is not None)
+    with torch.no_grad():
+        layer.weight.copy_(op.weights(1).expand(shape))
+        if op.constant(2) is not None:
+            layer.bias.copy_(op.weights(2).expand(shape))
     return layer
 
 

@@ -29,7 +29,11 @@ def max_pool(op: Op) -> nn.Module:
     )
     if even:
         return pool
-    return _padded(op, nn.ConstantPad2d((*pads[1], *pads[0]), -torch.inf), pool, pads)
+    sides = (*pads[1], *pads[0])
+    # A window without gaps that reaches beyond the edge holds the edge itself: repeating it changes no maximum, and
+    # unlike the infinity that ONNX means it has a range to be quantised.
+    repeats = dilations == (1, 1) and all(max(pad) < size for pad, size in zip(pads, kernel, strict=True))
+    return _padded(op, nn.ReplicationPad2d(sides) if repeats else nn.ConstantPad2d(sides, -torch.inf), pool, pads)
 
 
 def average_pool(op: Op) -> nn.Module:

@@ -39,6 +39,7 @@ BUILDERS: dict[str, Builder] = {
     "HardSigmoid": activation.hard_sigmoid,
     "HardSwish": activation.elementwise(F.hardswish),
     "InstanceNormalization": convolution.instance_norm,
+    "LayerNormalization": convolution.layer_norm,
     "LeakyRelu": activation.leaky_relu,
     "Less": arithmetic.combine(torch.lt),
     "LessOrEqual": arithmetic.combine(torch.le),
@@ -96,7 +97,7 @@ ALIASES = frozenset({"Dropout", "Identity"})
 FOLDABLE = frozenset(
     {
         "Add", "Cast", "Ceil", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather",
-        "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Pow",
+        "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Pow",
         "ReduceProd", "Reshape", "Shape", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip

@@ -12,6 +12,7 @@ from user_code import write_user_code
 
 from calibration.errors import FileError, ModelError, UnknownNameError, UsageError
 from calibration.files import sha256_file, write_json
+from calibration.progress import Quiet
 from edgekd.models.architectures import architecture
 from edgekd.models.teachers import load_teacher
 from edgekd.models.weights import save_weights
@@ -25,7 +26,13 @@ def weights(tmp_path: Path) -> dict[str, torch.Tensor]:
     return architecture("mobile-s").start(SMALL, seed=3).state_dict()
 
 
-@pytest.mark.parametrize("wrap", ["plain", "state_dict", "model", "net", "params", "data parallel"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        "plain", "state_dict", "model", "net", "params", "data parallel", "one in another", "ema", "lightning",
+        "compiled", "counted",
+    ],
+)  # fmt: skip
 def test_checkpoints_in_the_usual_wrappings(wrap: str, weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
     held = {
         "plain": weights,
@@ -34,6 +41,11 @@ def test_checkpoints_in_the_usual_wrappings(wrap: str, weights: dict[str, torch.
         "net": {"net": weights, "epoch": 3},
         "params": {"params": weights},
         "data parallel": {"state_dict": {f"module.{name}": value for name, value in weights.items()}},
+        "one in another": {"model": {"state_dict": weights}},
+        "ema": {"ema_state_dict": weights},
+        "lightning": {"state_dict": {f"model.{name}": value for name, value in weights.items()}},
+        "compiled": {"model": {f"module._orig_mod.{name}": value for name, value in weights.items()}},
+        "counted": {**weights, "total_ops": torch.zeros(1), "stem.0.total_params": torch.zeros(1)},
     }[wrap]
     path = tmp_path / "net.pth"
     torch.save(held, path)
@@ -42,6 +54,35 @@ def test_checkpoints_in_the_usual_wrappings(wrap: str, weights: dict[str, torch.
     assert teacher.input == SMALL and teacher.digest == sha256_file(path)
     for name, value in teacher.module.state_dict().items():
         torch.testing.assert_close(value, weights[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["net.ckpt", "net.pth.tar", "pytorch_model.bin"])
+def test_weights_files_have_other_suffixes_too(name: str, weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save(weights, tmp_path / name)
+    write_json(tmp_path / f"{name}.input.json", SMALL.to_json())
+    assert load_teacher(str(tmp_path / name), architecture="mobile-s").input == SMALL
+
+
+def test_averaged_weights_that_are_left_are_named(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    class Notes(Quiet):
+        def note(self, text: str) -> None:
+            said.append(text)
+
+    said: list[str] = []
+    torch.save({"model": weights, "model_ema": {name: value + 1 for name, value in weights.items()}}, tmp_path / "a.pt")
+    write_json(tmp_path / "a.pt.input.json", SMALL.to_json())
+    teacher = load_teacher(str(tmp_path / "a.pt"), architecture="mobile-s", progress=Notes())
+    torch.testing.assert_close(teacher.module.state_dict()["stem.0.weight"], weights["stem.0.weight"])
+    assert any("also holds averaged weights (model_ema): those of model are taken" in note for note in said)
+
+
+def test_a_file_that_holds_itself_is_one_line(tmp_path: Path) -> None:
+    held: dict[str, object] = {}
+    held["model"] = held
+    torch.save(held, tmp_path / "net.pt")
+    write_json(tmp_path / "net.pt.input.json", SMALL.to_json())
+    with pytest.raises(ModelError, match="holds no state_dict"):
+        load_teacher(str(tmp_path / "net.pt"), architecture="mobile-s")
 
 
 def test_a_checkpoint_of_a_users_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

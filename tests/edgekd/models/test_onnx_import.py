@@ -152,6 +152,48 @@ def test_windows_that_begin_behind_the_picture_are_no_windows(
     _agree(network([node], {}, opset=19, size=size), tmp_path, size=size)
 
 
+@pytest.mark.parametrize(
+    ("constants", "settings"),
+    [({"s": _weights(16), "b": _weights(16)}, {"epsilon": 1e-3}), ({"s": _weights(12, 16)}, {"axis": -2})],
+)
+def test_a_layer_norm_with_and_without_a_bias(
+    constants: dict[str, np.ndarray], settings: dict[str, Any], tmp_path: Path
+) -> None:
+    node = helper.make_node("LayerNormalization", ["x", *constants], ["y"], **settings)
+    _agree(network([node], constants, opset=17), tmp_path)
+
+
+def test_a_product_of_constants_is_computed(tmp_path: Path) -> None:
+    """As spectral_norm leaves it in a graph: the weights over their largest singular value."""
+    nodes = [
+        helper.make_node("MatMul", ["w", "v"], ["wv"]),
+        helper.make_node("MatMul", ["u", "wv"], ["sigma"]),
+        helper.make_node("Div", ["k", "sigma"], ["scaled"]),
+        helper.make_node("Conv", ["x", "scaled"], ["y"], pads=[1] * 4),
+    ]
+    constants = {"w": _weights(2, 27), "v": _weights(27), "u": _weights(2), "k": _weights(2, 3, 3, 3)}
+    _agree(network(nodes, constants), tmp_path)
+
+
+def test_a_product_that_no_network_needs_is_refused(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["a", "b"], ["c"]), helper.make_node("Mul", ["x", "c"], ["y"])]
+    constants = {"a": np.ones((1 << 13, 1), np.float32), "b": np.ones((1, 1 << 13), np.float32)}
+    with pytest.raises(ModelError, match=r"MatMul\) declares a result of shape \[8192, 8192\]"):
+        import_onnx(save(network(nodes, constants), tmp_path / "net.onnx"))
+
+
+def test_a_pool_that_pads_unevenly_can_be_quantised(tmp_path: Path) -> None:
+    """Nothing in it is infinite, where every window holds the edge that it reaches beyond."""
+    node = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")
+    module = _agree(network([node], {}), tmp_path)
+    padded: list[torch.Tensor] = []
+    for layer in module.modules():
+        if "Pad" in type(layer).__name__:
+            layer.register_forward_hook(lambda *seen: padded.append(seen[2]))
+    module(torch.rand(1, 3, 12, 16))
+    assert len(padded) == 1 and bool(padded[0].isfinite().all())
+
+
 OLD = {
     "clip 6": ("Clip", 7, {"min": 0.1, "max": 0.5}),
     "pad 7": ("Pad", 7, {"pads": [0, 0, 1, 0, 0, 0, 2, 3], "value": 0.25}),

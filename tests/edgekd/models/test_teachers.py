@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -342,6 +343,43 @@ def test_depth_is_float32_whatever_the_network_computes_in(network: nn.Module, r
     export_onnx(teacher.module, teacher.input, tmp_path / "net.onnx", metadata={})
     model = onnx.load(tmp_path / "net.onnx")
     assert model.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+
+
+class _Wrapped(nn.Module):
+    """One depth map, and how it is given."""
+
+    def __init__(self, given: Callable[[torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.conv, self.given = nn.Conv2d(3, 1, 3, padding=1), given
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.given(1 + self.conv(x).square())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda depth: depth.squeeze(),
+        lambda depth: (depth,),
+        lambda depth: [{"depth": depth[:, 0]}],
+    ],
+    ids=["squeezed", "tuple", "dictionary in a list"],
+)
+def test_one_map_may_be_given_in_any_way(given: Callable[[torch.Tensor], Any], tmp_path: Path) -> None:
+    network = _Wrapped(given)
+    picture = torch.rand(2, 3, 16, 24)
+    expected = 1 + network.conv(picture).detach().square()
+    teacher, _ = freeze("wrapped", network, InputSpec(Framing(16, 24)), digest="0", source="made for a test")
+    check_teacher(teacher)
+    torch.testing.assert_close(teacher.module(picture), expected)
+    torch.testing.assert_close(teacher.module(picture[:1]), expected[:1])
+    export_onnx(teacher.module, teacher.input, tmp_path / "net.onnx", metadata={})
+
+
+def test_depth_below_a_metre_is_remarked_on() -> None:
+    network = _Wrapped(lambda depth: torch.sigmoid(depth))
+    teacher, _ = freeze("flat", network, InputSpec(Framing(16, 24)), digest="0", source="made for a test")
+    assert any("perhaps a sigmoid's disparity" in remark for remark in check_teacher(teacher))
 
 
 def test_layers_that_never_saw_a_picture_have_nothing_to_teach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

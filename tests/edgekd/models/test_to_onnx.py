@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -158,6 +159,7 @@ class _Many(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = nn.functional.pad(self.conv(x), (1, 1, 1, 1), mode="reflect")[:, :, 1:-1, 1:-1]
         first, second = x.split([4, 4], dim=1)
+        first = nn.functional.mish(first)
         x = first * second.mean((2, 3), keepdim=True) + second.amax(1, keepdim=True)
         small = nn.functional.avg_pool2d(x, 2)
         x = x + nn.functional.interpolate(small, size=x.shape[-2:], mode="bilinear", align_corners=True)
@@ -190,6 +192,20 @@ class _OneByOne(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([picture.mean(0, keepdim=True) for picture in x]) + 1
+
+
+class _Deciding(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1, keepdim=True) + (1.0 if x.mean() > 0 else 2.0)
+
+
+def test_why_a_network_cannot_be_exported(tmp_path: Path) -> None:
+    """torch's first line says only at which of its steps it was, in colours."""
+    if "dynamic_shapes" not in inspect.signature(torch.onnx.export).parameters:
+        pytest.skip("the exporter of this torch traces, and takes whichever way the example went")
+    with pytest.raises(ModelError, match="data-dependent") as raised:
+        export_onnx(_Deciding(), SMALL, tmp_path / "x.onnx", metadata={})
+    assert "\x1b" not in str(raised.value)
 
 
 @pytest.mark.parametrize("network", [_Unexportable(), _OneByOne()])
