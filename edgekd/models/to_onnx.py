@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from targets.input import InputSpec
 from targets.learned import RANGES_KEY, pack_ranges
 from targets.statistics import STATISTICS_KEY, ChannelStatistics, pack_statistics
 
-__all__ = ["RECIPE", "Parity", "export_onnx"]
+__all__ = ["RECIPE", "Parity", "export_onnx", "require_exportable"]
 
 RECIPE = 2
 """Counts the ways in which models were written; one that was written in another way is written anew."""
@@ -95,6 +96,12 @@ def export_onnx(
     with replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
     return parity
+
+
+def require_exportable(module: nn.Module, input: InputSpec) -> None:  # noqa: A002
+    """Raise what `export_onnx` would of a module that is about to be trained; a few seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(module, input, Path(folder) / "model.onnx", metadata={})
 
 
 def _stored(network: nn.Module) -> dict[nn.Module, ChannelStatistics]:

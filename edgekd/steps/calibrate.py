@@ -76,6 +76,7 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     ) as run:
         progress.note(f"Calibrating {teacher.name} itself in {folder} on {describe(device, settings.precision)}")
         training = Training(run, teacher, request.images, settings, command, progress)
+        training.keep_model(teacher.module, "teacher", teacher.digest)  # before the work that it may make useless
         transform_file = folder / "transform.safetensors"
         if run.is_done(_STEP, inputs=inputs, asked=asked):
             progress.note("The transformation is up to date: same teacher, images and settings (--force starts anew)")
@@ -95,6 +96,5 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
         training.keep_calibration(transform, made_from)
         if transform is not None:
             training.keep_adaptation(None, made_from)
-        training.keep_model(teacher.module, "teacher", teacher.digest)
         training.keep_references(None)
     return run

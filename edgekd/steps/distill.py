@@ -25,9 +25,11 @@ from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import StoredStatistics
 from edgekd.distill.statistics_file import StatisticsFile
 from edgekd.models.checks import require_batch_norm
+from edgekd.models.slim import Slim
 from edgekd.models.students import DEFAULT_STUDENT, build_student
 from edgekd.models.teacher import Teacher
-from edgekd.models.teachers import load_teacher
+from edgekd.models.teachers import TEACHERS, load_teacher
+from edgekd.models.to_onnx import require_exportable
 from edgekd.models.weights import fill, load_weights, save_weights
 from edgekd.run import RUNS, Run, TeacherRecord
 from edgekd.simulate.sample import ImageSource
@@ -139,6 +141,7 @@ def _lead(
         if done:
             progress.note("The student is up to date: same teacher, images and settings (--force starts anew)")
         else:
+            _try_export(request, cast, folder, progress)
             growing = request.settings.growth is not None
             images = grow_images(request.images, progress) if growing else contextlib.nullcontext(training.source)
             with images as source, run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
@@ -156,6 +159,14 @@ def _lead(
         # Only now: until its results were recorded the checkpoint was what an interrupted command went on from.
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         _finish(training, cast, request.student, inputs)
+
+
+def _try_export(request: DistillRequest, cast: _Cast, folder: Path, progress: Progress) -> None:
+    """Whether a student of a stranger's operations can be exported, before anything is rendered for it or trained."""
+    known = request.teacher in TEACHERS or not isinstance(cast.student, Slim)
+    if not known and not (folder / "checkpoint").exists():
+        with progress.task("Trying the export to ONNX"):
+            require_exportable(cast.student, cast.teacher.input)
 
 
 def _follow(request: DistillRequest, cast: _Cast, folder: Path, ranks: Ranks, device: torch.device) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import subprocess
@@ -65,6 +66,17 @@ def with_statistics() -> Teacher:
 
 def without_statistics() -> Teacher:
     return _teacher("without", normalised=False)
+
+
+class _Deciding(_Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * (1.0 if x.mean() > 0 else 2.0)
+
+
+def that_decides() -> Teacher:
+    made = _teacher("decides", normalised=True)
+    made.module.__class__ = _Deciding
+    return made
 
 
 def with_two_layers() -> Teacher:
@@ -277,6 +289,19 @@ def test_names_are_checked_before_a_folder_is_made(request_: DistillRequest) -> 
     with pytest.raises(UnknownNameError, match="mobile-s"):
         distill_run(replace(request_, student="mobil-s"), Quiet())
     assert not Path("runs").exists()
+
+
+@pytest.mark.skipif(
+    "dynamic_shapes" not in inspect.signature(torch.onnx.export).parameters,
+    reason="the exporter of this torch traces, and takes whichever way the example went",
+)
+def test_what_cannot_be_exported_is_told_before_anything_is_trained(request_: DistillRequest) -> None:
+    spec = "test_step_distill:that_decides"
+    with pytest.raises(ModelError, match="cannot be exported to ONNX"):
+        distill_run(replace(request_, teacher=spec, student="slim-s", out=Path("distilled")), Quiet())
+    with pytest.raises(ModelError, match="cannot be exported to ONNX"):
+        calibrate_run(CalibrateRequest(spec, images=request_.images, settings=SETTINGS, out=Path("as it is")), Quiet())
+    assert not list(Path().glob("*/metrics.jsonl")) and not list(Path().glob("*/calibration"))
 
 
 def test_a_folded_teacher_is_told_so_before_anything_is_written(request_: DistillRequest) -> None:
