@@ -118,7 +118,7 @@ def state_dicts_corpus() -> list[bytes]:
 def read_checkpoint(folder: Path, data: bytes) -> None:
     from edgekd.models.from_checkpoint import _load_pickled
 
-    _load_pickled(write_file(folder, "net.pt", data))
+    _load_pickled(write_file(folder, "net.pt", data), Quiet())
 
 
 def safetensors(described: dict[str, Any], key: str) -> bytes:
