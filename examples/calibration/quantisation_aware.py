@@ -30,6 +30,7 @@ from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.evaluate import open_dataset
 from edgekd.evaluate.datasets.frame import frame_all
 from edgekd.evaluate.metrics import score
+from edgekd.models.slim import Slim
 from edgekd.models.students import build_student
 from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import load_teacher
@@ -51,7 +52,9 @@ def finished(
     student: nn.Module, teacher: Teacher, pictures: Images, settings: DistillSettings, *, int8: bool
 ) -> dict[str, tuple[float, float]]:
     """Train `student` in place; returns the learned ranges."""
-    fit = StudentFit(student, teacher.input, settings, torch.device("cpu"))
+    # As in its run, a student that was solved for keeps what its BatchNorm layers were set to.
+    shares: dict[str, float] | None = {} if isinstance(student, Slim) else None
+    fit = StudentFit(student, teacher.input, settings, torch.device("cpu"), shares=shares)
     assert settings.quantisation is not None and fit.int8 is not None
     normalise, rng = Normalise(teacher.input), np.random.default_rng(SEED)
     for step in range(settings.quantisation.steps):
