@@ -17,30 +17,27 @@ from torch import nn
 from calibration.errors import FileError, ModelError
 from calibration.files import write_bytes
 from calibration.progress import Progress
-from edgekd.distill.batches import Batch, Batches
+from edgekd.distill.batches import Batches
 from edgekd.distill.checkpoint import Checkpoint, all_finite
 from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.interrupt import deferred_interrupt
 from edgekd.distill.preview import Previews
 from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.rates import rate_shares
-from edgekd.distill.reconstruction import solvable
 from edgekd.distill.resident import training_images
 from edgekd.distill.settings import DistillSettings
+from edgekd.distill.start import keep_needed_channels, starting_batches, student_to_solve_for
 from edgekd.distill.statistics import StoredStatistics, stored_statistics
 from edgekd.distill.steps import Fitting
 from edgekd.distill.student_fit import StudentFit
-from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.distill.transform import TransformNet
 from edgekd.distill.transform_fit import TransformFit
-from edgekd.models.slim import Slim, choose_channels
 from edgekd.models.teacher import Teacher
 from edgekd.simulate.sample import ImageSource
 
 __all__ = ["Distilled", "distill", "fit_transform"]
 
 _SAVE_EVERY_SECONDS = 30.0
-_STARTING_PIXELS = 1 << 23  # of the pictures that a student is started on, which it runs on all at once: memory
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def distill(
         "images": images.digest,
         "student": student_name,
     }
-    solved = _solvable(student, teacher, settings, progress)
+    solved = student_to_solve_for(student, teacher, settings, progress)
     shares = None if solved is None else rate_shares(solved, teacher.module)
     if shares is not None:
         key["shares"] = shares
@@ -94,7 +91,7 @@ def distill(
             solved.load_state_dict(saved[1]["student"]["student"])  # which channels it has, before they are compared
         else:
             progress.note("Choosing which of the teacher's channels the student keeps, on simulated pictures")
-            _choose(solved, teacher, batches, settings, device, ranks)
+            keep_needed_channels(solved, teacher, batches, settings, device, ranks)
     transform = None
     if settings.transform is not None:
         transform = TransformFit(teacher, stored or stored_statistics(teacher.module), settings, device, ranks)
@@ -138,43 +135,6 @@ def fit_transform(
     return transform.net, batches
 
 
-def _solvable(student: nn.Module, teacher: Teacher, settings: DistillSettings, progress: Progress) -> Slim | None:
-    """The student, where its first weights are to be solved for and half of its convolutions or more can be."""
-    if not isinstance(student, Slim) or settings.reconstruction is None:
-        return None
-    able, convolutions = solvable(student, teacher.module, (teacher.input.height, teacher.input.width))
-    if 2 * able >= convolutions:
-        return student
-    progress.note(
-        f"Only {able} of the student's {convolutions} convolutions can be solved for: it starts as it was cut"
-    )
-    return None
-
-
-def _choose(
-    student: Slim, teacher: Teacher, batches: Batches, settings: DistillSettings, device: torch.device, ranks: Ranks
-) -> None:
-    """Which of the teacher's channels the student keeps."""
-    if ranks.first:
-        teacher.module.to(device)
-        normalise = Normalise(teacher.input).to(device)
-        whole = [normalise(to_tensor(batch.simulated, device)) for batch in _first(batches, settings)]
-        choose_channels(student, teacher, [part for some in whole for part in some.chunk(settings.accumulate)])
-    student.to(device)  # where several processes can share it
-    ranks.share(student.state_dict().values())
-
-
-def _first(batches: Batches, settings: DistillSettings) -> list[Batch]:
-    """Batches whose pictures a student is started on: fewer of large ones, at least two."""
-    assert settings.reconstruction is not None
-    first = batches.batch(0)
-    height, width = first.simulated.shape[1:3]
-    pictures = max(2, min(settings.reconstruction.pictures, _STARTING_PIXELS // (height * width)))
-    starts = range(settings.batch, pictures, settings.batch)
-    others = [batches.batch(start // settings.batch).first(pictures - start) for start in starts]
-    return [first.first(pictures), *others]
-
-
 def _run(
     fitting: Fitting,
     batches: Batches,
@@ -206,7 +166,7 @@ def _run(
             begun = time.perf_counter()
             if batch.step == fitting.warm_up and fitting.starts_by_solving:
                 progress.note("Solving for the student's first weights: the next step takes longer")
-                fitting.start(_first(batches, settings))
+                fitting.start(starting_batches(batches, settings))
             metrics = fitting.step(batch)
             done = batch.step + 1
             good = all(map(math.isfinite, metrics.values()))

@@ -15,6 +15,7 @@ from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.rates import over_steps
 from edgekd.distill.reconstruction import reconstruct
 from edgekd.distill.settings import DistillSettings
+from edgekd.distill.start import in_parts
 from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.distill.transform_fit import TransformFit
@@ -95,7 +96,7 @@ class Fitting:
             else:
                 with torch.no_grad():
                     transformed = self.transform.net(mine, noise)[0]
-            pictures = transformed if rest is None else torch.cat([transformed, rest])
+            pictures = _with(transformed, rest)
             if not fits_transform:
                 depth = self.teach(pictures)
             elif rest is not None:
@@ -145,8 +146,8 @@ class Fitting:
         student, features = self.student.student, self.student.features
         assert isinstance(student, Slim)
         if self._ranks.first:
-            whole = [self._normalise(self._as_learnt_from(batch)) for batch in batches]
-            pictures = [part for some in whole for part in some.chunk(self._settings.accumulate)]
+            whole = (self._normalise(self._as_learnt_from(batch)) for batch in batches)
+            pictures = in_parts(whole, self._settings.accumulate)
             # Features watch the teacher whenever it runs, and would keep what all pictures show.
             forget = (lambda: None) if features is None else features.forget
             reconstruct(student, self._teacher, pictures, self._settings.reconstruction.ridge, after_each=forget)
@@ -160,7 +161,7 @@ class Fitting:
             return pictures
         mine, noise, rest = self._divided(pictures, self.transform.noise(pictures, batch.step), trains=True)
         transformed: Tensor = self.transform.net(mine, noise)[0]
-        return transformed if rest is None else torch.cat([transformed, rest])
+        return _with(transformed, rest)
 
     @torch.no_grad()
     def teach(self, pictures: Tensor) -> Tensor:
@@ -190,3 +191,8 @@ class Fitting:
             self.transform.load_state_dict(state["transform"])
         if self.student is not None:
             self.student.load_state_dict(state["student"])
+
+
+def _with(transformed: Tensor, rest: Tensor | None) -> Tensor:
+    """The transformed pictures and those that are not, in this order."""
+    return transformed if rest is None else torch.cat([transformed, rest])

@@ -18,10 +18,11 @@ from calibration.progress import Advance, Quiet
 from edgekd.distill.batches import Batches
 from edgekd.distill.checkpoint import all_finite
 from edgekd.distill.features import encoder_pairs
-from edgekd.distill.loop import Distilled, _first, distill, fit_transform
+from edgekd.distill.loop import Distilled, distill, fit_transform
 from edgekd.distill.losses import distillation_loss
 from edgekd.distill.resident import training_images
 from edgekd.distill.settings import DistillSettings, QuantisationSettings, ReconstructionSettings, TransformSettings
+from edgekd.distill.start import starting_batches
 from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.slim import slim
@@ -115,7 +116,7 @@ def test_a_student_is_started_on_fewer_pictures_where_they_are_large(teacher, bo
     large = replace(teacher.input.framing, height=1536, width=2048)
     for framing, counts in ((teacher.input.framing, [4, 4, 2]), (large, [2])):
         batches = Batches(training_images(boxes, framing, CPU), settings)
-        first = _first(batches, settings)
+        first = starting_batches(batches, settings)
         assert [batch.step for batch in first] == list(range(len(counts)))
         assert [len(batch.simulated) for batch in first] == [len(batch.mixed) for batch in first] == counts
 
