@@ -63,10 +63,11 @@ def import_onnx(path: Path, *, size: tuple[int, int] | None = None) -> ImportedN
         raise ModelError(f"{path} cannot be imported ({error!r})", fix="Export it again") from error
     if not model.graph.output:
         raise ModelError(f"{path} has no output", fix="Export it with one depth map as its output")
-    output = model.graph.output[0].name
+    names = [value.name for value in model.graph.output]
+    output = max(names, key=assembly.pixels_of_depth)
     module = assembly.finish(output)
-    others = [value.name for value in model.graph.output[1:]]
-    remarks = (f"took the first output, {output}, and left {', '.join(others)}",) if others else ()
+    others = [name for name in names if name != output]
+    remarks = (f"took the output {output}, and left {', '.join(others)}",) if others else ()
     return ImportedNetwork(module, height, width, remarks)
 
 
@@ -83,7 +84,7 @@ class _Assembly:
         }
         self.unbatched: set[str] = set()  # the graph has them without a batch, here they kept it
         self.folded = 0  # elements of constants that were computed
-        self.uses = Counter(_read(model.graph))
+        self.uses = Counter([*_read(model.graph), *(value.name for value in model.graph.output)])
 
     def add(self, node: onnx.NodeProto, index: int) -> None:
         if node.op_type == "If" and node.domain in ("", "ai.onnx") and node.input[0] in self.constants:
@@ -132,6 +133,11 @@ class _Assembly:
             self._alias(value.name, name)
             if value.name in self.unbatched:
                 self.unbatched.add(name)
+
+    def pixels_of_depth(self, output: str) -> int:
+        """How large a map the output is, where it may be depth: of the maps that a network gives, one is as large."""
+        shape = self.tensors[output].shape if output in self.tensors else ()
+        return shape[-2] * shape[-1] if len(shape) == 3 or (len(shape) == 4 and shape[1] == 1) else 0
 
     def finish(self, output: str) -> fx.GraphModule:
         if output not in self.nodes:

@@ -43,12 +43,15 @@ class Reshape(nn.Module):
 
 
 class _Slice(nn.Module):
-    def __init__(self, slices: tuple[slice, ...]) -> None:
+    """Takes some places along each axis; those along the `backwards` ones from the last to the first."""
+
+    def __init__(self, slices: tuple[slice, ...], backwards: tuple[int, ...]) -> None:
         super().__init__()
-        self.slices = slices
+        self.slices, self.backwards = slices, backwards
 
     def forward(self, x: Tensor) -> Tensor:
-        return x[self.slices]
+        taken = x[self.slices]
+        return taken.flip(self.backwards) if self.backwards else taken
 
 
 class _Gather(nn.Module):
@@ -151,14 +154,19 @@ def slice_(op: Op) -> nn.Module:
         raise op.refusal("states no starts or ends")
     axes = op.integers(3, "axes") or tuple(range(len(starts)))
     steps = op.integers(4, "steps") or (1,) * len(starts)
-    slices = [slice(None)] * len(shape)
+    slices, backwards = [slice(None)] * len(shape), []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        if step < 1:
-            raise op.refusal("slices backwards")
-        if axis % len(shape) == 0:
+        if step == 0:
+            raise op.refusal("slices in steps of 0")
+        axis %= len(shape)
+        if axis == 0:
             raise op.refusal("slices the batch")
-        slices[axis % len(shape)] = slice(start, min(end, shape[axis]) if end >= 0 else end, step)
-    return _Slice(tuple(slices))
+        taken = range(shape[axis])[start:end:step]
+        if step < 0:  # torch takes places in rising order alone
+            taken = taken[::-1]
+            backwards.append(axis)
+        slices[axis] = slice(taken.start, taken.stop, taken.step)
+    return _Slice(tuple(slices), tuple(backwards))
 
 
 def gather(op: Op) -> nn.Module:

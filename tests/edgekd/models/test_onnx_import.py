@@ -120,6 +120,11 @@ ONE_NODE = {
     "matmul": ("MatMul", {"w": _weights(16, 5)}, {}),
     "unsqueeze": ("Unsqueeze", {"axes": _ints(1, -1)}, {}),
     "slice": ("Slice", {"s": _ints(1, 2), "e": _ints(-1, 2**62), "a": _ints(2, 3), "t": _ints(1, 3)}, {}),
+    "slice backwards": (
+        "Slice",
+        {"s": _ints(-1, 14, 1), "e": _ints(-(2**62), 2, 9), "a": _ints(1, -1, 2), "t": _ints(-1, -3, 2)},
+        {},
+    ),
     "gather": ("Gather", {"i": _ints(2, 0, -1)}, {"axis": 1}),
     "gather one": ("Gather", {"i": np.array(1)}, {"axis": 1}),
     "pad": ("Pad", {"p": _ints(0, 1, 2, 0, 0, 0, 1, 3), "v": _floats(0.5).reshape(())}, {}),
@@ -421,6 +426,26 @@ def test_a_batch_of_one_that_is_squeezed_at_the_end_is_lifted(axes: list[int] | 
     module = import_onnx(save(network(nodes, constants, batch=1), tmp_path / "net.onnx")).module
     pictures = torch.rand(2, 3, 12, 16)
     torch.testing.assert_close(module(pictures).reshape(2, 12, 16), 2 * pictures.mean(1))
+
+
+@pytest.mark.parametrize("order", [("quarter", "half", "depth", "uncertainty"), ("depth", "uncertainty", "half")])
+def test_of_several_outputs_the_first_of_the_largest_maps_is_the_depth(order: tuple[str, ...], tmp_path: Path) -> None:
+    """Networks of several scales give their small maps along, before or behind the whole one."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["depth"], axes=[1]),
+        helper.make_node("AveragePool", ["depth"], ["half"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("AveragePool", ["half"], ["quarter"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Neg", ["depth"], ["uncertainty"]),
+        helper.make_node("Exp", ["x"], ["y"]),
+    ]
+    model = network(nodes, {})
+    features = model.graph.output.pop()
+    model.graph.output.extend(helper.make_tensor_value_info(name, 1, [None, 1, None, None]) for name in order)
+    model.graph.output.append(features)
+    imported = import_onnx(save(model, tmp_path / "net.onnx"))
+    picture = torch.rand(2, 3, 12, 16)
+    torch.testing.assert_close(imported.module(picture), picture.mean(1, keepdim=True))
+    assert imported.remarks == (f"took the output depth, and left {', '.join([*order, 'y']).replace('depth, ', '')}",)
 
 
 def test_gemm(tmp_path: Path) -> None:
