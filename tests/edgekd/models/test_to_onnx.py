@@ -199,13 +199,14 @@ class _Deciding(nn.Module):
         return x.mean(1, keepdim=True) + (1.0 if x.mean() > 0 else 2.0)
 
 
-def test_why_a_network_cannot_be_exported(tmp_path: Path) -> None:
-    """torch's first line says only at which of its steps it was, in colours."""
+def test_why_a_network_cannot_be_exported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """torch's first line says only at which of its steps it was, in colours, and beside it prints the whole graph."""
     if "dynamic_shapes" not in inspect.signature(torch.onnx.export).parameters:
         pytest.skip("the exporter of this torch traces, and takes whichever way the example went")
     with pytest.raises(ModelError, match="data-dependent") as raised:
         export_onnx(_Deciding(), SMALL, tmp_path / "x.onnx", metadata={})
     assert "\x1b" not in str(raised.value)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("network", [_Unexportable(), _OneByOne()])
