@@ -41,6 +41,7 @@ from edgekd.pictures import list_pictures
 
 SHOWN = ("agreement", "delta1", "absrel")
 BY_PLACE = "agreement by place"
+_EVERY_PLACE = "every place alike"
 
 
 def main() -> None:
@@ -238,25 +239,36 @@ def _print(
     }
     for name, mean in means.items():
         found = by_row[name]
-        cells = [f"{mean[key]:.3f} ± {np.std([row[key] for row in found]):.3f}" for key in SHOWN]
+        cells = [_with_spread(mean[key], [row[key] for row in found]) for key in SHOWN]
         gaps = [_gap(means, name, key) for key in ("agreement", "delta1")]
         print(f"| {CONTROLS[name].summary} | {' | '.join([*cells, *gaps])} | {len(found)} |")
     if len(set(world.places)) > 1:
         _print_places(world.places, by_row)
 
 
+def _with_spread(mean: float, values: list[float]) -> str:
+    """Of one run nothing is known of the spread."""
+    return f"{mean:.3f} ± {np.std(values):.3f}" if len(values) > 1 else f"{mean:.3f}"
+
+
 def _print_places(places: tuple[str, ...], by_row: dict[str, list[dict[str, Any]]]) -> None:
     """Agreement where the pictures were taken, of the runs that kept it, and its mean in which every place counts
     alike."""
     names = sorted(set(places))
-    print(f"\n| agreement | {' | '.join(f'{name} ({places.count(name)})' for name in names)} | mean | seeds |")
-    print(f"| --- |{' --- |' * (len(names) + 2)}")
-    for row, found in by_row.items():
-        kept = [run[BY_PLACE] for run in found if BY_PLACE in run]
-        if kept:
-            means = [float(np.mean([run[name] for run in kept])) for name in names]
-            cells = [f"{value:.3f}" for value in [*means, float(np.mean(means))]]
-            print(f"| {CONTROLS[row].summary} | {' | '.join(cells)} | {len(kept)} |")
+    heads = [f"{name} ({places.count(name)})" for name in names]
+    print(f"\n| agreement | {' | '.join(heads)} | mean of places | gap closed in it | seeds |")
+    print(f"| --- |{' --- |' * (len(names) + 3)}")
+    kept = {row: [run[BY_PLACE] for run in found if BY_PLACE in run] for row, found in by_row.items()}
+    means = {
+        row: {name: float(np.mean([run[name] for run in runs])) for name in names} for row, runs in kept.items() if runs
+    }
+    for mean in means.values():
+        mean[_EVERY_PLACE] = float(np.mean([mean[name] for name in names]))
+    for row, mean in means.items():
+        cells = [f"{value:.3f}" for value in mean.values()]
+        print(
+            f"| {CONTROLS[row].summary} | {' | '.join(cells)} | {_gap(means, row, _EVERY_PLACE)} | {len(kept[row])} |"
+        )
 
 
 def _gap(means: dict[str, dict[str, float]], name: str, key: str) -> str:
