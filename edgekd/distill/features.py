@@ -9,6 +9,7 @@ before the student.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ from torch.utils.hooks import RemovableHandle
 from edgekd.distill.feature_difference import pick_channels, with_difference
 from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.statistics import Moments, channel_moments
-from edgekd.models.checks import is_plain
+from edgekd.models.checks import is_plain, varies
 from edgekd.models.evaluating import evaluating
 from edgekd.models.slim import Slim
 
@@ -43,14 +44,29 @@ class Pair:
 
 def pairs_of(student: nn.Module, teacher: nn.Module, size: tuple[int, int]) -> tuple[Pair, ...]:
     """Where to compare a student with its teacher; empty when there is no such place."""
-    return mirrored_pairs(student) if isinstance(student, Slim) else encoder_pairs(student, teacher, size)
+    return mirrored_pairs(student, size) if isinstance(student, Slim) else encoder_pairs(student, teacher, size)
 
 
-def mirrored_pairs(student: Slim) -> tuple[Pair, ...]:
-    """Every BatchNorm layer of a student that was cut out of its teacher."""
+def mirrored_pairs(student: Slim, size: tuple[int, int]) -> tuple[Pair, ...]:
+    """Every BatchNorm layer of a student that was cut out of its teacher, but for those that see views of a picture.
+
+    Of a teacher that runs on a batch in parts, views stacked into the batch would come in another order.
+    """
+    stacked: set[nn.Module] = set()
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if len(output) != 1:
+            stacked.add(layer)
+
+    layers = {name: student.network.get_submodule(name) for name in student.kept}
+    with ExitStack() as hooks:
+        for layer in layers.values():
+            hooks.callback(layer.register_forward_hook(note).remove)
+        _run_once(student, size)
     return tuple(
         Pair(f"network.{name}", name, (len(channels), len(channels)), channels)
         for name, channels in student.kept.items()
+        if layers[name] not in stacked
     )
 
 
@@ -83,7 +99,10 @@ class FeatureMatch(nn.Module):
                     self._does_more.add(index)
                 channels = torch.tensor(pair.channels)
                 self.register_buffer(f"channels_{index}", channels, persistent=False)
-                scale = _scale(_variance(teacher, pair.teacher))[channels].view(-1, 1, 1)
+                variance = _variance(teacher, pair.teacher)
+                # What a layer gives that was trained to give nothing has no unit.
+                scale = _scale(variance) if varies(variance) else torch.zeros_like(variance)
+                scale = scale[channels].view(-1, 1, 1)
                 self.register_buffer(f"scale_{index}", scale, persistent=False)
         # By the number of the pair what was shown: by the student in its last run, by its teachers in every run since
         # the last batch, and in these taken together. Of teachers each time that a layer ran whose channels match.
@@ -236,30 +255,36 @@ def _variance(teacher: nn.Module, name: str) -> Tensor:
     return weight.square()
 
 
-@torch.no_grad()
 def _leaving(network: nn.Module, size: tuple[int, int]) -> dict[tuple[int, int], tuple[str, int]]:
     """By resolution, the first layer that leaves it, and how many channels it is given; the lowest is left upwards."""
     found: dict[tuple[int, int], tuple[str, int]] = {}
 
     def note(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> None:
             if not inputs:  # given by keyword, where the hooks of a match do not look
                 return
-            before, after = inputs[0].shape, output.shape
+            given = output[0] if isinstance(output, tuple) else output  # a pooling may tell places, too
+            before, after = inputs[0].shape, given.shape
+            if before[0] != 1:  # views of a picture, see `mirrored_pairs`
+                return
             if after[-1] != before[-1] and before[1] > 1:  # one channel is the depth itself
                 found.setdefault((int(before[-2]), int(before[-1])), (name, int(before[1])))
 
         return hook
 
-    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, _RESIZING)]
-    handles = [layer.register_forward_hook(note(name)) for name, layer in layers]
-    try:
-        with evaluating(network):
-            network(torch.zeros(1, 3, *size, device=next(network.parameters()).device))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks:
+        for name, layer in network.named_modules():
+            if isinstance(layer, _RESIZING):
+                hooks.callback(layer.register_forward_hook(note(name)).remove)
+        _run_once(network, size)
     return found
+
+
+@torch.no_grad()
+def _run_once(network: nn.Module, size: tuple[int, int]) -> None:
+    """On one picture."""
+    with evaluating(network):
+        network(torch.zeros(1, 3, *size, device=next(network.parameters()).device))
 
 
 _RESIZING = (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d, nn.Upsample)

@@ -80,6 +80,8 @@ def distill(
         "images": images.digest,
         "student": student_name,
     }
+    if stored is not None:
+        key["statistics"] = stored.digest
     solved = student_to_solve_for(student, teacher, settings, progress)
     shares = None if solved is None else rate_shares(solved, teacher.module)
     if shares is not None:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -142,12 +143,12 @@ def _layers(student: Slim, teacher: nn.Module, size: tuple[int, int]) -> tuple[_
     """The layers that can be solved for: those that run once, and whose output the student has a part of, or all."""
     network, kept = student.network, student.kept
     names = {module: name for name, module in network.named_modules()}
-    runs: Counter[str] = Counter()
+    runs: Counter[str] = Counter()  # of pictures: views of one that are stacked into the batch count each
     found = []
     with ExitStack() as hooks, evaluating(student), torch.no_grad():
         for module, name in names.items():
             if isinstance(module, (nn.Conv2d, nn.BatchNorm2d)):
-                hooks.callback(module.register_forward_hook(lambda *_, name=name: runs.update([name])).remove)
+                hooks.callback(module.register_forward_hook(partial(_count, runs, name)).remove)
         example = torch.zeros(1, 3, *size, device=next(network.parameters()).device)
         for layer in layers_as_run(network, example):
             theirs = teacher.get_submodule(layer.name)
@@ -168,6 +169,12 @@ def _layers(student: Slim, teacher: nn.Module, size: tuple[int, int]) -> tuple[_
                 channels = kept[names[norm]]
                 found.append(_Layer(layer.name, names[norm] if direct else None, channels, direct or biased))
     return tuple(found)
+
+
+def _count(
+    runs: Counter[str], name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]
+) -> None:
+    runs[name] += len(output)
 
 
 def _multiplies(convolution: nn.Conv2d) -> bool:

@@ -8,6 +8,7 @@ and the first and the last convolution stay in float.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from edgekd.models.running_order import running_order
+from edgekd.models.stored import given_to
 from targets.input import InputSpec
 
 __all__ = ["SimulatedInt8"]
@@ -43,7 +45,8 @@ class SimulatedInt8(nn.Module):
     def run(self, student: nn.Module, pictures: Tensor) -> Tensor:
         """The student's depth on normalised pictures [N, 3, H, W]."""
         handles = [
-            layer.register_forward_pre_hook(self._reader(index)) for index, (_, layer) in enumerate(self._layers)
+            layer.register_forward_pre_hook(self._reader(index), with_kwargs=True)
+            for index, (_, layer) in enumerate(self._layers)
         ]
         weights = {f"{name}.weight": _rounded_weight(layer.weight) for name, layer in self._layers}
         if not self.started:
@@ -64,14 +67,15 @@ class SimulatedInt8(nn.Module):
         return {name: found for (name, _), found in zip(self._layers, ends, strict=True)}
 
     def _reader(self, index: int) -> Any:
-        def read(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        def read(layer: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+            x = given_to(inputs, named)
             if not self.started:
-                low, high = _range(inputs[0].detach())
+                low, high = _range(x.detach())
                 self.low[index] = torch.minimum(self.low[index], low)  # a layer may run several times
                 self.high[index] = torch.maximum(self.high[index], high)
             factor = self.widening[index].exp()
             low, high = self.low[index].clone(), self.high[index].clone()  # the first call writes the others yet
-            return (_rounded(inputs[0], low * factor, high * factor), *inputs[1:])
+            return (_rounded(x, low * factor, high * factor),), {}
 
         return read
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration.errors import ModelError
+from calibration.files import sha256_bytes
 from edgekd.models.checks import NO_SPREAD, batch_norm_layers, is_plain
 
 __all__ = [
@@ -67,6 +68,12 @@ class StoredStatistics:
         means = dict(zip(self.names, self.moments.mean.split(self.sizes), strict=True))
         variances = dict(zip(self.names, self.moments.variance.split(self.sizes), strict=True))
         return StoredStatistics.of({name: (means[name], variances[name]) for name in names})
+
+    @property
+    def digest(self) -> str:
+        """Of the layers' names and values."""
+        values = torch.cat([self.moments.mean, self.moments.variance]).cpu().numpy().tobytes()
+        return sha256_bytes("\n".join(self.names).encode() + values)
 
     def to(self, device: torch.device) -> StoredStatistics:
         return replace(self, moments=Moments(self.moments.mean.to(device), self.moments.variance.to(device)))
@@ -125,10 +132,12 @@ class _ObservedBatchNorm(nn.Module):
         self.register_buffer("scale", scale)
         self.register_buffer("shift", bias - scale * mean)
         self.seen: list[Moments] = []
+        self.cut_off = False  # whether it ran without gradients
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - BatchNorm2d's own name, by which it may be called
         output: tuple[Tensor, Tensor, Tensor] = _AffineWithMoments.apply(input, self.scale, self.shift)  # type: ignore[no-untyped-call]
         self.seen.append(Moments(output[1], output[2]))
+        self.cut_off = not torch.is_grad_enabled()
         return output[0]
 
 
@@ -137,6 +146,7 @@ class _Tap:
 
     def __init__(self, layer: nn.Module) -> None:
         self.seen: list[Moments] = []
+        self.cut_off = False  # whether it ran without gradients
         layer.register_forward_pre_hook(self._look, with_kwargs=True)
 
     def _look(self, module: nn.Module, inputs: tuple[Tensor, ...], named: Mapping[str, Tensor]) -> None:
@@ -145,11 +155,14 @@ class _Tap:
         rest = [axis for axis in range(x.ndim) if axis != channels]
         variance, mean = torch.var_mean(x.float(), dim=rest, correction=0)
         self.seen.append(Moments(mean, variance))
+        self.cut_off = not torch.is_grad_enabled()
 
 
 def _channel_axis(layer: nn.Module, x: Tensor) -> int:
     """The last for Linear and LayerNorm, but for a LayerNorm whose class takes [N, C, H, W]; else the second."""
     if isinstance(layer, nn.LayerNorm):
+        if getattr(layer, "data_format", None) == "channels_last":  # as ConvNeXt's says it
+            return x.ndim - 1
         planes = type(layer).forward is not nn.LayerNorm.forward and x.ndim == 4
         return 1 if planes and x.shape[1] == layer.normalized_shape[-1] else x.ndim - 1
     return x.ndim - 1 if isinstance(layer, nn.Linear) else 1
@@ -178,6 +191,8 @@ class ObservedTeacher(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Moments]:
         """Depth [N, 1, H, W] in metres of normalised RGB [N, 3, H, W], and the moments in the order of the layers."""
         self._ran = 0
+        for layer in self._layers.values():
+            layer.seen = []  # a teacher that computes parts of itself again, backwards, showed them once more
         with torch.set_grad_enabled(torch.is_grad_enabled()):  # puts back what _after_layer switches off
             depth = self.module(x)
         means, variances = [], []
@@ -185,6 +200,12 @@ class ObservedTeacher(nn.Module):
             if not layer.seen:
                 raise ModelError(f"The layer {name} of the teacher never ran", fix="Remove the unused layer")
             seen, layer.seen = _over_runs(layer.seen), []
+            if layer.cut_off and torch.is_grad_enabled():
+                raise ModelError(
+                    f"The teacher runs its layer {name} without gradients, so no transformation can be fitted to it",
+                    fix="Take torch.no_grad and checkpoint(..., use_reentrant=True) out of its forward, or give"
+                    " --no-transformation",
+                )
             means.append(seen.mean)
             variances.append(seen.variance)
         self.sizes = tuple(len(mean) for mean in means)

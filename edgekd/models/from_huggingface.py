@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,7 @@ class _Depth(nn.Module):
 
     @torch.no_grad()
     def choose_unit(self, input: InputSpec) -> None:  # noqa: A002 - the field's own name
-        pictures = Normalise(input)(torch.from_numpy(probe_pictures(input.height, input.width, 4)))
-        try:
-            raw = self.network(pixel_values=pictures).predicted_depth
-        except Exception as error:
-            raise ModelError(
-                f"The network does not take pictures of {input.height}x{input.width} ({_first_line(error)})",
-                fix="State the size it takes in NAME.input.json (edgekd/models/README.md)",
-            ) from error
+        raw = _predicted(self.network, input, pictures=4)
         if not torch.isfinite(raw).all():
             raise ModelError("The network gives NaN or infinite depth", fix="Save or copy the model again")
         middle = float(raw.clamp_min(0).median())
@@ -95,7 +88,7 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
         raise MissingRuntimeError(
             f"Teachers from Hugging Face need transformers ({error})", fix="Run pip install 'edgekd[huggingface]'"
         ) from error
-    name, _, stated = spec.removeprefix("hf:").partition("@")
+    name, stated = _split(spec.removeprefix("hf:"))
     if stated and stated not in DEPTH_KINDS:
         raise UsageError(f"There is no kind of depth {stated!r}", fix=f"Say @{', @'.join(DEPTH_KINDS)}")
     saved = Path(name).is_dir()
@@ -106,7 +99,9 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        network = AutoModelForDepthEstimation.from_pretrained(name, trust_remote_code=False, use_safetensors=True)
+        network, loading = AutoModelForDepthEstimation.from_pretrained(
+            name, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+        )
     except Exception as error:  # transformers, its hub's client and safetensors each have their own
         raise FileError(
             f"{name} cannot be loaded as a depth model of transformers ({_first_line(error)})",
@@ -114,7 +109,12 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
         ) from error
     kind = stated or _kind(name, config)
     described = stated_input(Path(name)) or _input(name, config)
-    module = _Depth(network.eval().float(), kind)
+    network.eval().float()
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        _require_unused(name, network, missing, described)
+        progress.note(f"{name} lacks {len(missing)} weights that its depth does not depend on: they are taken as 0")
+    module = _Depth(network, kind)
     if kind != "metric":
         module.choose_unit(described)
         progress.note(f"{name} gives {kind} depth: its metres are a unit of their own, and only ratios mean something")
@@ -128,6 +128,50 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     for remark in remarks:
         progress.note(remark)
     return teacher
+
+
+def _split(spec: str) -> tuple[str, str]:
+    """A name or folder, and the kind of depth behind its @; a folder may have an @ of its own."""
+    head, mark, tail = spec.rpartition("@")
+    return (head, tail) if mark and "/" not in tail and not Path(spec).is_dir() else (spec, "")
+
+
+@torch.no_grad()
+def _predicted(network: nn.Module, input: InputSpec, pictures: int) -> Tensor:  # noqa: A002
+    """What the network gives of test pictures. Raises ModelError when it does not take them."""
+    probe = Normalise(input)(torch.from_numpy(probe_pictures(input.height, input.width, pictures)))
+    try:
+        predicted: Tensor = network(pixel_values=probe).predicted_depth
+    except Exception as error:
+        raise ModelError(
+            f"The network does not take pictures of {input.height}x{input.width} ({_first_line(error)})",
+            fix="State the size it takes in NAME.input.json (edgekd/models/README.md)",
+        ) from error
+    return predicted
+
+
+@torch.no_grad()
+def _require_unused(name: str, network: nn.Module, missing: Sequence[str], input: InputSpec) -> None:  # noqa: A002
+    """Set weights that a file lacks, and that transformers drew at random, to 0.
+
+    Some lack weights that are never used, as the first DPT do. Raises FileError when depth depends on them.
+    """
+    state = network.state_dict()
+    weights = [state[key] for key in missing if key in state and state[key].is_floating_point()]
+    given = []
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        for weight in weights:
+            drawn = torch.randn(weight.shape, generator=generator)
+            weight.copy_(0.1 * drawn if seed else torch.zeros_like(drawn))
+        given.append(_predicted(network, input, pictures=1))
+    if not all(torch.equal(given[0], other) for other in given[1:]):
+        raise FileError(
+            f"{name} lacks {len(missing)} of its weights, such as {missing[0]}",
+            fix="Load a model that was saved whole, for depth estimation",
+        )
+    for weight in weights:
+        weight.zero_()
 
 
 def _kind(name: str, config: Any) -> str:

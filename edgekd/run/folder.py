@@ -21,6 +21,7 @@ from edgekd.run.versions import versions
 __all__ = ["Run"]
 
 _QUIET = Quiet()
+_CHANGE = {True: "left out instead of given", False: "given instead of left out"}  # recorded, then asked
 
 
 class Run:
@@ -86,14 +87,20 @@ class Run:
         record = self.manifest.steps.get(step)
         if record is None:
             return []
-        others = [name for name, digest in inputs.items() if record.inputs.get(name) != digest]
-        return differences(record.asked, plain(asked)) or [f"another {name}" for name in others]
+        return differences(record.asked, plain(asked)) or [
+            f"another {name}" if name in record.inputs and name in inputs else f"{name} {_CHANGE[name in inputs]}"
+            for name in sorted(record.inputs.keys() | inputs.keys())
+            if record.inputs.get(name) != inputs.get(name)
+        ]
 
     def forget(self, *steps: str) -> None:
-        """Take steps out of run.json, so that they are done again."""
+        """Take steps out of run.json, and what they made out of the folder, so that they are done again."""
+        made = [path for name in steps if name in self.manifest.steps for path in self.manifest.steps[name].outputs]
         kept = {name: record for name, record in self.manifest.steps.items() if name not in steps}
         self.manifest = replace(self.manifest, steps=kept)
         self.manifest.write(self.folder)
+        for path in made:
+            inside(self.folder, path).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def step(

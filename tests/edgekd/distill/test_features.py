@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from edgekd.distill.features import FeatureMatch, Pair, encoder_pairs, pairs_of
+from edgekd.distill.reconstruction import solvable
 from edgekd.models.architectures import architecture
 from edgekd.models.pictures import Normalise, probe_pictures
 from edgekd.models.slim import slim
@@ -338,3 +340,62 @@ def test_a_norm_that_does_more_is_compared_after_it(rooms: Teacher) -> None:
     wanted.backward()
     torch.testing.assert_close(value, wanted)
     torch.testing.assert_close(gradient, weight.grad)
+
+
+class _OfTwoViews(nn.Module):
+    """A network that sees each picture and its mirror image, stacked into one batch."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        depth = self.network(torch.cat([x, x.flip(3)]))
+        one, other = depth.chunk(2)
+        return (one + other.flip(3)) / 2
+
+
+def test_layers_that_see_views_stacked_into_the_batch_are_left_out(rooms: Teacher) -> None:
+    """A teacher runs on the transformed pictures and on the rest, its student on all: they come in another order."""
+    viewing = replace(rooms, module=_OfTwoViews(rooms.module))
+    student = slim(viewing, 0.5)
+    assert pairs_of(student, viewing.module, (192, 256)) == ()
+    assert solvable(student, viewing.module, (192, 256))[0] == 0
+    assert encoder_pairs(architecture("mobile-s").start(rooms.input), viewing.module, (192, 256)) == ()
+
+
+def test_a_pooling_that_tells_places_leaves_a_resolution() -> None:
+    class Unpooling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 1, 1)
+            self.pool, self.unpool = nn.MaxPool2d(2, return_indices=True), nn.MaxUnpool2d(2)
+            self.down, self.up = nn.Conv2d(6, 6, 3, 2, 1), nn.Upsample(scale_factor=2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            pooled, places = self.pool(self.first(x))
+            return self.head(self.unpool(self.up(self.down(pooled)), places))
+
+    network = Unpooling()
+    assert [(pair.teacher, pair.at) for pair in encoder_pairs(network, network, (48, 64))] == [
+        ("down", (24, 32)),
+        ("up", (12, 16)),
+    ]
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-7])
+def test_a_layer_that_was_trained_to_give_nothing_has_no_unit(teacher: Teacher, weight: float) -> None:
+    """The last BatchNorm of a residual branch may end at 0: divided by that its least change would drown the others."""
+    layer = teacher.module.second[1]
+    nn.init.constant_(layer.weight, weight)
+    student = copy.deepcopy(teacher.module).train().requires_grad_(True)
+    pairs = [Pair(name, name, (8, 8), tuple(range(8))) for name in ("first.1", "second.1")]
+    match = FeatureMatch(pairs, teacher.module)
+    match.watch_student(student)
+    match.watch_teacher(teacher.module)
+    x = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        student.second[1].weight.add_(1e-3)  # as one step of Adam does
+    teacher.module(x)
+    student.eval()(x)
+    assert match().item() == 0.0

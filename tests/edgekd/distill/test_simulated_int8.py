@@ -110,6 +110,19 @@ def test_the_range_of_a_layer_that_runs_twice_starts_from_both() -> None:
     assert simulated.ranges()["again"] == pytest.approx((min(0, float(both.min())), float(both.max())), rel=0.01)
 
 
+def test_layers_may_be_given_their_input_by_keyword(net: Net) -> None:
+    class ByKeyword(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for layer in (*self.first, *self.second, *self.third):
+                x = layer(input=x)
+            return nn.functional.softplus(self.head(input=self.enlarge(x))) + 0.1
+
+    named = ByKeyword().eval()
+    named.load_state_dict(net.state_dict())
+    x = Normalise(SPEC)(to_tensor(pictures(4), CPU))
+    assert torch.equal(SimulatedInt8(named, SPEC).run(named, x), SimulatedInt8(net, SPEC).run(net, x))
+
+
 def test_ranges_and_weights_are_trained_and_saved(net: Net) -> None:
     settings = DistillSettings(steps=10, quantisation=QuantisationSettings(5, 1.0), features=None)
     fit = StudentFit(net, SPEC, settings, CPU)

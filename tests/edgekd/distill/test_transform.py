@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from calibration.errors import ModelError
 from edgekd.distill.settings import DistillSettings, TransformSettings
@@ -65,7 +67,10 @@ def test_fitting_brings_the_teachers_statistics_nearer(teacher: Teacher, boxes) 
     assert transformed[0] > transformed[2] * 1.5
 
 
-def test_a_teacher_that_lets_no_gradient_through_is_refused(teacher: Teacher) -> None:
+@pytest.mark.parametrize(
+    ("without", "said"), [("no_grad", "runs its layer network.first.1"), ("detach", "No gradient")]
+)
+def test_a_teacher_that_lets_no_gradient_through_is_refused(teacher: Teacher, without: str, said: str) -> None:
     """Code for deployment often says torch.no_grad: the transformation would stay the identity, unnoticed."""
 
     class Deployed(nn.Module):
@@ -73,11 +78,45 @@ def test_a_teacher_that_lets_no_gradient_through_is_refused(teacher: Teacher) ->
             super().__init__()
             self.network = teacher.module
 
-        @torch.no_grad()
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.network(x)
+            if without == "detach":
+                return self.network(x.detach())
+            with torch.no_grad():
+                return self.network(x)
 
     deployed = replace(teacher, module=Deployed())
     fit = TransformFit(deployed, stored_statistics(deployed.module), DistillSettings(), torch.device("cpu"))
-    with pytest.raises(ModelError, match="No gradient passes through the teacher small"):
+    with pytest.raises(ModelError, match=said):
         fit.accumulate(torch.rand(4, 3, 32, 48), torch.zeros(4, 3, 32, 48), 1.0)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_teacher_that_computes_parts_of_itself_again_is_seen_once(teacher: Teacher, reentrant: bool) -> None:
+    """As networks do that were trained with little memory: checkpoints show what is in them backwards as well."""
+
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = copy.deepcopy(teacher.module)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            first = self.network.first
+            y = checkpoint(first, x, use_reentrant=reentrant) if x.requires_grad else first(x)
+            depth = (self.network.head(self.network.second(y)) + 0.5).clamp(-4, 4).exp()
+            return nn.functional.interpolate(depth, scale_factor=2.0)
+
+    def distances(module: nn.Module) -> list[float]:
+        settings = DistillSettings(transform=TransformSettings(layers=1.0))
+        asked = replace(teacher, module=module)
+        fit = TransformFit(asked, stored_statistics(module), settings, torch.device("cpu"))
+        x, found = torch.rand(4, 3, 32, 48, generator=torch.Generator().manual_seed(0)), []
+        for step in range(3):
+            found.append(fit.accumulate(x, fit.noise(x, step), 1.0)[2]["statistics"])
+            fit.update(1.0)
+        return found
+
+    if reentrant:
+        with pytest.raises(ModelError, match=r"layer network\.first\.1 without gradients.*use_reentrant=True"):
+            distances(Checkpointed())
+    else:
+        assert distances(Checkpointed()) == pytest.approx(distances(teacher.module), rel=1e-5)

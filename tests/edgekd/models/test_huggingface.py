@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 transformers = pytest.importorskip("transformers", reason="these teachers are loaded with transformers")
 
@@ -181,3 +183,47 @@ def test_what_is_wrong_with_it_is_one_line(saved, tmp_path):
     (saved["metric"] / "model.safetensors").unlink()
     with pytest.raises(FileError, match="safetensors"):
         huggingface_teacher(f"hf:{saved['metric']}", Quiet())
+
+
+def without(folder: Path, *parts: str) -> int:
+    """Take the weights whose names hold one of these out of a saved model."""
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    kept = {name: tensor for name, tensor in tensors.items() if not any(part in name for part in parts)}
+    save_file(kept, path, metadata={"format": "pt"})
+    return len(tensors) - len(kept)
+
+
+def test_weights_that_are_never_used_may_be_missing_and_make_no_other_teacher(saved):
+    """The first DPT lack those of a residual unit that is passed by; transformers draws them anew each time."""
+    whole = load_teacher(f"hf:{saved['dpt']}")
+    lacking = without(saved["dpt"], "fusion_stage.layers.0.residual_layer1")
+    assert lacking == 4
+    notes: list[str] = []
+
+    class Notes(Quiet):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    one, other = (huggingface_teacher(f"hf:{saved['dpt']}", Notes()) for _ in range(2))
+    assert one.digest == other.digest
+    assert any("lacks 4 weights that its depth does not depend on" in note for note in notes)
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(one.module(x), whole.module(x)) and torch.equal(one.module(x), other.module(x))
+
+
+@pytest.mark.parametrize("parts", [("head.",), ("encoder.layer.1.",), ("fusion_stage.layers.1.residual_layer1",)])
+def test_a_model_that_was_not_saved_whole_is_refused(saved, parts):
+    lacking = without(saved["dpt"], *parts)
+    with pytest.raises(FileError, match=rf"lacks {lacking} of its weights, such as \S*{parts[0]}"):
+        load_teacher(f"hf:{saved['dpt']}@metric")
+
+
+def test_a_folder_may_have_an_at_sign(saved, tmp_path):
+    for name, spec in (("me@work/net", ""), ("net@2", ""), ("me@work/net", "@metric"), ("net@2", "@metric")):
+        folder = tmp_path / name
+        if not folder.exists():
+            shutil.copytree(saved["metric"], folder)
+        assert load_teacher(f"hf:{folder}{spec}").name == folder.name
+    with pytest.raises(UsageError, match="no kind of depth 'meters'"):
+        load_teacher(f"hf:{saved['metric']}@meters")

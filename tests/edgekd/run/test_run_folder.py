@@ -96,7 +96,23 @@ def test_what_differs_from_the_step_begun_before_is_said_setting_by_setting(run:
     ]
     assert run.differences("distill", inputs=INPUTS, asked={**ASKED, "mixing": None}) == ["mixing on instead of off"]
     assert run.differences("distill", inputs={"teacher": "other"}, asked=ASKED) == ["another teacher"]
+    assert run.differences("distill", inputs={**INPUTS, "statistics": "s"}, asked=ASKED) == [
+        "statistics left out instead of given"
+    ]
+    assert run.differences("distill", inputs={}, asked=ASKED) == ["teacher given instead of left out"]
     assert run.differences("new", inputs=INPUTS, asked=ASKED) == []
+
+
+def test_what_a_forgotten_step_made_goes_with_it(run: Run) -> None:
+    """Some of it may not be made again: a student that was transformed for, and is not any more."""
+    write_bytes(run.folder / "own.txt", b"the user's")
+    with run.lock():
+        run.forget("distill", "never done")
+    assert run.manifest.steps == {}
+    assert sorted(path.name for path in run.folder.rglob("*") if path.is_file() and path.name[0] != ".") == [
+        "own.txt",
+        "run.json",
+    ]
 
 
 def test_an_output_that_is_not_there_is_an_error_and_not_a_record(tmp_path: Path) -> None:

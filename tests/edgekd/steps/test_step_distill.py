@@ -25,6 +25,8 @@ from calibration.errors import ModelError, RunError, UnknownNameError  # noqa: E
 from calibration.images import CalibrationSet  # noqa: E402
 from calibration.progress import Advance, Quiet  # noqa: E402
 from edgekd.distill.settings import DistillSettings, GrowthSettings, TransformSettings  # noqa: E402
+from edgekd.distill.statistics import StoredStatistics  # noqa: E402
+from edgekd.distill.statistics_file import StatisticsFile  # noqa: E402
 from edgekd.models.teacher import Teacher  # noqa: E402
 from edgekd.run import Run  # noqa: E402
 from edgekd.simulate.rooms import RoomSettings  # noqa: E402
@@ -246,6 +248,22 @@ def test_other_settings_are_refused_by_name_and_force_starts_anew(request_: Dist
     assert len((run.folder / "metrics.jsonl").read_text().splitlines()) == 3
     with pytest.raises(RunError, match="is a run of edgekd distill"):
         calibrate_run(CalibrateRequest(TEACHER, images=request_.images, settings=SETTINGS, out=run.folder), Quiet())
+
+
+def test_statistics_that_are_left_out_the_second_time_are_missed(request_: DistillRequest, tmp_path: Path) -> None:
+    """With what its own layers stored a teacher would go on from what was fitted to the file."""
+    given = with_statistics()
+    mean, variance = torch.full((8,), 0.5), torch.ones(8)
+    stored = StoredStatistics.of({"body.1": (mean, variance)})
+    file = tmp_path / "statistics.safetensors"
+    StatisticsFile(given.name, given.digest, 20, stored).write(file)
+    request = replace(request_, statistics=file, out=Path("runs/mine"))
+    with pytest.raises(KeyboardInterrupt):
+        distill_run(request, Notes(stop_after=4))
+    for _ in range(2):
+        with pytest.raises(RunError, match="statistics given instead of left out"):
+            distill_run(replace(request, statistics=None), Quiet())
+        distill_run(request, Quiet()).verify()
 
 
 def test_a_teacher_corrected_in_its_code_is_another_one(
