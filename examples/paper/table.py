@@ -33,7 +33,7 @@ from calibration.progress import Quiet
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.loop import distill
-from edgekd.distill.settings import PRECISIONS, DistillSettings, TransformSettings
+from edgekd.distill.settings import PRECISIONS, DistillSettings, FeatureSettings, TransformSettings
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.evaluate.metrics import score
 from edgekd.models.students import build_student, student_named
@@ -95,14 +95,14 @@ def main() -> None:
                 set_aside=8,
                 preview_every=arguments.steps,
             )
-            key = {**asked, **_learnt_from(name, arguments.unlabelled), "row": name, "seed": seed}
+            key = {**asked, **_of_row(name, arguments), "row": name, "seed": seed}
             with done.claim(key) as ours:
                 if ours:
                     done.add({**key, **_run(world, CONTROLS[name], arguments.student, common, device, truth)})
     shown = [
         row
         for row in done.rows()
-        if row["seed"] in seeds and (asked | _learnt_from(row["row"], arguments.unlabelled)).items() <= row.items()
+        if row["seed"] in seeds and (asked | _of_row(row["row"], arguments)).items() <= row.items()
     ]
     _print(world, shown, truth, arguments, device)
 
@@ -123,11 +123,14 @@ def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _learnt_from(row: str, unlabelled: Path | None) -> dict[str, str]:
-    """Which pictures of the teacher's domain a row learns from, where it is not the stand-in world's."""
-    if unlabelled is None or not row.startswith("same"):
-        return {}
-    return {"unlabelled": _digest(unlabelled)}
+def _of_row(row: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What tells the runs of one row from earlier ones: pictures that are not the stand-in world's, a setting."""
+    found: dict[str, Any] = {}
+    if arguments.unlabelled is not None and row.startswith("same"):
+        found["unlabelled"] = _digest(arguments.unlabelled)
+    if CONTROLS[row].features:
+        found["weight of features"] = FeatureSettings().weight
+    return found
 
 
 @functools.cache
