@@ -65,7 +65,7 @@ class TransformSettings:
 class FeatureSettings:
     """Holding the student's intermediate features to the teacher's."""
 
-    weight: float = 3.0  # beside the loss on depth
+    weight: float = 10.0  # beside the loss on depth
 
     def __post_init__(self) -> None:
         weight = self.weight
