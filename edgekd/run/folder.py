@@ -93,13 +93,20 @@ class Run:
             if record.inputs.get(name) != inputs.get(name)
         ]
 
-    def forget(self, *steps: str) -> None:
-        """Take steps out of run.json, and what they made out of the folder, so that they are done again."""
-        made = [path for name in steps if name in self.manifest.steps for path in self.manifest.steps[name].outputs]
+    def forget(self, *steps: str) -> tuple[str, ...]:
+        """Take steps out of run.json, so that they are done again. Returns what they made, which stays."""
+        made = tuple(
+            path for name in steps if name in self.manifest.steps for path in self.manifest.steps[name].outputs
+        )
         kept = {name: record for name, record in self.manifest.steps.items() if name not in steps}
         self.manifest = replace(self.manifest, steps=kept)
         self.manifest.write(self.folder)
-        for path in made:
+        return made
+
+    def remove_unmade(self, paths: Iterable[str]) -> None:
+        """Remove those of these files that no step has made by now: what forgotten steps made, and none made again."""
+        recorded = {path for record in self.manifest.steps.values() for path in record.outputs}
+        for path in set(paths) - recorded:
             inside(self.folder, path).unlink(missing_ok=True)
 
     @contextlib.contextmanager

@@ -68,9 +68,10 @@ def writing(
         others = [name for name in _FIRST_STEPS if name != step and name in run.manifest.steps]
         if others:
             raise RunError(f"{folder} is a run of edgekd {others[0]}", fix="Give another --out")
+        earlier: tuple[str, ...] = ()
         if force:
             # What was made from the earlier student would pass for the new one's until that is there.
-            run.forget(step, *_NEXT_STEPS)
+            earlier = run.forget(step, *_NEXT_STEPS)
             for left in ("checkpoint", "previews"):
                 shutil.rmtree(run.folder / left, ignore_errors=True)
         elif changed := run.differences(step, inputs=inputs, asked=asked):
@@ -82,6 +83,7 @@ def writing(
         if step not in run.manifest.steps:
             run.begin(step, inputs=inputs, asked=asked, command=command)
         yield run
+        run.remove_unmade(earlier)  # such as a transformation that is switched off now
 
 
 @dataclass(frozen=True)

@@ -103,16 +103,22 @@ def test_what_differs_from_the_step_begun_before_is_said_setting_by_setting(run:
     assert run.differences("new", inputs=INPUTS, asked=ASKED) == []
 
 
-def test_what_a_forgotten_step_made_goes_with_it(run: Run) -> None:
+def test_what_a_forgotten_step_made_stays_until_it_is_done_again_without(run: Run) -> None:
     """Some of it may not be made again: a student that was transformed for, and is not any more."""
     write_bytes(run.folder / "own.txt", b"the user's")
+
+    def files() -> list[str]:
+        found = [path for path in run.folder.rglob("*") if path.is_file() and path.name[0] != "."]
+        return sorted(path.name for path in found)
+
+    before = files()
     with run.lock():
-        run.forget("distill", "never done")
-    assert run.manifest.steps == {}
-    assert sorted(path.name for path in run.folder.rglob("*") if path.is_file() and path.name[0] != ".") == [
-        "own.txt",
-        "run.json",
-    ]
+        made = run.forget("distill", "never done")
+        assert run.manifest.steps == {} and files() == before
+        with run.step("distill", inputs=INPUTS, asked=ASKED, command=COMMAND) as again:
+            again.add(run.folder / "student")
+        run.remove_unmade(made)
+    assert files() == ["own.txt", "run.json", "student"]
 
 
 def test_an_output_that_is_not_there_is_an_error_and_not_a_record(tmp_path: Path) -> None:

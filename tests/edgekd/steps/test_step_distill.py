@@ -246,6 +246,11 @@ def test_other_settings_are_refused_by_name_and_force_starts_anew(request_: Dist
     run.verify()
     distill_run(replace(other, force=True), Quiet()).verify()
     assert len((run.folder / "metrics.jsonl").read_text().splitlines()) == 3
+    transformed = replace(other, settings=replace(SETTINGS, steps=2), force=True)
+    distill_run(transformed, Quiet()).verify()
+    assert (run.folder / "transform.safetensors").exists() and (run.folder / "adaptation.json").exists()
+    distill_run(replace(other, force=True), Quiet()).verify()
+    assert not (run.folder / "transform.safetensors").exists() and not (run.folder / "adaptation.json").exists()
     with pytest.raises(RunError, match="is a run of edgekd distill"):
         calibrate_run(CalibrateRequest(TEACHER, images=request_.images, settings=SETTINGS, out=run.folder), Quiet())
 
