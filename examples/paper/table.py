@@ -240,18 +240,18 @@ def _print(
         for name, found in by_row.items()
         if found
     }
-    for name, mean in means.items():
+    for name in means:
         found = by_row[name]
-        cells = [_with_spread(mean[key], [row[key] for row in found]) for key in SHOWN]
+        cells = [_with_spread([row[key] for row in found]) for key in SHOWN]
         gaps = [_gap(means, name, key) for key in ("agreement", "delta1")]
         print(f"| {CONTROLS[name].summary} | {' | '.join([*cells, *gaps])} | {len(found)} |")
     if len(set(world.places)) > 1:
         _print_places(world.places, by_row)
 
 
-def _with_spread(mean: float, values: list[float]) -> str:
+def _with_spread(values: list[float]) -> str:
     """Of one run nothing is known of the spread."""
-    return f"{mean:.3f} ± {np.std(values):.3f}" if len(values) > 1 else f"{mean:.3f}"
+    return f"{np.mean(values):.3f}" + (f" ± {np.std(values):.3f}" if len(values) > 1 else "")
 
 
 def _print_places(places: tuple[str, ...], by_row: dict[str, list[dict[str, Any]]]) -> None:

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 transformers = pytest.importorskip("transformers", reason="these teachers are loaded with transformers")
+
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 from calibration.errors import FileError, UsageError  # noqa: E402
 from calibration.progress import Quiet  # noqa: E402
