@@ -21,7 +21,7 @@ from edgekd.distill.feature_difference import pick_channels, with_difference
 from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.statistics import Moments, channel_moments
 from edgekd.models.checks import is_plain, varies
-from edgekd.models.evaluating import evaluating
+from edgekd.models.evaluating import run_once
 from edgekd.models.slim import Slim
 
 __all__ = ["FeatureMatch", "Pair", "encoder_pairs", "mirrored_pairs", "pairs_of"]
@@ -62,7 +62,7 @@ def mirrored_pairs(student: Slim, size: tuple[int, int]) -> tuple[Pair, ...]:
     with ExitStack() as hooks:
         for layer in layers.values():
             hooks.callback(layer.register_forward_hook(note).remove)
-        _run_once(student, size)
+        run_once(student, size)
     return tuple(
         Pair(f"network.{name}", name, (len(channels), len(channels)), channels)
         for name, channels in student.kept.items()
@@ -276,15 +276,8 @@ def _leaving(network: nn.Module, size: tuple[int, int]) -> dict[tuple[int, int],
         for name, layer in network.named_modules():
             if isinstance(layer, _RESIZING):
                 hooks.callback(layer.register_forward_hook(note(name)).remove)
-        _run_once(network, size)
+        run_once(network, size)
     return found
-
-
-@torch.no_grad()
-def _run_once(network: nn.Module, size: tuple[int, int]) -> None:
-    """On one picture."""
-    with evaluating(network):
-        network(torch.zeros(1, 3, *size, device=next(network.parameters()).device))
 
 
 _RESIZING = (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d, nn.Upsample)

@@ -27,11 +27,12 @@ __all__ = ["ARCHITECTURES", "Architecture", "architecture"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """How a network is built, and how its weights start where they do not start at random."""
+    """How a network is built, how its weights start where they do not start at random, and how fast it then learns."""
 
     summary: str
     build: Callable[[InputSpec], nn.Module]
     pretrain: Callable[[nn.Module], None] | None = None
+    learning_rate: float = 1e-2
 
     def start(self, input: InputSpec, seed: int = 0) -> nn.Module:  # noqa: A002 - the field's own name
         """A network before its training; the same input and seed give the same weights.
@@ -53,12 +54,12 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mobilenetv2-035": Architecture("0.24 M, MobileNet-V2 of width 0.35", partial(mobilenet_v2_student, width=0.35)),
     "mobilenetv2-050": Architecture("0.41 M, of width 0.5", partial(mobilenet_v2_student, width=0.5)),
     "mobilenetv2-100": Architecture("1.42 M", partial(mobilenet_v2_student, width=1.0)),
-    "lite0-small": Architecture("0.74 M, EfficientNet-Lite0 to 1/16, ImageNet weights", lite0_small, pretrain),
-    "lite0": Architecture("2.46 M, EfficientNet-Lite0 to 1/32, ImageNet weights", lite0, pretrain),
-    "hu-mobilenetv2": Architecture("1.7 M, Hu et al. 2021", hu_mobilenet_v2),
-    "hu-resnet34": Architecture("21.9 M, Hu et al. 2021", hu_resnet34),
-    "fcrn-resnet18": Architecture("13.7 M, Laina et al. 2016", fcrn_resnet18),
-    "fcrn-resnet50": Architecture("63.6 M, Laina et al. 2016", fcrn_resnet50),
+    "lite0-small": Architecture("0.74 M, EfficientNet-Lite0 to 1/16, ImageNet weights", lite0_small, pretrain, 1e-3),
+    "lite0": Architecture("2.46 M, EfficientNet-Lite0 to 1/32, ImageNet weights", lite0, pretrain, 1e-3),
+    "hu-mobilenetv2": Architecture("1.7 M, Hu et al. 2021", hu_mobilenet_v2, learning_rate=3e-3),
+    "hu-resnet34": Architecture("21.9 M, Hu et al. 2021", hu_resnet34, learning_rate=3e-3),
+    "fcrn-resnet18": Architecture("13.7 M, Laina et al. 2016", fcrn_resnet18, learning_rate=3e-3),
+    "fcrn-resnet50": Architecture("63.6 M, Laina et al. 2016", fcrn_resnet50, learning_rate=3e-3),
     "rooms": Architecture("1.30 M, of the built-in teacher", RoomsNet),
 }  # fmt: skip
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 
-__all__ = ["evaluating"]
+__all__ = ["evaluating", "run_once"]
 
 
 @contextlib.contextmanager
@@ -19,3 +20,10 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.train(training)
+
+
+@torch.no_grad()
+def run_once(network: nn.Module, size: tuple[int, int]) -> None:
+    """On one black picture of `size` (height, width), in evaluation mode, for hooks to see what runs."""
+    with evaluating(network):
+        network(torch.zeros(1, 3, *size, device=next(network.parameters()).device))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
-from edgekd.models.evaluating import evaluating
+from edgekd.models.evaluating import run_once
 from targets.input import InputSpec
 
 __all__ = ["layer_runs", "running_order"]
@@ -18,15 +17,13 @@ def running_order(module: nn.Module, names: Sequence[str], input: InputSpec) -> 
     return list(dict.fromkeys(layer_runs(module, names, input)))
 
 
-@torch.no_grad()
 def layer_runs(module: nn.Module, names: Sequence[str], input: InputSpec) -> list[str]:  # noqa: A002
     """Every run of the named layers on a picture, in order; a layer that is used twice is there twice."""
     layers = {module.get_submodule(name): name for name in names}
     runs: list[str] = []
     handles = [layer.register_forward_hook(lambda layer, *_: runs.append(layers[layer])) for layer in layers]
     try:
-        with evaluating(module):
-            module(torch.zeros(1, 3, input.height, input.width, device=next(module.parameters()).device))
+        run_once(module, (input.height, input.width))
     finally:
         for handle in handles:
             handle.remove()

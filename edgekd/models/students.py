@@ -25,7 +25,7 @@ class Student:
 
     summary: str
     make: Callable[[Teacher, int], nn.Module]
-    learning_rate: float = 3e-3
+    learning_rate: float
     steps: int = 2000
 
 
@@ -44,7 +44,7 @@ STUDENTS: dict[str, Student] = {
     "slim-m": _cut("with 60 % of its channels, a third of its parameters", 0.4),
     "slim-l": _cut("with three quarters of its channels, half of its parameters", 0.25),
     **{
-        name: Student(entry.summary, partial(_drawn, name), 1e-3 if entry.pretrain else 3e-3)
+        name: Student(entry.summary, partial(_drawn, name), entry.learning_rate)
         for name, entry in ARCHITECTURES.items()
         if name != "rooms"
     },

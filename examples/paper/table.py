@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=200)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--learning-rate", type=float, help="of the student, in place of its own")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--prepare", action="store_true", help="only render what the rows need")
@@ -83,13 +84,12 @@ def main() -> None:
     truth = depth_of(world.teacher.module, world, device)
     done = Finished(arguments.work / "runs.jsonl")
     asked = _asked(world, arguments)
-    student = student_named(arguments.student)
     for seed in () if arguments.only_print else seeds:
         for name in arguments.only:
             common = DistillSettings(
                 steps=arguments.steps,
                 batch=arguments.batch,
-                learning_rate=student.learning_rate,
+                learning_rate=asked["rate"],
                 seed=seed,
                 precision=arguments.precision,
                 set_aside=8,
@@ -113,7 +113,7 @@ def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
         "world": world.name,
         "teacher": world.teacher.digest,
         "student": arguments.student,
-        "rate": student_named(arguments.student).learning_rate,
+        "rate": arguments.learning_rate or student_named(arguments.student).learning_rate,
         "transformed": TransformSettings().share,  # of the pictures, where not every one is
         "steps": arguments.steps,
         "batch": arguments.batch,

@@ -5,7 +5,7 @@
 #
 #     examples/report/make.sh PAIRS/index.csv [STEPS]
 #
-# What is finished is not done again. Screenshots need Chromium (apt install chromium); without it they stay as they are.
+# What is finished is not done again. Screenshots need Qt (pip install PySide6); without it they stay as they are.
 set -euo pipefail
 pairs=${1:?the index.csv of a folder of RGB-D pairs}
 steps=${2:-1000}
