@@ -176,9 +176,11 @@ def inner(model: onnx.ModelProto, kinds: frozenset[str]) -> list[onnx.NodeProto]
 
 
 def _behind_layers(model: onnx.ModelProto) -> set[str]:
-    """Tensors with a layer upstream."""
+    """Tensors with a layer upstream; what is computed of their shapes alone is not of them."""
     found: set[str] = set()
     for node in model.graph.node:
+        if node.op_type in ("Shape", "Size"):
+            continue
         if node.op_type in LAYERS or any(name in found for name in node.input):
             found.update(node.output)
     return found

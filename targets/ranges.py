@@ -42,8 +42,12 @@ def spread(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
 
 
 def activations(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> list[str]:
-    """The tensors that `nodes` read and write, weights and other constants left out."""
-    made = {name for node in model.graph.node if node.op_type != "Constant" for name in node.output}
+    """The float tensors that `nodes` read and write, weights and other constants left out."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    others = {value.name for value in inferred if value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT}
+    made = {name for node in model.graph.node if node.op_type != "Constant" for name in node.output} - others
     names = [name for node in nodes for name in (*node.input, *node.output) if name in made]
     return list(dict.fromkeys(names))
 

@@ -100,12 +100,28 @@ def build(model: onnx.ModelProto, target: str, precision: Precision, folder: Pat
     return built.drift["abs_rel"]
 
 
+def in_rows_and_back() -> onnx.ModelProto:
+    """Sizes put together out of those of a tensor in the middle, as exported attention has them: they are no float."""
+    net = Network()
+    x = convs(net, begin(net), 3, 16, 16)
+    shape = net.add("Shape", [x])
+    batch = net.add("Slice", [shape, net.constant("from", [0], np.int64), net.constant("to", [1], np.int64)])
+    rest = net.add("Slice", [shape, net.constant("then", [1], np.int64), net.constant("end", [4], np.int64)])
+    rows = net.add("Concat", [batch, net.constant("rows", [16, -1], np.int64)], axis=0)
+    back = net.add("Concat", [batch, rest], axis=0)
+    x = net.add("Reshape", [net.add("Relu", [net.add("Reshape", [x, rows])]), back])
+    return end(net, convs(net, x, 16, 16), 16)
+
+
 @pytest.mark.parametrize("target", ["onnxruntime", "openvino", "tensorrt"])
 @pytest.mark.parametrize(
     "network",
-    [coarse_then_refined, two_outputs_a_channel, one_channel_added_to_all, one_activation_behind_another],
+    [
+        *(coarse_then_refined, two_outputs_a_channel, one_channel_added_to_all, one_activation_behind_another),
+        in_rows_and_back,
+    ],
 )
-def test_int8_of_networks_whose_channels_are_grouped_unlike_others(
+def test_int8_of_networks_that_are_put_together_unlike_others(
     network: Callable[[], onnx.ModelProto], target: str, tmp_path: Path
 ) -> None:
     assert build(network(), target, "int8", tmp_path) < 0.02
