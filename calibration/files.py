@@ -23,6 +23,7 @@ __all__ = [
     "read_json",
     "replacing",
     "replacing_folder",
+    "require_writable",
     "restore_replaced",
     "sha256_bytes",
     "sha256_file",
@@ -112,6 +113,18 @@ def replacing(path: Path) -> Iterator[Path]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def require_writable(path: Path) -> None:
+    """Raise what writing a file there would, before what is to be written has cost an hour; nothing is changed."""
+    if Path(path).is_dir():
+        raise FileError(f"Cannot write {path}: it is a folder", fix="Name a file in it")
+    with contextlib.suppress(_TriedError), replacing(path):
+        raise _TriedError
+
+
+class _TriedError(Exception):
+    """That a file could be begun."""
 
 
 @contextlib.contextmanager

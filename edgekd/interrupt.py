@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps, never within one."""
+"""Ctrl-C where it can be answered: between two steps, and not while a library that swallows it is at work."""
 
 from __future__ import annotations
 

@@ -138,6 +138,8 @@ def _after_interruption(arguments: Sequence[str]) -> str:
     goes_on = bool(arguments) and arguments[0] in _GO_ON
     if not goes_on or (arguments[0] == "export" and "--force" in arguments):
         return f"The same command begins again: edgekd {shlex.join(arguments)}"
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        return "What was finished is kept, and the same torchrun command, without --force, goes on from there"
     which = "the same command without --force" if "--force" in arguments else "the same command"
     command = shlex.join(word for word in arguments if word != "--force")
     return f"What was finished is kept, and {which} goes on from there: edgekd {command}"

@@ -29,13 +29,15 @@ def statistics(
     A teacher's means and variances, layer by layer, in place of what BatchNorm layers would have stored:
     distillation takes the file for a teacher that has none. Two numbers a channel, over all pictures together.
     """
-    from calibration.errors import UsageError
+    from calibration.errors import ModelError, UsageError
+    from calibration.files import require_writable
     from edgekd.steps.requirements import require_training
 
     if teacher is None or images is None:
         raise UsageError("Statistics are of a teacher on pictures", fix="Give --teacher SPEC and --images FOLDER")
     require_training()
-    from edgekd.models.checks import batch_norm_layers
+    require_writable(out)
+    from edgekd.models.students import DEFAULT_STUDENT, build_student
     from edgekd.models.teachers import load_teacher
     from edgekd.steps.statistics import measure_statistics
 
@@ -57,6 +59,9 @@ def statistics(
         " they do tell what the set looks like on the whole"
     )
     stated = () if architecture is None else ("--architecture", architecture)
-    # A student is cut out along BatchNorm layers; where there are none it has to be another.
-    student = () if batch_norm_layers(loaded.module) else ("--student", "mobile-m")
+    student: tuple[str, ...] = ()
+    try:
+        build_student(DEFAULT_STUDENT, loaded)
+    except ModelError:  # none can be cut out of such a teacher
+        student = ("--student", "mobile-m")
     console.next_command("distill", "--teacher", teacher, *stated, *student, "--statistics", out)

@@ -44,6 +44,12 @@ class Adaptation:
         return float(np.mean(self.simulated[part])), float(np.mean(self.transformed[part]))
 
     @property
+    def nears(self) -> bool:
+        """Whether the layers that were matched came nearer at all."""
+        matched = self.means(matched=True)
+        return matched is None or matched[1] <= matched[0]
+
+    @property
     def carries(self) -> bool:
         """Whether layers that were not matched came nearer, too; True where there are none to tell."""
         others = self.means(matched=False)

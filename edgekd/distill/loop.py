@@ -20,7 +20,6 @@ from calibration.progress import Progress
 from edgekd.distill.batches import Batches
 from edgekd.distill.checkpoint import Checkpoint, all_finite
 from edgekd.distill.features import FeatureMatch, pairs_of
-from edgekd.distill.interrupt import deferred_interrupt
 from edgekd.distill.preview import Previews
 from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.rates import rate_shares
@@ -32,6 +31,7 @@ from edgekd.distill.steps import Fitting
 from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.transform import TransformNet
 from edgekd.distill.transform_fit import TransformFit
+from edgekd.interrupt import deferred_interrupt
 from edgekd.models.teacher import Teacher
 from edgekd.simulate.sample import ImageSource
 
@@ -181,6 +181,12 @@ def _run(
                     f"the last good checkpoint is {checkpoint.path}" if there else "no checkpoint was saved before it"
                 )
                 alone = fitting.student is None or batch.step < fitting.warm_up
+                if not fitting.teaches(batch):
+                    raise ModelError(
+                        f"{fitting.teacher} gives depth that is NaN or infinite for pictures of step {batch.step}"
+                        f" (batch {batch.step} of seed {settings.seed}); {kept}",
+                        fix="Check the teacher: it must give a depth for every picture",
+                    )
                 raise ModelError(
                     f"The loss{' of the transformation' if alone else ''} is no longer a number at step {batch.step}"
                     f" (batch {batch.step} of seed {settings.seed}); {kept}",

@@ -117,7 +117,7 @@ def sum_over_processes(tensor: Tensor) -> None:
         raise EdgekdError(
             f"Another of the {torch.distributed.get_world_size()} processes ended"
             f" ({lines[0][:120] if lines else 'no reason given'})",
-            fix="Run the same command again: it goes on from the last checkpoint",
+            fix="Run the same torchrun command again: it goes on from the last checkpoint, if one was saved",
         ) from error
 
 

@@ -21,6 +21,8 @@ __all__ = [
 
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+_FASTEST = 1e30
+"""Of a learning rate; from about 1e38 on the optimiser's float32 cannot hold it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class TransformSettings:
     def __post_init__(self) -> None:
         _require(0 < self.share <= 1, f"{self.share} of the pictures transformed", "Give a share in (0, 1]")
         rate = self.learning_rate
-        _require(0 < rate < math.inf, f"a transform learning rate of {rate}", "Give a positive one")
+        _require(0 < rate <= _FASTEST, f"a transform learning rate of {rate}", "Give a positive one, such as 2e-3")
         _require(self.warm_up >= 0, f"a warm-up of {self.warm_up} steps", "Give 0 or more")
         _require(self.every >= 1, f"an update every {self.every} steps", "Give at least 1")
         _require(0 <= self.keep_weight < math.inf, f"a keep weight of {self.keep_weight}", "Give 0 or more")
@@ -138,7 +140,7 @@ class DistillSettings:
         parts = f"a batch of {self.batch} in {self.accumulate} parts"
         _require(self.accumulate >= 1 and self.batch >= 2 * self.accumulate, parts, "Give parts of at least 2 images")
         rate = self.learning_rate
-        _require(0 < rate < math.inf, f"a learning rate of {rate}", "Give a positive one")
+        _require(0 < rate <= _FASTEST, f"a learning rate of {rate}", "Give a positive one, such as 1e-3")
         _require(0 <= self.weight_decay < math.inf, f"a weight decay of {self.weight_decay}", "Give 0 or more")
         _require(0 <= self.seed < 1 << 32, f"a seed of {self.seed}", "Give one from 0 to 4294967295")
         _require(self.precision in PRECISIONS, f"precision {self.precision!r}", f"Choose {', '.join(PRECISIONS)}")

@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _EPS = 1e-5
+_LARGEST = 1e12  # of a mean or a deviation: what is far beyond cannot be squared in float32
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,16 @@ class StoredStatistics:
 
     @classmethod
     def of(cls, layers: Mapping[str, tuple[Tensor, Tensor]]) -> StoredStatistics:
-        """From mean and variance [C] of the input of each layer, by its name."""
+        """From mean and variance [C] of the input of each layer, by its name. Raises ModelError for absurd ones."""
         means, variances = [mean for mean, _ in layers.values()], [variance for _, variance in layers.values()]
         sizes = tuple(len(mean) for mean in means)
+        for name, (mean, variance) in layers.items():
+            if not (mean.abs().max() < _LARGEST and variance.max() < _LARGEST**2):
+                raise ModelError(
+                    f"The statistics of {name} hold a mean or a variance that no pictures give"
+                    f" ({max(float(mean.abs().max()), float(variance.max())):.3g})",
+                    fix="Measure them again, or save the teacher again",
+                )
         return cls(tuple(layers), sizes, Moments(torch.cat(means).float(), torch.cat(variances).float()))
 
     def first(self, share: float) -> StoredStatistics:

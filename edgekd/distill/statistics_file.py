@@ -33,16 +33,17 @@ _NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 def layers_to_measure(teacher: Teacher) -> tuple[str, ...]:
-    """Of the layers that run, in that order: all BatchNorm layers; without any, eight LayerNorm or GroupNorm layers (or
-    convolutions) spread over the network."""
+    """Of the layers that run, in that order: all BatchNorm layers, where they are at least half of the normalisation;
+    else eight LayerNorm or GroupNorm layers (or convolutions) spread over the network."""
     module = teacher.module
 
     def running(candidates: list[str]) -> list[str]:
         return running_order(module, candidates, teacher.input) if candidates else []
 
-    if norms := running(list(batch_norm_layers(module))):
-        return tuple(norms)
+    norms = running(list(batch_norm_layers(module)))
     names = running([name for name, layer in module.named_modules() if isinstance(layer, _NORMS)])
+    if norms and len(norms) >= len(names):
+        return tuple(norms)
     names = names or running([name for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)])
     if not names:
         raise ModelError(
@@ -108,9 +109,10 @@ class StatisticsFile:
         """The statistics, once it is sure that they are this teacher's. Raises ModelError naming what does not fit."""
         again = "Measure them on this teacher: edgekd statistics --teacher SPEC"
         if self.digest != teacher.digest:
+            alike = ": other weights, or read as another kind of depth" if self.teacher == teacher.name else ""
             raise ModelError(
                 f"The statistics are of another teacher: {self.teacher} ({self.digest[:12]}), not {teacher.name}"
-                f" ({teacher.digest[:12]})",
+                f" ({teacher.digest[:12]}){alike}",
                 fix=again,
             )
         known = dict(teacher.module.named_modules())
@@ -155,4 +157,7 @@ def _checked(layers: dict[str, tuple[Tensor, Tensor]], path: Path) -> StoredStat
             raise FileError(f"{path}: nothing that {name} was given ever changed", fix=remeasure)
     if not layers:
         raise FileError(f"{path} holds the statistics of no layer", fix=remeasure)
-    return StoredStatistics.of(layers)
+    try:
+        return StoredStatistics.of(layers)
+    except ModelError as error:
+        raise FileError(f"{path}: {error.message}", fix=remeasure) from error

@@ -38,6 +38,7 @@ class Fitting:
         ranks: Ranks = ALONE,
     ) -> None:
         self._ranks = ranks
+        self.teacher = teacher.name
         self.transform = transform
         self.student = student
         self.device = device
@@ -169,6 +170,12 @@ class Fitting:
         with autocast(self.device, self._settings.precision):
             depth: Tensor = self._teacher(self._normalise(pictures))
         return depth.float()
+
+    def teaches(self, batch: Batch) -> bool:
+        """Whether the teacher gives finite depth for the pictures of a batch, mixed and transformed."""
+        mixed = to_tensor(batch.mixed, self.device)
+        shown = [pictures for pictures in (mixed, self.adapt(mixed, batch.step)) if torch.isfinite(pictures).all()]
+        return all(bool(torch.isfinite(self.teach(pictures)).all()) for pictures in shown)
 
     @torch.no_grad()
     def adapt(self, pictures: Tensor, seed: int) -> Tensor:

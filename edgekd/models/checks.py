@@ -77,8 +77,8 @@ def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
     layers = batch_norm_layers(teacher.module)
     if not layers:
         without = (
-            "distil with mixing alone (--no-transformation), give a --statistics file, or quantise the teacher itself "
-            "with edgekd calibrate"
+            "distil a student that is not cut out of it (--student mobile-m) with mixing alone (--no-transformation) "
+            "or with a --statistics file, or quantise the teacher itself with edgekd calibrate"
         )
         again = f"Export it again with {EXPORT_KEEPING_NORMS}, {without}"
         raise ModelError(
@@ -137,6 +137,11 @@ def _remarks(teacher: Teacher, depth: Tensor, negative: float) -> list[str]:
     remarks = []
     if not batch_norm_layers(teacher.module):
         remarks.append(f"{teacher.name} stores no statistics: {_why_no_batch_norm(teacher.module)}")
+    elif mostly := _mostly_otherwise(teacher.module):
+        remarks.append(
+            f"{teacher.name} normalises mostly with {mostly}, which keeps no statistics, and few of its layers with "
+            "BatchNorm: what those stored is what pictures are adapted to, unless a file of edgekd statistics is given"
+        )
     if negative:
         remarks.append(f"{teacher.name} gave negative depth on {negative:.1%} of the pixels of two test pictures")
     middle = float(depth.median())
@@ -149,6 +154,12 @@ def _remarks(teacher: Teacher, depth: Tensor, negative: float) -> list[str]:
             "a sigmoid's disparity or a share of the range; metres are expected"
         )
     return remarks
+
+
+def _mostly_otherwise(module: nn.Module) -> str:
+    """What else a network normalises with, where it does so more often than with BatchNorm."""
+    others = [type(layer).__name__ for layer in module.modules() if isinstance(layer, _OTHER_NORMS)]
+    return " and ".join(sorted(set(others))) if len(others) > len(batch_norm_layers(module)) else ""
 
 
 def _why_no_batch_norm(module: nn.Module) -> str:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration.errors import MissingRuntimeError, ModelError
+from edgekd.interrupt import deferred_interrupt
 from edgekd.models.opset import EXPORTED_OPSET, OPSET
 from edgekd.models.pictures import Normalise
 from targets.input import InputSpec
@@ -47,7 +48,7 @@ def exported(deployed: Deployed, example: Tensor) -> onnx.ModelProto:
     # torch 2.4 has an early form of the exporter that newer ones recommend, without shapes that are named.
     export = _captured if "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters else _traced
     try:
-        with _quiet():
+        with _quiet(), deferred_interrupt() as interrupted:  # torch takes one for a failure of its own
             model = export(deployed, example)
     except ModuleNotFoundError as error:
         raise MissingRuntimeError(
@@ -58,6 +59,8 @@ def exported(deployed: Deployed, example: Tensor) -> onnx.ModelProto:
             f"The network cannot be exported to ONNX ({_reason(error)})",
             fix="Build it from operations that ONNX has, with a batch of any size",
         ) from error
+    if interrupted():
+        raise KeyboardInterrupt
     if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
         raise ModelError(
             "The network's operations depend on how many pictures it was exported with",

@@ -87,8 +87,12 @@ def accuracy_tables(story: Story) -> Iterator[Element]:
                 "are not to be ranked.",
                 class_="quiet",
             )
-        for remark in dict.fromkeys(remark for _, score in scored for remark in score.remarks()):
-            yield tag("p", remark, class_="quiet")
+        of: dict[str, list[str]] = {}
+        for entry, score in scored:
+            for remark in score.remarks():
+                of.setdefault(remark, []).append(entry.row.name)
+        for remark, names in of.items():
+            yield tag("p", f"{', '.join(names)}: {remark}", class_="quiet")
 
 
 def _most_accurate(column: AccuracyColumn, scores: Sequence[Evaluation]) -> float | None:

@@ -31,7 +31,8 @@ _MODELS = ("onnx/student.onnx", "onnx/teacher.onnx")
 def run_model(run: Run) -> Path:
     """The run's fp32 ONNX model. Raises RunError, with the command that makes it, when it is missing or altered."""
     made = [path for record in run.manifest.steps.values() for path in record.outputs]
-    inside = next((path for path in _MODELS if path in made), _MODELS[0])
+    student, teacher = _MODELS
+    inside = next((path for path in _MODELS if path in made), teacher if "calibrate" in run.manifest.steps else student)
     run.verify(run.folder / inside)
     return run.folder / inside
 

@@ -34,12 +34,14 @@ from edgekd.models.weights import fill, load_weights, save_weights
 from edgekd.run import RUNS, Run, TeacherRecord
 from edgekd.simulate.sample import ImageSource
 from edgekd.steps.images import ImagesSpec, grow_images, open_rendered
+from edgekd.steps.outcome import require_learnt
 from edgekd.steps.training import Training, beyond_weights, writing
 
 __all__ = ["DistillRequest", "distill_run"]
 
 _STEP = "distill"
 _RANGES = "ranges.json"
+_LOOKED_AT = 16  # pictures set aside, that tell whether a student learnt anything
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ def _lead(
             with images as source, run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
                 ranks.wait()  # the pictures are there: the others may open them
                 result = _train(request, cast, source, folder, progress, ranks, device)
+                require_learnt(result.student, teacher, result.batches.aside()[:_LOOKED_AT], progress)
                 weights = folder / "student.safetensors"
                 save_weights(weights, result.student, architecture=request.student, input=teacher.input)
                 made.add(weights, folder / "metrics.jsonl", folder / "previews")

@@ -152,7 +152,12 @@ class Training:
             f"Distance to the teacher's statistics: matched layers {matched[0]:.3f} to {matched[1]:.3f}, the others "
             f"{others[0]:.3f} to {others[1]:.3f}"
         )
-        if not found.carries:
+        if not found.nears:
+            self.progress.note(
+                f"The transformation took pictures further away from what {self.teacher.name} stored: give it more "
+                "steps or a larger --batch, or leave it out with --no-transformation"
+            )
+        elif not found.carries:
             self.progress.note(
                 f"The layers of {self.teacher.name} that were not matched came hardly nearer: the transformation may "
                 "do little here. To know, compare with a run with --no-transformation"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from calibration.errors import DiskFullError, FileError
-from calibration.files import read_json, replacing, replacing_folder, sha256_file, write_json
+from calibration.files import read_json, replacing, replacing_folder, require_writable, sha256_file, write_json
 
 
 def left_over(folder: Path) -> list[str]:
@@ -61,6 +61,16 @@ def test_a_parent_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match="Cannot write"):
         write_json(tmp_path / "file" / "a.json", {})
+
+
+def test_whether_a_file_can_be_written_is_told_without_writing_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    require_writable(tmp_path / "file")
+    require_writable(tmp_path / "new" / "file")
+    for impossible in (tmp_path, tmp_path / "file" / "a.json"):
+        with pytest.raises(FileError, match="Cannot write"):
+            require_writable(impossible)
+    assert (tmp_path / "file").read_text() == "kept" and not (tmp_path / "new" / "file").exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -48,6 +48,8 @@ def test_what_tells_the_pictures_apart_carries_to_the_layers_that_were_not_match
     assert (found.layers, found.matched) == (LAYERS, 1)
     others = found.means(matched=False)
     assert others is not None and others[1] < 0.5 * others[0] and found.carries
+    assert found.nears
+    assert not measure_adaptation(teacher, stored, TransformSettings(), tinted, simulated).nears
     other = measure_adaptation(teacher, unrelated(stored), TransformSettings(), simulated, tinted)
     assert other.means(matched=True) == found.means(matched=True) and not other.carries
     assert measure_adaptation(teacher, unrelated(stored), TransformSettings(layers=1.0), simulated, tinted).carries

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import json
 import os
@@ -175,6 +176,18 @@ def test_a_loss_that_is_no_number_stops_with_the_step(teacher, small_net, boxes,
 
     with pytest.raises(ModelError, match=r"no longer a number at step 3 .*no checkpoint was saved before it"):
         run(teacher, Broken, boxes, tmp_path)
+
+
+def test_a_teacher_that_fails_on_some_pictures_is_named_and_not_the_rate(teacher, small_net, boxes, tmp_path) -> None:
+    class Failing(type(teacher.module)):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            depth = super().forward(x)
+            return torch.where(x.mean((1, 2, 3), keepdim=True) > x.mean() - 1e-3, depth / 0.0, depth)
+
+    failing = replace(teacher, module=copy.deepcopy(teacher.module))
+    failing.module.__class__ = Failing
+    with pytest.raises(ModelError, match=r"gives depth that is NaN or infinite for pictures of step \d+ .*Check the"):
+        run(failing, small_net, boxes, tmp_path)
 
 
 @pytest.mark.parametrize("at", [5, 14])

@@ -35,6 +35,7 @@ def test_settings_as_json_tell_every_difference_and_go_on_from_older_runs() -> N
         {"seed": -1},
         {"seed": 1 << 40},
         {"learning_rate": float("inf")},
+        {"learning_rate": 1e38},
         {"weight_decay": float("inf")},
         {"set_aside": 0},
         {"precision": "half"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -229,6 +230,41 @@ def test_a_model_that_differs_from_the_network_is_not_written(tmp_path: Path, mo
     monkeypatch.setattr(room, "tidy", altered)
     with pytest.raises(ModelError, match=r"differs from the network by \d"):
         export_onnx(_lived_in(_Tiny()), SMALL, tmp_path / "x.onnx", metadata={})
+    assert list(tmp_path.iterdir()) == []
+
+
+class _OneOver(nn.Module):
+    """Depth from a disparity that comes to nothing at places, where a rounding is all that there is of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 1, 31, padding=15)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1 / self.conv(x).abs().clamp_min(1e-5)
+
+
+def test_roundings_of_a_disparity_near_zero_are_no_difference(tmp_path: Path) -> None:
+    parity = export_onnx(_OneOver().eval(), SMALL, tmp_path / "x.onnx", metadata={})
+    assert parity.max_relative < 1e-3
+
+
+class _Interrupted(_Tiny):
+    """Ctrl-C comes while it is captured, in code that takes it for a failure of its own, as torch's does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt as error:
+                raise RuntimeError("no attribute") from error
+        return super().forward(x)
+
+
+def test_an_interruption_is_not_taken_for_an_operation_that_onnx_lacks(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        export_onnx(_lived_in(_Interrupted()), SMALL, tmp_path / "x.onnx", metadata={})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -183,6 +183,22 @@ def test_it_is_said_whether_the_transformation_carries_to_layers_it_was_not_fitt
     assert said in again.lines
 
 
+def test_a_student_that_diverged_is_not_passed_off_as_one(request_: DistillRequest) -> None:
+    """Its loss is finite: it gives the deepest or the nearest that it can, everywhere."""
+    diverging = replace(request_, settings=replace(SETTINGS, steps=12, learning_rate=3.0), out=Path("runs/diverged"))
+    with pytest.raises(ModelError, match=r"for every pixel of every picture.*lower --learning-rate and --force"):
+        distill_run(diverging, Quiet())
+    assert not Path("runs/diverged/student.safetensors").exists()
+    again = replace(request_, out=Path("runs/diverged"), force=True)
+    distill_run(again, Quiet()).verify()
+
+
+def test_a_student_that_is_no_nearer_than_one_depth_is_told_of(request_: DistillRequest) -> None:
+    notes = Notes()
+    distill_run(replace(request_, settings=replace(SETTINGS, steps=1, learning_rate=1e-9)), notes)
+    assert any("no nearer to with than one depth for all pixels" in line for line in notes.lines)
+
+
 def test_a_run_knows_its_command_before_anything_is_rendered(
     request_: DistillRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

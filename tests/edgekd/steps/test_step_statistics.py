@@ -139,6 +139,10 @@ def test_a_file_that_does_not_fit_is_named(tokens: Teacher, pictures: Path, tmp_
     broken = replace(tokens, module=tokens.module.embed)
     with pytest.raises(ModelError, match=r"no layer norms\.0"):
         StatisticsFile.read(path).for_teacher(broken)
+    measured.statistics.moments.mean[3] = 1e30
+    measured.write(path)
+    with pytest.raises(FileError, match=r"norms\.0 hold a mean or a variance that no pictures give"):
+        StatisticsFile.read(path)
     measured.statistics.moments.mean[3] = float("nan")
     measured.write(path)
     with pytest.raises(FileError, match=r"norms\.0 hold NaN"):
@@ -190,6 +194,12 @@ def test_batch_norm_layers_are_measured_all_others_are_thinned_out() -> None:
     assert layers_to_measure(of(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))) == ("1",)
     many = nn.Sequential(*(nn.LayerNorm(WIDTH) for _ in range(29)))
     assert layers_to_measure(of(many)) == ("0", "4", "8", "12", "16", "20", "24", "28")
+
+
+def test_a_few_batch_norm_layers_at_the_end_do_not_stand_for_a_transformer() -> None:
+    """As in GLPN, whose decoder has them: pictures are adapted to the first of the layers that are measured."""
+    mixed = nn.Sequential(*(nn.LayerNorm(WIDTH) for _ in range(3)), nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    assert layers_to_measure(of(mixed)) == ("0", "1", "2")
 
 
 def test_a_layer_that_never_runs_is_not_asked_for(tokens: Teacher, pictures: Path) -> None:
