@@ -17,7 +17,7 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch import nn
 from worlds import World, real_world, stand_in_world
 
+from calibration.errors import EdgekdError
 from calibration.files import sha256_bytes, sha256_file
 from calibration.progress import Quiet
 from edgekd.distill.allocator import keep_freed_memory
@@ -36,18 +37,26 @@ from edgekd.distill.loop import distill
 from edgekd.distill.settings import PRECISIONS, DistillSettings, FeatureSettings, TransformSettings
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.evaluate.metrics import score
-from edgekd.models.students import build_student, student_named
+from edgekd.models.students import STUDENTS, build_student, student_named
 from edgekd.pictures import list_pictures
 
 SHOWN = ("agreement", "delta1", "absrel")
 BY_PLACE = "agreement by place"
 _EVERY_PLACE = "every place alike"
+_LEAST_GAP = 0.01  # as far as the same row is from itself with another seed
 
 
 def main() -> None:
+    try:
+        _main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from error
+
+
+def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", default="rooms")
-    parser.add_argument("--student", default="slim-l")
+    parser.add_argument("--student", default="slim-l", choices=list(STUDENTS), metavar="NAME")
     parser.add_argument("--work", type=Path, required=True, help="folder for rendered sets and finished runs")
     parser.add_argument("--pairs", type=Path, help="index.csv of real RGB-D pairs to measure on")
     parser.add_argument("--unlabelled", type=Path, help="pictures of the place of the pairs, for the upper bound")
@@ -62,6 +71,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--prepare", action="store_true", help="only render what the rows need")
     parser.add_argument("--print", dest="only_print", action="store_true", help="only print what is finished")
+    parser.add_argument("--gap-from", default="plain", choices=("plain", "plain-cut"), help="where the gap begins")
     parser.add_argument("--threads", type=int, help="of PyTorch")
     arguments = parser.parse_args()
     same = [name for name in arguments.only if name.startswith("same")]
@@ -213,13 +223,18 @@ class Finished:
             yield not any(key.items() <= row.items() for row in self.rows())
 
     def add(self, row: dict[str, Any]) -> None:
+        there = self._path.read_bytes() if self._path.exists() else b""
+        start = "" if not there or there.endswith(b"\n") else "\n"  # behind the half line of a killed process
         with open(self._path, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
+            stream.write(f"{start}{json.dumps(row)}\n")
 
     def rows(self) -> list[dict[str, Any]]:
         """All finished runs; those from before precision could be chosen had `auto`."""
-        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
-        return [{"precision": "auto"} | json.loads(line) for line in lines]
+        rows = []
+        for line in self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []:
+            with contextlib.suppress(json.JSONDecodeError):  # the half line of a killed process
+                rows.append({"precision": "auto"} | json.loads(line))
+        return rows
 
 
 def _print(
@@ -235,51 +250,59 @@ def _print(
     print("| --- | --- | --- | --- | --- | --- | --- |")
     print(f"| the teacher itself | | {teacher['delta1']:.3f} | {teacher['absrel']:.3f} | | | |")
     by_row = {name: [row for row in rows if row["row"] == name] for name in CONTROLS}
-    means = {
-        name: {key: float(np.mean([row[key] for row in found])) for key in SHOWN}
+    by_seed = {
+        name: {row["seed"]: {key: row[key] for key in SHOWN} for row in found}
         for name, found in by_row.items()
         if found
     }
-    for name in means:
-        found = by_row[name]
+    for name, found in by_row.items():
+        if not found:
+            continue
         cells = [_with_spread([row[key] for row in found]) for key in SHOWN]
-        gaps = [_gap(means, name, key) for key in ("agreement", "delta1")]
+        gaps = [_gap(by_seed, name, key, arguments.gap_from) for key in ("agreement", "delta1")]
         print(f"| {CONTROLS[name].summary} | {' | '.join([*cells, *gaps])} | {len(found)} |")
     if len(set(world.places)) > 1:
-        _print_places(world.places, by_row)
+        _print_places(world.places, by_row, arguments.gap_from)
 
 
 def _with_spread(values: list[float]) -> str:
     """Of one run nothing is known of the spread."""
-    return f"{np.mean(values):.3f}" + (f" ± {np.std(values):.3f}" if len(values) > 1 else "")
+    return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
 
 
-def _print_places(places: tuple[str, ...], by_row: dict[str, list[dict[str, Any]]]) -> None:
+def _print_places(places: tuple[str, ...], by_row: dict[str, list[dict[str, Any]]], gap_from: str) -> None:
     """Agreement where the pictures were taken, of the runs that kept it, and its mean in which every place counts
     alike."""
     names = sorted(set(places))
     heads = [f"{name} ({places.count(name)})" for name in names]
     print(f"\n| agreement | {' | '.join(heads)} | mean of places | gap closed in it | seeds |")
     print(f"| --- |{' --- |' * (len(names) + 3)}")
-    kept = {row: [run[BY_PLACE] for run in found if BY_PLACE in run] for row, found in by_row.items()}
-    means = {
-        row: {name: float(np.mean([run[name] for run in runs])) for name in names} for row, runs in kept.items() if runs
+    kept = {
+        row: {run["seed"]: run[BY_PLACE] | {_EVERY_PLACE: _mean(run[BY_PLACE].values())} for run in runs}
+        for row, found in by_row.items()
+        if (runs := [run for run in found if BY_PLACE in run])
     }
-    for mean in means.values():
-        mean[_EVERY_PLACE] = float(np.mean([mean[name] for name in names]))
-    for row, mean in means.items():
-        cells = [f"{value:.3f}" for value in mean.values()]
-        print(
-            f"| {CONTROLS[row].summary} | {' | '.join(cells)} | {_gap(means, row, _EVERY_PLACE)} | {len(kept[row])} |"
-        )
+    for row, runs in kept.items():
+        cells = [f"{_mean(run[name] for run in runs.values()):.3f}" for name in (*names, _EVERY_PLACE)]
+        gap = _gap(kept, row, _EVERY_PLACE, gap_from)
+        print(f"| {CONTROLS[row].summary} | {' | '.join(cells)} | {gap} | {len(runs)} |")
 
 
-def _gap(means: dict[str, dict[str, float]], name: str, key: str) -> str:
-    """(this - plain) / (same domain - plain); a row with features is compared with the same bound as all others."""
-    if "plain" not in means or "same" not in means or name in ("plain", "same", "noise"):
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _gap(by_seed: dict[str, dict[int, dict[str, float]]], name: str, key: str, gap_from: str) -> str:
+    """(this - plain) / (same domain - plain), of the seeds that all three have; a row with features is compared with
+    the same bound as all others. Nothing where there is no gap to speak of."""
+    if name in (gap_from, "plain-cut", "same", "noise"):
         return ""
-    plain, same = means["plain"][key], means["same"][key]
-    return f"{(means[name][key] - plain) / (same - plain):.2f}" if same > plain else ""
+    rows = [by_seed.get(row, {}) for row in (name, gap_from, "same")]
+    seeds = set.intersection(*map(set, rows))
+    if not seeds:
+        return ""
+    this, plain, same = (_mean(row[seed][key] for seed in seeds) for row in rows)
+    return f"{(this - plain) / (same - plain):.2f}" if same - plain >= _LEAST_GAP else ""
 
 
 if __name__ == "__main__":
