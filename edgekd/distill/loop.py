@@ -17,7 +17,7 @@ from torch import nn
 from calibration.errors import FileError, ModelError
 from calibration.files import write_bytes
 from calibration.progress import Progress
-from edgekd.distill.batches import Batches
+from edgekd.distill.batches import Batch, Batches
 from edgekd.distill.checkpoint import Checkpoint, all_finite
 from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.preview import Previews
@@ -176,25 +176,7 @@ def _run(
                 good = all_finite(fitting.state_dict())
             broken, stop = ranks.any(not good, interrupted())
             if broken:
-                there = checkpoint.path.exists()
-                kept = (
-                    f"the last good checkpoint is {checkpoint.path}" if there else "no checkpoint was saved before it"
-                )
-                alone = fitting.student is None or batch.step < fitting.warm_up
-                if not fitting.teaches(batch):
-                    raise ModelError(
-                        f"{fitting.teacher} gives depth that is NaN or infinite for pictures of step {batch.step}"
-                        f" (batch {batch.step} of seed {settings.seed}); {kept}",
-                        fix="Check the teacher: it must give a depth for every picture",
-                    )
-                raise ModelError(
-                    f"The loss{' of the transformation' if alone else ''} is no longer a number at step {batch.step}"
-                    f" (batch {batch.step} of seed {settings.seed}); {kept}",
-                    fix="Check the teacher, or do without the transformation"
-                    if alone
-                    else "Start anew with a lower --learning-rate and --force: a checkpoint serves its own settings"
-                    " alone. Or check the teacher",
-                )
+                raise _no_number(fitting, batch, settings, checkpoint.path)
             seconds = time.perf_counter() - begun
             advance(1)
             if log is not None:
@@ -212,6 +194,27 @@ def _run(
                 raise KeyboardInterrupt
     fitting.finish()
     return metrics
+
+
+def _no_number(fitting: Fitting, batch: Batch, settings: DistillSettings, saved: Path) -> ModelError:
+    """What to say of a step whose loss or weights are not finite: the teacher's depth there tells whose doing it is."""
+    kept = f"the last good checkpoint is {saved}" if saved.exists() else "no checkpoint was saved before it"
+    where = f"step {batch.step} (batch {batch.step} of seed {settings.seed}); {kept}"
+    if not fitting.teaches(batch):
+        return ModelError(
+            f"{fitting.teacher} gives depth that is NaN or infinite for pictures of {where}",
+            fix="Check the teacher: it must give a depth for every picture",
+        )
+    if fitting.student is None or batch.step < fitting.warm_up:
+        return ModelError(
+            f"The loss of the transformation is no longer a number at {where}",
+            fix="Check the teacher, or do without the transformation",
+        )
+    return ModelError(
+        f"The loss is no longer a number at {where}",
+        fix="Start anew with a lower --learning-rate and --force: a checkpoint serves its own settings alone. Or check "
+        "the teacher",
+    )
 
 
 def _open_log(path: Path, start: int) -> TextIO:

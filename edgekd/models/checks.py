@@ -158,16 +158,19 @@ def _remarks(teacher: Teacher, depth: Tensor, negative: float) -> list[str]:
 
 def _mostly_otherwise(module: nn.Module) -> str:
     """What else a network normalises with, where it does so more often than with BatchNorm."""
-    others = [type(layer).__name__ for layer in module.modules() if isinstance(layer, _OTHER_NORMS)]
+    others = _other_norms(module)
     return " and ".join(sorted(set(others))) if len(others) > len(batch_norm_layers(module)) else ""
 
 
+def _other_norms(module: nn.Module) -> list[str]:
+    """The class of each layer that normalises in another way than BatchNorm."""
+    return [type(layer).__name__ for layer in module.modules() if isinstance(layer, _OTHER_NORMS)]
+
+
 def _why_no_batch_norm(module: nn.Module) -> str:
-    layers = list(module.modules())
-    other = sorted({type(layer).__name__ for layer in layers if isinstance(layer, _OTHER_NORMS)})
-    if other:
-        return f"it normalises with {' and '.join(other)}, which keeps none"
-    if any(isinstance(layer, nn.BatchNorm2d) for layer in layers):
+    if others := _other_norms(module):
+        return f"it normalises with {' and '.join(sorted(set(others)))}, which keeps none"
+    if any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
         return "its BatchNorm layers were made without running statistics"
     if _folded(module):
         return "its convolutions have biases and no BatchNorm follows: they were folded when it was exported"

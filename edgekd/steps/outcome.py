@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from calibration.errors import ModelError
 from calibration.progress import Progress
+from edgekd.distill.losses import log_depth
 from edgekd.models.teacher import Teacher
 from edgekd.steps.training import run_depth
 
 __all__ = ["require_learnt"]
 
 _SAME = 1e-3  # of the depth: what varies less is one depth
-_NEAREST = 0.1  # metres
 
 
 def require_learnt(student: nn.Module, teacher: Teacher, pictures: NDArray[np.uint8], progress: Progress) -> None:
@@ -28,15 +29,11 @@ def require_learnt(student: nn.Module, teacher: Teacher, pictures: NDArray[np.ui
             f"The student gives {float(depth.flat[0]):.3g} m for every pixel of every picture: its training diverged",
             fix="Start anew with a lower --learning-rate and --force",
         )
-    mine, taught = _log(depth), _log(run_depth(teacher.module, teacher.input, pictures))
-    apart, alone = (float(np.abs(found - taught).mean()) for found in (mine, np.median(taught)))
+    mine = log_depth(torch.from_numpy(depth))
+    taught = log_depth(torch.from_numpy(run_depth(teacher.module, teacher.input, pictures)))
+    apart, alone = (float((found - taught).abs().mean()) for found in (mine, taught.median()))
     if apart >= alone:
         progress.note(
             f"The student is no nearer to {teacher.name} than one depth for all pixels would be (off by {apart:.2f} in "
             f"the logarithm, and that by {alone:.2f}): train more --steps, or with another --learning-rate"
         )
-
-
-def _log(depth: NDArray[np.float32]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.log(np.maximum(depth.astype(np.float64), _NEAREST))
-    return found
