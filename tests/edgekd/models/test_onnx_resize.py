@@ -1,0 +1,79 @@
+"""Which pixels a Resize of each opset and kind picks or blends, against onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from onnx import helper
+from onnx_agreement import agree, floats, ints
+from onnx_graphs import network
+
+
+@pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"])
+@pytest.mark.parametrize("nearest", ["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"])
+@pytest.mark.parametrize("size", [(24, 32), (6, 8), (17, 29)])
+def test_nearest_picks_the_pixels_onnxruntime_picks(
+    coordinates: str, nearest: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    node = helper.make_node(
+        "Resize", ["x", "", "", "sizes"], ["y"], mode="nearest",
+        coordinate_transformation_mode=coordinates, nearest_mode=nearest,
+    )  # fmt: skip
+    agree(network([node], {"sizes": ints(1, 3, *size)}, batch=1), tmp_path)
+
+
+@pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"])
+@pytest.mark.parametrize("size", [(24, 32), (6, 8), (17, 29)])
+def test_linear_blends_as_onnxruntime_does(coordinates: str, size: tuple[int, int], tmp_path: Path) -> None:
+    node = helper.make_node(
+        "Resize", ["x", "", "", "sizes"], ["y"], mode="linear", coordinate_transformation_mode=coordinates
+    )
+    agree(network([node], {"sizes": ints(1, 3, *size)}, batch=1), tmp_path)
+
+
+@pytest.mark.parametrize("scales", [(2.0, 2.0), (1.3, 0.7), (0.5, 3.0)])
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_scales_round_the_size_down(mode: str, scales: tuple[float, float], tmp_path: Path) -> None:
+    node = helper.make_node(
+        "Resize",
+        ["x", "", "scales"],
+        ["y"],
+        mode=mode,
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    agree(network([node], {"scales": floats(1, 1, *scales)}), tmp_path)
+
+
+@pytest.mark.parametrize("scale", [1 / 3, 0.2, 1.1, 0.7, 0.3, 1.2])
+@pytest.mark.parametrize(
+    ("mode", "coordinates", "nearest"),
+    [
+        ("nearest", "asymmetric", "floor"),
+        ("nearest", "half_pixel", "round_prefer_floor"),
+        ("nearest", "half_pixel", "round_prefer_ceil"),
+        ("nearest", "half_pixel_symmetric", "floor"),
+        ("linear", "half_pixel", "floor"),
+        ("linear", "asymmetric", "floor"),
+    ],
+)
+def test_scales_are_those_of_float32(mode: str, coordinates: str, nearest: str, scale: float, tmp_path: Path) -> None:
+    """0.7 of 60 is 42 in float32 and 41 in float64; and where a pixel begins, the last bit decides."""
+    node = helper.make_node(
+        "Resize", ["x", "", "scales"], ["y"], mode=mode, coordinate_transformation_mode=coordinates,
+        nearest_mode=nearest,
+    )  # fmt: skip
+    model = network([node], {"scales": floats(1, 1, scale, scale)}, opset=19, size=(60, 90))
+    agree(model, tmp_path, size=(60, 90))
+
+
+@pytest.mark.parametrize("scale", [0.7, 2.0])
+def test_opset_10_picks_the_pixels_onnxruntime_picks(scale: float, tmp_path: Path) -> None:
+    node = helper.make_node("Resize", ["x", "scales"], ["y"], mode="nearest")
+    agree(network([node], {"scales": floats(1, 1, scale, scale)}, opset=10), tmp_path)
+
+
+def test_opset_10_resize(tmp_path: Path) -> None:
+    node = helper.make_node("Resize", ["x", "scales"], ["y"], mode="linear")
+    agree(network([node], {"scales": floats(1, 1, 2, 2)}, opset=10), tmp_path)
