@@ -1,0 +1,144 @@
+"""What a bundle makes of pictures, cameras, videos and ROS messages."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from array import array
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+from small_bundle import CAMERA, run, write
+from small_network import SPEC, WIDTH, pictures
+
+from calibration.errors import UsageError
+from targets.bundle.write import WrittenBundle
+from targets.camera import parse_size, with_camera
+from targets.graph import load_model
+from targets.reference import infer_model
+from targets.tensorrt_rtx import installed_module, rtx_refusal
+
+
+def test_pictures_that_cannot_be_taken_are_left_out_told_and_counted(parts, tmp_path: Path) -> None:
+    """Whatever is wrong with one: empty, of another size than the camera's, or of a kind that no library here reads."""
+    written = write(parts, tmp_path / "small", camera=CAMERA)
+    good = pictures(1, 4, *CAMERA)[0]
+    (tmp_path / "in").mkdir()
+    Image.fromarray(good).save(tmp_path / "in" / "a.png")
+    Image.fromarray(good[:50]).save(tmp_path / "in" / "b.png")
+    (tmp_path / "in" / "c.png").write_bytes(b"")
+    Image.fromarray(good).save(tmp_path / "in" / "d.jpg")
+    Image.fromarray(good).save(tmp_path / "in" / "e.png")
+    done = run(written.folder, "in", "--precision", "fp32", "--runtime", "onnxruntime", "--json")
+    assert done.returncode == 1, done.stderr
+    result = json.loads(done.stdout)
+    assert [Path(found["picture"]).name for found in result["pictures"]] == ["a.png", "e.png"]
+    assert [Path(left["picture"]).name for left in result["left_out"]] == ["b.png", "c.png", "d.jpg"]
+    said = [left["message"] for left in result["left_out"]]
+    assert "not 80x50" in said[0] and "empty (0 bytes)" in said[1] and "needs Pillow or OpenCV" in said[2]
+    whole = run(written.folder, "in/a.png", "in/e.png", "--precision", "fp32", "--runtime", "onnxruntime")
+    assert whole.returncode == 0
+
+
+# OpenCV as far as a camera needs it: frames come, and then none any more.
+CAMERA_OF_TEN = """
+import numpy as np
+CAP_PROP_FRAME_HEIGHT, CAP_PROP_FRAME_WIDTH, CAP_GSTREAMER, CAP_ANY = range(4)
+class VideoCapture:
+    def __init__(self, *which):
+        self.left = 10
+    def set(self, *what):
+        pass
+    def read(self):
+        self.left -= 1
+        return self.left >= 0, np.full((60, 80, 3), 90, np.uint8)
+    def release(self):
+        pass
+"""
+
+
+@pytest.mark.parametrize(("source", "code"), [("0", 1), ("/dev/video2", 1), ("v4l2src ! appsink", 1), ("clip.avi", 0)])
+def test_a_camera_that_stops_is_an_error_and_a_video_that_ends_is_none(
+    bundle: WrittenBundle, tmp_path: Path, source: str, code: int
+) -> None:
+    (tmp_path / "cameras").mkdir()
+    (tmp_path / "cameras" / "cv2.py").write_text(CAMERA_OF_TEN)
+    command = [sys.executable, str(bundle.folder / "run.py"), "--seconds", "0", "--runtime", "onnxruntime", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "cameras")}
+    done = subprocess.run([*command, "--camera", source], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert ("stopped after 10 frames. Check its cable" in done.stderr) is bool(code)
+    if not code:
+        assert "frames/s" in done.stderr  # a clip of less than a second, too; and the output is JSON alone
+        assert json.loads(done.stdout)["failed"] == []
+
+
+def test_frames_of_a_camera_go_in_as_they_are(parts, tmp_path: Path) -> None:
+    written = write(parts, tmp_path / "small", camera=CAMERA)
+    rgb = pictures(1, 4, *CAMERA)[0]
+    Image.fromarray(rgb).save(tmp_path / "frame.png")
+    Image.fromarray(rgb[:50]).save(tmp_path / "other.png")
+    done = run(written.folder, "frame.png", "--precision", "fp32", "--runtime", "onnxruntime", "--out", "got")
+    assert done.returncode == 0, done.stderr
+    depth = np.asarray(Image.open(tmp_path / "got" / "frame.depth.png")) / 1000
+    expected = infer_model(onnx.load(parts[0]), SPEC.framing.image(rgb)[None])[0]
+    assert np.abs(depth / expected - 1).mean() < 3e-3  # framing rounds to 8 bits, the graph does not
+    done = run(written.folder, "other.png", "--precision", "fp32", "--runtime", "onnxruntime")
+    assert done.returncode == 2 and "take frames of 80x60, not 80x50" in done.stderr
+
+
+def message(picture: np.ndarray, encoding: str, padding: int = 0) -> SimpleNamespace:
+    """What a camera node publishes; rows may be longer than the picture is wide."""
+    height, width = picture.shape[:2]
+    rows = np.pad(picture.reshape(height, -1), ((0, 0), (0, padding)))
+    return SimpleNamespace(height=height, width=width, encoding=encoding, step=rows.shape[1], data=rows.tobytes())
+
+
+def test_the_ros_node_takes_its_depth_from_the_runner(bundle: WrittenBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(__file__).resolve().parents[3] / "examples" / "ros2" / "depth_node.py"
+    spec = importlib.util.spec_from_file_location("depth_node", path)
+    assert spec is not None and spec.loader is not None
+    node = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(node)
+    rgb = pictures(1, 4, 60, 80)[0]
+    for encoding, sent in (("rgb8", rgb), ("bgr8", rgb[..., ::-1])):
+        assert np.array_equal(node.to_rgb(message(np.ascontiguousarray(sent), encoding, padding=5)), rgb)
+    assert np.array_equal(node.to_rgb(message(rgb[..., 0], "mono8")), np.repeat(rgb[..., :1], 3, axis=2))
+    with pytest.raises(ValueError, match="pictures are 16UC1"):
+        node.to_rgb(message(rgb, "16UC1"))
+    monkeypatch.setitem(sys.modules, "edgekd_bundle", None)  # removed again afterwards
+    runner = node.load_runner(str(bundle.folder))
+    predictor = runner.Predictor(str(bundle.folder), "onnxruntime", "fp32")
+    depth = predictor.depth(rgb)
+    assert np.allclose(
+        depth, infer_model(load_model(bundle.folder / "models/fp32.onnx"), SPEC.framing.image(rgb)[None])[0], rtol=2e-3
+    )
+    sent = node.fill(SimpleNamespace(), depth, "header")
+    assert (sent.encoding, sent.step, sent.header) == ("32FC1", 4 * WIDTH, "header")
+    assert isinstance(sent.data, array) and sent.data.typecode == "B"  # all else ROS checks byte by byte, in Python
+    assert np.array_equal(np.frombuffer(sent.data, np.float32).reshape(sent.height, sent.width), depth)
+    predictor.close()
+
+
+@pytest.mark.parametrize("name", ["fp32", "int8-s8"])
+def test_tensorrt_accepts_the_framing_in_the_graph(parts, name: str) -> None:
+    if installed_module() is None:
+        pytest.skip("TensorRT for RTX is not installed")
+    model = next(onnx.load(encoding.path) for encoding in parts[1] if encoding.file == f"models/{name}.onnx")
+    framed = with_camera(model, SPEC.framing, CAMERA)
+    onnx.checker.check_model(framed, full_check=True)
+    assert rtx_refusal(framed.SerializeToString()) is None
+
+
+@pytest.mark.parametrize("text", ["640", "640x", "axb", "0x480", "640x480x3"])
+def test_a_camera_that_cannot_be_meant(text: str) -> None:
+    with pytest.raises(UsageError, match="cannot be meant"):
+        parse_size(text)
+    assert parse_size("640x480") == (480, 640)

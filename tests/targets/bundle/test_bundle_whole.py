@@ -1,0 +1,92 @@
+"""A bundle is whole or says what is not: its archive, its digests, its self-test."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+from small_bundle import run, write
+
+from calibration.errors import FileError
+from targets.board.errors import MisfitError
+from targets.board.manifest import Bundle, manifest_digest
+from targets.bundle.verify import bundle_faults
+from targets.bundle.write import WrittenBundle
+from targets.reference import infer_model
+
+
+def test_the_archive_holds_the_folder_and_is_the_same_twice(parts, tmp_path: Path) -> None:
+    first, second = (write(parts, tmp_path / name / "small") for name in ("a", "b"))
+    assert first.archive.read_bytes() == second.archive.read_bytes() and first.digest == second.digest
+    with tarfile.open(first.archive) as tar:
+        tar.extractall(tmp_path / "unpacked", filter="data")
+    assert run(tmp_path / "unpacked" / "small", "--runtime", "onnxruntime").returncode == 0
+
+
+def test_every_altered_or_missing_file_is_named(bundle: WrittenBundle) -> None:
+    whole = {path: path.read_bytes() for path in bundle.folder.rglob("*") if path.is_file()}
+    for path, content in whole.items():
+        path.write_bytes(content[:-3])
+        with pytest.raises(MisfitError, match=path.name):
+            Bundle(bundle.folder)
+        path.unlink()
+        with pytest.raises(MisfitError, match=path.name):
+            Bundle(bundle.folder)
+        path.write_bytes(content)
+    (bundle.folder / "models" / "fp32.onnx").write_bytes(b"")
+    done = run(bundle.folder)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.endswith(
+        "fp32.onnx was altered or truncated since the bundle was made. Copy the bundle again.\n"
+    )
+
+
+def test_a_failed_self_test_says_by_how_much_and_the_others_stand(bundle: WrittenBundle) -> None:
+    manifest = json.loads((bundle.folder / "manifest.json").read_text())
+    for model in manifest["models"]:
+        if model["precision"] == "int8":
+            model["tolerance"] = 1e-9
+    manifest["digest"] = manifest_digest(manifest)
+    (bundle.folder / "manifest.json").write_text(json.dumps(manifest))
+    done = run(bundle.folder, "--runtime", "onnxruntime", "--json")
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    assert line.startswith("Error: The self-test of int8 failed: depth differs by 0.") and "0.00% is allowed" in line
+    kept = json.loads((bundle.folder / "result.json").read_text())
+    assert kept == json.loads(done.stdout)
+    assert [row["precision"] for row in kept["rows"]] == ["fp32"]
+    assert [failed["precision"] for failed in kept["failed"]] == ["int8"]
+    alone = run(bundle.folder, "--runtime", "onnxruntime", "--precision", "int8")
+    assert alone.returncode == 1 and alone.stderr.splitlines() == [line]
+
+
+@pytest.mark.parametrize("part", ["tolerance", "engine", "crop"])
+def test_a_manifest_that_was_altered_is_refused(bundle: WrittenBundle, part: str) -> None:
+    """Tolerances, framing and engine options decide what run.py does as much as any file."""
+    path = bundle.folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    if part == "tolerance":
+        manifest["models"][0]["tolerance"] = 9.0
+    elif part == "engine":
+        manifest["engine"] = "effort=5"
+    else:
+        manifest["framing"]["crop"] = [3, 4]
+    path.write_text(json.dumps(manifest))
+    done = run(bundle.folder)
+    assert done.returncode != 0 and "manifest.json was altered" in done.stderr
+    with pytest.raises(FileError, match="was altered"):
+        bundle_faults(bundle.folder)
+
+
+def test_the_self_test_notices_exchanged_colours(parts, bundle: WrittenBundle) -> None:
+    student, _ = parts
+    picture = np.asarray(Image.open(bundle.folder / "selftest" / "picture.png"))
+    right = np.load(bundle.folder / "selftest" / "depth.npy").astype(np.float32)
+    swapped = infer_model(onnx.load(student), np.ascontiguousarray(picture[None, :, :, ::-1]))[0]
+    noticed = np.mean(np.abs(swapped - right) / right) > max(bundle.tolerances.values())
+    assert noticed == ("red and blue exchanged" not in bundle.blind_to)
