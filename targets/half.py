@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from calibration.errors import ModelError
 from calibration.progress import Progress
 from targets.graph import DepthGraph, body, copy_model, drop_unused
-from targets.ranges import activations, find_extremes
+from targets.ranges import activations, find_extremes, not_floats
 from targets.reference import fold
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _KINDS = frozenset(
         "Squeeze", "Sub", "Transpose", "Unsqueeze",
     }
 )  # fmt: skip
-_FLOAT_INPUTS = {"Resize": 1}  # how many inputs take the operator's type; Resize's sizes and scales never do
+_FLOAT_INPUTS = {"Resize": 1}  # how many inputs take the operator's type; Resize's scales, in float32, never do
 
 
 def require_half(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress) -> None:
@@ -57,7 +57,8 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
     copy = copy_model(fold(model))
     del copy.graph.value_info[:]
-    converted = {node.name for node in body(copy, _KINDS)}
+    others = not_floats(copy)  # sizes, which are computed on the way, and what is done to them
+    converted = {node.name for node in body(copy, _KINDS) if others.isdisjoint(node.output)}
     floats = {constant.name: constant for constant in copy.graph.initializer if constant.data_type == TensorProto.FLOAT}
     halves = {name for node in copy.graph.node if node.name in converted for name in node.output}
     made: dict[str, str] = {}  # a tensor and the type it is wanted in, to the name it has in that type
@@ -77,7 +78,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in copy.graph.node:
         count = _FLOAT_INPUTS.get(node.op_type, len(node.input)) if node.name in converted else len(node.input)
         for index, name in enumerate(node.input[:count]):
-            if node.name in converted and name and name not in halves and _is_float(name, floats, copy):
+            if node.name in converted and name and name not in halves and name not in others:
                 node.input[index] = cast(name, TensorProto.FLOAT16)
             elif node.name not in converted and name in halves:
                 node.input[index] = cast(name, TensorProto.FLOAT)
@@ -86,10 +87,3 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.graph.node.extend(nodes)
     drop_unused(copy)
     return copy
-
-
-def _is_float(name: str, floats: dict[str, onnx.TensorProto], model: onnx.ModelProto) -> bool:
-    # What is no constant is made by a node, and the body's nodes make and read floats but for the shapes of Reshape,
-    # Resize and their like, which folding has turned into constants.
-    constants = {constant.name for constant in model.graph.initializer}
-    return name in floats or name not in constants

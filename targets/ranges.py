@@ -19,7 +19,7 @@ from targets.reference import stream_tensors
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["KEPT", "RANGED_ON", "Ranges", "activations", "find_extremes", "measure_ranges", "spread"]
+__all__ = ["KEPT", "RANGED_ON", "Ranges", "activations", "find_extremes", "measure_ranges", "not_floats", "spread"]
 
 Ranges = Mapping[str, tuple[float, float]]
 """Tensor name to the (lowest, highest) value that is to be represented."""
@@ -43,13 +43,19 @@ def spread(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
 
 def activations(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> list[str]:
     """The float tensors that `nodes` read and write, weights and other constants left out."""
+    made = {name for node in model.graph.node if node.op_type != "Constant" for name in node.output} - not_floats(model)
+    names = [name for node in nodes for name in (*node.input, *node.output) if name in made]
+    return list(dict.fromkeys(names))
+
+
+def not_floats(model: onnx.ModelProto) -> set[str]:
+    """Tensors and constants of another element type than float32, as sizes are."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
-    others = {value.name for value in inferred if value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT}
-    made = {name for node in model.graph.node if node.op_type != "Constant" for name in node.output} - others
-    names = [name for node in nodes for name in (*node.input, *node.output) if name in made]
-    return list(dict.fromkeys(names))
+    kinds = {value.name: value.type.tensor_type.elem_type for value in inferred}
+    kinds |= {constant.name: constant.data_type for constant in model.graph.initializer}
+    return {name for name, kind in kinds.items() if kind != onnx.TensorProto.FLOAT}
 
 
 def find_extremes(

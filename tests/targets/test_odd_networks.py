@@ -127,6 +127,14 @@ def test_int8_of_networks_that_are_put_together_unlike_others(
     assert build(network(), target, "int8", tmp_path) < 0.02
 
 
+@pytest.mark.parametrize("target", ["openvino", "tensorrt", "tensorrt-rtx"])
+def test_sizes_stay_whole_numbers_in_float16(target: str, tmp_path: Path) -> None:
+    status = get_target(target).status()
+    if not status.can_build:
+        pytest.skip(f"{target}: {status.missing}")
+    assert build(in_rows_and_back(), target, "fp16", tmp_path) < 5e-3
+
+
 def test_onnx_runtime_leaves_a_transposed_convolution_in_float(tmp_path: Path) -> None:
     """No runtime is quicker for rounding its weights, and one scale for all of them would cost most of the outputs."""
     graph = read_graph(save(enlarged_by_a_convolution(), tmp_path / "student.onnx"))
