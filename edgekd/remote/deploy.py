@@ -81,15 +81,19 @@ def deploy(
         answer = board.watch(command, lambda line: _tell(line, progress))
     try:
         result = last_object(answer.out)
-        failures = [f"{failed['message']}. {failed['fix']}." for failed in result["failed"]]
+        failures = [ArtefactError(f"On {board.address}: {one['message']}", fix=one["fix"]) for one in result["failed"]]
         tested = tuple(map(_tested, result["rows"]))
         machine = str(result["machine"].get("board") or result["machine"]["machine"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if answer.code:
             raise _failure(board, answer) from error
         raise ArtefactError(f"{board.address} gave no result ({error!r})", fix=f"Look there: {there}") from error
+    if failures and not tested:
+        for failure in failures[1:]:
+            progress.note(str(failure))
+        raise failures[0]
     for failure in failures:  # the other precisions are of use
-        progress.note(f"On {board.address}: {failure}")
+        progress.note(str(failure))
     engines = board.ask("sh", "-c", pack_command(there, "engines", "result.json"))
     with replacing_folder(kept) as folder:
         if engines.code:

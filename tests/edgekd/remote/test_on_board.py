@@ -227,6 +227,24 @@ def test_a_self_test_that_fails_there_is_the_outcome(
     assert [row["precision"] for row in json.loads(shown.out)["rows"]] == ["fp32"]
 
 
+def test_a_board_on_which_nothing_passes_ends_in_an_error_and_what_was_measured_before_stays(
+    exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = ("--target", "onnxruntime", "--json")
+    assert export(server, *both) == 0
+    (kept,) = exported_run.glob("boards/*/result.json")
+    before = kept.read_bytes()
+    for path in server.bundles.glob("*/small/manifest.json"):
+        manifest = json.loads(path.read_text())
+        for model in manifest["models"]:
+            model["tolerance"] = 1e-12
+        path.write_text(json.dumps({**manifest, "digest": manifest_digest(manifest)}))
+    assert export(server, *both) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if "The self-test of" in line]
+    assert len(said) == 2 and said[-1].startswith(f"Error: On {server.address}: ")
+    assert kept.read_bytes() == before
+
+
 def test_what_a_bashrc_says_first_is_not_the_answer(
     exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
