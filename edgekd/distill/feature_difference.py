@@ -42,7 +42,9 @@ class _WithDifference(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.mark_dirty(mine)  # not changed, but given out itself and not as a view: what follows may work in place
         apart = theirs.to(torch.promote_types(mine.dtype, torch.float32)).sub_(mine).mul_(scale)
-        ctx.save_for_backward(apart, scale)
+        # Not by save_for_backward: where the network is checkpointed, what it saves is asked of a second run, and then
+        # nothing is compared.
+        ctx.apart, ctx.scale = apart, scale
         ctx.dtype = mine.dtype
         # Row by row: over millions of values at once a norm in float32 is off by a thousandth.
         return mine, torch.linalg.vector_norm(apart, dim=(1, 3)).square().sum() / apart.numel()
@@ -52,7 +54,7 @@ class _WithDifference(torch.autograd.Function):
         onwards, outer = gradients
         if outer is None:
             return onwards, None, None
-        apart, scale = ctx.saved_tensors
+        apart, scale = ctx.apart, ctx.scale
         factor = scale * (outer * (-2 / apart.numel()))
         if onwards is None:  # nothing comes after
             return (apart * factor).to(ctx.dtype), None, None

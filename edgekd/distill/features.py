@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from calibration.errors import ModelError
 from edgekd.distill.feature_difference import pick_channels, with_difference
 from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.statistics import Moments, channel_moments
@@ -111,6 +112,7 @@ class FeatureMatch(nn.Module):
         self._taught: dict[int, list[Tensor]] = {}
         self._apart: list[Tensor] = []  # how far corresponding channels were from each other
         self._watching: list[RemovableHandle] = []
+        self._running: nn.Module | None = None  # of those that are watched
 
     def watch_student(self, module: nn.Module) -> None:
         """From now on what `module` shows is compared; teachers must have run on the same pictures before it does."""
@@ -140,7 +142,17 @@ class FeatureMatch(nn.Module):
         self.forget()
 
     def forward(self) -> Tensor:
-        """Mean over places and channels of the squared difference in units of the teacher's variance; a scalar."""
+        """Mean over places and channels of the squared difference in units of the teacher's variance; a scalar.
+
+        Raises ModelError where the student ran a layer without gradients that it is to be compared in.
+        """
+        for index, waiting in self._taught.items():
+            if self.pairs[index].channels is not None and waiting:
+                raise ModelError(
+                    f"The student runs layer {self.pairs[index].student} without gradients, as checkpoint(..., "
+                    "use_reentrant=True) does, and cannot be held to the teacher's features there",
+                    fix="Compute it with use_reentrant=False, or distil with --no-features",
+                )
         projected = [
             self._projected(index, projection)
             for index, (pair, projection) in enumerate(zip(self.pairs, self.projections, strict=True))
@@ -155,17 +167,31 @@ class FeatureMatch(nn.Module):
         module: nn.Module,
         before: Callable[..., None],
         names: Sequence[str],
-        projected: Callable[[int, Pair], Callable[..., None]],
+        projected: Callable[[int, Pair], Callable[..., Tensor | None]],
         mirrored: Callable[[int], Callable[..., Tensor | None]],
     ) -> None:
-        """Call `before` when `module` runs, and see what the named layers are given, or give where channels match."""
-        self._watching.append(module.register_forward_pre_hook(before))
+        """Call `before` when `module` runs, and see what the named layers are given, or give where channels match.
+
+        Only while it runs: parts of a network that is checkpointed to save memory run once more backwards.
+        """
+
+        def begins(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            before(module, inputs)
+            self._running = module
+
+        def ends(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self._running = None
+
+        def while_running(hook: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
+            return lambda *given: hook(*given) if self._running is module else None
+
+        self._watching += [module.register_forward_pre_hook(begins), module.register_forward_hook(ends)]
         for index, (pair, name) in enumerate(zip(self.pairs, names, strict=True)):
             layer = module.get_submodule(name)
             if pair.channels is None:
-                self._watching.append(layer.register_forward_pre_hook(projected(index, pair)))
+                self._watching.append(layer.register_forward_pre_hook(while_running(projected(index, pair))))
             else:
-                self._watching.append(layer.register_forward_hook(mirrored(index)))
+                self._watching.append(layer.register_forward_hook(while_running(mirrored(index))))
 
     def _before_teacher(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._runs.append({})

@@ -9,7 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
+from calibration.errors import ModelError
 from edgekd.distill.features import FeatureMatch, Pair, encoder_pairs, pairs_of
 from edgekd.distill.reconstruction import solvable
 from edgekd.models.architectures import architecture
@@ -399,3 +401,43 @@ def test_a_layer_that_was_trained_to_give_nothing_has_no_unit(teacher: Teacher, 
     teacher.module(x)
     student.eval()(x)
     assert match().item() == 0.0
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_parts_that_are_computed_again_backwards_are_compared_once(teacher: Teacher, reentrant: bool) -> None:
+    """As in networks that were trained with little memory. Only those of the student run again where it is trained."""
+
+    class Net(nn.Module):
+        def __init__(self, again: bool) -> None:
+            super().__init__()
+            self.network, self.again = copy.deepcopy(teacher.module), again
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.network.first(x)
+            if self.again and y.requires_grad:
+                y = checkpoint(self.network.second, y, use_reentrant=reentrant)
+            else:
+                y = self.network.second(y)
+            return nn.functional.interpolate((self.network.head(y) + 0.5).exp(), scale_factor=2.0)
+
+    def gradients(again: bool) -> list[torch.Tensor]:
+        taught = replace(teacher, module=Net(again).eval().requires_grad_(False))
+        x = torch.rand(4, 3, 32, 48, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        student = slim(taught, 0.5).eval()
+        match = FeatureMatch(pairs_of(student, taught.module, (32, 48)), taught.module)
+        match.watch_teacher(taught.module)
+        match.watch_student(student)
+        for _ in range(2):
+            taught.module(x).sum().backward()  # the transformation's update
+            student(x)
+            apart = match()
+            student.zero_grad()
+            apart.backward()
+        match.release()
+        return [apart.detach(), *(parameter.grad for parameter in student.parameters() if parameter.grad is not None)]
+
+    if reentrant:
+        with pytest.raises(ModelError, match=r"network\.network\.second\.1 without gradients.*use_reentrant=False"):
+            gradients(True)
+    else:
+        torch.testing.assert_close(gradients(True), gradients(False))
