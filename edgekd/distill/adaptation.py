@@ -76,7 +76,8 @@ def measure_adaptation(
     transformed: NDArray[np.uint8],
 ) -> Adaptation:
     """Of pictures uint8 [N, H, W, 3] as they were simulated and as they were transformed; on the CPU in float32."""
-    stored = stored.in_order(running_order(teacher.module.cpu(), stored.names, teacher.input))
+    here = torch.device("cpu")
+    stored = stored.to(here).in_order(running_order(teacher.module.to(here), stored.names, teacher.input))
     before, after = (_distances(teacher, stored, pictures) for pictures in (simulated, transformed))
     return Adaptation(stored.names, len(stored.first(settings.layers).names), before, after)
 

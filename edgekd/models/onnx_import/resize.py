@@ -96,8 +96,9 @@ class _Blend(nn.Module):
             self.register_buffer(f"{name}_share", torch.from_numpy(at - low.astype(np.float32)))
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = self.get_buffer("rows_share").view(-1, 1)
-        columns = self.get_buffer("columns_share")
+        # autocast, under which x may be in half precision, leaves lerp alone
+        rows = self.get_buffer("rows_share").view(-1, 1).to(x.dtype)
+        columns = self.get_buffer("columns_share").to(x.dtype)
         x = torch.lerp(
             x.index_select(2, self.get_buffer("rows_low")), x.index_select(2, self.get_buffer("rows_high")), rows
         )

@@ -55,6 +55,20 @@ def test_what_tells_the_pictures_apart_carries_to_the_layers_that_were_not_match
     assert measure_adaptation(teacher, unrelated(stored), TransformSettings(layers=1.0), simulated, tinted).carries
 
 
+def test_statistics_that_lie_on_a_gpu_are_brought_along(teacher: Teacher, simulated: NDArray[np.uint8]) -> None:
+    """As a teacher's own do that a transformation was fitted for there; `meta` stands for it, and has no numbers."""
+    stored = stored_statistics(teacher.module)
+
+    class There(StoredStatistics):
+        def to(self, device: torch.device) -> StoredStatistics:
+            assert device.type == "cpu"
+            return stored
+
+    there = There(stored.names, stored.sizes, stored.to(torch.device("meta")).moments)
+    found = measure_adaptation(teacher, there, TransformSettings(), simulated, simulated)
+    assert found == measure_adaptation(teacher, stored, TransformSettings(), simulated, simulated)
+
+
 def test_distances_are_those_of_all_pictures_at_once(teacher: Teacher, simulated: NDArray[np.uint8]) -> None:
     """Nineteen pictures are no whole number of batches."""
     seen: dict[str, torch.Tensor] = {}

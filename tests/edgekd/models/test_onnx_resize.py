@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from onnx import helper
-from onnx_agreement import agree, floats, ints
-from onnx_graphs import network
+from onnx_agreement import agree, floats, ints, weights
+from onnx_graphs import network, save
+
+from edgekd.models.onnx_import import import_onnx
 
 
 @pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"])
@@ -77,3 +80,21 @@ def test_opset_10_picks_the_pixels_onnxruntime_picks(scale: float, tmp_path: Pat
 def test_opset_10_resize(tmp_path: Path) -> None:
     node = helper.make_node("Resize", ["x", "scales"], ["y"], mode="linear")
     agree(network([node], {"scales": floats(1, 1, 2, 2)}, opset=10), tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric", "align_corners"])
+def test_resizing_goes_on_in_half_precision(mode: str, coordinates: str, tmp_path: Path) -> None:
+    """As on a GPU, where a teacher runs under autocast."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node(
+            "Resize", ["c", "", "", "sizes"], ["y"], mode=mode, coordinate_transformation_mode=coordinates
+        ),
+    ]
+    constants = {"w": weights(4, 3, 1, 1), "sizes": ints(1, 4, 17, 29)}
+    module = import_onnx(save(network(nodes, constants, batch=1), tmp_path / "net.onnx")).module
+    x = torch.rand(2, 3, 12, 16, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = module(x)
+    torch.testing.assert_close(half.float(), module(x), atol=0.05, rtol=0.05)
