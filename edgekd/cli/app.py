@@ -168,7 +168,8 @@ def _unexpected(error: Exception) -> int:
         return _known(
             EdgekdError(
                 "There is not enough memory; what was finished is kept",
-                fix="Close other programs, or take less at once: a smaller --batch, --accumulate, fewer --workers",
+                fix="Close other programs, or take less at once: a smaller --batch, --accumulate or fewer --workers, "
+                "where the command has them",
             )
         )
     if isinstance(error, OSError) and error.errno is not None and error.filename:

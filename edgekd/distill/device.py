@@ -23,11 +23,20 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(f"There is no device named {name!r}", fix="Choose auto, cpu, cuda or cuda:N") from error
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"Distillation does not run on {name}", fix="Choose auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise MissingRuntimeError(
-            f"Device {name} was asked for, but PyTorch {torch.__version__} sees {torch.cuda.device_count()} GPUs",
-            fix="Use --device cpu, or install a CUDA build of torch and the NVIDIA driver",
-        )
+    if device.type == "cuda":
+        problem = None
+        if (device.index or 0) >= torch.cuda.device_count():
+            problem = f"sees {torch.cuda.device_count()} GPUs"
+        else:
+            try:
+                torch.cuda.init()  # with a driver that is too old GPUs are counted, and that is all
+            except RuntimeError as error:
+                problem = f"cannot use it: {str(error).splitlines()[0].rstrip('.')}"
+        if problem is not None:
+            raise MissingRuntimeError(
+                f"Device {name} was asked for, but PyTorch {torch.__version__} {problem}",
+                fix="Use --device cpu, or install a CUDA build of torch and the NVIDIA driver that it needs",
+            )
     return device
 
 

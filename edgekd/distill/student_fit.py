@@ -47,7 +47,7 @@ class StudentFit:
         self._settings = settings
         self._device = device
         self._ranks = ranks
-        if ranks.count > 1:
+        if ranks.count > 1 and not self.solved:  # else they are not told by the batch
             share_norms(self.student)
         self._normalise = Normalise(spec).to(device)
         self.features = None if features is None else features.to(device)

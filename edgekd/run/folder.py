@@ -52,7 +52,12 @@ class Run:
     @classmethod
     def open_or_create(cls, folder: Path, teacher: TeacherRecord | None = None) -> Run:
         """The run in `folder`, started if there is none."""
-        return cls.open(folder) if (Path(folder) / NAME).is_file() else cls.create(folder, teacher)
+        return cls.open(folder) if cls.exists(folder) else cls.create(folder, teacher)
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Whether a run was begun in the folder."""
+        return (Path(folder) / NAME).is_file()
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from calibration.progress import Progress
 from edgekd.distill.adapt import load_transform, save_transform
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device, describe
+from edgekd.distill.half_precision import require_precision
 from edgekd.distill.loop import fit_transform
 from edgekd.distill.settings import DistillSettings
 from edgekd.models.checks import stores_statistics
@@ -64,6 +65,8 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     }
     inputs = {"teacher": teacher.digest, "images": request.images.digest}
     command = request.command or f"edgekd calibrate --teacher {shlex.quote(request.teacher)} --out {{run}}"
+    where = describe(device, settings.precision)
+    require_precision(teacher, device, settings.precision, fix="Use --device cpu")
     with writing(
         folder,
         record,
@@ -74,7 +77,7 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
         force=request.force,
         progress=progress,
     ) as run:
-        progress.note(f"Calibrating {teacher.name} itself in {folder} on {describe(device, settings.precision)}")
+        progress.note(f"Calibrating {teacher.name} itself in {folder} on {where}")
         training = Training(run, teacher, request.images, settings, command, progress)
         training.keep_model(teacher.module, "teacher", teacher.digest)  # before the work that it may make useless
         transform_file = folder / "transform.safetensors"

@@ -19,6 +19,7 @@ from calibration.progress import Progress, Quiet
 from edgekd.distill.adapt import load_transform, save_transform
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import describe
+from edgekd.distill.half_precision import require_precision
 from edgekd.distill.loop import Distilled, distill
 from edgekd.distill.ranks import Ranks, joined
 from edgekd.distill.settings import DistillSettings
@@ -125,6 +126,10 @@ def _lead(
     if cast.stored is not None and request.statistics is not None:
         inputs["statistics"] = sha256_file(request.statistics)
     command = request.command or f"edgekd distill --teacher {shlex.quote(request.teacher)} --out {{run}}"
+    where = describe(device, request.settings.precision)
+    require_precision(teacher, device, request.settings.precision, fix="Use --precision float32")
+    if request.force or not Run.exists(folder):
+        _try_export(request, cast, progress)
     with writing(
         folder,
         record,
@@ -135,7 +140,6 @@ def _lead(
         force=request.force,
         progress=progress,
     ) as run:
-        where = describe(device, request.settings.precision)
         progress.note(f"Distilling {teacher.name} into {request.student} in {folder} on {where}")
         training = Training(run, teacher, request.images, request.settings, command, progress)
         done = run.is_done(_STEP, inputs=inputs, asked=asked)
@@ -143,7 +147,6 @@ def _lead(
         if done:
             progress.note("The student is up to date: same teacher, images and settings (--force starts anew)")
         else:
-            _try_export(request, cast, folder, progress)
             growing = request.settings.growth is not None
             images = grow_images(request.images, progress) if growing else contextlib.nullcontext(training.source)
             with images as source, run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
@@ -164,10 +167,9 @@ def _lead(
         _finish(training, cast, request.student, inputs)
 
 
-def _try_export(request: DistillRequest, cast: _Cast, folder: Path, progress: Progress) -> None:
-    """Whether a student of a stranger's operations can be exported, before anything is rendered for it or trained."""
-    known = request.teacher in TEACHERS or not isinstance(cast.student, Slim)
-    if not known and not (folder / "checkpoint").exists():
+def _try_export(request: DistillRequest, cast: _Cast, progress: Progress) -> None:
+    """Whether a student of a stranger's operations can be exported, before anything is written, rendered or trained."""
+    if request.teacher not in TEACHERS and isinstance(cast.student, Slim):
         with progress.task("Trying the export to ONNX"):
             require_exportable(cast.student, cast.teacher.input)
 

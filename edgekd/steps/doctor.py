@@ -94,9 +94,16 @@ def _torch() -> str:
     try:
         import torch
     except Exception as error:  # a broken installation raises anything, from ImportError to OSError
-        return f"installed, but it cannot be imported ({(str(error).splitlines() or [type(error).__name__])[0]})"
-    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        return f"installed, but it cannot be imported ({_first_line(error)})"
+    try:
+        gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    except (RuntimeError, AssertionError) as error:  # a driver that is too old for this build of torch
+        return f"{torch.__version__}, whose GPUs it cannot use ({_first_line(error)})"
     return f"{torch.__version__} on {', '.join(gpus) if gpus else f'CPU, {torch.get_num_threads()} threads'}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _extra(name: str, modules: tuple[str, ...]) -> Extra:

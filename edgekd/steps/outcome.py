@@ -19,15 +19,18 @@ _SAME = 1e-3  # of the depth: what varies less is one depth
 
 
 def require_learnt(student: nn.Module, teacher: Teacher, pictures: NDArray[np.uint8], progress: Progress) -> None:
-    """Raise ModelError when the student gives one depth for every pixel of pictures uint8 [N, H, W, 3].
+    """Raise ModelError when the student gives no number, or one depth for every pixel of pictures uint8 [N, H, W, 3].
 
     Says so when it is no nearer to its teacher than the best single depth would be. Leaves both networks on the CPU.
     """
     depth = run_depth(student, teacher.input, pictures)
+    anew = "Start anew with a lower --learning-rate and --force"
+    if not np.isfinite(depth).all():
+        raise ModelError("The student gives depths that are no number: its training diverged", fix=anew)
     if float(np.ptp(depth)) <= _SAME * float(np.abs(depth).max()):
         raise ModelError(
             f"The student gives {float(depth.flat[0]):.3g} m for every pixel of every picture: its training diverged",
-            fix="Start anew with a lower --learning-rate and --force",
+            fix=anew,
         )
     mine = log_depth(torch.from_numpy(depth))
     taught = log_depth(torch.from_numpy(run_depth(teacher.module, teacher.input, pictures)))

@@ -155,7 +155,7 @@ class Training:
         if not found.nears:
             self.progress.note(
                 f"The transformation took pictures further away from what {self.teacher.name} stored: give it more "
-                "steps or a larger --batch, or leave it out with --no-transformation"
+                "--steps, or leave it out with --no-transformation"
             )
         elif not found.carries:
             self.progress.note(

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from calibration.errors import MissingRuntimeError
-from edgekd.distill.device import training_dtype
+from edgekd.distill.device import choose_device, training_dtype
+from edgekd.steps.doctor import _torch as doctor
 
 
 @pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float32), ((8, 7), torch.bfloat16)])
@@ -21,3 +22,17 @@ def test_bfloat16_is_taken_from_ampere_on(
     if dtype is torch.float32:
         with pytest.raises(MissingRuntimeError, match="a card does not compute in bfloat16"):
             training_dtype(card, "bfloat16")
+
+
+def test_a_driver_that_is_too_old_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVML counts GPUs that CUDA cannot use. No such machine is in the tests."""
+
+    def refuse() -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).\nPlease update it.")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "init", refuse)
+    with pytest.raises(MissingRuntimeError, match=r"cuda was asked for, .*is too old \(found version 11040\)\. Use"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: refuse())
+    assert "whose GPUs it cannot use (The NVIDIA driver" in doctor()

@@ -164,9 +164,11 @@ def test_a_damaged_checkpoint_is_named(teacher, small_net, boxes, tmp_path) -> N
     with pytest.raises(KeyboardInterrupt):
         run(teacher, small_net, boxes, tmp_path, progress=InterruptAfter(4))
     state = tmp_path / "checkpoint/state.pt"
-    state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(RunError, match=r"state\.pt cannot be read"):
-        run(teacher, small_net, boxes, tmp_path)
+    whole = state.read_bytes()
+    for damaged in (whole[:1000], b"", b"\x80\x02.", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."):
+        state.write_bytes(damaged)
+        with pytest.raises(RunError, match=r"state\.pt cannot be read"):
+            run(teacher, small_net, boxes, tmp_path)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_step(teacher, small_net, boxes, tmp_path) -> None:

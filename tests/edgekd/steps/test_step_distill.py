@@ -36,6 +36,7 @@ from edgekd.steps.calibrate import CalibrateRequest, calibrate_run  # noqa: E402
 from edgekd.steps.check import read_references  # noqa: E402
 from edgekd.steps.distill import DistillRequest, distill_run  # noqa: E402
 from edgekd.steps.images import ImagesSpec  # noqa: E402
+from edgekd.steps.outcome import require_learnt  # noqa: E402
 from targets.input import Framing, InputSpec  # noqa: E402
 
 HEIGHT, WIDTH = 64, 96
@@ -73,6 +74,18 @@ def without_statistics() -> Teacher:
 class _Deciding(_Net):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x) * (1.0 if x.mean() > 0 else 2.0)
+
+
+class _Blending(_Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        depth = super().forward(x)
+        return torch.lerp(depth, depth, torch.full((1, 1, 1, 1), 0.5))
+
+
+def without_half_precision() -> Teacher:
+    made = _teacher("blends", normalised=True)
+    made.module.__class__ = _Blending
+    return made
 
 
 def that_decides() -> Teacher:
@@ -197,6 +210,17 @@ def test_a_student_that_is_no_nearer_than_one_depth_is_told_of(request_: Distill
     notes = Notes()
     distill_run(replace(request_, settings=replace(SETTINGS, steps=1, learning_rate=1e-9)), notes)
     assert any("no nearer to with than one depth for all pixels" in line for line in notes.lines)
+
+
+@pytest.mark.parametrize("gives", [float("nan"), float("inf")])
+def test_a_student_that_gives_no_numbers_is_not_passed_off_as_one(gives: float) -> None:
+    class Broken(_Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).where(x[:, :1] > 0.1, torch.tensor(gives))
+
+    pictures = np.random.default_rng(0).integers(0, 256, (2, HEIGHT, WIDTH, 3), np.uint8)
+    with pytest.raises(ModelError, match=r"no number: its training diverged.*--learning-rate"):
+        require_learnt(Broken(normalised=True), with_statistics(), pictures, Quiet())
 
 
 def test_a_run_knows_its_command_before_anything_is_rendered(
@@ -341,6 +365,22 @@ def test_what_cannot_be_exported_is_told_before_anything_is_trained(request_: Di
     with pytest.raises(ModelError, match="cannot be exported to ONNX"):
         calibrate_run(CalibrateRequest(spec, images=request_.images, settings=SETTINGS, out=Path("as it is")), Quiet())
     assert not list(Path().glob("*/metrics.jsonl")) and not list(Path().glob("*/calibration"))
+    assert not Path("distilled").exists()
+
+
+def test_what_is_refused_at_once_leaves_a_finished_run_as_it_was(request_: DistillRequest) -> None:
+    run = distill_run(request_, Quiet())
+    before = (run.folder / "run.json").read_bytes()
+    spec = "test_step_distill:without_half_precision"
+    half = replace(request_.settings, precision="bfloat16")
+    for anew in (
+        replace(request_, teacher=spec, settings=half, force=True),
+        replace(request_, teacher="test_step_distill:that_decides", student="slim-s", force=True),
+    ):
+        with pytest.raises(ModelError, match=r"in bfloat16 \(expected .*--precision float32|cannot be exported"):
+            distill_run(replace(anew, out=run.folder), Quiet())
+        assert (run.folder / "run.json").read_bytes() == before
+    run_model(Run.open(run.folder))
 
 
 def test_a_folded_teacher_is_told_so_before_anything_is_written(request_: DistillRequest) -> None:

@@ -1,0 +1,34 @@
+"""Whether a teacher computes in the number format that it is to be trained with."""
+
+from __future__ import annotations
+
+import torch
+
+from calibration.errors import ModelError
+from edgekd.distill.device import autocast, training_dtype
+from edgekd.distill.tensors import Normalise, to_tensor
+from edgekd.models.pictures import probe_pictures
+from edgekd.models.teacher import Teacher
+
+__all__ = ["require_precision"]
+
+
+@torch.no_grad()
+def require_precision(teacher: Teacher, device: torch.device, precision: str, *, fix: str) -> None:
+    """Run the teacher once as in training, before anything is rendered for it; it is back on the CPU afterwards.
+
+    Raises ModelError with `fix` for a teacher with an operation that there is not in bfloat16.
+    """
+    if training_dtype(device, precision) is not torch.bfloat16:
+        return
+    picture = to_tensor(probe_pictures(teacher.input.height, teacher.input.width, 1), device)
+    try:
+        with autocast(device, precision):
+            teacher.module.to(device)(Normalise(teacher.input).to(device)(picture))
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ModelError(f"{teacher.name} does not compute in bfloat16 ({reason})", fix=fix) from error
+    finally:
+        teacher.module.cpu()
