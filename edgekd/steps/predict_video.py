@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import time
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import DataError, UsageError
 from calibration.progress import Progress
+from edgekd.interrupt import deferred_interrupt
 from edgekd.pictures import depth_range, save_depth
 from edgekd.pictures.colour import DEFAULT_COLOURS
 from edgekd.steps.predict import onto_picture
@@ -105,7 +107,8 @@ class _Work:
                 infers.append(time.perf_counter() - start)
                 pace = (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 else 0.0
                 caption = f"{self.runner.artefact.name}   {1000 * infers[-1]:.1f} ms a frame   {pace:.1f} frames/s"
-                writer.add(self.scene.draw(rgb, depth, caption))
+                # A camera's frames are shown when they were seen: those that come meanwhile are lost.
+                writer.add(self.scene.draw(rgb, depth, caption), start - begun if self.frames.live else None)
                 if folder is not None:
                     self._keep(folder, len(infers), depth)
                 ends.append(time.perf_counter())
@@ -117,17 +120,23 @@ class _Work:
         )
 
     def _until_the_end(self, pictures: Iterable[NDArray[np.uint8]], progress: Progress) -> Iterator[NDArray[np.uint8]]:
-        """A camera has no end of its own: the seconds asked for, or Ctrl-C, which keeps what was recorded."""
+        """A camera has no end of its own: the seconds asked for, or Ctrl-C, which keeps what was recorded.
+
+        A second Ctrl-C is for a camera that gives no frame any more.
+        """
         begun = time.monotonic()
-        try:
-            for rgb in pictures:
-                yield rgb
-                if self.settings.seconds is not None and time.monotonic() - begun >= self.settings.seconds:
-                    return
-        except KeyboardInterrupt:
-            if not self.frames.live:
-                raise
-            progress.note("Stopped by Ctrl-C; what was recorded is kept")
+        with deferred_interrupt() if self.frames.live else contextlib.nullcontext(lambda: False) as interrupted:
+            try:
+                for rgb in pictures:
+                    yield rgb
+                    if interrupted():
+                        raise KeyboardInterrupt
+                    if self.settings.seconds is not None and time.monotonic() - begun >= self.settings.seconds:
+                        return
+            except KeyboardInterrupt:
+                if not self.frames.live:
+                    raise
+                progress.note("Stopped by Ctrl-C; what was recorded is kept")
 
     def _keep(self, folder: Path, number: int, depth: NDArray[np.float32]) -> None:
         save_depth(folder / f"{number:06d}.depth.png", depth)

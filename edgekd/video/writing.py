@@ -18,6 +18,7 @@ from edgekd.video.library import import_av, reason
 __all__ = ["VideoWriter"]
 
 _CODECS = ("libx264", "mpeg4")  # builds of FFmpeg without x264 write MPEG-4
+_TICK = Fraction(1, 1000)  # seconds, of frames that come when they come
 _OPTIONS = {"libx264": {"preset": "veryfast", "crf": "20"}, "mpeg4": {"qscale": "3"}}
 
 
@@ -35,13 +36,17 @@ class VideoWriter:
         self._file: AbstractContextManager[Path] = replacing(path)
         self._container: Any = None
         self._stream: Any = None
+        self._last = -1  # when the last frame is shown, in ticks
 
     def __enter__(self) -> VideoWriter:
         self._container = self._av.open(str(self._file.__enter__()), "w", format="mp4")
         return self
 
-    def add(self, frame: NDArray[np.uint8]) -> None:
-        """Add a frame uint8 [H, W, 3]; an odd last row or column is left out, for the codec takes none."""
+    def add(self, frame: NDArray[np.uint8], at: float | None = None) -> None:
+        """Add a frame uint8 [H, W, 3]; an odd last row or column is left out, for the codec takes none.
+
+        It is shown from `at` on, in seconds since the first; without, at the rate. All frames have it or none.
+        """
         even = np.ascontiguousarray(frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2])
         if even.size == 0:
             raise DataError(
@@ -49,7 +54,13 @@ class VideoWriter:
             )
         if self._stream is None:
             self._stream = self._open_stream(even.shape[0], even.shape[1])
-        self._write(self._av.VideoFrame.from_ndarray(even, format="rgb24"))
+            if at is not None:
+                self._stream.codec_context.time_base = _TICK
+        made = self._av.VideoFrame.from_ndarray(even, format="rgb24")
+        if at is not None:
+            self._last = max(self._last + 1, round(at / _TICK))
+            made.pts, made.time_base = self._last, _TICK
+        self._write(made)
 
     def _open_stream(self, height: int, width: int) -> Any:
         codec = next(codec for codec in _CODECS if codec in self._av.codecs_available)

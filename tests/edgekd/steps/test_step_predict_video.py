@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ from calibration.errors import DataError
 from calibration.progress import Quiet
 from edgekd.cli.app import run
 from edgekd.run import Run
+from edgekd.steps import predict_video as predict_video_module
 from edgekd.steps.artefacts import choose_artefact
 from edgekd.steps.predict_video import VideoPrediction, VideoSettings, predict_video
 from edgekd.video import Frames, VideoWriter
@@ -70,16 +75,50 @@ def test_a_video_that_ends_early_keeps_what_was_read_and_fails(clip: Path) -> No
     assert Path("out/long.depth.mp4").stat().st_size > 1000
 
 
-def test_a_camera_is_recorded_for_the_seconds_asked(exported_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FFmpeg's test picture, at its own pace, in place of a camera that no machine of this project has."""
+@pytest.fixture
+def camera(exported_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg's test picture, as fast as it can, in place of a camera that no machine of this project has."""
 
     def picture(source: str) -> Frames:
         container = av.open("testsrc=size=96x64:rate=30", format="lavfi")
         return Frames("/dev/video0", 30.0, None, None, live=True, _container=container)
 
     monkeypatch.setattr("edgekd.steps.predict_video.open_frames", picture)
+
+
+def test_a_camera_is_recorded_for_the_seconds_asked(camera: None) -> None:
     done = predict("camera", seconds=0.3)
     assert done.frames > 3 and done.video == Path("out/dev-video0.depth.mp4")
+
+
+def slowed(monkeypatch: pytest.MonkeyPatch, during: Callable[[int], None]) -> None:
+    """Inference that takes 50 ms more, and `during` is called meanwhile."""
+    calls = itertools.count(-12)  # the first twelve frames are looked at for their colours
+    infer = predict_video_module._depth
+
+    def slow(runner: object, rgb: np.ndarray) -> np.ndarray:
+        time.sleep(0.05)
+        during(next(calls))
+        return infer(runner, rgb)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(predict_video_module, "_depth", slow)
+
+
+def test_what_a_camera_saw_is_shown_at_the_pace_at_which_it_was_seen(
+    camera: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slowed(monkeypatch, lambda number: None)
+    done = predict("camera", seconds=1.0)
+    with av.open(str(done.video)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert len(times) == done.frames < 22
+    assert 0.8 < times[-1] - times[0] < 2.0  # 30 of these frames would be shown in a second
+
+
+def test_ctrl_c_keeps_what_a_camera_saw_whatever_it_interrupts(camera: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowed(monkeypatch, lambda number: signal.raise_signal(signal.SIGINT) if number == 4 else None)
+    done = predict("camera")
+    assert done.frames == 5 and done.video.stat().st_size > 1000
 
 
 def test_the_verb_takes_videos_and_names_a_camera_that_is_not_there(
