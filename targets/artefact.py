@@ -36,7 +36,9 @@ _ANY = "edgekd export --force"
 
 
 def rebuild_command(artefact: Artefact) -> str:
-    """What builds the artefact anew, with the engine options that it was built with."""
+    """What builds the artefact anew: known of whoever keeps it, or else with the engine options that it has."""
+    if artefact.rebuild is not None:
+        return artefact.rebuild
     words = ["edgekd export --target", artefact.target, "--precision", artefact.precision, "--force"]
     options = artefact.settings.get(ENGINE_OPTIONS, "")
     if options not in ("", str(EngineOptions())):

@@ -84,6 +84,7 @@ class Artefact:
     settings: Mapping[str, str] = field(default_factory=dict)  # what was decided on the way: encoding, float layers
     drift: Mapping[str, float] = field(default_factory=dict)  # against the fp32 student, when it was built
     drift_on: str | None = None  # which pictures drift was measured on
+    rebuild: str | None = None  # the command that builds it anew, of whoever keeps it; not in artefact.json
 
     @property
     def name(self) -> str:
@@ -96,9 +97,9 @@ class Artefact:
         return self.folder / self.model
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the folder, which is wherever it was copied to."""
+        """Everything but the folder, which is wherever it was copied to, and what depends on it."""
         fields = asdict(self)
-        del fields["folder"]
+        del fields["folder"], fields["rebuild"]
         return fields
 
 

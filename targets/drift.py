@@ -56,6 +56,12 @@ def measure_drift(depth: NDArray[np.float32], reference: NDArray[np.float32]) ->
         )
     check_depth(depth, "the built model")
     check_depth(reference, "the fp32 model")
+    blank = np.flatnonzero(~(reference > _NEAREST).any(axis=(1, 2)))
+    if len(blank):
+        raise DataError(
+            f"Picture {blank[0] + 1} of {len(reference)} has no pixel with depth in the fp32 model",
+            fix="Leave the picture out",
+        )
     rows = np.array([_one(d.astype(np.float64), r.astype(np.float64)) for d, r in zip(depth, reference, strict=True)])
     abs_rel, aligned, within_5, within_1, scale, rank, edges = rows.mean(axis=0).tolist()
     return Drift(len(rows), abs_rel, aligned, within_5, within_1, scale, rank, edges)
@@ -74,8 +80,6 @@ def check_depth(depth: NDArray[np.float32], whose: str) -> None:
 def _one(depth: NDArray[np.float64], reference: NDArray[np.float64]) -> tuple[float, ...]:
     steepness = _steepness(reference)
     seen = reference > _NEAREST
-    if not seen.any():
-        raise DataError("A picture has no pixel with depth in the fp32 model", fix="Leave the picture out")
     d, r, steepness = depth[seen], reference[seen], steepness[seen]
     scale = float(np.median(d) / np.median(r))
     relative = np.abs(d - r) / r

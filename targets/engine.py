@@ -37,7 +37,7 @@ from targets.feeding import require_images
 from targets.input import InputSpec
 from targets.probe import Probe
 
-__all__ = ["ENGINE", "MODEL", "EngineRunner", "build_engine", "explained", "refusal"]
+__all__ = ["ENGINE", "MODEL", "EngineRunner", "build_engine", "explained", "refusal", "require_first_gpu"]
 
 MODEL, ENGINE = "model.onnx", "model.engine"
 """The files of an artefact of either TensorRT."""
@@ -59,6 +59,15 @@ def explained() -> Iterator[None]:
         yield
     except errors.BoardError as error:
         raise _KINDS.get(type(error), FileError)(error.message, fix=error.fix) from error
+
+
+def require_first_gpu(target: str, device: str | None) -> None:
+    """Raise UsageError for any device but the first GPU, which engines are built for and run on."""
+    if device not in (None, "cuda", "cuda:0"):
+        raise UsageError(
+            f"{target} builds for and runs on the first GPU, not on {device!r}",
+            fix="Leave --device out and choose the GPU with CUDA_VISIBLE_DEVICES, a DLA core with --engine dla=0",
+        )
 
 
 def refusal(trt: ModuleType, model: bytes) -> str | None:

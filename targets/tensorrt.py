@@ -5,17 +5,16 @@ Versions 8.5 to 11 differ in what board/versions.py names. int8 is explicit Q/DQ
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from calibration.errors import ArtefactError, MissingRuntimeError
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
-from targets.artefact import ENGINE_OPTIONS
+from targets.artefact import ENGINE_OPTIONS, rebuild_command
 from targets.base import Artefact, BuildOptions, Precision, Runner, RunnerOptions, Status
 from targets.board.trtexec import trtexec_line
 from targets.building import Built, package, prepare
-from targets.engine import ENGINE, MODEL, EngineRunner, build_engine
+from targets.engine import ENGINE, MODEL, EngineRunner, build_engine, require_first_gpu
 from targets.graph import load_model
 from targets.preflight import preflight
 from targets.probe import probe_tensorrt, runs_engines
@@ -55,6 +54,7 @@ class TensorRT:
         *,
         into: Path,
     ) -> Artefact:
+        require_first_gpu(self.name, options.device)
         job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress, options)
         here = self.status()
 
@@ -79,13 +79,14 @@ class TensorRT:
         )
 
     def open(self, artefact: Artefact, options: RunnerOptions) -> Runner:
+        require_first_gpu(self.name, options.device)
         if not runs_engines(_MODULE):
             here = self.status()
             raise MissingRuntimeError(f"{artefact.name} cannot run here: {here.missing}", fix=here.fix or "")
         if not (artefact.folder / ENGINE).is_file():
             raise ArtefactError(
-                f"{artefact.folder} holds no engine for this device yet",
-                fix=f"Build it there: cd {shlex.quote(str(artefact.folder))} && {artefact.device_command}",
+                f"{artefact.folder} was built where no device was and holds no engine",
+                fix=f"Build it for this one: {rebuild_command(artefact)}",
             )
         return EngineRunner(_MODULE, artefact)
 

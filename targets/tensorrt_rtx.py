@@ -13,7 +13,7 @@ from calibration.progress import Progress
 from targets.artefact import ENGINE_OPTIONS
 from targets.base import Artefact, BuildOptions, Precision, Runner, RunnerOptions, Status
 from targets.building import Built, package, prepare
-from targets.engine import ENGINE, MODEL, EngineRunner, build_engine, refusal
+from targets.engine import ENGINE, MODEL, EngineRunner, build_engine, refusal, require_first_gpu
 from targets.probe import probe_tensorrt, runs_engines
 from targets.reference import infer_model
 from targets.typed import write_typed
@@ -68,6 +68,7 @@ class TensorRTRtx:
         *,
         into: Path,
     ) -> Artefact:
+        require_first_gpu(self.name, options.device)
         name = _import_rtx().__name__
         here, probe = self.status(), probe_tensorrt(name)
         job = prepare(self.name, onnx, precision, _PRECISIONS, calibration, progress, options)
@@ -93,6 +94,7 @@ class TensorRTRtx:
         )
 
     def open(self, artefact: Artefact, options: RunnerOptions) -> Runner:
+        require_first_gpu(self.name, options.device)
         name = installed_module()
         if name is None or not runs_engines(name):
             here = self.status()

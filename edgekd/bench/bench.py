@@ -25,7 +25,9 @@ from edgekd.evaluate.evaluate import evaluate
 from edgekd.evaluate.placing import place
 from edgekd.evaluate.protocols import ScoringProtocol
 from targets import get_target
+from targets.artefact import rebuild_command
 from targets.base import Artefact, Runner, RunnerOptions
+from targets.elsewhere import why_elsewhere
 from targets.feeding import infer_each
 from targets.input import Framing, InputSpec
 
@@ -104,9 +106,8 @@ class _Bench:
             drift=dict(artefact.drift),
             drift_on=artefact.drift_on,
         )
-        if not artefact.can_run_here:
-            command = artefact.device_command or "Copy the run to the device and bench it there"
-            return replace(row, reason="built for another device than this machine", fix=command)
+        if (elsewhere := why_elsewhere(artefact)) is not None:
+            return replace(row, reason=elsewhere[0], fix=elsewhere[1])
         try:
             return self._measured(row, artefact)
         except _PartError as error:
@@ -117,7 +118,7 @@ class _Bench:
             reason, fix = cause.message, cause.fix
         else:
             line = (str(cause).strip().splitlines() or [""])[0]
-            reason, fix = f"{type(cause).__name__}: {line}", "Build it anew: edgekd export --force"
+            reason, fix = f"{type(cause).__name__}: {line}", f"Build it anew: {rebuild_command(artefact)}"
         self.progress.note(f"{row.name} cannot be measured: {reason}")
         return replace(row, reason=reason, fix=fix)
 

@@ -22,6 +22,7 @@ import numpy as np
 from calibration.errors import ArtefactError
 from edgekd.bench.grade import Grade, Letter
 from edgekd.bench.sysfs import text
+from targets.artefact import rebuild_command
 from targets.base import Artefact
 
 __all__ = ["Cold", "measure_cold"]
@@ -47,7 +48,7 @@ def measure_cold(artefact: Artefact, threads: int, device: str | None) -> Cold:
     """Open the artefact in three new processes, one after another. Raises ArtefactError when one fails."""
     command = [sys.executable, "-m", "edgekd.bench.cold", str(artefact.folder.absolute()), str(threads)]
     command += [] if device is None else [device]
-    found = [_ask(command, artefact.folder) for _ in range(_PROCESSES)]
+    found = [_ask(command, artefact) for _ in range(_PROCESSES)]
     loads, firsts = [one["load"] for one in found], [one["first"] for one in found]
     peaks = [one["peak_mib"] for one in found if one["peak_mib"] is not None]
     bases = [one["base_mib"] for one in found if one["base_mib"] is not None]
@@ -69,9 +70,9 @@ def _grade(loads: list[float]) -> Grade:
     return Grade(letter, (said,), ("whether the files were in the system's cache",))
 
 
-def _ask(command: list[str], folder: Path) -> dict[str, Any]:
-    """Run in `folder`: `python -m` imports from the current one first, where files of the user's may have the names of
-    our packages. What this process imports from, that one does, too."""
+def _ask(command: list[str], artefact: Artefact) -> dict[str, Any]:
+    """Run in the artefact's folder: `python -m` imports from the current one first, where files of the user's may have
+    the names of our packages. What this process imports from, that one does, too."""
     paths = {"PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)}
     try:
         done = subprocess.run(
@@ -80,14 +81,15 @@ def _ask(command: list[str], folder: Path) -> dict[str, Any]:
             text=True,
             timeout=_TIME_LIMIT,
             check=False,
-            cwd=folder.absolute(),
+            cwd=artefact.folder.absolute(),
             env=os.environ | paths,
         )
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         said = (done.stderr.strip().splitlines() or [""])[-1] if isinstance(error, (ValueError, IndexError)) else error
         raise ArtefactError(
-            f"The artefact does not open in a process of its own ({said})", fix="Build it anew: edgekd export --force"
+            f"The artefact does not open in a process of its own ({said})",
+            fix=f"Build it anew: {rebuild_command(artefact)}",
         ) from error
     return answer
 

@@ -19,6 +19,9 @@ __all__ = ["Counter", "Power", "joules_between", "read_power", "whole"]
 _WHOLE = ("VDD_IN", "POM_5V_IN", "5V_IN", "VIN")
 """Rails that hold all the others: of Orin Nano, Orin NX, Xavier NX and TX2; of Nano; of Thor."""
 
+_INSIDE = {"VDDQ_VDD2_1V8AO": "VIN_SYS_5V0"}
+"""Rails that another one supplies, which holds them: the memory's of AGX Orin."""
+
 _CARD = "GPU "
 
 
@@ -61,7 +64,9 @@ def whole(names: Sequence[str]) -> tuple[str, ...]:
     for name in _WHOLE:
         if name in names:
             return (name,)
-    return () if all(name.startswith(_CARD) for name in names) else tuple(names)
+    if all(name.startswith(_CARD) for name in names):
+        return ()
+    return tuple(name for name in names if _INSIDE.get(name) not in names)
 
 
 def joules_between(before: Counter, after: Counter) -> float | None:

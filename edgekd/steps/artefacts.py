@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from calibration.errors import ArtefactError, RunError, UnknownNameError
@@ -78,7 +79,8 @@ def built_artefacts(run: Run, targets: tuple[str, ...] = (), progress: Progress 
         for precision in PRECISIONS:
             record = run.manifest.steps.get(export_step(target, precision))
             if record is not None and record.finished is not None:
-                found.append(_open(run, f"{target}-{precision}", student))
+                rebuild = f"{record.command.replace('{run}', _quoted(run))} --force"
+                found.append(replace(_open(run, f"{target}-{precision}", student, rebuild), rebuild=rebuild))
             elif record is not None:
                 name, command = f"{target}-{precision}", record.command.replace("{run}", _quoted(run))
                 progress.note(f"{name} is left out: its build did not end. Build it: {command}")
@@ -105,15 +107,13 @@ def choose_artefact(run: Run, name: str | None, progress: Progress = _QUIET) -> 
     return max(runnable, key=lambda artefact: PRECISIONS.index(artefact.precision))
 
 
-def _open(run: Run, name: str, student: str) -> Artefact:
+def _open(run: Run, name: str, student: str, rebuild: str) -> Artefact:
     folder = artefact_folder(run, name)
     run.verify(folder)
     artefact = open_artefact(folder)
     if artefact.student != student:
-        target, precision = artefact.target, artefact.precision
         raise ArtefactError(
-            f"{folder} was built from another model than the run holds now",
-            fix=f"Build it anew: edgekd export {_quoted(run)} --target {target} --precision {precision}",
+            f"{folder} was built from another model than the run holds now", fix=f"Build it anew: {rebuild}"
         )
     return artefact
 

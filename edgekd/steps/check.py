@@ -26,6 +26,7 @@ from targets import get_target
 from targets.base import Artefact, RunnerOptions
 from targets.coverage import LayerCoverage
 from targets.drift import Drift, measure_drift
+from targets.elsewhere import why_elsewhere
 from targets.feeding import infer_each
 from targets.graph import read_graph
 from targets.reference import infer_model
@@ -113,19 +114,18 @@ def check_run(run: Run, targets: tuple[str, ...], progress: Progress, frames: Pa
     artefacts = built_artefacts(run, targets, progress)
     with progress.task("Checking", total=len(artefacts) * sum(map(len, pictures))) as advance:
         for artefact in artefacts:
-            if not artefact.can_run_here:
-                fix = artefact.device_command or "Copy the run to the device and check it there"
-                rows.append(CheckRow(artefact.name, reason="built for another device than this machine", fix=fix))
+            if (elsewhere := why_elsewhere(artefact)) is not None:
+                rows.append(CheckRow(artefact.name, reason=elsewhere[0], fix=elsewhere[1]))
                 advance(sum(map(len, pictures)))
                 continue
             try:
                 depths = _infer(artefact, pictures, advance)
+                drifts = [measure_drift(depth, reference) for depth, reference in zip(depths, expected, strict=True)]
+                against = None if references.teacher is None else measure_drift(depths[0], references.teacher)
             except EdgekdError as error:
                 progress.note(f"{artefact.name} cannot be checked: {error.message}")
                 rows.append(CheckRow(artefact.name, reason=error.message, fix=error.fix))
                 continue
-            drifts = [measure_drift(depth, reference) for depth, reference in zip(depths, expected, strict=True)]
-            against = None if references.teacher is None else measure_drift(depths[0], references.teacher)
             rows.append(CheckRow(artefact.name, drifts[0], against, drifts[1] if len(drifts) > 1 else None))
     kind = "held out from" if len(held_out) < calibration.count else "all of"
     about = f"{len(held_out)} pictures, {kind} the calibration set ({calibration.origin})"

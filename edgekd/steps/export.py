@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -176,6 +177,7 @@ def _export(
     inputs = {"model": run.digest(model), "calibration": calibration.digest}
     asked = {"target": target.name, "precision": precision, "device": settings.device, "runtime": status.version}
     command = f"edgekd export {{run}} --target {target.name} --precision {precision}"
+    command += "" if settings.device is None else f" --device {shlex.quote(settings.device)}"
     if target.name.startswith("tensorrt") and settings.engine != EngineOptions():
         asked["engine"] = str(settings.engine)
         command += f" --engine {settings.engine}"
@@ -183,6 +185,9 @@ def _export(
         asked |= {"recipe": str(RECIPE), "max_drift": None if settings.max_drift is None else str(settings.max_drift)}
         command += "" if settings.max_drift is None else f" --max-drift {settings.max_drift}"
     fresh = settings.force or not run.is_done(step, inputs=inputs, asked=asked)
+    if not fresh and status.can_run and not open_artefact(folder).can_run_here:
+        progress.note(f"{name} was built where no device was; it is built anew for this one")
+        fresh = True
     if fresh:
         with run.step(step, inputs=inputs, asked=asked, command=command, keeps_earlier=True) as made:
             options = BuildOptions(settings.device, settings.engine, settings.max_drift)

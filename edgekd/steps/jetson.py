@@ -125,7 +125,7 @@ def _packages(root: Path) -> Iterator[tuple[str, str]]:
     """Installed Debian packages and their upstream versions."""
     for stanza in (text(root / "var/lib/dpkg/status") or "").split("\n\n"):
         fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and not line.startswith(" "))
-        if fields.get("Status") == "install ok installed":
+        if fields.get("Status", "").endswith(" ok installed"):  # "hold" of those that are kept at their version
             yield fields.get("Package", ""), re.split(r"[-+]", fields.get("Version", ""))[0]
 
 

@@ -87,6 +87,9 @@ class Engine:
             self._stream.close()
             raise MisfitError(f"The engine does not load ({_logger(trt).last()})", "Build it anew")
         self._context = Versions(trt).context(self._engine)
+        if self._context is None:  # as where its memory is not to be had
+            self._stream.close()
+            raise RefusedError(f"The engine loads and cannot run ({_logger(trt).last()})", _ROOM)
         self._wants_graphs = graphs
         self._graph, self._held = None, None  # type: Graph | None, Graph | None
         self._image, self._depth = None, None  # type: Buffer | None, Buffer | None

@@ -6,6 +6,10 @@ from targets.board.options import EngineOptions
 
 __all__ = ["trtexec_line"]
 
+# All that trtexec can leave out: it adds to and takes from what TensorRT would use, which is not the same for each
+# version. 11 knows the first two.
+_TACTICS = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS", "CUBLAS", "CUBLAS_LT", "CUDNN")
+
 
 def trtexec_line(
     program: str,
@@ -31,7 +35,9 @@ def trtexec_line(
     if options.effort is not None:
         words.append(f"--builderOptimizationLevel={options.effort}")
     if options.tactics:
-        words.append("--tacticSources=" + ",".join(f"+{name}" for name in options.tactics.split("+")))
+        wanted = options.tactics.split("+")
+        others = [name for name in _TACTICS[: 2 if major >= 11 else None] if name not in wanted]
+        words.append("--tacticSources=" + ",".join([f"+{name}" for name in wanted] + [f"-{name}" for name in others]))
     if options.version_compatible:
         words.append("--versionCompatible")
     if options.hardware_compatible:

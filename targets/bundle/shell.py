@@ -30,7 +30,6 @@ esac
 echo "TensorRT $number, $trtexec" >&2
 failed=
 mkdir -p engines
-rm -f engines/tensorrt-*.key.json
 """
 
 
@@ -44,7 +43,10 @@ echo "Next: python3 run.py"
 
 def build_script(models: Sequence[tuple[str, Precision]], size: tuple[int, int], options: EngineOptions) -> str:
     """The text of build.sh for ONNX files and their precisions, whose input is `size`."""
-    cases = []
+    cases, begin = [], [_FIND]
+    for _, name in models:  # an engine that fails to build leaves none behind; a key is of the engine that run.py built
+        engine = f"engines/tensorrt-{name}.engine"
+        begin.append(f"rm -f {engine} {engine}.key.json")
     for major in (8, 10, 11):
         lines = [
             trtexec_line('"$trtexec"', (major, 0), file, f"engines/tensorrt-{name}.engine", size, name, options)
@@ -52,4 +54,4 @@ def build_script(models: Sequence[tuple[str, Precision]], size: tuple[int, int],
             for file, name in models
         ]
         cases.append("\n".join([f"if [ $major = {major} ]; then", *(f"    {line}" for line in lines), "fi"]))
-    return "\n".join([_FIND, *cases, _END])
+    return "\n".join([*begin, *cases, _END])

@@ -2,7 +2,8 @@
 
 As strict as NVIDIA documents the real one: shapes outside of the profile are refused, a version-compatible plan loads
 only where host code is allowed, a context runs once all tensors have addresses. An environment variable breaks one
-thing at a time: PRETEND_REFUSES=fp16 has no engine for models that hold half precision.
+thing at a time: PRETEND_REFUSES=fp16 has no engine for models that hold half precision, PRETEND_REFUSES=context no room
+to run one.
 """
 
 from __future__ import annotations
@@ -159,14 +160,17 @@ class Runtime:
         if plan["code"] and not self.engine_host_code_allowed:
             self.logger.log(ILogger.ERROR, "Error Code 1: the plan contains host code, which is not allowed")
             return None
-        return _Engine(plan)
+        return _Engine(plan, self.logger)
 
 
 class _Engine:
-    def __init__(self, plan: dict) -> None:
-        self._plan = plan
+    def __init__(self, plan: dict, logger: ILogger) -> None:
+        self._plan, self._logger = plan, logger
 
-    def create_execution_context(self) -> _Context:
+    def create_execution_context(self) -> _Context | None:
+        if os.environ.get("PRETEND_REFUSES") == "context":
+            self._logger.log(ILogger.ERROR, "Error Code 2: OutOfMemory (requested size was 94371840 bytes.)")
+            return None
         return _Context(self._plan)
 
 

@@ -81,6 +81,14 @@ def test_a_dla_core_takes_one_picture_whatever_the_batch(
     assert "takes up to 1 pictures at once" in done.stdout
 
 
+def test_an_engine_that_has_no_room_to_run_says_so_in_tensorrts_words(
+    pretend_device: dict[str, str], made: Path, tmp_path: Path
+) -> None:
+    done = run({**pretend_device, "PRETEND_REFUSES": "context"}, made, tmp_path / "engine", "fp32", "")
+    last = done.stderr.splitlines()[-1]
+    assert "ModelError: The engine loads and cannot run (Error Code 2: OutOfMemory" in last and "Close other" in last
+
+
 def run(environment: dict[str, str], made: Path, into: Path, *asked: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", SCRIPT, str(made / "student.onnx"), str(made / "images"), str(into), *asked]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from small_network import pictures
 from calibration.errors import DataError, RunError
 from calibration.progress import Quiet
 from edgekd.run import Run, locked
+from edgekd.steps import check
 from edgekd.steps.check import check_run
+from targets.base import Artefact
 
 
 def test_drift_from_the_model_and_from_a_teacher_a_tenth_farther_away(exported_run: Path) -> None:
@@ -33,6 +36,22 @@ def test_drift_from_the_model_and_from_a_teacher_a_tenth_farther_away(exported_r
 def test_the_result_is_json(exported_run: Path) -> None:
     value = check_run(Run.open(exported_run), ("onnxruntime",), Quiet()).to_json()
     assert json.loads(json.dumps(value, allow_nan=False))["rows"][0]["name"] == "fp32 student"
+
+
+def test_an_artefact_whose_depth_is_no_number_costs_its_own_row_alone(
+    exported_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a frame overflows float16."""
+    infer = check._infer
+
+    def broken(artefact: Artefact, *given: Any) -> list[np.ndarray]:
+        depths = infer(artefact, *given)
+        return [depth * np.nan for depth in depths] if artefact.precision == "fp32" else depths
+
+    monkeypatch.setattr(check, "_infer", broken)
+    rows = {row.name: row for row in check_run(Run.open(exported_run), (), Quiet()).rows}
+    assert "is not finite" in (rows["onnxruntime-fp32"].reason or "") and rows["onnxruntime-fp32"].from_model is None
+    assert rows["onnxruntime-int8"].from_model is not None
 
 
 def test_depths_that_were_altered_are_not_compared_with(exported_run: Path) -> None:

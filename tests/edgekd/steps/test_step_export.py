@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from edgekd.run import Run
 from edgekd.steps.artefacts import built_artefacts, choose_artefact
 from edgekd.steps.export import ExportResult, ExportSettings, export_run
 from targets import get_target
-from targets.artefact import open_artefact
+from targets.artefact import open_artefact, rebuild_command
 
 pytest.importorskip("onnxruntime", reason="the artefacts of these tests are built for onnxruntime")
 
@@ -49,6 +51,45 @@ def test_what_is_damaged_is_built_anew_by_the_same_command(exported_run: Path) -
         built_artefacts(Run.open(exported_run))
     assert fresh(export(exported_run)) == {"onnxruntime-fp32": False, "onnxruntime-int8": True}
     assert len(built_artefacts(Run.open(exported_run))) == 2
+
+
+def test_the_command_that_builds_anew_names_the_run_and_all_that_was_asked(run_folder: Path) -> None:
+    export(run_folder, device="cpu", precisions=("int8",), max_drift=0.9)
+    (artefact,) = built_artefacts(Run.open(run_folder))
+    assert rebuild_command(artefact) == (
+        "edgekd export runs/small --target onnxruntime --precision int8 --device cpu --max-drift 0.9 --force"
+    )
+
+
+def test_what_was_built_without_a_device_is_built_anew_where_one_is(
+    run_folder: Path, pretend_device: dict[str, str]
+) -> None:
+    def edgekd(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "edgekd", *words, "--target", "tensorrt"]
+        settings = pretend_device | environment
+        return subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+
+    first = edgekd("export", "runs/small", "--precision", "fp32", PRETEND_NO_DEVICE="1")
+    assert first.returncode == 0, first.stderr
+    (built,) = built_artefacts(Run.open(run_folder))
+    assert not built.can_run_here
+    before = edgekd("check", "runs/small", "--json")
+    (row,) = [row for row in json.loads(before.stdout)["rows"] if row["name"] == "tensorrt-fp32"]
+    assert row["reason"] == "built where no device was"
+    assert row["fix"].endswith("edgekd export runs/small --target tensorrt --precision fp32 --force")
+    again = edgekd("export", "runs/small", "--precision", "fp32")
+    assert again.returncode == 0 and "is built anew for this one" in again.stderr, again.stderr
+    assert "up to date" in edgekd("export", "runs/small", "--precision", "fp32").stderr
+    after = edgekd("check", "runs/small", "--json")
+    (row,) = [row for row in json.loads(after.stdout)["rows"] if row["name"] == "tensorrt-fp32"]
+    assert row["reason"] is None and row["from_model"]["abs_rel"] < 0.05
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "tensorrt-rtx"])
+def test_engines_are_of_the_first_gpu_and_another_device_is_refused(run_folder: Path, target: str) -> None:
+    result = export(run_folder, targets=(target,), precisions=("fp32",), device="cuda:1")
+    (left,) = result.left_out
+    assert not result.exported and "the first GPU, not on 'cuda:1'" in left.reason and "--engine dla=0" in left.fix
 
 
 def test_an_artefact_of_another_model_is_refused_with_the_command_that_mends_it(exported_run: Path) -> None:

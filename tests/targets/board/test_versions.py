@@ -119,6 +119,18 @@ def test_trtexec_is_asked_for_the_same() -> None:
     )
 
 
+def test_trtexec_leaves_out_the_tactics_that_were_not_asked_for() -> None:
+    """It adds to what TensorRT would use by itself."""
+    asked = EngineOptions(tactics="JIT_CONVOLUTIONS+CUDNN")
+    assert "--tacticSources=+JIT_CONVOLUTIONS,+CUDNN,-EDGE_MASK_CONVOLUTIONS,-CUBLAS,-CUBLAS_LT" in (
+        trtexec_line("trtexec", (10, 3), "m", "e", (2, 3), "fp16", asked).split()
+    )
+    asked = EngineOptions(tactics="JIT_CONVOLUTIONS")
+    assert trtexec_line("trtexec", (11, 4), "m", "e", (2, 3), "fp16", asked).endswith(
+        "--tacticSources=+JIT_CONVOLUTIONS,-EDGE_MASK_CONVOLUTIONS"
+    )
+
+
 INTERFACES = {
     "Builder": "Builder", "Config": "IBuilderConfig", "Context": "IExecutionContext", "Engine": "ICudaEngine",
     "Network": "INetworkDefinition", "Parser": "OnnxParser", "Profile": "IOptimizationProfile", "Runtime": "Runtime",

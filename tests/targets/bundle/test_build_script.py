@@ -49,12 +49,17 @@ def test_the_shell_script_goes_on_past_a_precision_that_fails(tmp_path: Path) ->
         'case "$*" in *fp32*) exit 1 ;; *saveEngine*) touch engines/tensorrt-int8.engine ;; esac\n'
     )
     trtexec.chmod(0o755)
+    earlier = ["tensorrt-fp32.engine", "tensorrt-fp32.engine.key.json", "tensorrt-rtx-fp32.engine.key.json"]
+    (tmp_path / "engines").mkdir()
+    for name in earlier:
+        (tmp_path / "engines" / name).touch()
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["sh", "build.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == "Not built: fp32"
-    assert (tmp_path / "engines" / "tensorrt-int8.engine").exists()
+    left = {path.name for path in (tmp_path / "engines").iterdir()}
+    assert left == {"tensorrt-int8.engine", earlier[2]}  # no engine without the key that says what it was built for
 
 
 def test_the_shell_script_without_trtexec_says_what_brings_it(tmp_path: Path) -> None:
