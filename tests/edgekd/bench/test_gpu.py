@@ -1,4 +1,4 @@
-"""NVIDIA cards through a stand-in for NVIDIA's binding: no machine of this project has a card.
+"""NVIDIA cards through a stand-in for NVIDIA's binding: tests run where no card is.
 
 The calls, constants and units are those of the NVML API reference: milliwatts, millijoules, MHz, bytes.
 """
