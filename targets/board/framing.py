@@ -46,13 +46,13 @@ def seen_box(
     """
     height, width = picture
     if crop is None or resize_height is None:
-        scale = min(height / wanted[0], width / wanted[1])
-        seen_height, seen_width = wanted[0] * scale, wanted[1] * scale
+        shape, scale = wanted, min(height / wanted[0], width / wanted[1])
     else:
-        scale = height / resize_height
-        seen_height, seen_width = min(crop[0] * scale, float(height)), min(crop[1] * scale, float(width))
+        shape, scale = crop, height / resize_height
+    # Rounding can make 480.00000000000006 of 480, and Pillow refuses a box that reaches beyond the picture.
+    seen_height, seen_width = min(shape[0] * scale, float(height)), min(shape[1] * scale, float(width))
     left, top = (width - seen_width) / 2, (height - seen_height) / 2
-    return left, top, left + seen_width, top + seen_height
+    return left, top, min(left + seen_width, float(width)), min(top + seen_height, float(height))
 
 
 @lru_cache(maxsize=16)
