@@ -96,6 +96,9 @@ def bench(
     console.note(f"Kept in {path}")
     if all(row.latency is None for row in result.rows):
         raise ArtefactError(f"Nothing was measured: {result.rows[0].reason}", fix=result.rows[0].fix or "")
+    if scoring is not None and all(row.evaluation is None for row in result.rows):
+        failed = next(row for row in result.rows if row.latency is not None)
+        raise DataError(f"No accuracy was measured: {failed.reason}", fix=failed.fix or "")
     console.next_command("report", found.folder)
 
 

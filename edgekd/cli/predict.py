@@ -32,7 +32,7 @@ def predict(
         str | None,
         typer.Option(metavar="NAME", help="Such as onnxruntime-int8. Left out: one that runs here, int8 first."),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the results go.")] = Path("depth"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the results go.")] = Path("predicted"),
     npy: Annotated[bool, typer.Option("--npy", help="Write float32 metres as .npy as well.")] = False,
     frames: Annotated[
         bool, typer.Option("--frames", help="Of a video: keep every frame's depth as 16-bit PNG.")

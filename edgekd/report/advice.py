@@ -57,8 +57,10 @@ def _groups(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 
 def _about(entry: Entry, others: Sequence[Entry]) -> str:
-    """Of which run and under which setting, as far as that tells it from the others."""
+    """Of which run, on which machine and under which setting, as far as that tells it from the others."""
     parts = [entry.run] if len({other.run for other in others}) > 1 else []
+    if len({other.device for other in others}) > 1:
+        parts.append(entry.device)
     if len({other.setting for other in others}) > 1:
         parts.append(entry.setting)
     return f"{', '.join(parts)}: " if parts else ""
@@ -125,26 +127,25 @@ def _int8(group: Sequence[Entry]) -> Iterator[Advice]:
 
 
 def _why_int8_is_slow(int8: Entry, group: Sequence[Entry]) -> Iterator[str]:
-    machine = int8.machine
-    if int8.row.target in _CPU_TARGETS and not set(_INT8_FLAGS) & set(machine.flags):
+    others = [
+        (entry.row.target, _latency(int8).p50 / _latency(entry).p50)
+        for entry in group
+        if entry.row.precision == "int8" and entry.row.target != int8.row.target and entry.row.target in _CPU_TARGETS
+    ]
+    on_cpu = int8.row.target in _CPU_TARGETS
+    faster = [(target, ratio) for target, ratio in others if on_cpu and ratio >= 1.2]
+    if on_cpu and not faster and not set(_INT8_FLAGS) & set(int8.machine.flags):
         yield "the processor has no 8-bit dot product (VNNI, dotprod, i8mm), so int8 is computed in wider steps"
     kept = int8.row.built.get("float_layers") or int8.row.built.get("float layers")
     if kept and kept not in ("none", "0"):
         count = len([name for name in kept.replace(";", ",").split(",") if name.strip()])
         layers = "1 layer" if count == 1 else f"{count} layers"
         yield f"{layers} stayed in float to keep the depth, and each border costs a conversion"
-    others = [
-        entry
-        for entry in group
-        if entry.row.precision == "int8" and entry.row.target != int8.row.target and entry.row.target in _CPU_TARGETS
-    ]
-    for other in others:
-        faster = _latency(int8).p50 / _latency(other).p50
-        if int8.row.target in _CPU_TARGETS and faster >= 1.2:
-            yield (
-                f"{other.row.target} runs the same network in int8 {faster:.1f} times as fast on this machine, so it "
-                f"is {int8.row.target}'s kernels and not the processor"
-            )
+    for target, ratio in faster:
+        yield (
+            f"{target} runs the same network in int8 {ratio:.1f} times as fast on this machine, so it is "
+            f"{int8.row.target}'s kernels and not the processor"
+        )
     if int8.row.target.startswith("tensorrt"):
         yield "small networks leave the card waiting for memory and launches, which int8 does not shorten"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shlex
@@ -19,6 +20,7 @@ from edgekd.bench.machine import Machine
 from edgekd.bench.result import BenchResult, BenchRow
 from edgekd.evaluate.evaluate import Evaluation
 from edgekd.run import Run
+from edgekd.steps.artefacts import calibration_set, run_model
 
 __all__ = ["Benched", "Entry", "ReportedRun", "Story", "gather", "same_pixels"]
 
@@ -162,7 +164,7 @@ def _read(run: Run, name: str) -> ReportedRun:
 
 
 def _stale(run: Run, benches: Sequence[Benched]) -> Iterator[str]:
-    """Artefacts that the run now builds from another student or other pictures than when they were last measured.
+    """Artefacts that were measured when the run held another student or other pictures, or built them from others.
 
     By what they are built from and not by their files: an engine that a board built for itself is another file.
     """
@@ -170,16 +172,29 @@ def _stale(run: Run, benches: Sequence[Benched]) -> Iterator[str]:
     for benched in benches:
         for row in benched.result.rows:
             newest.setdefault(row.name, row)
+    folder, now = shlex.quote(str(run.folder)), _held_now(run)
     for name, row in newest.items():
         exported = run.manifest.steps.get(f"export {name}")
-        made_from = {} if exported is None else exported.inputs
-        changed = [made_from.get("model", row.student) != row.student]
-        changed += [made_from.get("calibration", row.calibration) != row.calibration] if row.calibration else []
-        if any(changed):
+        built = {} if exported is None else exported.inputs
+        measured = {"model": row.student} | ({"calibration": row.calibration} if row.calibration else {})
+        if any(now.get(kind, built.get(kind, digest)) != built.get(kind, digest) for kind, digest in measured.items()):
             yield (
-                f"{name} was built anew since it was measured, so its figures are of an older one: "
-                f"edgekd bench {shlex.quote(str(run.folder))}"
+                f"{name} is of another student or other calibration pictures than the run holds now, and so are its "
+                f"figures: edgekd export {folder} && edgekd bench {folder}"
             )
+        elif any(built.get(kind, digest) != digest for kind, digest in measured.items()):
+            older = "was built anew since it was measured, so its figures are of an older one"
+            yield f"{name} {older}: edgekd bench {folder}"
+
+
+def _held_now(run: Run) -> dict[str, str]:
+    """Digests of the run's fp32 model and of its calibration set, of those that are whole."""
+    found = {}
+    with contextlib.suppress(EdgekdError):
+        found["model"] = run.digest(run_model(run))
+    with contextlib.suppress(EdgekdError):
+        found["calibration"] = calibration_set(run).digest
+    return found
 
 
 def _benches(run: Run, missing: list[str]) -> tuple[Benched, ...]:

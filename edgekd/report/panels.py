@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from calibration.errors import EdgekdError
 from edgekd.bench.gallery import Shown
+from edgekd.evaluate.evaluate import Evaluation
 from edgekd.pictures import colour_depth, depth_range, scale_bar
 from edgekd.report.gather import Benched, Entry, ReportedRun, Story
 from edgekd.report.images import colour_difference, embedded, embedded_file
 from edgekd.report.markup import Element, tag
 from edgekd.report.tables import table
+from edgekd.steps.artefacts import calibration_set
 from edgekd.steps.check import read_references
 
 __all__ = ["depth_panels", "previews", "worst_frames"]
@@ -39,7 +41,7 @@ def depth_panels(reported: ReportedRun) -> Iterator[Element]:
 
 def _panels(reported: ReportedRun, benched: Benched, shown: Shown) -> Iterator[Element]:
     columns: list[tuple[str, NDArray[Any], NDArray[Any] | None]] = []  # name, depth, what it is compared with
-    teacher = _teacher(reported, len(shown.pictures))
+    teacher = _teacher(reported, shown.pictures)
     fp32 = next((name for name in shown.depth if name.endswith("-fp32")), None)
     if teacher is not None:
         columns.append(("teacher", teacher, None))
@@ -60,7 +62,7 @@ def worst_frames(story: Story, reported: ReportedRun) -> Iterator[Element]:
         told = True
         chosen = next((pair for pair in scored if pair[0].row.precision == "int8"), scored[0])
         yield tag("h4", f"{protocol.protocol} on {protocol.dataset}")
-        kept = [benched for benched in reported.benches if _scored_on(benched, protocol.digest)]
+        kept = [benched for benched in reported.benches if _scored_on(benched, protocol)]
         shown = next((one for one in kept if one.gallery is not None and one.gallery.worst is not None), None)
         if shown is not None and shown.gallery is not None and shown.gallery.worst is not None:
             yield from _worst_panels(shown.gallery.worst, chosen[0], shown.result.machine.device)
@@ -71,8 +73,9 @@ def worst_frames(story: Story, reported: ReportedRun) -> Iterator[Element]:
         yield tag("p", "Nothing was scored: edgekd bench --data PATH.", class_="quiet")
 
 
-def _scored_on(benched: Benched, digest: str) -> bool:
-    return any(row.evaluation is not None and row.evaluation.digest == digest for row in benched.result.rows)
+def _scored_on(benched: Benched, asked: Evaluation) -> bool:
+    scores = (row.evaluation for row in benched.result.rows if row.evaluation is not None)
+    return any((score.protocol, score.digest) == (asked.protocol, asked.digest) for score in scores)
 
 
 def previews(reported: ReportedRun) -> Iterator[Element]:
@@ -151,10 +154,12 @@ def _figure(picture: NDArray[np.uint8], label: str) -> Element:
     return tag("figure", embedded(picture, label, widest=224), tag("figcaption", label))
 
 
-def _teacher(reported: ReportedRun, count: int) -> NDArray[np.float32] | None:
-    """What the teacher gave for the first held-out pictures; the run keeps it, and the bench shows the same ones."""
+def _teacher(reported: ReportedRun, pictures: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    """What the teacher gave for these pictures: the first held-out ones, where the run still holds those."""
+    count = len(pictures)
     try:
         kept = read_references(reported.run).teacher
+        held_out = np.asarray(calibration_set(reported.run).split()[1][:count])
     except EdgekdError:
         return None
-    return None if kept is None or len(kept) < count else kept[:count]
+    return kept[:count] if kept is not None and np.array_equal(held_out, pictures) else None

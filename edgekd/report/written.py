@@ -68,7 +68,7 @@ def _grades(story: Story) -> list[str]:
         if latency is not None:
             evidence = _text("; ".join(latency.infer.grade.evidence))
             found.append(f"- {_name(entry)} on {_text(entry.device)}: {latency.infer.grade.letter}, {evidence}")
-        elif entry.row.reason:
+        if entry.row.reason:
             found.append(f"- {_name(entry)}: {_text(entry.row.reason)}")
     return found
 

@@ -18,7 +18,7 @@ from edgekd.simulate.sample import SimulatedImage
 from edgekd.simulate.shards import Entry, index_shard, read_image
 from edgekd.simulate.workers import make_shards
 
-__all__ = ["SimulatedSet", "set_request", "shard_names", "write_set"]
+__all__ = ["SimulatedSet", "is_set", "set_request", "shard_names", "write_set"]
 
 _MANIFEST = "manifest.json"
 _MOST = 100_000_000  # pictures: what a manifest may declare
@@ -114,6 +114,17 @@ def write_set(
                 advance(len(missing[name]))
                 arrived(frozenset(shards))
     return SimulatedSet.open(folder)
+
+
+def is_set(folder: Path) -> bool:
+    """Whether a folder holds a set, which need not be whole. Other makers call files manifest.json, too; a damaged one
+    is taken for ours, so that it is named."""
+    manifest = Path(folder) / _MANIFEST
+    try:
+        found = read_json(manifest)
+    except FileError:
+        return manifest.is_file()
+    return isinstance(found, dict) and "request" in found
 
 
 def shard_names(request: Mapping[str, Any]) -> dict[str, range]:

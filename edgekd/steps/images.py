@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calibration.errors import UsageError
+from calibration.errors import FileError, RunLockedError, UsageError
 from calibration.files import sha256_bytes
-from calibration.progress import Progress
+from calibration.progress import Progress, Quiet
 from edgekd.cores import allowed_cores
 from edgekd.models.fetch import cache_folder
 from edgekd.run.lock import locked
@@ -22,6 +23,10 @@ from edgekd.simulate.sample import ImageSource
 from edgekd.simulate.store import SimulatedSet, write_set
 
 __all__ = ["ImagesSpec", "grow_images", "open_images", "open_rendered", "parse_images", "usable_cores"]
+
+
+_PATIENCE = 6 * 3600.0  # seconds, for another process that renders the same images
+_TURN = 5.0  # of them, after which it is looked whether the images are there
 
 
 @dataclass(frozen=True)
@@ -68,20 +73,32 @@ def parse_images(text: str, seed: int) -> ImagesSpec:
 
 
 def open_images(spec: ImagesSpec, progress: Progress) -> ImageSource:
-    """The images, rendered first where they are not in the cache. Raises DataError, FileError or RunLockedError."""
+    """The images, rendered first where they are not in the cache; while another process renders them it is waited for.
+
+    Raises DataError, FileError or RunLockedError.
+    """
     if spec.folder is not None:
         return open_source(spec.folder, progress)
     folder = _cached(spec)
-    with locked(folder, progress):
-        return write_set(
-            folder,
-            RoomSettings(),
-            seed=spec.seed,
-            count=spec.count,
-            workers=usable_cores(),
-            keep_depth=False,
-            progress=progress,
-        )
+    end, told = time.monotonic() + _PATIENCE, progress
+    while True:
+        with contextlib.suppress(FileError):  # a set that is whole needs no lock: whoever holds it may be training
+            return SimulatedSet.open(folder)
+        try:
+            with locked(folder, told, wait=_TURN):
+                return write_set(
+                    folder,
+                    RoomSettings(),
+                    seed=spec.seed,
+                    count=spec.count,
+                    workers=usable_cores(),
+                    keep_depth=False,
+                    progress=progress,
+                )
+        except RunLockedError:
+            if time.monotonic() > end:
+                raise
+            told = Quiet()  # it was said that another process is rendering them
 
 
 def open_rendered(spec: ImagesSpec) -> ImageSource:

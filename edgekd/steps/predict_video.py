@@ -96,6 +96,8 @@ class _Work:
     def run(self, pictures: Iterable[NDArray[np.uint8]], progress: Progress) -> VideoPrediction:
         video = self.stem.with_name(f"{self.stem.name}.depth.mp4")
         folder = self.stem if self.settings.frames or self.settings.values else None
+        if folder is not None:
+            _remove_earlier(folder)
         infers: list[float] = []
         begun = time.perf_counter()
         ends: deque[float] = deque([begun], maxlen=_RECENT)
@@ -142,6 +144,14 @@ class _Work:
         save_depth(folder / f"{number:06d}.depth.png", depth)
         if self.settings.values:
             save_depth(folder / f"{number:06d}.depth.npy", depth)
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Frames of an earlier video, which would pass for the end of a shorter one."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if re.fullmatch(r"\d{6,}\.depth\.(png|npy)", path.name):
+                path.unlink()
 
 
 def _depth(runner: Runner, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from calibration.progress import Progress
 from calibration.weights import weights_fault
 from edgekd.run import Run, find_run, is_run
 from edgekd.run.manifest import NAME as RUN
-from edgekd.simulate.store import SimulatedSet
+from edgekd.simulate.store import SimulatedSet, is_set
 from edgekd.steps.artefacts import artefact_folder, run_model
 from targets.artefact import NAME as ARTEFACT
 from targets.artefact import artefact_faults, read_artefact
@@ -82,11 +82,10 @@ def _kind(path: Path) -> tuple[str, _Look] | None:
     for name, kind, look in (
         (ARTEFACT, "artefact", _artefact),
         ("calibration.json", "calibration set", _calibration),
-        (MANIFEST, "simulated set", _simulated),
     ):
         if (path / name).is_file():
             return kind, look
-    return None
+    return ("simulated set", _simulated) if is_set(path) else None
 
 
 def _run(run: Run) -> Verified:

@@ -24,7 +24,8 @@ def matches(path: Path) -> bool:
 def open_folders(path: Path) -> DepthDataset:
     """Open such a folder. Raises DataError naming a picture without depth, or depth without a picture."""
     pictures = _by_stem(list_pictures(path / "rgb"))
-    depths = _by_stem([f for f in sorted((path / "depth").iterdir()) if f.suffix.lower() in DEPTH_SUFFIXES])
+    files = [file for file in sorted((path / "depth").iterdir()) if file.is_file() and not file.name.startswith(".")]
+    depths = _by_stem([file for file in files if file.suffix.lower() in DEPTH_SUFFIXES])
     for stem in pictures.keys() ^ depths.keys():
         present, lacking = ("rgb", "depth") if stem in pictures else ("depth", "rgb")
         raise DataError(

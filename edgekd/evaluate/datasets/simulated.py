@@ -42,7 +42,9 @@ _KEEP = "Simulate the set again with its depth kept"
 
 
 def matches(path: Path) -> bool:
-    return (path / "manifest.json").is_file()
+    from edgekd.simulate.store import is_set
+
+    return is_set(path)
 
 
 def open_simulated(path: Path) -> DepthDataset:

@@ -84,7 +84,9 @@ def _mask(path: Path, picture: Path) -> Path | None:
     if not _is_whole(mask):
         raise DataError(f"{mask} is truncated or no picture", fix="Save the mask again, or delete it")
     with open_header(mask) as header, open_header(picture) as other:
-        size = other.size[::-1] if is_on_its_side(picture) else other.size  # it is turned when it is read
+        size = other.size
+        if is_on_its_side(picture):  # it is turned when it is read; of a TIFF the header says so in some versions
+            size = read_picture(picture).shape[1::-1] if other.format == "TIFF" else size[::-1]
         if header.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
             raise DataError(
                 f"{mask} is in colour ({header.mode}), not integer ids", fix="Save it as a PNG of one channel"

@@ -84,6 +84,23 @@ def test_a_bench_that_measures_nothing_has_failed(run_folder: Path, capsys: pyte
     assert err.splitlines()[-1].startswith("Error: Nothing was measured: built for another device")
 
 
+def test_a_bench_that_was_to_score_and_scored_nothing_has_failed(
+    exported_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The latency is kept, and said."""
+    for name in ("a", "b"):
+        for folder in ("rgb", "depth"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(tmp_path / "rgb" / f"{name}.png")
+        Image.fromarray(np.full((60, 80), 2000, np.uint16)).save(tmp_path / "depth" / f"{name}.png")
+    damaged = tmp_path / "rgb" / "b.png"
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    assert run(["bench", "small", "--seconds", "0", "--data", str(tmp_path), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert all(row["latency"] is not None for row in json.loads(out)["rows"])
+    assert err.splitlines()[-1].startswith("Error: No accuracy was measured: ") and "b.png" in err.splitlines()[-1]
+
+
 def test_what_was_predicted_is_shown_beside_what_could_not_be_read(
     picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,7 +138,7 @@ def test_the_run_may_be_left_out_before_a_picture(picture: Path, capsys: pytest.
     assert run(["predict", str(picture)]) == 0
     out, err = capsys.readouterr()
     assert "room.png" in out and "Predicting with onnxruntime-int8 of runs/small" in err
-    assert Path("depth/room.depth.png").is_file()
+    assert Path("predicted/room.depth.png").is_file()
 
 
 def test_what_is_named_twice_is_done_once(exported_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

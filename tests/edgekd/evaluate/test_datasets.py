@@ -60,6 +60,15 @@ def test_index(tmp_path: Path) -> None:
         np.testing.assert_array_equal(data[1].depth, [[0, 0], [0, 2.5]])
 
 
+def test_an_index_is_named_after_its_folder_however_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for given in ("index.csv", ".", str(tmp_path)):
+        assert open_dataset(given).name == f"{tmp_path.name}/index.csv"
+
+
 def test_digest_follows_the_bytes_and_the_units(tmp_path: Path) -> None:
     before = open_dataset(str(indexed(tmp_path))).digest
     assert open_dataset(str(tmp_path)).digest == before
@@ -136,6 +145,9 @@ def test_folders(tmp_path: Path) -> None:
     assert len(data) == 2 and data[0].scene == tmp_path.name
     np.testing.assert_allclose(data[0].depth, depth)
     assert (data[1].depth == 2).all()
+    (tmp_path / "depth" / "._a.png").write_bytes(b"what a Mac leaves beside a file")
+    (tmp_path / "manifest.json").write_text('{"made by": "somebody else"}')
+    assert len(open_dataset(str(tmp_path))) == 2
     save_rgb(tmp_path / "rgb" / "c.png")
     with pytest.raises(DataError, match=r"c\.png has no partner in .*depth"):
         open_dataset(str(tmp_path))

@@ -186,6 +186,21 @@ def test_two_machines_are_not_compared_with_each_other() -> None:
     assert "INT8" not in said(entry("openvino-fp32", 4), elsewhere)
 
 
+def test_advice_names_its_machine_where_there_are_several() -> None:
+    here = [entry("openvino-fp32", 4), entry("openvino-int8", 2)]
+    there = [replace(one, machine=replace(MACHINE, device="Another board")) for one in here]
+    assert "A board: openvino-int8 is 2.00 times as fast" in said(*here, *there)
+    assert "Another board: openvino-int8 is 2.00 times as fast" in said(*here, *there)
+
+
+def test_a_slow_processor_is_no_reason_where_another_runtime_is_fast_on_it() -> None:
+    old = replace(MACHINE, flags=("avx2",))
+    slow = [replace(entry(name, p50), machine=old) for name, p50 in (("onnxruntime-fp32", 4), ("onnxruntime-int8", 4))]
+    assert "no 8-bit dot product" in said(*slow)
+    fast = [replace(entry("openvino-int8", 2), machine=old)]
+    assert "kernels and not the processor" in said(*slow, *fast) and "no 8-bit dot product" not in said(*slow, *fast)
+
+
 def test_advice_names_its_run_and_setting_where_there_are_several() -> None:
     calm = [entry("openvino-fp32", 4), entry("openvino-int8", 2)]
     quick = [replace(one, run="other") for one in (entry("openvino-fp32", 4), entry("openvino-int8", 1))]

@@ -379,6 +379,21 @@ def test_a_picture_on_its_side_has_a_mask_as_it_is_shown(tmp_path):
     assert open_source(tmp_path)[0].rgb.shape == (WIDTH, HEIGHT, 3)
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_tiff_has_a_mask_as_it_is_shown(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (tmp_path / "images").mkdir()
+    Image.fromarray(picture(0)).save(tmp_path / "images/a.tiff", exif=exif)
+    shown = (WIDTH, HEIGHT) if orientation == 6 else (HEIGHT, WIDTH)
+    save(tmp_path / "masks/a.png", np.eye(*shown, dtype=np.uint8))
+    read = open_source(tmp_path)[0]
+    assert read.rgb.shape[:2] == read.ids.shape == shown
+    save(tmp_path / "masks/a.png", np.eye(*shown[::-1], dtype=np.uint8))
+    with pytest.raises(DataError, match="does not fit"):
+        open_source(tmp_path)
+
+
 def test_masks_that_cannot_serve_are_named_at_once(tmp_path):
     save(tmp_path / "images/a.jpg", picture(0))
     mask = save(tmp_path / "masks/a.png", np.zeros((HEIGHT, WIDTH - 1), np.uint8))

@@ -59,6 +59,17 @@ def test_a_video_becomes_picture_and_depth_side_by_side(clip: Path) -> None:
     assert metres.shape == (120, 200)
 
 
+def test_frames_of_a_longer_video_do_not_pass_for_the_end_of_a_shorter_one(clip: Path) -> None:
+    for name in ("000012.depth.png", "000013.depth.png", "notes.txt"):
+        path = Path("out/clip") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("of a video before")
+    predict("clip.mp4", frames=True)
+    assert sorted(path.name for path in Path("out/clip").iterdir())[-3:] == [
+        "000011.depth.png", "000012.depth.png", "notes.txt",
+    ]  # fmt: skip
+
+
 def test_a_video_that_ends_early_keeps_what_was_read_and_fails(clip: Path) -> None:
     with av.open("clip.mp4") as whole, av.open("long.mp4", "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("mpeg4", rate=20, options={"g": "4"})

@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_network import pictures, save, small_network
 
 from calibration.errors import UsageError
+from calibration.images import CalibrationSet
 from calibration.progress import Quiet
 from edgekd.bench import BenchResult, BenchSettings, Scoring
 from edgekd.bench.gallery import Gallery
@@ -136,6 +138,24 @@ def test_what_was_built_from_another_student_since_is_told(benched: Path) -> Non
     _, (html, markdown, _) = report_runs([Run.open(benched)], None, Quiet())
     said = f"{first.name} was built anew since it was measured, so its figures are of an older one: edgekd bench"
     assert said in Parsed(html.read_text()).text and markdown.read_text().count("built anew") == 1
+
+
+def test_figures_of_a_student_that_the_run_no_longer_holds_are_told(benched: Path) -> None:
+    """And its teacher's depth is not shown beside pictures of an earlier calibration set."""
+    run = Run.open(benched)
+    _, (html, _, _) = report_runs([run], None, Quiet())
+    assert "another student" not in html.read_text() and "<figcaption>teacher" in html.read_text()
+    with run.lock(), run.step("distill", inputs={}, asked={}, command="edgekd distill") as made:
+        made.add(save(small_network(offset=0.9), benched / "onnx" / "student.onnx"))
+    with run.lock(), run.step("calibration", inputs={}, asked={}, command="edgekd distill") as made:
+        CalibrationSet.write(benched / "calibration", pictures(24, seed=99), origin="others", made_from={})
+        made.add(benched / "calibration")
+    _, (html, _, _) = report_runs([Run.open(benched)], None, Quiet())
+    text = Parsed(html.read_text()).text
+    assert text.count("is of another student or other calibration pictures than the run holds now") == 2
+    assert (
+        "edgekd export runs/small && edgekd bench runs/small" in text and "<figcaption>teacher" not in html.read_text()
+    )
 
 
 def test_networks_that_were_scored_on_different_pixels_are_not_ranked(benched: Path) -> None:

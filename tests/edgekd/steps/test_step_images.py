@@ -1,0 +1,62 @@
+"""Simulated images in the cache: rendered by one process, waited for by others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from calibration.progress import Quiet
+from edgekd.run.lock import locked
+from edgekd.simulate.rooms import RoomSettings
+from edgekd.simulate.store import write_set
+from edgekd.steps import images
+from edgekd.steps.images import ImagesSpec, open_images
+
+pytest.importorskip("embreex", reason="simulating rooms needs embreex")
+
+SPEC = ImagesSpec(count=4)
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EDGEKD_CACHE", str(tmp_path))
+    monkeypatch.setattr(images, "_TURN", 0.1)
+    return images._cached(SPEC)
+
+
+def render(folder: Path) -> None:
+    write_set(folder, RoomSettings(), seed=0, count=4, workers=1, keep_depth=False, progress=Quiet())
+
+
+def test_a_whole_set_is_opened_while_another_process_holds_it(cached: Path) -> None:
+    """As one does for hours that trains while it renders, and afterwards."""
+    render(cached)
+    with locked(cached):
+        assert len(open_images(SPEC, Quiet())) == 4
+
+
+def test_a_set_that_another_process_renders_is_waited_for(cached: Path) -> None:
+    held = threading.Event()
+
+    def other() -> None:
+        with locked(cached):
+            held.set()
+            time.sleep(0.5)
+            render(cached)
+            time.sleep(1.0)  # it trains on
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    held.wait()
+    said: list[str] = []
+
+    class Notes(Quiet):
+        def note(self, text: str) -> None:
+            said.append(text)
+
+    assert len(open_images(SPEC, Notes())) == 4
+    thread.join()
+    assert len([line for line in said if "waiting for it" in line]) == 1
