@@ -91,7 +91,7 @@ def encode(
         copy = copy_model(model)
         replace_weights(copy, rounded)
         open_ends = {} if encoding.signed else last_activations(model, set(nodes))
-        chosen = set(nodes) - set(open_ends.values())
+        chosen = set(nodes) - set(open_ends.values()) - (set() if encoding.signed else _clips_beside_zero(model))
         kinds = sorted({node.op_type for node in copy.graph.node if node.name in chosen} & encoding.kinds)
         quantizer = QDQQuantizer(
             copy,
@@ -131,6 +131,19 @@ def encode(
             next(node for node in encoded.graph.node if node.name == reader).input[0] = name
     drop_unused(encoded)
     return encoded
+
+
+def _clips_beside_zero(model: onnx.ModelProto) -> set[str]:
+    """Clips that no value of 0 passes. Every range holds 0, and the quantiser drops a Clip where codes are to do its
+    work: they could not do that of these."""
+    values = constants(model)
+    found = set()
+    for node in model.graph.node:
+        if node.op_type == "Clip":
+            low, high = ([*node.input[1:], "", ""])[:2]
+            if (low in values and values[low] > 0) or (high in values and values[high] < 0):
+                found.add(node.name)
+    return found
 
 
 def _overrides(model: onnx.ModelProto, rounded: Mapping[str, Weights]) -> dict[str, list[dict[str, Any]]]:

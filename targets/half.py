@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import ModelError
 from calibration.progress import Progress
-from targets.graph import DepthGraph, body, copy_model, drop_unused
+from targets.graph import LAYERS, DepthGraph, body, copy_model, drop_unused
 from targets.ranges import activations, find_extremes, not_floats
 from targets.reference import fold
 
@@ -58,8 +58,13 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = copy_model(fold(model))
     del copy.graph.value_info[:]
     others = not_floats(copy)  # sizes, which are computed on the way, and what is done to them
-    converted = {node.name for node in body(copy, _KINDS) if others.isdisjoint(node.output)}
     floats = {constant.name: constant for constant in copy.graph.initializer if constant.data_type == TensorProto.FLOAT}
+    vanishing = {name for name, constant in floats.items() if _vanishes(numpy_helper.to_array(constant))}
+    converted = {
+        node.name
+        for node in body(copy, _KINDS)
+        if others.isdisjoint(node.output) and (node.op_type in LAYERS or vanishing.isdisjoint(node.input))
+    }
     halves = {name for node in copy.graph.node if node.name in converted for name in node.output}
     made: dict[str, str] = {}  # a tensor and the type it is wanted in, to the name it has in that type
     nodes: list[onnx.NodeProto] = []
@@ -87,3 +92,8 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.graph.node.extend(nodes)
     drop_unused(copy)
     return copy
+
+
+def _vanishes(values: NDArray[np.float32]) -> bool:
+    """Whether float16 makes 0 of one that is not, such as the 1e-8 that keeps a division from being one by 0."""
+    return bool(((values != 0) & (values.astype(np.float16) == 0)).any())

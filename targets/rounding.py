@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["round_layer", "round_layers", "round_nearest"]
 
 _LARGEST = 127  # codes are symmetric: TensorRT takes no zero-point
+_BARELY = 1e-4  # the step of a layer without any weight
 _DAMPING = 1e-2
 """Of the mean variance, added to each: keeps weights of inputs that never vary where they are."""
 
@@ -88,7 +89,11 @@ def _rows(layer: ConvLayer) -> tuple[Float64, Float64]:
     weight = layer.weights.weight
     rows = weight.reshape(layer.groups, len(weight) // layer.groups, -1).astype(np.float64)
     largest = np.abs(rows).max(axis=2)
-    scale = np.where(largest > 0, largest / _LARGEST, 1).astype(np.float32)
+    # Biases are whole steps of the input times this: of weights that are all 0, as pruning leaves them, it is that of
+    # the layer's others.
+    some = largest[largest > 0]
+    largest = np.where(largest > 0, largest, np.median(some) if some.size else _LARGEST * _BARELY)
+    scale = (largest / _LARGEST).astype(np.float32)
     return rows, scale.astype(np.float64)[:, :, None]
 
 

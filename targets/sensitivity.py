@@ -1,6 +1,6 @@
 """Which layers int8 hurts most, told without labels; those few stay in float.
 
-Each convolution is rounded alone and the depth compared with the fp32 model's. In depth networks the damage sits in a
+Each layer is rounded alone and the depth compared with the fp32 model's. In depth networks the damage sits in a
 few early layers: of FastDepth's 38, one depthwise convolution of 16 channels makes most of it (README.md).
 """
 
@@ -114,19 +114,27 @@ def fewest_float_layers(
 
 
 def count_operations(model: onnx.ModelProto) -> dict[str, int]:
-    """Multiplications of each layer for one picture, by node name; 0 where the shape cannot be inferred."""
+    """Multiplications of each layer for one picture, by node name; sizes that cannot be inferred count as 1."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model)
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in (*inferred.graph.value_info, *inferred.graph.output)
+        for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
     }
-    weights = {constant.name: list(constant.dims) for constant in model.graph.initializer}
+    shapes |= {constant.name: list(constant.dims) for constant in model.graph.initializer}
     counts = {}
     for node in model.graph.node:
-        if node.op_type in LAYERS:
-            weight, output = weights.get(node.input[1], [0]), shapes.get(node.output[0], [])
-            places = math.prod(output[2:]) if len(output) == 4 else 1
-            counts[node.name] = math.prod(weight) * places
+        if node.op_type not in LAYERS:
+            continue
+        given, weight, output = (shapes.get(name, []) for name in (*node.input[:2], node.output[0]))
+        if node.op_type in ("Conv", "ConvTranspose"):  # each weight meets every place of the smaller of the two maps
+            counts[node.name] = _product(weight) * _product((output if node.op_type == "Conv" else given)[2:])
+        else:  # each value that is given out is a sum over what is given in its last axis
+            transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+            counts[node.name] = _product(output[1:]) * _product(given[:1] if transposed else given[-1:])
     return counts
+
+
+def _product(sizes: Sequence[int]) -> int:
+    return math.prod(max(size, 1) for size in sizes)

@@ -8,7 +8,7 @@ __all__ = ["enlarge_last"]
 
 
 def enlarge_last(model: onnx.ModelProto) -> None:
-    """Move 1x1 convolutions that add no channels, ReLU and Clip from behind a nearest Resize to before it, in place.
+    """Move 1x1 convolutions that add no channels, ReLU and Clip before a nearest Resize that enlarges, in place.
 
     Exact: the copies of a pixel are worked on once instead of as often as they were made. The Resize must have constant
     scales, as `tidy` gives them: sizes would count channels too.
@@ -23,7 +23,8 @@ def enlarge_last(model: onnx.ModelProto) -> None:
 
 def _swap_one(model: onnx.ModelProto) -> bool:
     graph = model.graph
-    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    shapes = {name: list(tensor.dims) for name, tensor in constants.items()}
     uses: dict[str, int] = {output.name: 1 for output in graph.output}
     for node in graph.node:
         for name in node.input:
@@ -33,7 +34,7 @@ def _swap_one(model: onnx.ModelProto) -> bool:
         resize = made_by.get(pointwise.input[0]) if pointwise.input else None
         if resize is None or resize.op_type != "Resize" or uses[resize.output[0]] != 1:
             continue
-        if _keeps_values(resize) and _is_pointwise(pointwise, shapes):
+        if _enlarges(resize, constants) and _is_pointwise(pointwise, shapes):
             small, between, large = resize.input[0], resize.output[0], pointwise.output[0]
             pointwise.input[0], pointwise.output[0] = small, between
             resize.input[0], resize.output[0] = between, large
@@ -42,12 +43,14 @@ def _swap_one(model: onnx.ModelProto) -> bool:
     return False
 
 
-def _keeps_values(resize: onnx.NodeProto) -> bool:
+def _enlarges(resize: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> bool:
+    """By a known scale, and without changing a value."""
     given = {attribute.name: attribute for attribute in resize.attribute}
     mode = given["mode"].s if "mode" in given else b"nearest"
     transformation = given["coordinate_transformation_mode"].s if "coordinate_transformation_mode" in given else b""
-    scaled = len(resize.input) == 3 and bool(resize.input[2])
-    return bool(scaled and mode == b"nearest" and transformation != b"tf_crop_and_resize")
+    scales = constants.get(resize.input[2]) if len(resize.input) == 3 else None
+    larger = scales is not None and bool((onnx.numpy_helper.to_array(scales) >= 1).all())
+    return bool(larger and mode == b"nearest" and transformation != b"tf_crop_and_resize")
 
 
 def _is_pointwise(node: onnx.NodeProto, shapes: dict[str, list[int]]) -> bool:

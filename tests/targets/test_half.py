@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, numpy_helper
-from small_network import pictures, reference_depth, save, small_network
+from onnx import TensorProto, helper, numpy_helper
+from small_network import Network, finish, pictures, reference_depth, save, small_network
 
 from calibration.errors import ModelError
 from calibration.progress import Quiet
@@ -51,6 +51,24 @@ def test_pre_processing_and_output_layer_keep_float32() -> None:
     assert (types[resize.input[0]], types[resize.input[2]]) == (TensorProto.FLOAT16, TensorProto.FLOAT)
     (sub,) = [node for node in model.graph.node if node.op_type == "Sub"]
     assert {types[name] for name in sub.input} == {TensorProto.FLOAT}
+
+
+def test_what_keeps_a_division_from_being_one_by_zero_stays_in_float() -> None:
+    """1e-8 is 0 in float16, and features are 0 in many places."""
+    net = Network()
+    planes = net.add("Transpose", [net.add("Cast", ["image"], to=TensorProto.FLOAT)], perm=[0, 3, 1, 2])
+    x = net.add("Relu", [net.conv(planes, 3, 16, 3)])
+    x = net.add("Relu", [net.add("Sub", [x, net.constant("much", 60.0)])])
+    length = net.add(
+        "Add", [net.add("ReduceSum", [x, net.constant("channels", [1], np.int64)]), net.constant("tiny", 1e-8)]
+    )
+    x = net.conv(net.add("Relu", [net.conv(net.add("Div", [x, length]), 16, 16, 3)]), 16, 1, 1)
+    net.nodes.append(helper.make_node("Squeeze", [x, net.constant("axis", [1], np.int64)], ["depth"]))
+    model = finish(net.nodes, net.constants)
+    images = np.zeros_like(pictures(1))
+    assert (
+        np.isfinite(reference_depth(model, images)).all() and np.isfinite(reference_depth(to_half(model), images)).all()
+    )
 
 
 @pytest.mark.parametrize(("factor", "what"), [(1e7, "weight"), (3e4, "activation")])

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from small_network import SPEC, Network, finish, pictures, save, small_network
+from small_network import HEIGHT, SPEC, WIDTH, Network, finish, pictures, save, small_network
 
 from calibration.errors import ModelError
 from calibration.images import CalibrationSet
@@ -20,7 +20,7 @@ from targets.base import BuildOptions, Precision
 from targets.calibrated import quantise
 from targets.encodings import U8S8
 from targets.graph import read_graph
-from targets.quantise import calibrate
+from targets.quantise import Budget, calibrate
 from targets.reference import emulate_model, infer_model
 from targets.sensitivity import mean_error
 
@@ -125,6 +125,61 @@ def test_int8_of_networks_that_are_put_together_unlike_others(
     network: Callable[[], onnx.ModelProto], target: str, tmp_path: Path
 ) -> None:
     assert build(network(), target, "int8", tmp_path) < 0.02
+
+
+def pruned(left: float) -> onnx.ModelProto:
+    """Half of the filters of a layer with large inputs are `left` of what they were and give their bias alone."""
+    net = Network()
+    x = net.add("Mul", [convs(net, begin(net), 3, 16, 16), net.constant("large", 40.0)])
+    weight = 0.02 * net.rng.normal(0, 1, (16, 16, 3, 3)) * np.where(np.arange(16) % 2, 1, left).reshape(16, 1, 1, 1)
+    bias = net.constant("biases", net.rng.uniform(0.1, 0.9, 16))
+    x = net.add("Relu", [net.add("Conv", [x, net.constant("pruned", weight), bias], pads=[1] * 4)])
+    return end(net, convs(net, x, 16, 16), 16)
+
+
+def clipped_beside_zero() -> onnx.ModelProto:
+    net = Network()
+    x = net.add("Clip", [net.conv(convs(net, begin(net), 3, 16), 16, 16, 3), net.constant("low", 0.5)])
+    return end(net, convs(net, x, 16, 16), 16)
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino", "tensorrt"])
+def test_int8_keeps_the_bias_of_filters_that_pruning_left_without_weights(target: str, tmp_path: Path) -> None:
+    none, hardly_any = (build(pruned(left), target, "int8", tmp_path / str(left)) for left in (0.0, 1e-6))
+    assert none < 1.1 * hardly_any
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino", "tensorrt"])
+def test_int8_keeps_a_clip_that_its_codes_cannot_do(target: str, tmp_path: Path) -> None:
+    assert build(clipped_beside_zero(), target, "int8", tmp_path) < 0.01
+
+
+def one_large_channel_in_products() -> onnx.ModelProto:
+    """As transformers have them: one channel of a token is far larger than the others, and matters less."""
+    net = Network()
+    x = convs(net, begin(net), 3, 16, 16)
+    tokens = net.add(
+        "Transpose", [net.add("Reshape", [x, net.constant("rows", [0, 16, -1], np.int64)])], perm=[0, 2, 1]
+    )
+    size = np.where(np.arange(16) == 3, 60.0, 1.0)
+    tokens = net.add("Mul", [tokens, net.constant("gain", size)])
+    for number in range(2):
+        weight = net.rng.normal(0, 0.25, (16, 16)) / (size[:, None] if number == 0 else 1)
+        tokens = net.add("MatMul", [tokens, net.constant(f"product_{number}", weight)])
+    x = net.add("Transpose", [tokens], perm=[0, 2, 1])
+    x = net.add("Reshape", [x, net.constant("maps", [0, 16, HEIGHT, WIDTH], np.int64)])
+    return end(net, convs(net, x, 16, 16), 16)
+
+
+def test_a_product_stays_in_float_where_a_budget_asks_for_it(tmp_path: Path) -> None:
+    graph = read_graph(save(one_large_channel_in_products(), tmp_path / "student.onnx"))
+    images = pictures(24)
+    plain = calibrate(graph, images, Quiet())
+    lost = mean_error(infer_model(quantise(plain, U8S8), images[:8]), infer_model(graph.model, images[:8]))
+    kept = calibrate(graph, images, Quiet(), Budget(lost / 3, images[:8]))
+    kinds = {node.name: node.op_type for node in kept.model.graph.node}
+    assert "MatMul" in {kinds[name] for name in kept.float_layers}
+    assert set(kept.damage) >= {name for name, kind in kinds.items() if kind == "MatMul"}
 
 
 @pytest.mark.parametrize("target", ["openvino", "tensorrt", "tensorrt-rtx"])

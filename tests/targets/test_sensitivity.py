@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from targets.sensitivity import choose_float_layers, fewest_float_layers
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+
+from targets.sensitivity import choose_float_layers, count_operations, fewest_float_layers
+
+
+def counted(kind: str, weight: tuple[int, ...], given: tuple[int, ...], **attributes: Any) -> int:
+    node = helper.make_node(kind, ["x", "w"], ["y"], name="layer", **attributes)
+    graph = helper.make_graph(
+        [node],
+        "one",
+        [helper.make_tensor_value_info("x", 1, ["N", *given])],
+        [helper.make_empty_tensor_value_info("y")],
+        [numpy_helper.from_array(np.zeros(weight, np.float32), "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    del model.graph.output[:]
+    model.graph.output.extend([helper.make_tensor_value_info("y", 1, None)])
+    return count_operations(model)["layer"]
+
+
+def test_multiplications_are_those_of_the_definition() -> None:
+    assert counted("Conv", (8, 4, 3, 3), (4, 16, 24), pads=[1] * 4, strides=[2, 2]) == 8 * 4 * 9 * 8 * 12
+    assert counted("ConvTranspose", (16, 16, 2, 2), (16, 16, 24), strides=[2, 2]) == 393_216
+    assert counted("MatMul", (64, 32), (100, 64)) == 100 * 64 * 32
+
 
 DAMAGE = {"a": 0.02, "b": 0.01, "c": 0.0039, "d": 0.001}
 EQUAL = dict.fromkeys(DAMAGE, 10)
