@@ -11,7 +11,20 @@ from torch.nn import functional as F
 
 from edgekd.models.onnx_import.op import Builder, Function, Op
 
-__all__ = ["cast", "clip", "elementwise", "elu", "gelu", "hard_sigmoid", "leaky_relu", "prelu", "selu", "softmax"]
+__all__ = [
+    "cast",
+    "celu",
+    "clip",
+    "elementwise",
+    "elu",
+    "gelu",
+    "hard_sigmoid",
+    "leaky_relu",
+    "log_softmax",
+    "prelu",
+    "selu",
+    "softmax",
+]
 
 
 def elementwise(function: Callable[..., Tensor]) -> Builder:
@@ -47,6 +60,10 @@ def elu(op: Op) -> nn.Module:
     return nn.ELU(float(op.attributes.get("alpha", 1.0)))
 
 
+def celu(op: Op) -> nn.Module:
+    return nn.CELU(float(op.attributes.get("alpha", 1.0)))
+
+
 def selu(op: Op) -> nn.Module:
     alpha = float(op.attributes.get("alpha", 1.67326319217681884765625))
     gamma = float(op.attributes.get("gamma", 1.05070102214813232421875))
@@ -71,14 +88,26 @@ def softmax(op: Op) -> nn.Module:
     return Function(_flat_softmax, axis=axis)
 
 
+def log_softmax(op: Op) -> nn.Module:
+    layer = softmax(op)
+    return nn.LogSoftmax(layer.dim) if isinstance(layer, nn.Softmax) else nn.Sequential(layer, Function(torch.log))
+
+
 def cast(op: Op) -> nn.Module:
     kind = int(op.attributes["to"])
+    if kind in _INTEGERS:  # floats that hold whole numbers here: what comes after is computed as before
+        return Function(_whole)
+    if kind == _BOOL:
+        return Function(torch.Tensor.bool)
     if kind not in _FLOATS:
-        raise op.refusal("turns pictures into something other than floats")
+        raise op.refusal("turns pictures into something other than numbers")
     return Function(torch.Tensor.to, dtype=torch.float32)
 
 
-_FLOATS = (1, 10, 11)  # float, float16, double of TensorProto.DataType: all are computed in float32 here
+# Of TensorProto.DataType.
+_FLOATS = (1, 10, 11)  # float, float16, double: all are computed in float32 here
+_INTEGERS = (6, 7)  # int32, int64
+_BOOL = 9
 
 
 def _bound(op: Op, position: int, attribute: str, default: float) -> float:
@@ -86,6 +115,10 @@ def _bound(op: Op, position: int, attribute: str, default: float) -> float:
         return float(op.attributes[attribute])
     value = op.constant(position)
     return default if value is None else float(value.reshape(-1)[0])
+
+
+def _whole(x: Tensor) -> Tensor:
+    return x.to(torch.float32).trunc()
 
 
 def _hard_sigmoid(x: Tensor, alpha: float, beta: float) -> Tensor:

@@ -8,9 +8,9 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from edgekd.models.onnx_import.op import Builder, Op
+from edgekd.models.onnx_import.op import Builder, Function, Op
 
-__all__ = ["Fold", "combine", "gemm", "mean", "where"]
+__all__ = ["Fold", "combine", "cumulative_sum", "gemm", "mean", "where"]
 
 
 class _WithConstants(nn.Module):
@@ -86,6 +86,13 @@ def where(op: Op) -> nn.Module:
     if 0 in constants:
         constants[0] = constants[0].bool()
     return _Where(constants, 3)
+
+
+def cumulative_sum(op: Op) -> nn.Module:
+    axis = int((op.integers(1, "axis") or (0,))[0]) % len(op.data.shape)
+    if axis == 0 or op.attributes.get("exclusive", 0) or op.attributes.get("reverse", 0):
+        raise op.refusal("adds up pictures of a batch, backwards or exclusively")
+    return Function(torch.cumsum, dim=axis)
 
 
 def gemm(op: Op) -> nn.Module:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from calibration.errors import ModelError
 from edgekd.models.freeze import INPUT_EXAMPLE
 from edgekd.models.onnx_import.file import opset_of, read_onnx
 from edgekd.models.onnx_import.op import Op, Operand
-from edgekd.models.onnx_import.shape import squeezes_batch
+from edgekd.models.onnx_import.shape import batch_after, squeezes_batch
 from edgekd.models.onnx_import.table import ALIASES, BUILDERS, FOLDABLE, POINTWISE
 
 __all__ = ["ImportedNetwork", "import_onnx"]
@@ -83,6 +84,7 @@ class _Assembly:
             picture: torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
         }
         self.unbatched: set[str] = set()  # the graph has them without a batch, here they kept it
+        self.moved: dict[str, tuple[int, Op]] = {}  # whose batch is not the first axis: which it is, moved by what
         self.folded = 0  # elements of constants that were computed
         self.uses = Counter([*_read(model.graph), *(value.name for value in model.graph.output)])
 
@@ -92,6 +94,7 @@ class _Assembly:
             return
         op = self._op(node, index)
         live = [name for name in node.input if name in self.tensors]
+        op = self._follow_batch(op, node, live)
         self._keep_batch(op, node, live)
         if op.kind in ALIASES:
             self._alias(node.input[0], node.output[0])
@@ -106,6 +109,21 @@ class _Assembly:
             self.uses[name] -= sum(name == used for used in node.input)
             if not self.uses[name]:
                 del self.tensors[name]
+
+    def _follow_batch(self, op: Op, node: onnx.NodeProto, live: list[str]) -> Op:
+        """The operation with the axis that the batch is, which is kept for its outputs."""
+        moved = [self.moved[name] for name in live if name in self.moved]
+        if not live or (not moved and op.kind != "Transpose"):
+            return op
+        axes = {self.moved[name][0] if name in self.moved else 0 for name in live}
+        by = moved[0][1] if moved else op
+        op = replace(op, batch=axes.pop())
+        after = None if axes else batch_after(op, op.kind in POINTWISE | ALIASES)
+        if after is None:
+            raise by.refusal("moves the batch")
+        if after:
+            self.moved.update(dict.fromkeys(node.output, (after, by)))
+        return op
 
     def _keep_batch(self, op: Op, node: onnx.NodeProto, live: list[str]) -> None:
         """Follow tensors from which the graph squeezes the batch of one that stays here: their axes have other numbers.
@@ -142,6 +160,8 @@ class _Assembly:
     def finish(self, output: str) -> fx.GraphModule:
         if output not in self.nodes:
             raise ModelError(f"The ONNX output {output} does not depend on the picture", fix="Export the network again")
+        if output in self.moved:
+            raise self.moved[output][1].refusal("moves the batch")
         self.graph.output(self.nodes[output])
         module = fx.GraphModule(self.root, self.graph, class_name="ImportedNetwork")
         module.graph.eliminate_dead_code()
@@ -180,7 +200,11 @@ class _Assembly:
 
     def _fold(self, node: onnx.NodeProto, op: Op) -> None:
         if op.kind not in FOLDABLE:
-            raise op.refusal("works on constants alone")
+            self._fold_as_built(node, op)
+            return
+        if op.kind == "Range":
+            start, limit, step = (float(self.constants[name].reshape(-1)[0]) for name in node.input)
+            op.bounded((max(1, math.ceil((limit - start) / step)),), _MOST_FOLDED)
         if op.kind in ("ConstantOfShape", "Expand"):
             op.bounded(tuple(int(item) for item in self.constants[node.input[-1]]), _MOST_FOLDED)
         if op.kind in _SPREADING:
@@ -192,7 +216,21 @@ class _Assembly:
             values = ReferenceEvaluator(_single(node, self.opset)).run(None, feeds)
         except Exception as error:  # the reference evaluator raises whatever numpy does
             raise op.refusal(f"cannot be computed ({error})") from error
-        made = {name: np.asarray(value) for name, value in zip(node.output, values, strict=False)}
+        self._keep({name: np.asarray(value) for name, value in zip(node.output, values, strict=False)}, op)
+
+    def _fold_as_built(self, node: onnx.NodeProto, op: Op) -> None:
+        """As the module of the operation computes it: weights that are made of others, as gates and standardised ones
+        are."""
+        if op.kind not in BUILDERS or op.data.constant is None:
+            raise op.refusal("works on constants alone")
+        given = op.weights(0)
+        if given.numel() > _MOST_FOLDED:
+            raise op.refusal(f"works on a constant of shape {list(given.shape)}")
+        result = self._built(replace(op, operands=(Operand(op.data.shape), *op.operands[1:])), (given,))[1]
+        parts = [result] if isinstance(result, Tensor) else list(result)
+        self._keep({name: part.numpy() for name, part in zip(node.output, parts, strict=True)}, op)
+
+    def _keep(self, made: dict[str, NDArray[Any]], op: Op) -> None:
         self.folded += sum(value.size for value in made.values())
         if self.folded > 4 * _MOST_FOLDED:
             raise op.refusal("computes more constants than a network needs")
@@ -202,14 +240,7 @@ class _Assembly:
         if op.kind not in BUILDERS:
             raise op.refusal("is known on constants alone, and here it depends on the picture")
         target = self._unused_name(op.name)
-        try:
-            module = BUILDERS[op.kind](op).eval()
-            result = module(*(self.tensors[name] for name in live))
-        except ModelError:
-            raise
-        except Exception as error:  # attributes may hold anything, and torch has many ways to say what does not fit
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise op.refusal(f"cannot be run ({reason})") from error
+        module, result = self._built(op, tuple(self.tensors[name] for name in live))
         self.root.add_module(target, module)
         called = self.graph.call_module(target, tuple(self.nodes[name] for name in live))
         if isinstance(result, Tensor):
@@ -218,6 +249,17 @@ class _Assembly:
         for position, (name, part) in enumerate(zip(node.output, result, strict=True)):
             self.nodes[name] = self.graph.call_function(operator.getitem, (called, position))
             self.tensors[name] = part
+
+    def _built(self, op: Op, given: tuple[Tensor, ...]) -> tuple[nn.Module, Any]:
+        """The module of an operation, and what it makes of these tensors."""
+        try:
+            module = BUILDERS[op.kind](op).eval()
+            return module, module(*given)
+        except ModelError:
+            raise
+        except Exception as error:  # attributes may hold anything, and torch has many ways to say what does not fit
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise op.refusal(f"cannot be run ({reason})") from error
 
     def _unused_name(self, label: str) -> str:
         name = re.sub(r"\W+", "_", label).strip("_").lower() or "node"

@@ -40,6 +40,7 @@ class Op:
     operands: tuple[Operand | None, ...]
     outputs: int = 1
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    batch: int = 0  # which axis of what depends on the picture is the batch
 
     @property
     def data(self) -> Operand:

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from edgekd.models.onnx_import.op import Function, Op
 
 __all__ = [
-    "Reshape", "concat", "depth_to_space", "expand", "flatten", "gather", "pad", "reshape", "slice_", "split",
-    "squeeze", "squeezes_batch", "transpose", "unsqueeze",
+    "Reshape", "batch_after", "concat", "depth_to_space", "expand", "flatten", "gather", "pad", "reshape", "slice_",
+    "space_to_depth", "split", "squeeze", "squeezes_batch", "tile", "transpose", "unsqueeze",
 ]  # fmt: skip
 
 
@@ -117,19 +117,40 @@ def flatten(op: Op) -> nn.Module:
 
 
 def transpose(op: Op) -> nn.Module:
-    order = tuple(op.attributes.get("perm", range(len(op.data.shape))[::-1]))
-    if order[0] % len(op.data.shape) != 0:
-        raise op.refusal("moves the batch")
-    return Function(torch.permute, dims=order)
+    return Function(torch.permute, dims=_order(op))
+
+
+def _order(op: Op) -> tuple[int, ...]:
+    rank = len(op.data.shape)
+    return tuple(axis % rank for axis in op.attributes.get("perm", range(rank)[::-1]))
+
+
+def batch_after(op: Op, pointwise: bool) -> int | None:
+    """Which axis of the results is the batch, of an operation on tensors whose axis `op.batch` is; None where that
+    cannot be told. Attention that makes queries, keys and values at once has the batch behind them for a while."""
+    batch, rank = op.batch, len(op.data.shape)
+    if op.kind == "Transpose":
+        return _order(op).index(batch)
+    if batch == 0:
+        return 0
+    if op.kind in ("Gather", "Split"):
+        axis = int(op.attributes.get("axis", 0)) % rank
+        added = len(op.operand(1).shape) - 1 if op.kind == "Gather" else 0
+        return None if axis == batch else batch + (added if axis < batch else 0)
+    if op.kind == "Squeeze":
+        axes = _squeezed(op)
+        return None if batch in axes else batch - sum(axis < batch for axis in axes)
+    fits = all(len(operand.shape) <= rank for operand in op.operands if operand is not None)
+    return batch if pointwise and fits else None
 
 
 def squeeze(op: Op) -> nn.Module:
-    return Function(torch.squeeze, dim=tuple(axis for axis in _squeezed(op) if axis != 0))
+    return Function(torch.squeeze, dim=tuple(axis for axis in _squeezed(op) if axis != op.batch))
 
 
 def squeezes_batch(op: Op) -> bool:
     """Whether the graph drops the batch of one that it was written for; here it stays."""
-    return 0 in _squeezed(op)
+    return op.batch in _squeezed(op)
 
 
 def _squeezed(op: Op) -> tuple[int, ...]:
@@ -159,6 +180,8 @@ def slice_(op: Op) -> nn.Module:
         if step == 0:
             raise op.refusal("slices in steps of 0")
         axis %= len(shape)
+        if axis == 0 and (start, step) == (0, 1) and end >= 1:  # all of it, whatever it was written for
+            continue
         if axis == 0:
             raise op.refusal("slices the batch")
         taken = range(shape[axis])[start:end:step]
@@ -171,7 +194,7 @@ def slice_(op: Op) -> nn.Module:
 
 def gather(op: Op) -> nn.Module:
     indices, axis = op.constant(1), int(op.attributes.get("axis", 0)) % len(op.data.shape)
-    if indices is None or axis == 0:
+    if indices is None or axis == op.batch:
         raise op.refusal("picks pictures out of the batch")
     wrapped = np.asarray(indices, dtype=np.int64)
     return _Gather(axis, torch.from_numpy(np.where(wrapped < 0, wrapped + op.data.shape[axis], wrapped)))
@@ -179,7 +202,7 @@ def gather(op: Op) -> nn.Module:
 
 def split(op: Op) -> nn.Module:
     axis = int(op.attributes.get("axis", 0)) % len(op.data.shape)
-    if axis == 0:
+    if axis == op.batch:
         raise op.refusal("splits the batch")
     sizes = op.integers(1, "split")
     if sizes is None:
@@ -217,6 +240,28 @@ def depth_to_space(op: Op) -> nn.Module:
     if op.attributes.get("mode", "DCR") == "CRD":
         return nn.PixelShuffle(block)
     return Function(_depth_first, block=block)
+
+
+def space_to_depth(op: Op) -> nn.Module:
+    return Function(_blocks_first, block=int(op.attributes["blocksize"]))
+
+
+def tile(op: Op) -> nn.Module:
+    repeats = op.integers(1, "repeats") or ()
+    if len(repeats) != len(op.data.shape) or repeats[0] != 1:
+        raise op.refusal(f"repeats {list(op.data.shape)} by {list(repeats)}, and so the pictures of a batch")
+    op.bounded(tuple(size * times for size, times in zip(op.data.shape, repeats, strict=True)))
+    return Function(_tile, repeats=repeats)
+
+
+def _tile(x: Tensor, repeats: tuple[int, ...]) -> Tensor:
+    return x.repeat(repeats)
+
+
+def _blocks_first(x: Tensor, block: int) -> Tensor:
+    batch, channels, height, width = x.shape
+    x = x.reshape(batch, channels, height // block, block, width // block, block)
+    return x.permute(0, 3, 5, 1, 2, 4).reshape(batch, channels * block**2, height // block, width // block)
 
 
 def _expand(x: Tensor, rest: tuple[int, ...]) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgekd.models.onnx_import import activation, arithmetic, convolution, pooling, resize, shape
+from edgekd.models.onnx_import import activation, arithmetic, convolution, pooling, resize, sampling, shape
 from edgekd.models.onnx_import.op import Builder
 
 __all__ = ["ALIASES", "BUILDERS", "FOLDABLE", "POINTWISE"]
@@ -14,13 +14,18 @@ __all__ = ["ALIASES", "BUILDERS", "FOLDABLE", "POINTWISE"]
 BUILDERS: dict[str, Builder] = {
     "Abs": activation.elementwise(torch.abs),
     "Add": arithmetic.combine(torch.add),
+    "And": arithmetic.combine(torch.logical_and),
     "AveragePool": pooling.average_pool,
     "BatchNormalization": convolution.batch_norm,
     "Cast": activation.cast,
+    "Ceil": activation.elementwise(torch.ceil),
+    "Celu": activation.celu,
     "Clip": activation.clip,
     "Concat": shape.concat,
     "Conv": convolution.conv,
     "ConvTranspose": convolution.conv_transpose,
+    "Cos": activation.elementwise(torch.cos),
+    "CumSum": arithmetic.cumulative_sum,
     "DepthToSpace": shape.depth_to_space,
     "Div": arithmetic.combine(torch.div),
     "Elu": activation.elu,
@@ -29,6 +34,7 @@ BUILDERS: dict[str, Builder] = {
     "Exp": activation.elementwise(torch.exp),
     "Expand": shape.expand,
     "Flatten": shape.flatten,
+    "Floor": activation.elementwise(torch.floor),
     "Gather": shape.gather,
     "Gelu": activation.gelu,
     "Gemm": arithmetic.gemm,
@@ -36,6 +42,7 @@ BUILDERS: dict[str, Builder] = {
     "GlobalMaxPool": pooling.global_pool(torch.amax),
     "Greater": arithmetic.combine(torch.gt),
     "GreaterOrEqual": arithmetic.combine(torch.ge),
+    "GridSample": sampling.grid_sample,
     "HardSigmoid": activation.hard_sigmoid,
     "HardSwish": activation.elementwise(F.hardswish),
     "InstanceNormalization": convolution.instance_norm,
@@ -44,6 +51,7 @@ BUILDERS: dict[str, Builder] = {
     "Less": arithmetic.combine(torch.lt),
     "LessOrEqual": arithmetic.combine(torch.le),
     "Log": activation.elementwise(torch.log),
+    "LogSoftmax": activation.log_softmax,
     "MatMul": arithmetic.combine(torch.matmul),
     "Max": arithmetic.combine(torch.maximum),
     "MaxPool": pooling.max_pool,
@@ -53,6 +61,7 @@ BUILDERS: dict[str, Builder] = {
     "Mul": arithmetic.combine(torch.mul),
     "Neg": activation.elementwise(torch.neg),
     "Not": activation.elementwise(torch.logical_not),
+    "Or": arithmetic.combine(torch.logical_or),
     "PRelu": activation.prelu,
     "Pad": shape.pad,
     "Pow": arithmetic.combine(torch.pow),
@@ -65,17 +74,22 @@ BUILDERS: dict[str, Builder] = {
     "Relu": lambda op: nn.ReLU(),
     "Reshape": shape.reshape,
     "Resize": resize.resize,
+    "Round": activation.elementwise(torch.round),
     "Selu": activation.selu,
     "Sigmoid": activation.elementwise(torch.sigmoid),
+    "Sign": activation.elementwise(torch.sign),
+    "Sin": activation.elementwise(torch.sin),
     "Slice": shape.slice_,
     "Softmax": activation.softmax,
     "Softplus": activation.elementwise(F.softplus),
+    "SpaceToDepth": shape.space_to_depth,
     "Split": shape.split,
     "Sqrt": activation.elementwise(torch.sqrt),
     "Squeeze": shape.squeeze,
     "Sub": arithmetic.combine(torch.sub),
     "Sum": arithmetic.combine(torch.add),
     "Tanh": activation.elementwise(torch.tanh),
+    "Tile": shape.tile,
     "Transpose": shape.transpose,
     "Unsqueeze": shape.unsqueeze,
     "Upsample": resize.upsample,
@@ -84,9 +98,10 @@ BUILDERS: dict[str, Builder] = {
 
 POINTWISE = frozenset(
     {
-        "Abs", "Add", "Cast", "Clip", "Div", "Elu", "Equal", "Erf", "Exp", "Gelu", "Greater", "GreaterOrEqual",
-        "HardSigmoid", "HardSwish", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Mish", "Mul",
-        "Neg", "Not", "Pow", "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Where",
+        "Abs", "Add", "And", "Cast", "Ceil", "Celu", "Clip", "Cos", "Div", "Elu", "Equal", "Erf", "Exp", "Floor",
+        "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "LeakyRelu", "Less", "LessOrEqual", "Log",
+        "Max", "Mean", "Min", "Mish", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "Relu", "Round", "Selu",
+        "Sigmoid", "Sign", "Sin", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Where",
     }
 )  # fmt: skip
 """Work on each value alone, so that it makes no difference how many axes lie before it."""
@@ -98,7 +113,7 @@ FOLDABLE = frozenset(
     {
         "Add", "Cast", "Ceil", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather",
         "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Pow",
-        "ReduceProd", "Reshape", "Shape", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
+        "Range", "ReduceProd", "Reshape", "Shape", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip
 """Computed when the network is imported, where all their inputs are known: the arithmetic of shapes and scales."""

@@ -153,6 +153,38 @@ def test_sizes_that_are_no_sizes_are_open(open_: int, tmp_path: Path) -> None:
     assert module(torch.rand(2, 3, 8, 10)).shape == (2, 3, 8, 10)
 
 
+@pytest.mark.parametrize("apart", ["Gather", "Split"])
+def test_queries_keys_and_values_that_are_made_at_once_are_told_apart(apart: str, tmp_path: Path) -> None:
+    """As vision transformers do it: for a while the batch is the second axis."""
+    nodes = [
+        helper.make_node("Reshape", ["x", "tokens"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["t", "w"], ["packed"]),
+        helper.make_node("Reshape", ["packed", "heads"], ["five"]),
+        helper.make_node("Transpose", ["five"], ["qkv"], perm=[2, 0, 3, 1, 4]),
+        helper.make_node("Mul", ["qkv", "half"], ["scaled"]),
+    ]
+    if apart == "Gather":
+        nodes += [helper.make_node("Gather", ["scaled", str(n)], ["qkv"[n]], axis=0) for n in range(3)]
+    else:
+        nodes.append(helper.make_node("Split", ["scaled"], ["q1", "k1", "v1"], axis=0))
+        nodes += [helper.make_node("Squeeze", [f"{name}1", "0"], [name]) for name in "qkv"]
+    nodes += [
+        helper.make_node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]),
+        helper.make_node("MatMul", ["q", "kt"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["weights"], axis=-1),
+        helper.make_node("MatMul", ["weights", "v"], ["seen"]),
+        helper.make_node("Transpose", ["seen"], ["back"], perm=[0, 2, 1, 3]),
+        helper.make_node("Reshape", ["back", "flat"], ["y"]),
+    ]
+    constants = {
+        "tokens": ints(1, 3, 192), "w": weights(3, 24), "heads": ints(1, 192, 3, 2, 4), "half": floats(0.5),
+        "flat": ints(1, 192, 8),
+        **({str(n): np.array(n) for n in range(3)} if apart == "Gather" else {"0": ints(0)}),
+    }  # fmt: skip
+    agree(network(nodes, constants, batch=1), tmp_path)
+
+
 REFUSED = {
     "repeated pictures": (
         [helper.make_node("Expand", ["x", "s"], ["y"])], {"s": ints(2, 3, 12, 16)}, r"repeats the pictures",
@@ -173,6 +205,10 @@ REFUSED = {
     ),
     "softmax of pictures": (
         [helper.make_node("Softmax", ["x"], ["y"], axis=0)], {}, r"Softmax\) normalises over the pictures",
+    ),
+    "batch moved before a product": (
+        [helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2, 3]), helper.make_node("MatMul", ["t", "w"], ["y"])],
+        {"w": weights(16, 5)}, r"Transpose\) moves the batch",
     ),
     "moved batch": ([helper.make_node("Transpose", ["x"], ["y"])], {}, r"Transpose\) moves the batch"),
     "split batch": ([helper.make_node("Split", ["x"], ["y"], axis=0)], {}, r"Split\) splits the batch"),

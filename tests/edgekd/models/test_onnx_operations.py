@@ -84,6 +84,18 @@ ONE_NODE = {
     "mean": ("Mean", {"c": weights(3, 1, 1), "d": floats(1.0)}, {}),
     "instance norm": ("InstanceNormalization", {"s": weights(3), "b": weights(3)}, {"epsilon": 1e-3}),
     "softmax": ("Softmax", {}, {"axis": 1}),
+    "log softmax": ("LogSoftmax", {}, {"axis": 1}),
+    "sine": ("Sin", {}, {}),
+    "cosine": ("Cos", {}, {}),
+    "sign": ("Sign", {}, {}),
+    "round": ("Round", {}, {}),
+    "floor": ("Floor", {}, {}),
+    "ceil": ("Ceil", {}, {}),
+    "celu": ("Celu", {}, {"alpha": 0.7}),
+    "cumulative sum": ("CumSum", {"a": np.array(1)}, {}),
+    "tile": ("Tile", {"r": ints(1, 2, 1, 3)}, {}),
+    "space to depth": ("SpaceToDepth", {}, {"blocksize": 2}),
+    "slice of all pictures": ("Slice", {"s": ints(0, 2), "e": ints(2**62, 9), "a": ints(0, 2)}, {}),
     "flatten": ("Flatten", {}, {}),
     "transpose": ("Transpose", {}, {"perm": [0, 2, 3, 1]}),
     "matmul": ("MatMul", {"w": weights(16, 5)}, {}),
@@ -253,3 +265,55 @@ def test_one_value_a_channel_is_spread(tmp_path: Path) -> None:
         helper.make_node("Expand", ["m", "s"], ["y"]),
     ]
     agree(network(nodes, {"s": ints(1, 12, 16)}, batch=1), tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("known", [True, False])
+def test_features_are_looked_up_where_onnxruntime_looks_them_up(known: bool, mode: str, tmp_path: Path) -> None:
+    places = np.random.default_rng(1).uniform(-1.2, 1.2, (1, 7, 9, 2)).astype(np.float32)
+    nodes = [helper.make_node("GridSample", ["x", "g"], ["y"], mode=mode, padding_mode="border", align_corners=1)]
+    constants = {"g": places}
+    if not known:  # moved by the picture
+        constants = {"p": places, "zero": floats(0.0)}
+        nodes = [
+            helper.make_node("ReduceMean", ["x"], ["m"], axes=[1, 2, 3]),
+            helper.make_node("Mul", ["m", "zero"], ["none"]),
+            helper.make_node("Add", ["none", "p"], ["g"]),
+            *nodes,
+        ]
+    agree(network(nodes, constants, batch=1), tmp_path)
+
+
+def test_a_comparison_counts_as_whole_numbers(tmp_path: Path) -> None:
+    """As ordinal regression counts the bins that a pixel lies beyond."""
+    nodes = [
+        helper.make_node("Greater", ["x", "half"], ["beyond"]),
+        helper.make_node("Greater", ["x", "little"], ["some"]),
+        helper.make_node("And", ["beyond", "some"], ["both"]),
+        helper.make_node("Cast", ["both"], ["whole"], to=7),
+        helper.make_node("ReduceSum", ["whole", "channels"], ["count"]),
+        helper.make_node("Cast", ["count"], ["y"], to=1),
+    ]
+    agree(network(nodes, {"half": floats(0.5), "little": floats(0.2), "channels": ints(1)}), tmp_path)
+
+
+def test_weights_that_are_made_of_others_are_computed(tmp_path: Path) -> None:
+    """Gates, standardised weights, a position embedding that is enlarged: exporters leave them in the graph."""
+    nodes = [
+        helper.make_node("ReduceMean", ["w"], ["mean"], axes=[1, 2, 3]),
+        helper.make_node("Sub", ["w", "mean"], ["standard"]),
+        helper.make_node("Conv", ["x", "standard"], ["c"], pads=[1] * 4),
+        helper.make_node("Sigmoid", ["g"], ["gate"]),
+        helper.make_node("Relu", ["f"], ["fusion"]),
+        helper.make_node("Mul", ["gate", "fusion"], ["scale"]),
+        helper.make_node("Mul", ["c", "scale"], ["scaled"]),
+        helper.make_node("Resize", ["p", "", "", "sizes"], ["places"], mode="cubic"),
+        helper.make_node("Add", ["scaled", "places"], ["d"]),
+        helper.make_node("Range", ["zero", "columns", "one"], ["at"]),
+        helper.make_node("Mul", ["d", "at"], ["y"]),
+    ]
+    constants = {
+        "w": weights(4, 3, 3, 3), "g": weights(4, 1, 1), "f": weights(4, 1, 1), "p": weights(1, 4, 3, 4),
+        "sizes": ints(1, 4, 12, 16), "zero": np.float32(0), "columns": np.float32(16), "one": np.float32(1),
+    }  # fmt: skip
+    agree(network(nodes, constants), tmp_path)
