@@ -12,10 +12,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from calibration.errors import MissingRuntimeError, ModelError
 from edgekd.interrupt import deferred_interrupt
@@ -48,7 +50,7 @@ def exported(deployed: Deployed, example: Tensor) -> onnx.ModelProto:
     # torch 2.4 has an early form of the exporter that newer ones recommend, without shapes that are named.
     export = _captured if "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters else _traced
     try:
-        with _quiet(), deferred_interrupt() as interrupted:  # torch takes one for a failure of its own
+        with _quiet(), _FloatBounds(), deferred_interrupt() as interrupted:  # torch takes one for a failure of its own
             model = export(deployed, example)
     except ModuleNotFoundError as error:
         raise MissingRuntimeError(
@@ -73,6 +75,27 @@ def _reason(error: BaseException) -> str:
     """The first line of what went wrong. torch's own first line says only at which of its steps it did."""
     lines = _COLOURS.sub("", str(error.__cause__ or error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+class _FloatBounds(TorchFunctionMode):
+    """clamp(x, 1e-3, 80) has bounds of two types, for which torch's exporter finds no operation: all become floats."""
+
+    _CLAMPS = frozenset(
+        [torch.clamp, torch.clip, torch.clamp_, torch.clip_, Tensor.clamp, Tensor.clip, Tensor.clamp_, Tensor.clip_]
+    )
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in self._CLAMPS and args and isinstance(args[0], Tensor) and args[0].is_floating_point():
+            args = (args[0], *map(_as_float, args[1:]))
+            kwargs = {name: _as_float(value) for name, value in kwargs.items()}
+        return function(*args, **kwargs)
+
+
+def _as_float(bound: Any) -> Any:
+    return float(bound) if isinstance(bound, int) else bound
 
 
 def _captured(deployed: Deployed, example: Tensor) -> onnx.ModelProto:

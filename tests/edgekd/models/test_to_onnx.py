@@ -173,6 +173,23 @@ def test_operations_that_changed_between_opsets(tmp_path: Path) -> None:
     assert onnx.load(tmp_path / "many.onnx").opset_import[0].version == OPSET
 
 
+class _Clamps(nn.Module):
+    """Bounds of two types, in each way of writing them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.clamp(self.conv(x).exp(), 0.2, 5) + torch.clip(x.mean(1, keepdim=True), 0, 0.5)
+        return x.clamp_(0.3, 8).clamp(min=1e-3, max=80)
+
+
+def test_bounds_of_two_types_can_be_exported(tmp_path: Path) -> None:
+    parity = export_onnx(_Clamps().eval(), SMALL, tmp_path / "clamps.onnx", metadata={})
+    assert parity.max_relative < 1e-4
+
+
 def test_an_imported_network_can_go_out_again(tmp_path: Path) -> None:
     from onnx_graphs import conv_norm, save
 
