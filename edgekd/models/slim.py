@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from calibration.errors import MissingRuntimeError, ModelError
 from edgekd.models.channels import LeastMissed, readings
 from edgekd.models.checks import batch_norm_layers
+from edgekd.models.evaluating import run_once
 from edgekd.models.onnx_import import attention
 from edgekd.models.stored import stored_by
 from edgekd.models.teacher import Teacher
@@ -124,7 +128,7 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
             torch.zeros(1, 3, teacher.input.height, teacher.input.width),
             importance=importance,
             pruning_ratio=cut,
-            ignored_layers=last,
+            ignored_layers=[*last, *_before_shuffles(network, teacher.input)],
             round_to=_ROUND_TO,
         ).step()
         _run(network, teacher.input)
@@ -138,6 +142,31 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
         layer.momentum = _MOMENTUM
         stored[name] = stored_by(layer)
     return Slim(network, cut, kept, stored)
+
+
+@torch.no_grad()
+def _before_shuffles(network: nn.Module, input: InputSpec) -> list[nn.Conv2d]:  # noqa: A002
+    """The convolutions whose channels a pixel shuffle makes places of: which of them belong together torch-pruning
+    does not see, so they keep all."""
+    ran: list[tuple[nn.Conv2d, int]] = []
+    found: list[nn.Conv2d] = []
+
+    class Shuffles(TorchFunctionMode):
+        def __torch_function__(
+            self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            if function in (torch.pixel_shuffle, torch.pixel_unshuffle):
+                found.extend([layer for layer, channels in ran if channels == args[0].shape[1]][-1:])
+            return function(*args, **(kwargs or {}))
+
+    with ExitStack() as hooks:
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d):
+                note = layer.register_forward_hook(lambda layer, given, made: ran.append((layer, made.shape[1])))
+                hooks.callback(note.remove)
+        hooks.enter_context(Shuffles())
+        run_once(network, (input.height, input.width))
+    return found
 
 
 @torch.no_grad()

@@ -216,3 +216,30 @@ def test_a_network_that_gives_something_else_in_training_is_refused() -> None:
     teacher, _ = freeze("supervised", net, InputSpec(Framing(16, 16)), digest="0", source="made for a test")
     with pytest.raises(ModelError, match=r"No student .* \(ValueError: it gives list in training mode\).*mobile-m"):
         slim(teacher, 0.5)
+
+
+class _Shuffled(nn.Module):
+    """A decoder that enlarges by a pixel shuffle, before a skip connection."""
+
+    def __init__(self, function: bool) -> None:
+        super().__init__()
+        self.fine = nn.Sequential(nn.Conv2d(3, 32, 3, 1, 1), nn.BatchNorm2d(32), nn.ReLU())
+        self.coarse = nn.Sequential(nn.Conv2d(32, 64, 3, 2, 1), nn.BatchNorm2d(64), nn.ReLU())
+        self.enlarge = nn.Sequential(nn.Conv2d(64, 128, 3, 1, 1), nn.BatchNorm2d(128), nn.ReLU())
+        self.shuffle = nn.PixelShuffle(2)
+        self.last = nn.Sequential(nn.Conv2d(64, 48, 3, 1, 1), nn.BatchNorm2d(48), nn.ReLU(), nn.Conv2d(48, 1, 1))
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        fine = self.fine(x)
+        large = self.enlarge(self.coarse(fine))
+        large = nn.functional.pixel_shuffle(large, 2) if self.function else self.shuffle(large)
+        depth: torch.Tensor = self.last(torch.cat([large, fine], 1)).exp()
+        return depth
+
+
+@pytest.mark.parametrize("function", [True, False])
+def test_what_a_pixel_shuffle_reads_stays_whole_and_all_else_is_cut(function: bool) -> None:
+    teacher, _ = freeze("shuffled", _Shuffled(function), InputSpec(Framing(32, 32)), digest="d", source="a test")
+    kept = {name: len(channels) for name, channels in slim(teacher, 0.5).kept.items()}
+    assert kept == {"fine.1": 16, "coarse.1": 32, "enlarge.1": 128, "last.1": 24}
