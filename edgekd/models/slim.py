@@ -147,7 +147,7 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
 @torch.no_grad()
 def _before_shuffles(network: nn.Module, input: InputSpec) -> list[nn.Conv2d]:  # noqa: A002
     """The convolutions whose channels a pixel shuffle makes places of: which of them belong together torch-pruning
-    does not see, so they keep all."""
+    does not see, so they keep all, and so does what is joined to these places."""
     ran: list[tuple[nn.Conv2d, int]] = []
     found: list[nn.Conv2d] = []
 
