@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import DataError, ModelError
 
-__all__ = ["Drift", "check_depth", "measure_drift", "rank_correlation"]
+__all__ = ["Drift", "check_depth", "measure_drift", "rank_correlation", "require_reference"]
 
 _NEAREST = 0.01  # metres; below it a ratio says nothing
 
@@ -55,6 +55,14 @@ def measure_drift(depth: NDArray[np.float32], reference: NDArray[np.float32]) ->
             fix="Infer both on the same pictures",
         )
     check_depth(depth, "the built model")
+    require_reference(reference)
+    rows = np.array([_one(d.astype(np.float64), r.astype(np.float64)) for d, r in zip(depth, reference, strict=True)])
+    abs_rel, aligned, within_5, within_1, scale, rank, edges = rows.mean(axis=0).tolist()
+    return Drift(len(rows), abs_rel, aligned, within_5, within_1, scale, rank, edges)
+
+
+def require_reference(reference: NDArray[np.float32]) -> None:
+    """Raise DataError or ModelError where depth [N, H, W] of the fp32 model is none that others can be held against."""
     check_depth(reference, "the fp32 model")
     blank = np.flatnonzero(~(reference > _NEAREST).any(axis=(1, 2)))
     if len(blank):
@@ -62,9 +70,6 @@ def measure_drift(depth: NDArray[np.float32], reference: NDArray[np.float32]) ->
             f"Picture {blank[0] + 1} of {len(reference)} has no pixel with depth in the fp32 model",
             fix="Leave the picture out",
         )
-    rows = np.array([_one(d.astype(np.float64), r.astype(np.float64)) for d, r in zip(depth, reference, strict=True)])
-    abs_rel, aligned, within_5, within_1, scale, rank, edges = rows.mean(axis=0).tolist()
-    return Drift(len(rows), abs_rel, aligned, within_5, within_1, scale, rank, edges)
 
 
 def check_depth(depth: NDArray[np.float32], whose: str) -> None:

@@ -52,6 +52,8 @@ class Checkpoint:
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
             key, step, state = saved["key"], int(saved["step"]), dict(saved["state"])
+        except MemoryError:
+            raise
         except Exception as error:  # damaged bytes end in any, from IndexError to struct.error
             raise RunError(f"The checkpoint {self.path} cannot be read", fix=anew) from error
         if key != self._key:

@@ -24,6 +24,7 @@ from edgekd.models.channels import LeastMissed, readings
 from edgekd.models.checks import batch_norm_layers
 from edgekd.models.evaluating import run_once
 from edgekd.models.onnx_import import attention
+from edgekd.models.onnx_import.shape import shuffles
 from edgekd.models.stored import stored_by
 from edgekd.models.teacher import Teacher
 from targets.input import InputSpec
@@ -151,12 +152,15 @@ def _before_shuffles(network: nn.Module, input: InputSpec) -> list[nn.Conv2d]:  
     ran: list[tuple[nn.Conv2d, int]] = []
     found: list[nn.Conv2d] = []
 
+    def note_last(shuffled: Tensor) -> None:
+        found.extend([layer for layer, channels in ran if channels == shuffled.shape[1]][-1:])
+
     class Shuffles(TorchFunctionMode):
         def __torch_function__(
             self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
         ) -> Any:
             if function in (torch.pixel_shuffle, torch.pixel_unshuffle):
-                found.extend([layer for layer, channels in ran if channels == args[0].shape[1]][-1:])
+                note_last(args[0] if args else (kwargs or {})["input"])
             return function(*args, **(kwargs or {}))
 
     with ExitStack() as hooks:
@@ -164,6 +168,8 @@ def _before_shuffles(network: nn.Module, input: InputSpec) -> list[nn.Conv2d]:  
             if isinstance(layer, nn.Conv2d):
                 note = layer.register_forward_hook(lambda layer, given, made: ran.append((layer, made.shape[1])))
                 hooks.callback(note.remove)
+            elif shuffles(layer):
+                hooks.callback(layer.register_forward_pre_hook(lambda layer, given: note_last(given[0])).remove)
         hooks.enter_context(Shuffles())
         run_once(network, (input.height, input.width))
     return found

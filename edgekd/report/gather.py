@@ -176,11 +176,12 @@ def _stale(run: Run, benches: Sequence[Benched]) -> Iterator[str]:
     for name, row in newest.items():
         exported = run.manifest.steps.get(f"export {name}")
         built = {} if exported is None else exported.inputs
+        again = f"edgekd export {folder}" if exported is None else exported.command.replace("{run}", folder)
         measured = {"model": row.student} | ({"calibration": row.calibration} if row.calibration else {})
         if any(now.get(kind, built.get(kind, digest)) != built.get(kind, digest) for kind, digest in measured.items()):
             yield (
                 f"{name} is of another student or other calibration pictures than the run holds now, and so are its "
-                f"figures: edgekd export {folder} && edgekd bench {folder}"
+                f"figures: {again} && edgekd bench {folder}"
             )
         elif any(built.get(kind, digest) != digest for kind, digest in measured.items()):
             older = "was built anew since it was measured, so its figures are of an older one"

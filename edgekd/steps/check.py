@@ -25,7 +25,7 @@ from edgekd.steps.coverage import FramesCoverage, frame_coverage, read_frames, r
 from targets import get_target
 from targets.base import Artefact, RunnerOptions
 from targets.coverage import LayerCoverage
-from targets.drift import Drift, measure_drift
+from targets.drift import Drift, measure_drift, require_reference
 from targets.elsewhere import why_elsewhere
 from targets.feeding import infer_each
 from targets.graph import read_graph
@@ -108,6 +108,8 @@ def check_run(run: Run, targets: tuple[str, ...], progress: Progress, frames: Pa
         pictures.append(read_frames(frames, graph.input.framing))
         expected.append(infer_model(graph.model, pictures[1]))
         on_frames = frame_coverage(graph, layers, pictures[1], progress) if layers else None
+    for reference in expected:
+        require_reference(reference)
     rows = []
     if references.teacher is not None:
         rows.append(CheckRow("fp32 student", None, measure_drift(references.model, references.teacher)))

@@ -69,10 +69,11 @@ def predict_video(
     """
     with open_frames(source) as frames, get_target(artefact.target).open(artefact, options) as runner:
         name = re.sub(r"[^\w.-]+", "-", frames.name).strip("-") if frames.live else Path(source).stem
-        shown = iter(frames)
-        judged = list(itertools.islice(shown, _JUDGED)) if frames.live else sample_frames(Path(source), _JUDGED)
+        shown = _seen(frames)
+        first = list(itertools.islice(shown, _JUDGED)) if frames.live else []
+        judged = [rgb for _, rgb in first] if frames.live else sample_frames(Path(source), _JUDGED)
         low, high = depth_range([_depth(runner, rgb) for rgb in judged])
-        pictures = itertools.chain(judged, shown) if frames.live else shown
+        pictures = itertools.chain(first, shown)
         work = _Work(runner, frames, SideBySide(low, high, settings.colours), settings, out / name)
         done = work.run(pictures, progress)
     if frames.damage is not None:
@@ -93,35 +94,39 @@ class _Work:
     settings: VideoSettings
     stem: Path
 
-    def run(self, pictures: Iterable[NDArray[np.uint8]], progress: Progress) -> VideoPrediction:
+    def run(self, pictures: Iterable[tuple[float, NDArray[np.uint8]]], progress: Progress) -> VideoPrediction:
         video = self.stem.with_name(f"{self.stem.name}.depth.mp4")
         folder = self.stem if self.settings.frames or self.settings.values else None
-        if folder is not None:
-            _remove_earlier(folder)
         infers: list[float] = []
         begun = time.perf_counter()
         ends: deque[float] = deque([begun], maxlen=_RECENT)
         total = None if self.frames.live else self.frames.expected
         with VideoWriter(video, self.frames.rate) as writer, progress.task("Predicting", total) as advance:
-            for rgb in self._until_the_end(pictures, progress):
+            first = None
+            for seen, rgb in self._until_the_end(pictures, progress):
+                first = seen if first is None else first
                 start = time.perf_counter()
                 depth = _depth(self.runner, rgb)
                 infers.append(time.perf_counter() - start)
                 pace = (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 else 0.0
                 caption = f"{self.runner.artefact.name}   {1000 * infers[-1]:.1f} ms a frame   {pace:.1f} frames/s"
                 # A camera's frames are shown when they were seen: those that come meanwhile are lost.
-                writer.add(self.scene.draw(rgb, depth, caption), start - begun if self.frames.live else None)
+                writer.add(self.scene.draw(rgb, depth, caption), seen - first if self.frames.live else None)
                 if folder is not None:
                     self._keep(folder, len(infers), depth)
                 ends.append(time.perf_counter())
                 advance(1)
+        if folder is not None:
+            _remove_beyond(folder, len(infers))
         rate = len(infers) / (time.perf_counter() - begun)
         middle = 1000 * float(np.median(infers))
         return VideoPrediction(
             self.frames.name, video, folder, len(infers), rate, middle, self.scene.low, self.scene.high
         )
 
-    def _until_the_end(self, pictures: Iterable[NDArray[np.uint8]], progress: Progress) -> Iterator[NDArray[np.uint8]]:
+    def _until_the_end(
+        self, pictures: Iterable[tuple[float, NDArray[np.uint8]]], progress: Progress
+    ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
         """A camera has no end of its own: the seconds asked for, or Ctrl-C, which keeps what was recorded.
 
         A second Ctrl-C is for a camera that gives no frame any more.
@@ -129,8 +134,8 @@ class _Work:
         begun = time.monotonic()
         with deferred_interrupt() if self.frames.live else contextlib.nullcontext(lambda: False) as interrupted:
             try:
-                for rgb in pictures:
-                    yield rgb
+                for picture in pictures:
+                    yield picture
                     if interrupted():
                         raise KeyboardInterrupt
                     if self.settings.seconds is not None and time.monotonic() - begun >= self.settings.seconds:
@@ -146,12 +151,18 @@ class _Work:
             save_depth(folder / f"{number:06d}.depth.npy", depth)
 
 
-def _remove_earlier(folder: Path) -> None:
-    """Frames of an earlier video, which would pass for the end of a shorter one."""
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if re.fullmatch(r"\d{6,}\.depth\.(png|npy)", path.name):
-                path.unlink()
+def _seen(frames: Iterable[NDArray[np.uint8]]) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """Each picture with the time at which it came, in seconds."""
+    for rgb in frames:
+        yield time.perf_counter(), rgb
+
+
+def _remove_beyond(folder: Path, count: int) -> None:
+    """Frames of an earlier and longer video, which would pass for the end of this one."""
+    for path in folder.iterdir():
+        found = re.fullmatch(r"(\d{6,})\.depth\.(png|npy)", path.name)
+        if found and int(found[1]) > count:
+            path.unlink()
 
 
 def _depth(runner: Runner, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -40,8 +40,9 @@ def open_index(path: Path) -> DepthDataset:
     if not rows:
         raise DataError(f"{path} lists no frames", fix="Add a line for each frame")
     pairs = [_pair(path, line, row) for line, row in rows]
+    folder = path.absolute().parent
     return open_pairs(
-        f"{path.resolve().parent.name}/{path.name}",
+        f"{folder.name if folder.name not in ('', '..') else folder.resolve().name}/{path.name}",
         f"{len(pairs)} frames",
         pairs,
         mend_units=f"Mend the column depth_units_per_metre in {path}: 1000 for millimetres, 1 for metres",

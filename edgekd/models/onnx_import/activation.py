@@ -95,8 +95,8 @@ def log_softmax(op: Op) -> nn.Module:
 
 def cast(op: Op) -> nn.Module:
     kind = int(op.attributes["to"])
-    if kind in _INTEGERS:  # floats that hold whole numbers here: what comes after is computed as before
-        return Function(_whole)
+    if kind in _INTEGERS:
+        return Function(torch.Tensor.to, dtype=torch.int64)
     if kind == _BOOL:
         return Function(torch.Tensor.bool)
     if kind not in _FLOATS:
@@ -115,10 +115,6 @@ def _bound(op: Op, position: int, attribute: str, default: float) -> float:
         return float(op.attributes[attribute])
     value = op.constant(position)
     return default if value is None else float(value.reshape(-1)[0])
-
-
-def _whole(x: Tensor) -> Tensor:
-    return x.to(torch.float32).trunc()
 
 
 def _hard_sigmoid(x: Tensor, alpha: float, beta: float) -> Tensor:

@@ -31,10 +31,13 @@ _MOST_PIXELS = 1 << 24
 _MOST_FOLDED = 1 << 23  # elements of one computed constant; four times as many of all together
 _SPREADING = frozenset(
     {
-        "Add", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Pow",
-        "Sub", "Where",
+        "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod",
+        "Mul", "Or", "Pow", "Sub", "Sum", "Where",
     }
 )  # fmt: skip
+
+
+_KEEPS_WHOLE = frozenset({"Cast", "ReduceSum", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,11 @@ class _Assembly:
         if not live or (not moved and op.kind != "Transpose"):
             return op
         axes = {self.moved[name][0] if name in self.moved else 0 for name in live}
+        ranks = {self.tensors[name].dim() for name in live}
         by = moved[0][1] if moved else op
         op = replace(op, batch=axes.pop())
-        after = None if axes else batch_after(op, op.kind in POINTWISE | ALIASES)
+        alike = not axes and len(ranks) == 1
+        after = batch_after(op, ranks.pop(), op.kind in POINTWISE | ALIASES) if alike else None
         if after is None:
             raise by.refusal("moves the batch")
         if after:
@@ -151,6 +156,8 @@ class _Assembly:
             self._alias(value.name, name)
             if value.name in self.unbatched:
                 self.unbatched.add(name)
+            if value.name in self.moved:
+                self.moved[name] = self.moved[value.name]
 
     def pixels_of_depth(self, output: str) -> int:
         """How large a map the output is, where it may be depth: of the maps that a network gives, one is as large."""
@@ -219,14 +226,14 @@ class _Assembly:
         self._keep({name: np.asarray(value) for name, value in zip(node.output, values, strict=False)}, op)
 
     def _fold_as_built(self, node: onnx.NodeProto, op: Op) -> None:
-        """As the module of the operation computes it: weights that are made of others, as gates and standardised ones
-        are."""
+        """As the module of the operation computes it, such as a position embedding that is enlarged."""
         if op.kind not in BUILDERS or op.data.constant is None:
             raise op.refusal("works on constants alone")
         given = op.weights(0)
         if given.numel() > _MOST_FOLDED:
             raise op.refusal(f"works on a constant of shape {list(given.shape)}")
-        result = self._built(replace(op, operands=(Operand(op.data.shape), *op.operands[1:])), (given,))[1]
+        asked = replace(op, operands=(Operand(op.data.shape), *op.operands[1:]), most=_MOST_FOLDED)
+        result = self._built(asked, (given,))[1]
         parts = [result] if isinstance(result, Tensor) else list(result)
         self._keep({name: part.numpy() for name, part in zip(node.output, parts, strict=True)}, op)
 
@@ -239,6 +246,9 @@ class _Assembly:
     def _call(self, node: onnx.NodeProto, op: Op, live: list[str]) -> None:
         if op.kind not in BUILDERS:
             raise op.refusal("is known on constants alone, and here it depends on the picture")
+        whole = any(self.tensors[name].dtype == torch.int64 for name in live)
+        if whole and op.kind not in _KEEPS_WHOLE:  # constants are floats here, and a Div would not be one of integers
+            raise op.refusal("computes with whole numbers that depend on the picture")
         target = self._unused_name(op.name)
         module, result = self._built(op, tuple(self.tensors[name] for name in live))
         self.root.add_module(target, module)

@@ -40,6 +40,7 @@ class Op:
     operands: tuple[Operand | None, ...]
     outputs: int = 1
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    most: int = MOST_ELEMENTS  # that its result may have
     batch: int = 0  # which axis of what depends on the picture is the batch
 
     @property
@@ -77,9 +78,9 @@ class Op:
         constant = self.constant(position)
         return None if constant is None else tuple(int(item) for item in constant.reshape(-1))
 
-    def bounded(self, shape: tuple[int, ...], most: int = MOST_ELEMENTS) -> tuple[int, ...]:
+    def bounded(self, shape: tuple[int, ...], most: int | None = None) -> tuple[int, ...]:
         """`shape` itself. Raises ModelError when it is empty, negative or too large to be meant."""
-        if min(shape, default=1) < 1 or math.prod(shape) > most:
+        if min(shape, default=1) < 1 or math.prod(shape) > (self.most if most is None else most):
             raise self.refusal(f"declares a result of shape {list(shape)}")
         return shape
 

@@ -20,6 +20,7 @@ def grid_sample(op: Op) -> nn.Module:
     mode = _MODES.get(op.attributes.get("mode", "linear"))
     if mode is None or len(op.data.shape) != 4 or op.operand(0).constant is not None:
         raise op.refusal("looks up something other than features of the picture")
+    op.bounded((*op.data.shape[:2], *op.operand(1).shape[1:3]))
     settings = {
         "mode": mode,
         "padding_mode": op.attributes.get("padding_mode", "zeros"),

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from edgekd.models.onnx_import.op import Function, Op
 
 __all__ = [
-    "Reshape", "batch_after", "concat", "depth_to_space", "expand", "flatten", "gather", "pad", "reshape", "slice_",
-    "space_to_depth", "split", "squeeze", "squeezes_batch", "tile", "transpose", "unsqueeze",
+    "Reshape", "batch_after", "concat", "depth_to_space", "expand", "flatten", "gather", "pad", "reshape", "shuffles",
+    "slice_", "space_to_depth", "split", "squeeze", "squeezes_batch", "tile", "transpose", "unsqueeze",
 ]  # fmt: skip
 
 
@@ -125,10 +125,10 @@ def _order(op: Op) -> tuple[int, ...]:
     return tuple(axis % rank for axis in op.attributes.get("perm", range(rank)[::-1]))
 
 
-def batch_after(op: Op, pointwise: bool) -> int | None:
-    """Which axis of the results is the batch, of an operation on tensors whose axis `op.batch` is; None where that
-    cannot be told. Attention that makes queries, keys and values at once has the batch behind them for a while."""
-    batch, rank = op.batch, len(op.data.shape)
+def batch_after(op: Op, rank: int, pointwise: bool) -> int | None:
+    """Which axis of the results is the batch, of an operation on tensors of `rank` axes of which `op.batch` is it; None
+    where that cannot be told. Attention that makes queries, keys and values at once has it behind them for a while."""
+    batch = op.batch
     if op.kind == "Transpose":
         return _order(op).index(batch)
     if batch == 0:
@@ -233,6 +233,11 @@ def pad(op: Op) -> nn.Module:
     stated = op.constant(2)
     value = float(op.attributes.get("value", 0.0) if stated is None or not stated.size else stated.reshape(-1)[0])
     return Function(F.pad, pad=amounts, value=value)
+
+
+def shuffles(layer: nn.Module) -> bool:
+    """Whether a module makes places of channels, or channels of places, in the way that torch has no module for."""
+    return isinstance(layer, Function) and layer.function in (_depth_first, _blocks_first)
 
 
 def depth_to_space(op: Op) -> nn.Module:

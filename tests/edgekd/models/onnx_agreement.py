@@ -27,10 +27,12 @@ def floats(*values: float) -> np.ndarray:
     return np.array(values, dtype=np.float32)
 
 
-def agree(model: Any, folder: Path, *, size: tuple[int, int] = (12, 16), atol: float = 1e-5) -> torch.nn.Module:
-    """The import gives for two pictures together what onnxruntime gives for each alone."""
+def agree(
+    model: Any, folder: Path, *, size: tuple[int, int] = (12, 16), atol: float = 1e-5, least: float = 0.01
+) -> torch.nn.Module:
+    """The import gives for two pictures (values from `least` to 1) together what onnxruntime gives for each alone."""
     path = save(model, folder / "net.onnx")
-    pictures = np.random.default_rng(3).uniform(0.01, 1, (2, 3, *size)).astype(np.float32)
+    pictures = np.random.default_rng(3).uniform(least, 1, (2, 3, *size)).astype(np.float32)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # a waiting thread of onnxruntime's spins, and other tests want the core
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

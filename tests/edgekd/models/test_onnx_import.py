@@ -162,7 +162,7 @@ def test_queries_keys_and_values_that_are_made_at_once_are_told_apart(apart: str
         helper.make_node("MatMul", ["t", "w"], ["packed"]),
         helper.make_node("Reshape", ["packed", "heads"], ["five"]),
         helper.make_node("Transpose", ["five"], ["qkv"], perm=[2, 0, 3, 1, 4]),
-        helper.make_node("Mul", ["qkv", "half"], ["scaled"]),
+        helper.make_node("Mul", ["half", "qkv"], ["scaled"]),
     ]
     if apart == "Gather":
         nodes += [helper.make_node("Gather", ["scaled", str(n)], ["qkv"[n]], axis=0) for n in range(3)]

@@ -54,6 +54,15 @@ def test_an_artefact_whose_depth_is_no_number_costs_its_own_row_alone(
     assert rows["onnxruntime-int8"].from_model is not None
 
 
+def test_a_frame_without_depth_is_named_and_nothing_is_measured_on_the_others(
+    exported_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = check.infer_model
+    monkeypatch.setattr(check, "infer_model", lambda *given: real(*given) * np.reshape([1, 0, 1], (3, 1, 1)))
+    with pytest.raises(DataError, match="Picture 2 of 3 has no pixel with depth in the fp32 model"):
+        check_run(Run.open(exported_run), (), Quiet(), frames(tmp_path / "frames", pictures(3)))
+
+
 def test_depths_that_were_altered_are_not_compared_with(exported_run: Path) -> None:
     path = exported_run / "check" / "model.npy"
     np.save(path, np.load(path) * 2)

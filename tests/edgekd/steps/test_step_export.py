@@ -85,6 +85,12 @@ def test_what_was_built_without_a_device_is_built_anew_where_one_is(
     assert row["reason"] is None and row["from_model"]["abs_rel"] < 0.05
 
 
+def test_a_device_of_other_runtimes_leaves_the_engines_out_where_no_target_was_named(run_folder: Path) -> None:
+    result = export(run_folder, targets=(), precisions=("fp32",), device="cpu")
+    assert "onnxruntime-fp32" in fresh(result)
+    assert {left.name: left.error for left in result.left_out}["tensorrt"] is None
+
+
 @pytest.mark.parametrize("target", ["tensorrt", "tensorrt-rtx"])
 def test_engines_are_of_the_first_gpu_and_another_device_is_refused(run_folder: Path, target: str) -> None:
     result = export(run_folder, targets=(target,), precisions=("fp32",), device="cuda:1")
