@@ -128,7 +128,7 @@ class EngineRunner:
             version = str(trt.__version__)
             key = here_key(artefact.target, version, artefact.files[MODEL], options)
             plan = read_engine(str(artefact.folder / ENGINE), key, rebuild)
-            self._engine = Engine(trt, plan, host_code=options.version_compatible)
+            self._engine = Engine(trt, plan, host_code=options.version_compatible, dla=options.dla)
         self._most = options.most
         self.artefact = artefact
         # Now rather than in the first inference of the caller's: TensorRT settles, and the CUDA graph is recorded.

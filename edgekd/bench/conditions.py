@@ -8,11 +8,11 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekd.bench.gpu import Gpu, read_gpus
+from edgekd.bench.gpu import JETSON_GPUS, Gpu, read_gpus
 from edgekd.bench.power import Power, joules_between, read_power, whole
 from edgekd.bench.sysfs import each, number, text
 from edgekd.cores import allowed_cores
@@ -193,7 +193,7 @@ def _clock(root: Path, cpus: Path) -> float | None:
 
 def _gpu_clock(root: Path) -> float | None:
     """A Jetson's GPU shows as a devfreq device: 17000000.gpu, 17000000.ga10b, 57000000.gpu, 17000000.gv11b."""
-    for kind in ("gpu", "ga10b", "gv11b", "gp10b"):
+    for kind in JETSON_GPUS:
         clock = _largest(root / "sys/class/devfreq", f"*.{kind}/cur_freq", 1e6)
         if clock is not None:
             return clock
@@ -220,18 +220,32 @@ def _cooling(root: Path) -> list[str]:
             state = number(folder / "cur_state")
             if state:
                 found.append(kind)
+    for folder in each(root / "sys/class/hwmon", "hwmon*"):  # a Raspberry Pi's
+        if (text(folder / "name") or "").strip() == "rpi_volt" and number(folder / "in0_lcrit_alarm"):
+            found.append("under-voltage")
     return found
 
 
 def _throttled(root: Path, cpus: Path) -> float | None:
     counts = [number(path) for path in each(cpus, "cpu[0-9]*/thermal_throttle/*_throttle_count")]
     counts += [number(path) for path in each(root / "sys/class/hwmon", "hwmon*/oc[0-9]*_event_cnt")]
-    for line in (text(root / "sys/fs/cgroup/cpu.stat") or "").splitlines():
-        name, _, value = line.partition(" ")
-        if name == "nr_throttled":
-            counts.append(_float(value))
-    known = [count for count in counts if count is not None]
+    known = [count for count in [*counts, *_quota_counts(root)] if count is not None]
     return sum(known) if known else None
+
+
+def _quota_counts(root: Path) -> Iterator[float | None]:
+    """How often a container used its quota up, of cgroup v2 and v1. Without a quota the count stays 0, and must not
+    pass for heat that was watched."""
+    limit = (text(root / "sys/fs/cgroup/cpu.max") or "max").split()[0]
+    quotas = {
+        root / "sys/fs/cgroup": limit != "max",
+        root / "sys/fs/cgroup/cpu": (number(root / "sys/fs/cgroup/cpu/cpu.cfs_quota_us") or -1) > 0,
+    }
+    for folder in [folder for folder, has_one in quotas.items() if has_one]:
+        for line in (text(folder / "cpu.stat") or "").splitlines():
+            name, _, value = line.partition(" ")
+            if name == "nr_throttled":
+                yield _float(value)
 
 
 def _on_battery(root: Path) -> bool | None:

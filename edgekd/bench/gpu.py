@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-__all__ = ["Gpu", "read_gpus"]
+__all__ = ["JETSON_GPUS", "Gpu", "read_gpus"]
+
+JETSON_GPUS = ("gpu", "ga10b", "gv11b", "gp10b")
+"""What the devfreq device of a Jetson's GPU ends in."""
+
 
 _REASONS = {
     0x4: "power cap",

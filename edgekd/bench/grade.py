@@ -30,16 +30,17 @@ def grade(
     problems: Sequence[str] = (),
     *,
     room: float | None = None,
+    gpu: bool = True,
 ) -> Grade:
     """Grade a timing by its own samples and by what happened while they were taken. The rules are in README.md.
 
     `room` is the number of cores on which the process may be scheduled, where a container's quota grants it only
     `usable_cores` of them. `problems` were seen before the first sample, such as a warm-up that did not settle; any
-    makes a B at best.
+    makes a B at best. What befalls the GPU counts where it is used: `gpu`.
     """
     disturbed = [
         *_slowed(timing),
-        *_throttled(conditions),
+        *_throttled(conditions, gpu),
         *_crowded(timing, conditions, usable_cores, room or usable_cores),
     ]
     noisy = [*problems, *_spread(timing), *_wavering(timing), *([] if disturbed else _company(conditions))]
@@ -63,16 +64,15 @@ def _slowed(timing: Timing) -> list[str]:
     return found
 
 
-def _throttled(conditions: Conditions) -> list[str]:
+def _throttled(conditions: Conditions, gpu: bool) -> list[str]:
     found = []
     if conditions.throttled:
         found.append(f"throttled {conditions.throttled:.0f} times by heat, power or the container's CPU quota")
-    if conditions.held_back:
-        found.append(f"held back: {', '.join(conditions.held_back)}")
-    clocks = {
-        "the clock": (conditions.clock_early_mhz, conditions.clock_late_mhz),
-        "the GPU's clock": (conditions.gpu_clock_early_mhz, conditions.gpu_clock_late_mhz),
-    }
+    if held_back := [what for what in conditions.held_back if gpu or not what.lower().startswith("gpu")]:
+        found.append(f"held back: {', '.join(held_back)}")
+    clocks = {"the clock": (conditions.clock_early_mhz, conditions.clock_late_mhz)}
+    if gpu:
+        clocks["the GPU's clock"] = (conditions.gpu_clock_early_mhz, conditions.gpu_clock_late_mhz)
     for name, (early, late) in clocks.items():
         if early and late and late < 0.9 * early:
             found.append(f"{name} fell from {early:.0f} to {late:.0f} MHz")

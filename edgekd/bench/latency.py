@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -96,7 +97,7 @@ def measure_latency(
     problem = () if settled else (f"had not settled after {warm_up + 1} inferences of warm-up",)
 
     def timed(call: Callable[[Any], object], fed: Sequence[Any], at_most: float = math.inf) -> Measured:
-        return measure(call, fed, minimum, min(seconds, at_most), usable_cores, problem)
+        return measure(call, fed, minimum, min(seconds, at_most), usable_cores, problem, gpu=uses_gpu(runner))
 
     infer = timed(runner.infer, feeds)
     resident = None
@@ -123,12 +124,22 @@ def measure(
     seconds: float,
     usable_cores: float,
     problems: tuple[str, ...] = (),
+    *,
+    gpu: bool = True,
 ) -> Measured:
-    """Time a call under watched conditions and grade what came of it; `problems` are known beforehand."""
+    """Time a call under watched conditions and grade what came of it; `problems` are known beforehand, as is whether
+    the `gpu` is used."""
+    gc.collect()  # before the watch: the energy of the time is divided among the calls
     watch = Watch()
     timing = time_calls(call, feeds, minimum=minimum, seconds=seconds, between=watch.look)
     conditions = watch.conditions()
-    return Measured(timing, conditions, grade(timing, conditions, usable_cores, problems, room=watch.cores))
+    return Measured(timing, conditions, grade(timing, conditions, usable_cores, problems, room=watch.cores, gpu=gpu))
+
+
+def uses_gpu(runner: Runner) -> bool:
+    """Whether a runner computes on a GPU, as its target or what its runtime was told says."""
+    told = " ".join(runner.settings.values()).lower()
+    return runner.artefact.target.startswith("tensorrt") or any(name in told for name in ("gpu", "cuda", "tensorrt"))
 
 
 def feeds_of(images: NDArray[np.uint8], batch: int) -> list[NDArray[np.uint8]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from edgekd.bench.gpu import Gpu, read_gpus
+from edgekd.bench.gpu import JETSON_GPUS, Gpu, read_gpus
 from edgekd.bench.sysfs import each, number, text
 from edgekd.cores import allowed_cores
 
@@ -66,7 +66,8 @@ def describe_machine(root: Path = Path("/"), gpus: Callable[[], tuple[Gpu, ...]]
     """Describe the machine whose /proc and /sys lie under `root`, and its NVIDIA cards."""
     info = text(root / "proc/cpuinfo") or ""
     board = (text(root / "proc/device-tree/model") or "").strip("\0 \n") or None
-    cpu = _field(info, "model name") or _arm_core(info) or platform.processor() or platform.machine()
+    # A Jetson's kernel names the architecture where others name the model.
+    cpu = _arm_core(info) or _field(info, "model name") or platform.processor() or platform.machine()
     present = set((_field(info, "flags") or _field(info, "Features") or "").split())
     cards = gpus()
     names = tuple(card.name for card in cards) or _gpus(root)
@@ -113,7 +114,8 @@ def _clocks_locked(root: Path) -> bool | None:
         (number(path), number(path.with_name(path.name.replace("min", "max"))))
         for folder, pattern in (
             (root / "sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_min_freq"),
-            (root / "sys/class/devfreq", "*/min_freq"),
+            # The GPU's alone: jetson_clocks leaves video's and others' as they are.
+            *((root / "sys/class/devfreq", f"*.{kind}/min_freq") for kind in JETSON_GPUS),
         )
         for path in each(folder, pattern)
     ]

@@ -121,7 +121,6 @@ def p99_interval(values: NDArray[np.float64]) -> tuple[float, float | None]:
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    gc.collect()
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -92,6 +92,10 @@ def _ailments(root: Path, found: Jetson, packages: dict[str, str], modes: dict[s
         yield Ailment("driver", "CUDA's driver library (libcuda.so.1) is missing", "sudo apt install nvidia-l4t-cuda")
     if found.tensorrt is None:
         yield Ailment("TensorRT", "not installed", "sudo apt update && sudo apt install tensorrt python3-libnvinfer")
+    elif [int(part) for part in found.tensorrt.split(".")[:2] if part.isdigit()] < [8, 5]:
+        yield Ailment(
+            "TensorRT", f"{found.tensorrt} is too old; 8.5 and newer take a bundle", "Flash JetPack 5.1 or newer"
+        )
     elif found.tensorrt_python is None:
         yield Ailment("TensorRT", "its Python module is not installed", "sudo apt install python3-libnvinfer")
     elif found.tensorrt != found.tensorrt_python:

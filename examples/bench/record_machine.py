@@ -23,6 +23,8 @@ PATTERNS = (
     "sys/module/nvidia/version",
     "sys/fs/cgroup/cpu.max",
     "sys/fs/cgroup/cpu.stat",
+    "sys/fs/cgroup/cpu/cpu.stat",
+    "sys/class/hwmon/hwmon*/in0_lcrit_alarm",
     "sys/fs/cgroup/memory.max",
     "sys/devices/system/cpu/intel_pstate/no_turbo",
     "sys/devices/system/cpu/cpufreq/boost",

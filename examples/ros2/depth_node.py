@@ -55,8 +55,9 @@ def fill(message: Any, depth: np.ndarray, header: Any) -> Any:
 
 def main() -> None:
     import rclpy
+    from rclpy.executors import ExternalShutdownException
     from rclpy.node import Node
-    from rclpy.qos import qos_profile_sensor_data
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import Image
 
     class DepthNode(Node):
@@ -69,8 +70,10 @@ def main() -> None:
                 folder, *asked
             )  # the self-test's failure ends the node
             self.get_logger().info(f"{self.predictor.about}; self-test {self.predictor.error:.3%} from fp32")
-            self.publisher = self.create_publisher(Image, "depth", qos_profile_sensor_data)
-            self.create_subscription(Image, "image", self.on_image, qos_profile_sensor_data)
+            # Reliable: RViz and others take nothing else by default. Of the camera the newest frame alone.
+            self.publisher = self.create_publisher(Image, "depth", QoSProfile(depth=1))
+            newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+            self.create_subscription(Image, "image", self.on_image, newest)
 
         def on_image(self, message: Image) -> None:
             self.publisher.publish(fill(Image(), self.predictor.depth(to_rgb(message)), message.header))
@@ -79,7 +82,7 @@ def main() -> None:
     node = DepthNode()
     try:
         rclpy.spin(node)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ExternalShutdownException):  # the second of systemd and docker
         pass
     finally:
         node.destroy_node()

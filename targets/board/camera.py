@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Iterator
 
 import numpy as np
 
 from targets.board.errors import BoardError, InputError, MissingError
+from targets.board.opencv import import_opencv
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["frames"]
+__all__ = ["frames", "is_live", "require_source"]
 
 
 def frames(source: str, size: tuple[int, int] | None) -> Iterator[NDArray[np.uint8]]:
@@ -19,14 +21,11 @@ def frames(source: str, size: tuple[int, int] | None) -> Iterator[NDArray[np.uin
 
     Raises MissingError without OpenCV, InputError when nothing comes, BoardError when a camera stops: a file ends.
     """
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingError(
-            "A camera needs OpenCV", "sudo apt install python3-opencv, or pip install opencv-python"
-        ) from error
-    if source.isdecimal():
-        capture = cv2.VideoCapture(int(source))
+    cv2 = import_opencv()
+    if cv2 is None:
+        raise MissingError("A camera needs OpenCV", "sudo apt install python3-opencv, or pip install opencv-python")
+    if source.isdecimal() or source.startswith("/dev/"):
+        capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
         if size is not None:
             capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[0])
             capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[1])
@@ -42,13 +41,19 @@ def frames(source: str, size: tuple[int, int] | None) -> Iterator[NDArray[np.uin
             yield np.ascontiguousarray(bgr[..., ::-1])
         if not came:
             raise InputError(f"No frame came from {source}", "Look at it with: v4l2-ctl --list-devices")
-        if _is_live(source):
+        if is_live(source):
             raise BoardError(f"The camera {source} stopped after {came} frames", "Check its cable and start again")
     finally:
         capture.release()
 
 
-def _is_live(source: str) -> bool:
+def require_source(source: str) -> None:
+    """Raise InputError for a video file that is not there: before minutes of building."""
+    if not is_live(source) and " ! " not in source and "://" not in source and not os.path.exists(source):
+        raise InputError(f"There is no {source}", "Check the path of the video, or give a camera such as 0")
+
+
+def is_live(source: str) -> bool:
     """A camera's number or device, a stream from the net, or a pipeline that does not read a file."""
     if " ! " in source:
         return "filesrc" not in source and "file:" not in source

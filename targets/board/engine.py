@@ -73,15 +73,25 @@ class Engine:
     """An engine on the first CUDA device, launched as one recorded CUDA graph where that works.
 
     Any thread may use it, one at a time. `host_code` lets the plan bring its own code: a version-compatible one does.
+    `dla` is the core that it was built for: a plan does not bring it along, and runs on the first without.
     """
 
-    def __init__(self, trt: TensorRTModule, plan: bytes, graphs: bool = True, host_code: bool = False) -> None:
+    def __init__(
+        self,
+        trt: TensorRTModule,
+        plan: bytes,
+        graphs: bool = True,
+        host_code: bool = False,
+        dla: int | None = None,
+    ) -> None:
         self._device = Device()  # first of all: without a device TensorRT's Runtime can end the process
         self._device.start()
         self._stream = Stream(self._device)
         self._runtime = trt.Runtime(_logger(trt))  # must outlive the engine
         if host_code:
             self._runtime.engine_host_code_allowed = True
+        if dla is not None:
+            self._runtime.DLA_core = dla
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             self._stream.close()

@@ -15,7 +15,7 @@ from typing import Any, Iterator, TextIO
 import numpy as np
 
 from targets.board.apart import serve_build
-from targets.board.camera import frames
+from targets.board.camera import frames, is_live, require_source
 from targets.board.errors import BoardError, InputError, MissingError
 from targets.board.files import write_bytes
 from targets.board.manifest import Bundle, BundledModel
@@ -65,6 +65,8 @@ def _parse_arguments() -> argparse.Namespace:
 
 def _run(given: argparse.Namespace) -> int:
     bundle = Bundle(Path(__file__).resolve().parent)
+    if given.camera:
+        require_source(given.camera)
     pictures = list_pictures(given.pictures)  # before minutes of building: is what was asked for there?
     runtime = choose_runtime(bundle, given.runtime)
     options = None if given.engine is None else EngineOptions.parse(given.engine)
@@ -121,7 +123,7 @@ def _run_one(
         for path, metres in _predict(bundle, opened, pictures, given.out, result["left_out"]):
             result["pictures"].append(dict(picture=str(path), **metres))
         if given.camera:
-            _watch(bundle, opened, given.camera, sys.stderr if given.json else sys.stdout)
+            result["camera"] = _watch(bundle, opened, given.camera, sys.stderr if given.json else sys.stdout)
     finally:
         opened.close()
 
@@ -160,9 +162,10 @@ def _predict(
         yield path, {"near": near, "median": middle, "far": far}
 
 
-def _watch(bundle: Bundle, opened: Model, source: str, to: TextIO) -> None:
+def _watch(bundle: Bundle, opened: Model, source: str, to: TextIO) -> dict[str, Any]:
     """Depth of a camera until Ctrl-C, or of a video: a line a second with frames per second and the distance ahead."""
-    said, count = time.perf_counter(), 0
+    begun = said = time.perf_counter()
+    count = total = 0
     depth = np.zeros((0, 0), np.float32)
 
     def say() -> None:
@@ -171,14 +174,19 @@ def _watch(bundle: Bundle, opened: Model, source: str, to: TextIO) -> None:
         rate = count / (time.perf_counter() - said)
         print(f"{rate:.1f} frames/s, {np.median(ahead):.2f} m ahead, nearest {depth.min():.2f} m", file=to, flush=True)
 
-    for rgb in frames(source, bundle.camera):
-        depth = opened.infer(framed(bundle, rgb)[None])[0]
-        count += 1
-        if time.perf_counter() - said >= 1:
-            say()
-            said, count = time.perf_counter(), 0
+    try:
+        for rgb in frames(source, bundle.camera):
+            depth = opened.infer(framed(bundle, rgb)[None])[0]
+            count, total = count + 1, total + 1
+            if time.perf_counter() - said >= 1:
+                say()
+                said, count = time.perf_counter(), 0
+    except KeyboardInterrupt:
+        if not is_live(source) or not total:  # a camera has no other end
+            raise
     if count:
         say()
+    return {"source": source, "frames": total, "frames_per_second": total / (time.perf_counter() - begun)}
 
 
 def _machine() -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from targets.board.errors import BoardError, InputError, MissingError
 from targets.board.files import write_bytes
+from targets.board.opencv import import_opencv
 from targets.board.png import UnusualError, decode_png, encode_png
 
 if TYPE_CHECKING:
@@ -125,9 +126,8 @@ def _upright(picture: Any) -> NDArray[np.uint8]:
 
 def _read_with_opencv(path: Path, data: bytes, neither: BoardError) -> NDArray[np.uint8]:
     """By OpenCV, upright; where that is not here either, `neither` is raised."""
-    try:
-        import cv2
-    except ImportError:
+    cv2 = import_opencv()
+    if cv2 is None:
         raise neither from None
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

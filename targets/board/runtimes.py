@@ -107,8 +107,8 @@ class _OpenVino:
 
 
 class _TensorRT:
-    def __init__(self, trt: Any, runtime: str, plan: bytes, size: tuple[int, int], host_code: bool) -> None:
-        self._engine = Engine(trt, plan, host_code=host_code)
+    def __init__(self, trt: Any, runtime: str, plan: bytes, size: tuple[int, int], options: EngineOptions) -> None:
+        self._engine = Engine(trt, plan, host_code=options.version_compatible, dla=options.dla)
         self.infer = self._engine.infer  # nothing between the caller and the engine
         self.close = self._engine.close
         self.infer(np.zeros((1, *size, 3), np.uint8))  # the first records the CUDA graph
@@ -180,7 +180,7 @@ def _open_engine(
     if options != bundle.options:
         again += f" --engine {options}"
     plan = read_engine(str(engine), key, again)
-    return _TensorRT(trt, runtime, plan, bundle.input_size, options.version_compatible)
+    return _TensorRT(trt, runtime, plan, bundle.input_size, options)
 
 
 def _make_engine(

@@ -10,7 +10,7 @@ __all__ = ["assemble"]
 _BOARD = Path(__file__).resolve().parents[1] / "board"
 _ORDER = (
     *("errors", "files", "options", "versions", "cuda", "engine", "key", "timings", "apart"),
-    *("png", "pictures", "framing", "manifest", "silence", "infer_requests", "runtimes"),
+    *("png", "opencv", "pictures", "framing", "manifest", "silence", "infer_requests", "runtimes"),
     *("trial", "predictor", "camera", "main"),
 )
 _HEAD = '''#!/usr/bin/env python3

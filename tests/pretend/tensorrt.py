@@ -12,6 +12,7 @@ import base64
 import ctypes
 import json
 import os
+import sys
 
 import numpy as np
 import onnx
@@ -131,6 +132,7 @@ class Builder:
         plan = {
             "least": profile.least,
             "most": profile.most,
+            "dla": getattr(config, "DLA_core", None),
             "code": BuilderFlag.VERSION_COMPATIBLE in config.flags,
             "model": base64.b64encode(network.model).decode(),
         }
@@ -151,6 +153,7 @@ class OnnxParser:
 
 class Runtime:
     engine_host_code_allowed = False
+    DLA_core = -1
 
     def __init__(self, logger: ILogger) -> None:
         self.logger = logger
@@ -160,6 +163,9 @@ class Runtime:
         if plan["code"] and not self.engine_host_code_allowed:
             self.logger.log(ILogger.ERROR, "Error Code 1: the plan contains host code, which is not allowed")
             return None
+        if plan["dla"] is not None:
+            # Which decides, whatever the engine was built for.
+            sys.stderr.write(f"DLA core {self.DLA_core}\n")
         return _Engine(plan, self.logger)
 
 

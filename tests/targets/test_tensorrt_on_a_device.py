@@ -76,8 +76,9 @@ def test_an_engine_is_built_measured_and_runs_in_any_thread(
 def test_a_dla_core_takes_one_picture_whatever_the_batch(
     pretend_device: dict[str, str], made: Path, tmp_path: Path
 ) -> None:
-    done = run(pretend_device, made, tmp_path / "engine", "fp16", "dla=0")
+    done = run(pretend_device, made, tmp_path / "engine", "fp16", "dla=1")
     assert done.returncode == 0, done.stderr
+    assert "DLA core 1" in done.stderr and "DLA core -1" not in done.stderr
     assert "takes up to 1 pictures at once" in done.stdout
 
 

@@ -73,7 +73,7 @@ def test_a_jetson_xavier(tmp_path: Path) -> None:
     root = write(tmp_path, recorded("xavier"))
     machine = describe_machine(root, no_cards)
     assert (machine.device, machine.power_mode, machine.board_release) == ("Jetson-AGX", "MAXN", "Jetson Linux 32.6.1")
-    assert machine.cpu == "ARMv8 Processor rev 0 (v8l)" and machine.clocks_locked is False
+    assert machine.cpu == "Carmel" and machine.clocks_locked is False
     reading = read(root)
     assert reading.gpu_clock_mhz == 318.75
     assert reading.temperatures == {"CPU-therm": 39.5, "GPU-therm": 41.0}  # PMIC-Die is a constant
@@ -212,3 +212,24 @@ def test_load_is_that_of_the_cores_this_process_may_use(tmp_path: Path) -> None:
         first, last = (read_conditions(root, no_cards, lambda allowed=allowed: allowed) for root in roots)
         found = summarise([replace(first, when=0.0, own=0.0), replace(last, when=2.0, own=0.0)])
         assert (first.cores, found.others) == (len(allowed), pytest.approx(others))
+
+
+@pytest.mark.parametrize(
+    ("files", "throttled"),
+    [
+        ({"cpu.max": "150000 100000\n", "cpu.stat": "nr_throttled 40\n"}, 40),
+        ({"cpu/cpu.cfs_quota_us": "150000\n", "cpu/cpu.stat": "nr_throttled 40\n"}, 40),  # cgroup v1
+        ({"cpu.stat": "nr_throttled 0\n"}, None),  # a root's, as on a Raspberry Pi: it says nothing of heat
+    ],
+)
+def test_a_quota_that_is_used_up_counts_and_none_is_not_taken_for_heat_that_was_watched(
+    tmp_path: Path, files: dict[str, str], throttled: float | None
+) -> None:
+    files = {f"sys/fs/cgroup/{name}": content for name, content in files.items()}
+    assert read(write(tmp_path, {"proc/loadavg": "0.1 0.1 0.1 1/100 42\n", **files})).throttled == throttled
+
+
+def test_a_raspberry_pi_that_gets_too_little_power_is_held_back(tmp_path: Path) -> None:
+    sensor = "sys/class/hwmon/hwmon1"
+    root = write(tmp_path, {f"{sensor}/name": "rpi_volt\n", f"{sensor}/in0_lcrit_alarm": "1\n"})
+    assert read(root).held_back == ("under-voltage",)

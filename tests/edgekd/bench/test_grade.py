@@ -104,3 +104,12 @@ def test_a_busy_host_leaves_a_container_its_share() -> None:
     assert grade(STEADY, busy, 2.0, room=64).letter == "B"  # company, but room for both
     crowded = grade(STEADY, replace(CALM, others=63.8), 2.0, room=64)
     assert crowded.letter == "C" and "63.8 of 64 cores" in crowded.evidence[0]
+
+
+@pytest.mark.parametrize(
+    "of_the_gpu", [{"gpu_clock_early_mhz": 1410, "gpu_clock_late_mhz": 210}, {"held_back": ("GPU: power cap",)}]
+)
+def test_what_befalls_a_gpu_counts_where_it_is_used(of_the_gpu: dict[str, object]) -> None:
+    """An idle card's clock goes up and down with the screen."""
+    assert grade(STEADY, replace(CALM, **of_the_gpu), 4).letter == "C"  # type: ignore[arg-type]
+    assert grade(STEADY, replace(CALM, **of_the_gpu), 4, gpu=False).letter == "A"  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ PICTURES = np.random.default_rng(0).integers(0, 255, (5, 8, 10, 3), dtype=np.uin
 class Sleeper:
     """Infers by waiting busily; the first `cold` times ten times as long."""
 
-    artefact: Any = SimpleNamespace(input=InputSpec(Framing(8, 10)))
+    artefact: Any = SimpleNamespace(target="onnxruntime", input=InputSpec(Framing(8, 10)))
 
     def __init__(self, milliseconds: float, cold: int = 0) -> None:
         self.settings: Any = {"threads": "1"}

@@ -70,14 +70,52 @@ def test_a_camera_that_stops_is_an_error_and_a_video_that_ends_is_none(
 ) -> None:
     (tmp_path / "cameras").mkdir()
     (tmp_path / "cameras" / "cv2.py").write_text(CAMERA_OF_TEN)
+    (tmp_path / "clip.avi").touch()  # what the stand-in shows is not in it
     command = [sys.executable, str(bundle.folder / "run.py"), "--seconds", "0", "--runtime", "onnxruntime", "--json"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "cameras")}
+    source = str(tmp_path / source) if source == "clip.avi" else source
     done = subprocess.run([*command, "--camera", source], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert ("stopped after 10 frames. Check its cable" in done.stderr) is bool(code)
     if not code:
         assert "frames/s" in done.stderr  # a clip of less than a second, too; and the output is JSON alone
         assert json.loads(done.stdout)["failed"] == []
+
+
+def test_a_camera_gives_what_it_is_asked_for_until_ctrl_c_and_its_outcome_is_printed(parts, tmp_path: Path) -> None:
+    bundle = write(parts, tmp_path / "small", camera=CAMERA)
+    (tmp_path / "cameras").mkdir()
+    endless = CAMERA_OF_TEN.replace("self.left >= 0", "self.size == [60, 80]")  # that were asked for
+    endless = endless.replace("self.left = 10", "self.left, self.size = 10, []")
+    endless = endless.replace("        pass", "        self.size.append(what[1])", 1)
+    endless = endless.replace("self.left -= 1", "self.left -= 1; self.left or __import__('signal').raise_signal(2)")
+    (tmp_path / "cameras" / "cv2.py").write_text(endless)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "cameras")}
+    command = [sys.executable, str(bundle.folder / "run.py"), "--seconds", "0", "--runtime", "onnxruntime", "--json"]
+    done = subprocess.run(
+        [*command, "--camera", "/dev/video2"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    camera = json.loads(done.stdout)["camera"]
+    assert camera["source"] == "/dev/video2" and camera["frames"] == 9 and camera["frames_per_second"] > 0
+
+
+def test_a_video_that_is_not_there_is_told_before_anything_is_built(bundle: WrittenBundle) -> None:
+    done = run(bundle.folder, "--camera", "clip.mp4")
+    assert done.returncode == 2 and done.stderr.splitlines() == [
+        "Error: There is no clip.mp4. Check the path of the video, or give a camera such as 0."
+    ]
+
+
+def test_an_opencv_that_does_not_load_says_why(bundle: WrittenBundle, tmp_path: Path) -> None:
+    """As JetPack's does beside a numpy 2 that pip brought."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "cv2.py").write_text("raise ImportError('numpy.core.multiarray failed to import')")
+    command = [sys.executable, str(bundle.folder / "run.py"), "--seconds", "0", "--runtime", "onnxruntime"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "broken")}
+    done = subprocess.run([*command, "--camera", "0"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "does not load (numpy.core.multiarray failed to import). pip install 'numpy<2'" in done.stderr
 
 
 def test_frames_of_a_camera_go_in_as_they_are(parts, tmp_path: Path) -> None:

@@ -1,0 +1,25 @@
+"""OpenCV, where it is: for cameras, videos and pictures of other kinds than PNG."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from targets.board.errors import MissingError
+
+__all__ = ["import_opencv"]
+
+
+def import_opencv() -> Any:
+    """OpenCV, or None where it is not installed. Raises MissingError where it is, and does not load."""
+    try:
+        import cv2
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in (None, "cv2"):
+            return None
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        numpy = "numpy" in reason  # JetPack's OpenCV was built for numpy 1
+        raise MissingError(
+            f"OpenCV is installed and does not load ({reason})",
+            "pip install 'numpy<2', or keep a newer numpy in a virtual environment" if numpy else "Install it anew",
+        ) from error
+    return cv2
