@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Iterator
 
 import numpy as np
@@ -49,7 +49,7 @@ def frames(source: str, size: tuple[int, int] | None) -> Iterator[NDArray[np.uin
 
 def require_source(source: str) -> None:
     """Raise InputError for a video file that is not there: before minutes of building."""
-    if not is_live(source) and " ! " not in source and "://" not in source and not os.path.exists(source):
+    if not is_live(source) and " ! " not in source and "://" not in source and not Path(source).exists():
         raise InputError(f"There is no {source}", "Check the path of the video, or give a camera such as 0")
 
 
