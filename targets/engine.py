@@ -37,12 +37,12 @@ from targets.feeding import require_images
 from targets.input import InputSpec
 from targets.probe import Probe
 
-__all__ = ["ENGINE", "FIRST_GPU", "MODEL", "EngineRunner", "build_engine", "explained", "refusal", "require_first_gpu"]
+__all__ = ["ENGINE", "MODEL", "EngineRunner", "build_engine", "explained", "refusal", "require_first_gpu"]
 
 MODEL, ENGINE = "model.onnx", "model.engine"
 """The files of an artefact of either TensorRT."""
 
-FIRST_GPU = "cuda", "cuda:0"
+_FIRST_GPU = "cuda", "cuda:0"
 """The names of the device that engines are built for and run on."""
 
 _BUILD = "from targets.board.apart import serve_build\nsys.exit(serve_build(sys.argv[-1]))"
@@ -66,7 +66,7 @@ def explained() -> Iterator[None]:
 
 def require_first_gpu(target: str, device: str | None) -> None:
     """Raise UsageError for any device but the first GPU, which engines are built for and run on."""
-    if device not in (None, *FIRST_GPU):
+    if device not in (None, *_FIRST_GPU):
         raise UsageError(
             f"{target} builds for and runs on the first GPU, not on {device!r}",
             fix="Leave --device out and choose the GPU with CUDA_VISIBLE_DEVICES, a DLA core with --engine dla=0",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from calibration.errors import FileError, ModelError
 from calibration.files import replacing, sha256_bytes
 from calibration.images import CalibrationSet
+from calibration.reasons import first_line
 from targets.input import InputSpec
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def read_graph(path: Path) -> DepthGraph:
         model = onnx.load_model_from_string(data)
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf and the checker have several unrelated types, all meaning the same here
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise ModelError(f"{path} is not a valid ONNX model ({reason})", fix=_EXPORT) from error
     return DepthGraph(Path(path), sha256_bytes(data), _check(model, path), model)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from calibration.errors import MissingRuntimeError
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
+from calibration.reasons import first_line
 from targets.artefact import misfit
 from targets.base import Artefact, BuildOptions, Precision, RunnerOptions, Status
 from targets.building import Built, package, prepare
@@ -96,7 +97,7 @@ class OnnxRuntimeRunner:
         try:
             self._session: Any = runtime.InferenceSession(str(artefact.path), session, providers=[provider])
         except Exception as error:  # its exceptions share no base class
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise misfit(artefact, f"ONNX Runtime {runtime.__version__} cannot open the model ({reason})") from error
         if provider not in self._session.get_providers():  # it falls back to the CPU with no more than a log line
             raise MissingRuntimeError(

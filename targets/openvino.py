@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from calibration.errors import DiskFullError, FileError, MissingRuntimeError, ModelError
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
+from calibration.reasons import first_line
 from targets.artefact import misfit
 from targets.base import Artefact, BuildOptions, Precision, RunnerOptions, Status
 from targets.board.infer_requests import InferRequests
@@ -48,7 +49,7 @@ class OpenVino:
         except MissingRuntimeError as error:
             return Status(can_build=False, can_run=False, missing=error.message, fix=error.fix)
         except RuntimeError as error:  # a plugin that does not load
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             return Status(False, False, missing=f"OpenVINO does not start ({reason})", fix=_INSTALL)
         return Status(True, True, version=_version(runtime), devices=devices, precisions=_PRECISIONS)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import MissingRuntimeError, ModelError
+from calibration.reasons import first_line
 from targets.graph import copy_model, drop_unused, name_nodes
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def open_session(model: onnx.ModelProto, options: Any = None) -> Any:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base class
         raise ModelError(
-            f"ONNX Runtime cannot load the model ({_first_line(error)})", fix="Export the model anew"
+            f"ONNX Runtime cannot load the model ({first_line(error)})", fix="Export the model anew"
         ) from error
 
 
@@ -117,7 +118,3 @@ def _session_options() -> Any:
     options = import_onnxruntime().SessionOptions()
     options.log_severity_level = 3
     return options
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

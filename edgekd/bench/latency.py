@@ -20,7 +20,7 @@ from edgekd.bench.timing import ENOUGH, Timing, time_calls
 from edgekd.bench.watch import Watch
 from targets.base import Holding, Runner
 
-__all__ = ["Latency", "Measured", "feeds_of", "measure", "measure_latency"]
+__all__ = ["Latency", "Measured", "feeds_of", "measure", "measure_latency", "uses_gpu"]
 
 _WINDOW = 20  # inferences in a window of the warm-up
 _SETTLED = 0.03  # two windows in a row whose medians differ by less: warm

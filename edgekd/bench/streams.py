@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.bench.grade import grade
-from edgekd.bench.latency import Measured
+from edgekd.bench.latency import Measured, uses_gpu
 from edgekd.bench.timing import summarise_times
 from edgekd.bench.watch import Watch
 from targets.base import Runner
@@ -95,5 +95,5 @@ def _measure(
     passed = (stop - begun) / 1e9
     timing = summarise_times(np.array([took for _, took in ended], np.int64), cpu, passed)
     rate = len(ended) * len(feeds[0]) / passed
-    graded = grade(timing, conditions, usable_cores, room=watch.cores)
+    graded = grade(timing, conditions, usable_cores, room=watch.cores, gpu=uses_gpu(runners[0]))
     return Throughput(len(runners), rate, Measured(timing, conditions, graded))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from calibration.errors import MissingRuntimeError, UsageError
+from calibration.reasons import first_line
 
 __all__ = ["autocast", "choose_device", "describe", "training_dtype"]
 
@@ -31,7 +32,7 @@ def choose_device(name: str) -> torch.device:
             try:
                 torch.cuda.init()  # with a driver that is too old GPUs are counted, and that is all
             except RuntimeError as error:
-                problem = f"cannot use it: {str(error).splitlines()[0].rstrip('.')}"
+                problem = f"cannot use it: {first_line(error).rstrip('.')}"
         if problem is not None:
             raise MissingRuntimeError(
                 f"Device {name} was asked for, but PyTorch {torch.__version__} {problem}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from calibration.errors import ModelError
+from calibration.reasons import first_line
 from edgekd.distill.device import autocast, training_dtype
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.pictures import probe_pictures
@@ -28,7 +29,7 @@ def require_precision(teacher: Teacher, device: torch.device, precision: str, *,
     except torch.cuda.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise ModelError(f"{teacher.name} does not compute in bfloat16 ({reason})", fix=fix) from error
     finally:
         teacher.module.cpu()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration.errors import FileError, ModelError
+from calibration.reasons import first_line
 from edgekd.models.pictures import Normalise, probe_pictures
 from edgekd.models.teacher import Teacher
 
@@ -111,7 +112,7 @@ def check_teacher(teacher: Teacher) -> tuple[str, ...]:
         depth = network(pictures)
     except Exception as error:
         raise ModelError(
-            f"The teacher {name} does not take pictures of [N, 3, {height}, {width}] ({_first_line(error)})",
+            f"The teacher {name} does not take pictures of [N, 3, {height}, {width}] ({first_line(error)[:200]})",
             fix="Check its input: three channels, and the resolution it was made for",
         ) from error
     if not isinstance(depth, Tensor) or depth.shape != (len(pictures), 1, height, width):
@@ -190,8 +191,3 @@ def _untouched(layer: nn.BatchNorm2d) -> bool:
     assert layer.running_mean is not None and layer.running_var is not None
     fresh = bool((layer.running_mean == 0).all() and (layer.running_var == 1).all())
     return fresh or not varies(layer.running_var)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from calibration.errors import FileError, MissingRuntimeError, ModelError, UsageError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
+from calibration.reasons import first_line
 from edgekd.models.blocks import TYPICAL_DEPTH
 from edgekd.models.freeze import freeze, stated_input
 from edgekd.models.pictures import Normalise, probe_pictures
@@ -104,7 +105,7 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
         )
     except Exception as error:  # transformers, its hub's client and safetensors each have their own
         raise FileError(
-            f"{name} cannot be loaded as a depth model of transformers ({_first_line(error)})",
+            f"{name} cannot be loaded as a depth model of transformers ({first_line(error)[:200]})",
             fix="Check the name, that it holds safetensors, and the connection; or give the folder it was saved in",
         ) from error
     kind = stated or _kind(name, config)
@@ -144,7 +145,7 @@ def _predicted(network: nn.Module, input: InputSpec, pictures: int) -> Tensor:  
         predicted: Tensor = network(pixel_values=probe).predicted_depth
     except Exception as error:
         raise ModelError(
-            f"The network does not take pictures of {input.height}x{input.width} ({_first_line(error)})",
+            f"The network does not take pictures of {input.height}x{input.width} ({first_line(error)[:200]})",
             fix="State the size it takes in NAME.input.json (edgekd/models/README.md)",
         ) from error
     return predicted
@@ -227,12 +228,7 @@ def _preprocessor(name: str) -> dict[str, Any]:
             raise ValueError("it is no JSON object")
     except (OSError, ValueError) as error:
         raise FileError(
-            f"{name} has no readable preprocessor_config.json ({_first_line(error)})",
+            f"{name} has no readable preprocessor_config.json ({first_line(error)[:200]})",
             fix=f"State what it is fed in {name}.input.json (edgekd/models/README.md)",
         ) from error
     return value
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -175,15 +175,16 @@ def _stale(run: Run, benches: Sequence[Benched]) -> Iterator[str]:
     folder, now = shlex.quote(str(run.folder)), _held_now(run)
     for name, row in newest.items():
         exported = run.manifest.steps.get(f"export {name}")
-        built = {} if exported is None else exported.inputs
-        again = f"edgekd export {folder}" if exported is None else exported.command.replace("{run}", folder)
+        again = f"edgekd export {folder}" if exported is None else run.command(exported.command)
         measured = {"model": row.student} | ({"calibration": row.calibration} if row.calibration else {})
-        if any(now.get(kind, built.get(kind, digest)) != built.get(kind, digest) for kind, digest in measured.items()):
+        built = {**measured, **({} if exported is None else exported.inputs)}
+        held = {**built, **now}
+        if any(held[kind] != built[kind] for kind in measured):
             yield (
                 f"{name} is of another student or other calibration pictures than the run holds now, and so are its "
                 f"figures: {again} && edgekd bench {folder}"
             )
-        elif any(built.get(kind, digest) != digest for kind, digest in measured.items()):
+        elif any(built[kind] != measured[kind] for kind in measured):
             older = "was built anew since it was measured, so its figures are of an older one"
             yield f"{name} {older}: edgekd bench {folder}"
 

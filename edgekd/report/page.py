@@ -269,7 +269,7 @@ def _conditions(story: Story) -> list[Element]:
 def _reproduce(reported: ReportedRun) -> Iterator[Element]:
     folder = shlex.quote(str(reported.run.folder))
     steps = reported.run.manifest.steps
-    commands = dict.fromkeys(record.command.replace("{run}", folder) for record in steps.values())
+    commands = dict.fromkeys(reported.run.command(record.command) for record in steps.values())
     again = [f"edgekd bench {folder} --reproduce {shlex.quote(str(benched.path))}" for benched in reported.benches]
     yield tag("pre", "\n".join([*commands, *again]))
     rows: list[Sequence[Child]] = []

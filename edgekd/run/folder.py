@@ -167,9 +167,7 @@ class Run:
             for path, file in record.outputs.items():
                 meant = any(path == entry or path.startswith(f"{entry}/") for entry in wanted)
                 if (meant or not wanted) and (fault := self._fault(path, file)):
-                    raise RunError(
-                        f"{self.folder / path} {fault}", fix=f"Make it anew: {self._command(record.command)}"
-                    )
+                    raise RunError(f"{self.folder / path} {fault}", fix=f"Make it anew: {self.command(record.command)}")
         recorded = [path for record in self.manifest.steps.values() for path in record.outputs]
         for entry in sorted(wanted):
             if not any(path == entry or path.startswith(f"{entry}/") for path in recorded):
@@ -180,13 +178,13 @@ class Run:
     def faults(self) -> list[RunError]:
         """Everything that is not whole: recorded files that are missing or altered, and steps that did not finish."""
         found = [
-            RunError(f"{self.folder / path} {fault}", fix=f"Make it anew: {self._command(record.command)}")
+            RunError(f"{self.folder / path} {fault}", fix=f"Make it anew: {self.command(record.command)}")
             for record in self.manifest.steps.values()
             for path, file in record.outputs.items()
             if (fault := self._fault(path, file))
         ]
         for name in self.unfinished():
-            command = self._command(self.manifest.steps[name].command)
+            command = self.command(self.manifest.steps[name].command)
             found.append(RunError(f"{self.folder}: the step {name} is unfinished", fix=f"Go on: {command}"))
         return found
 
@@ -203,11 +201,12 @@ class Run:
 
     def _next_command(self) -> str:
         for name in self.unfinished():
-            return f"The step {name} is unfinished. Go on: {self._command(self.manifest.steps[name].command)}"
+            return f"The step {name} is unfinished. Go on: {self.command(self.manifest.steps[name].command)}"
         return f"Make it: edgekd distill --out {shlex.quote(str(self.folder))}"
 
-    def _command(self, command: str) -> str:
-        return command.replace("{run}", shlex.quote(str(self.folder)))
+    def command(self, recorded: str) -> str:
+        """A command that a step recorded, for this run where it lies now."""
+        return recorded.replace("{run}", shlex.quote(str(self.folder)))
 
     def _write(self, name: str, record: StepRecord) -> None:
         self.manifest = replace(self.manifest, steps={**self.manifest.steps, name: record})

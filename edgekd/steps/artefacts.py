@@ -78,11 +78,13 @@ def built_artefacts(run: Run, targets: tuple[str, ...] = (), progress: Progress 
     for target in dict.fromkeys(targets or TARGETS):
         for precision in PRECISIONS:
             record = run.manifest.steps.get(export_step(target, precision))
-            if record is not None and record.finished is not None:
-                rebuild = f"{record.command.replace('{run}', _quoted(run))} --force"
-                found.append(replace(_open(run, f"{target}-{precision}", student, rebuild), rebuild=rebuild))
-            elif record is not None:
-                name, command = f"{target}-{precision}", record.command.replace("{run}", _quoted(run))
+            if record is None:
+                continue
+            name, command = f"{target}-{precision}", run.command(record.command)
+            if record.finished is not None:
+                rebuild = f"{command} --force"
+                found.append(replace(_open(run, name, student, rebuild), rebuild=rebuild))
+            else:
                 progress.note(f"{name} is left out: its build did not end. Build it: {command}")
     if not found:
         wanted = "".join(f" --target {name}" for name in targets)

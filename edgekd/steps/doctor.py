@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.progress import Progress
+from calibration.reasons import first_line
 from edgekd.steps.images import usable_cores
 from edgekd.steps.jetson import Jetson, examine_jetson
 from targets import all_targets
@@ -99,16 +100,12 @@ def _torch() -> str:
     try:
         import torch
     except Exception as error:  # a broken installation raises anything, from ImportError to OSError
-        return f"installed, but it cannot be imported ({_first_line(error)})"
+        return f"installed, but it cannot be imported ({first_line(error)})"
     try:
         gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     except (RuntimeError, AssertionError) as error:  # a driver that is too old for this build of torch
-        return f"{torch.__version__}, whose GPUs it cannot use ({_first_line(error)})"
+        return f"{torch.__version__}, whose GPUs it cannot use ({first_line(error)})"
     return f"{torch.__version__} on {', '.join(gpus) if gpus else f'CPU, {torch.get_num_threads()} threads'}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _extra(name: str, modules: tuple[str, ...]) -> Extra:

@@ -20,7 +20,7 @@ from targets.artefact import open_artefact, write_artefact
 from targets.base import PRECISIONS, Artefact, BuildOptions, Precision, RunnerOptions, Status, Target
 from targets.board.options import EngineOptions
 from targets.cost import FloatLayer, price_float_layers
-from targets.engine import FIRST_GPU
+from targets.engine import require_first_gpu
 from targets.graph import read_graph
 from targets.quantise import RECIPE, Budget, calibrate
 
@@ -152,10 +152,12 @@ def _jobs(
                 raise MissingRuntimeError(missing, fix=status.fix or "Export on the device")
             left_out.append(NotExported(target.name, missing, status.fix or "Export on the device"))
             continue
-        if not settings.targets and target.name.startswith("tensorrt") and settings.device not in (None, *FIRST_GPU):
-            reason = f"{target.name} builds for the first GPU, not for {settings.device!r}"
-            left_out.append(NotExported(target.name, reason, f"Export it without --device: --target {target.name}"))
-            continue
+        if not settings.targets and target.name.startswith("tensorrt"):
+            try:
+                require_first_gpu(target.name, settings.device)
+            except UsageError as error:  # the device is meant for the other runtimes
+                left_out.append(NotExported(target.name, error.message, error.fix))
+                continue
         for precision in dict.fromkeys(cast("tuple[Precision, ...]", settings.precisions) or _DEFAULT_PRECISIONS):
             if precision in status.precisions:
                 jobs.append((target, status, precision))

@@ -19,6 +19,7 @@ from onnx.reference import ReferenceEvaluator
 from torch import Tensor, fx, nn
 
 from calibration.errors import ModelError
+from calibration.reasons import first_line
 from edgekd.models.freeze import INPUT_EXAMPLE
 from edgekd.models.onnx_import.file import opset_of, read_onnx
 from edgekd.models.onnx_import.op import Op, Operand
@@ -38,6 +39,7 @@ _SPREADING = frozenset(
 
 
 _KEEPS_WHOLE = frozenset({"Cast", "ReduceSum", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+"""Make of whole numbers that depend on the picture what ONNX makes of them, though constants are floats here."""
 
 
 @dataclass(frozen=True)
@@ -206,18 +208,19 @@ class _Assembly:
             self.constants[name] = self.constants[source]
 
     def _fold(self, node: onnx.NodeProto, op: Op) -> None:
+        op = replace(op, most=_MOST_FOLDED)
         if op.kind not in FOLDABLE:
             self._fold_as_built(node, op)
             return
         if op.kind == "Range":
             start, limit, step = (float(self.constants[name].reshape(-1)[0]) for name in node.input)
-            op.bounded((max(1, math.ceil((limit - start) / step)),), _MOST_FOLDED)
+            op.bounded((max(1, math.ceil((limit - start) / step)),))
         if op.kind in ("ConstantOfShape", "Expand"):
-            op.bounded(tuple(int(item) for item in self.constants[node.input[-1]]), _MOST_FOLDED)
+            op.bounded(tuple(int(item) for item in self.constants[node.input[-1]]))
         if op.kind in _SPREADING:
-            op.broadcast(_MOST_FOLDED)
+            op.broadcast()
         if op.kind == "MatMul":
-            op.bounded(_product(op), _MOST_FOLDED)
+            op.bounded(_product(op))
         try:
             feeds = {name: self.constants[name] for name in node.input if name}
             values = ReferenceEvaluator(_single(node, self.opset)).run(None, feeds)
@@ -227,12 +230,10 @@ class _Assembly:
 
     def _fold_as_built(self, node: onnx.NodeProto, op: Op) -> None:
         """As the module of the operation computes it, such as a position embedding that is enlarged."""
-        if op.kind not in BUILDERS or op.data.constant is None:
-            raise op.refusal("works on constants alone")
         given = op.weights(0)
         if given.numel() > _MOST_FOLDED:
             raise op.refusal(f"works on a constant of shape {list(given.shape)}")
-        asked = replace(op, operands=(Operand(op.data.shape), *op.operands[1:]), most=_MOST_FOLDED)
+        asked = replace(op, operands=(Operand(op.data.shape), *op.operands[1:]))
         result = self._built(asked, (given,))[1]
         parts = [result] if isinstance(result, Tensor) else list(result)
         self._keep({name: part.numpy() for name, part in zip(node.output, parts, strict=True)}, op)
@@ -247,7 +248,7 @@ class _Assembly:
         if op.kind not in BUILDERS:
             raise op.refusal("is known on constants alone, and here it depends on the picture")
         whole = any(self.tensors[name].dtype == torch.int64 for name in live)
-        if whole and op.kind not in _KEEPS_WHOLE:  # constants are floats here, and a Div would not be one of integers
+        if whole and op.kind not in _KEEPS_WHOLE:
             raise op.refusal("computes with whole numbers that depend on the picture")
         target = self._unused_name(op.name)
         module, result = self._built(op, tuple(self.tensors[name] for name in live))
@@ -268,7 +269,7 @@ class _Assembly:
         except ModelError:
             raise
         except Exception as error:  # attributes may hold anything, and torch has many ways to say what does not fit
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise op.refusal(f"cannot be run ({reason})") from error
 
     def _unused_name(self, label: str) -> str:

@@ -12,6 +12,7 @@ from onnx import TensorProto
 
 from calibration.errors import EdgekdError, FileError, ModelError
 from calibration.files import sha256_bytes, sha256_file
+from calibration.reasons import first_line
 from edgekd.models.checks import refuse_other_files
 
 __all__ = ["digest_onnx", "opset_of", "read_onnx"]
@@ -39,7 +40,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     except EdgekdError:
         raise
     except Exception as error:  # names that are no text, types that do not exist: the checker has no type for all
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)[:200]
         raise ModelError(f"{path} is not a valid ONNX model ({reason})", fix="Export it again") from error
     if opset_of(model) not in _OPSETS:
         raise ModelError(

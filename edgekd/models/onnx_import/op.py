@@ -78,19 +78,19 @@ class Op:
         constant = self.constant(position)
         return None if constant is None else tuple(int(item) for item in constant.reshape(-1))
 
-    def bounded(self, shape: tuple[int, ...], most: int | None = None) -> tuple[int, ...]:
+    def bounded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """`shape` itself. Raises ModelError when it is empty, negative or too large to be meant."""
-        if min(shape, default=1) < 1 or math.prod(shape) > (self.most if most is None else most):
+        if min(shape, default=1) < 1 or math.prod(shape) > self.most:
             raise self.refusal(f"declares a result of shape {list(shape)}")
         return shape
 
-    def broadcast(self, most: int = MOST_ELEMENTS) -> None:
+    def broadcast(self) -> None:
         """Raise ModelError where the operands' shapes, each small, would spread to one that is too large."""
         try:
             shape = np.broadcast_shapes(*(operand.shape for operand in self.operands if operand is not None))
         except ValueError as error:
             raise self.refusal(f"has operands that do not fit together ({error})") from error
-        if math.prod(shape) > most:
+        if math.prod(shape) > self.most:
             raise self.refusal(f"spreads its operands to {list(shape)}")
 
     def refusal(self, reason: str, *, fix: str = _ANEW) -> ModelError:
