@@ -20,6 +20,7 @@ from calibration.errors import DiskFullError, FileError
 __all__ = [
     "fault_of",
     "inside",
+    "name_of",
     "read_json",
     "replacing",
     "replacing_folder",
@@ -46,6 +47,11 @@ def inside(folder: Path, name: str) -> Path:
     if not name or Path(name).is_absolute() or not path.resolve().is_relative_to(Path(folder).resolve()):
         raise FileError(f"{folder} names the file {name!r}, which lies outside it", fix="Get it anew from its maker")
     return path
+
+
+def name_of(folder: Path) -> str:
+    """The folder's own name, which . and .. do not say."""
+    return folder.name if folder.name not in ("", "..") else folder.resolve().name
 
 
 def fault_of(path: Path, sha256: str, size: int | None = None) -> str | None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekd.bench.container import times_throttled
 from edgekd.bench.gpu import JETSON_GPUS, Gpu, read_gpus
 from edgekd.bench.power import Power, joules_between, read_power, whole
 from edgekd.bench.sysfs import each, number, text
@@ -229,23 +230,8 @@ def _cooling(root: Path) -> list[str]:
 def _throttled(root: Path, cpus: Path) -> float | None:
     counts = [number(path) for path in each(cpus, "cpu[0-9]*/thermal_throttle/*_throttle_count")]
     counts += [number(path) for path in each(root / "sys/class/hwmon", "hwmon*/oc[0-9]*_event_cnt")]
-    known = [count for count in [*counts, *_quota_counts(root)] if count is not None]
+    known = [count for count in [*counts, *times_throttled(root)] if count is not None]
     return sum(known) if known else None
-
-
-def _quota_counts(root: Path) -> Iterator[float | None]:
-    """How often a container used its quota up, of cgroup v2 and v1. Without a quota the count stays 0, and must not
-    pass for heat that was watched."""
-    limit = (text(root / "sys/fs/cgroup/cpu.max") or "max").split()[0]
-    quotas = {
-        root / "sys/fs/cgroup": limit != "max",
-        root / "sys/fs/cgroup/cpu": (number(root / "sys/fs/cgroup/cpu/cpu.cfs_quota_us") or -1) > 0,
-    }
-    for folder in [folder for folder, has_one in quotas.items() if has_one]:
-        for line in (text(folder / "cpu.stat") or "").splitlines():
-            name, _, value = line.partition(" ")
-            if name == "nr_throttled":
-                yield _float(value)
 
 
 def _on_battery(root: Path) -> bool | None:

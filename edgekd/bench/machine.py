@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from edgekd.bench.container import core_quota, memory_limit
 from edgekd.bench.gpu import JETSON_GPUS, Gpu, read_gpus
 from edgekd.bench.sysfs import each, number, text
 from edgekd.cores import allowed_cores
@@ -79,7 +80,7 @@ def describe_machine(root: Path = Path("/"), gpus: Callable[[], tuple[Gpu, ...]]
         cores=sum(line.startswith("processor") for line in info.splitlines()) or os.cpu_count() or 1,
         usable_cores=_usable_cores(root),
         memory_gib=_memory(root),
-        memory_limit_gib=_memory_limit(root),
+        memory_limit_gib=memory_limit(root),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=f"{platform.python_implementation()} {sys.version.split()[0]}",
         versions=_versions(),
@@ -148,28 +149,13 @@ def _field(info: str, name: str) -> str | None:
 
 
 def _usable_cores(root: Path) -> float:
-    allowed = float(len(allowed_cores()))
-    quota, _, period = (text(root / "sys/fs/cgroup/cpu.max") or "max").strip().partition(" ")
-    if quota.isdigit() and period.isdigit() and int(period):
-        return min(allowed, int(quota) / int(period))
-    old_quota, old_period = (number(root / f"sys/fs/cgroup/cpu/cpu.cfs_{name}_us") for name in ("quota", "period"))
-    if old_quota and old_period and old_quota > 0:
-        return min(allowed, old_quota / old_period)
-    return allowed
+    allowed, quota = float(len(allowed_cores())), core_quota(root)
+    return allowed if quota is None else min(allowed, quota)
 
 
 def _memory(root: Path) -> float | None:
     total = (_field(text(root / "proc/meminfo") or "", "MemTotal") or "").split()
     return int(total[0]) / 2**20 if total and total[0].isdigit() else None
-
-
-def _memory_limit(root: Path) -> float | None:
-    """Of cgroups 2 and 1; the old ones write a huge number where there is no limit."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        limit = number(root / "sys/fs/cgroup" / name)
-        if limit is not None and limit < 2**60:
-            return limit / 2**30
-    return None
 
 
 def _gpus(root: Path) -> tuple[str, ...]:

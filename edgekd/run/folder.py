@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.errors import FileError, RunError
-from calibration.files import fault_of, inside, restore_replaced, sha256_file
+from calibration.files import fault_of, inside, name_of, restore_replaced, sha256_file
 from calibration.progress import Progress, Quiet
 from edgekd.run.lock import locked
 from edgekd.run.manifest import NAME, FileRecord, Manifest, StepRecord, TeacherRecord, differences, now, plain
@@ -61,8 +61,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        # . and .. have none of their own
-        return self.folder.name if self.folder.name not in ("", "..") else self.folder.resolve().name
+        return name_of(self.folder)
 
     @contextlib.contextmanager
     def lock(self, progress: Progress = _QUIET) -> Iterator[Run]:

@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 
 from calibration.errors import DataError
+from calibration.files import name_of
 from edgekd.evaluate.datasets.frame import DepthDataset
 from edgekd.evaluate.datasets.pairs import Pair, open_pairs
 
@@ -40,9 +41,8 @@ def open_index(path: Path) -> DepthDataset:
     if not rows:
         raise DataError(f"{path} lists no frames", fix="Add a line for each frame")
     pairs = [_pair(path, line, row) for line, row in rows]
-    folder = path.absolute().parent
     return open_pairs(
-        f"{folder.name if folder.name not in ('', '..') else folder.resolve().name}/{path.name}",
+        f"{name_of(path.absolute().parent)}/{path.name}",
         f"{len(pairs)} frames",
         pairs,
         mend_units=f"Mend the column depth_units_per_metre in {path}: 1000 for millimetres, 1 for metres",

@@ -218,7 +218,14 @@ def test_load_is_that_of_the_cores_this_process_may_use(tmp_path: Path) -> None:
     ("files", "throttled"),
     [
         ({"cpu.max": "150000 100000\n", "cpu.stat": "nr_throttled 40\n"}, 40),
-        ({"cpu/cpu.cfs_quota_us": "150000\n", "cpu/cpu.stat": "nr_throttled 40\n"}, 40),  # cgroup v1
+        (
+            {
+                "cpu/cpu.cfs_quota_us": "150000\n",
+                "cpu/cpu.cfs_period_us": "100000\n",
+                "cpu/cpu.stat": "nr_throttled 40\n",
+            },
+            40,
+        ),  # cgroup v1
         ({"cpu.stat": "nr_throttled 0\n"}, None),  # a root's, as on a Raspberry Pi: it says nothing of heat
     ],
 )
