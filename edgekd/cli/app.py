@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from calibration.errors import DiskFullError, EdgekdError, FileError
+from calibration.reasons import out_of_memory
 from edgekd.cli import (
     bench,
     bundle,
@@ -39,13 +40,6 @@ __all__ = ["app", "main", "run"]
 
 _INTERRUPTED = 130  # 128 + SIGINT
 _GO_ON = ("simulate", "distill", "calibrate", "export", "bundle", "demo")  # where they were interrupted
-_NO_MEMORY = (
-    *("can't allocate memory", "cannot allocate memory", "failed to allocate memory", "out of memory"),
-    *("bad_alloc", "bad allocation", "can't start new thread"),
-    *("could not create a primitive", "failed to map segment", "returned null without setting an exception"),
-)
-"""How torch, ONNX Runtime, the system, CUDA, C++, threads, oneDNN, the loader and Python say so, in various errors."""
-
 _PACKAGES = ("edgekd", "targets", "calibration")
 _VERBS = (
     *(demo, distill, calibrate, export, preflight, bench, check),
@@ -145,10 +139,6 @@ def _after_interruption(arguments: Sequence[str]) -> str:
     return f"What was finished is kept, and {which} goes on from there: edgekd {command}"
 
 
-def _out_of_memory(error: BaseException | None) -> bool:
-    return isinstance(error, MemoryError) or any(said in str(error).lower() for said in _NO_MEMORY)
-
-
 def _known(error: EdgekdError) -> int:
     console.error(error)
     return error.exit_code
@@ -164,7 +154,7 @@ def _unexpected(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" while writing {error.filename}" if error.filename else ""
         return _known(DiskFullError(f"The disk is full{where}", fix="Free some space and run the same command again"))
-    if any(map(_out_of_memory, (error, error.__cause__, error.__context__))):
+    if any(map(out_of_memory, (error, error.__cause__, error.__context__))):
         return _known(
             EdgekdError(
                 "There is not enough memory; what was finished is kept",

@@ -14,6 +14,7 @@ from edgekd.cli.tables import Table
 
 if TYPE_CHECKING:
     from edgekd.bench.reproduce import Comparison
+    from edgekd.run import Run
 
 __all__ = ["bench"]
 
@@ -57,10 +58,9 @@ def bench(
     """
     from calibration.errors import ArtefactError, DataError, UsageError
     from edgekd.bench import BenchSettings, Scoring, bench_table
-    from edgekd.bench.reproduce import Tolerances
     from edgekd.evaluate import get_protocol, open_dataset
     from edgekd.run import find_run
-    from edgekd.steps.bench import bench_run, open_clip, reproduce_bench
+    from edgekd.steps.bench import bench_run, open_clip
 
     scored_by = get_protocol(protocol)
     if data is None and reproduce is None and protocol != _PLAIN:
@@ -73,19 +73,7 @@ def bench(
         )
     found = find_run(run, console)
     if reproduce is not None:
-        tolerances = Tolerances(stable=tolerance, noisy=max(tolerance, Tolerances().noisy))
-        compared, path = reproduce_bench(found, reproduce, data, tolerances, console)
-        console.result([asdict(one) for one in compared], _comparison(compared))
-        console.note(f"Kept in {path}")
-        if differing := [one for one in compared if one.outcome == "differs"]:
-            raise DataError(
-                f"{len(differing)} of {len(compared)} figures differ from {reproduce}, first {differing[0].figure} of "
-                f"{differing[0].artefact}: {differing[0].why}",
-                fix="See the table; on a busy machine wait and try again",
-            )
-        if all(one.outcome == "not compared" for one in compared):
-            raise DataError(f"Nothing of {reproduce} could be compared", fix="See the table for why")
-        console.next_command("report", found.folder)
+        _reproduce(found, reproduce, data, tolerance)
         return
     scoring = None if data is None else Scoring(open_dataset(data), scored_by, data)
     shots = None if clip is None else open_clip(clip)
@@ -100,6 +88,26 @@ def bench(
         failed = next(row for row in result.rows if row.latency is not None)
         raise DataError(f"No accuracy was measured: {failed.reason}", fix=failed.fix or "")
     console.next_command("report", found.folder)
+
+
+def _reproduce(run: Run, reproduce: Path, data: str | None, tolerance: float) -> None:
+    from calibration.errors import DataError
+    from edgekd.bench.reproduce import Tolerances
+    from edgekd.steps.bench import reproduce_bench
+
+    tolerances = Tolerances(stable=tolerance, noisy=max(tolerance, Tolerances().noisy))
+    compared, path = reproduce_bench(run, reproduce, data, tolerances, console)
+    console.result([asdict(one) for one in compared], _comparison(compared))
+    console.note(f"Kept in {path}")
+    if differing := [one for one in compared if one.outcome == "differs"]:
+        raise DataError(
+            f"{len(differing)} of {len(compared)} figures differ from {reproduce}, first {differing[0].figure} of "
+            f"{differing[0].artefact}: {differing[0].why}",
+            fix="See the table; on a busy machine wait and try again",
+        )
+    if all(one.outcome == "not compared" for one in compared):
+        raise DataError(f"Nothing of {reproduce} could be compared", fix="See the table for why")
+    console.next_command("report", run.folder)
 
 
 def _comparison(compared: tuple[Comparison, ...]) -> Table:

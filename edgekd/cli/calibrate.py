@@ -37,8 +37,8 @@ def calibrate(
     if teacher is None:
         raise UsageError("Calibrating needs a teacher", fix="Give --teacher; `rooms` is the built-in one")
     require_training()
-    from edgekd.distill.settings import DistillSettings, TransformSettings
-    from edgekd.steps.calibrate import CalibrateRequest, calibrate_run
+    from edgekd.distill.settings import DistillSettings
+    from edgekd.steps.calibrate import CALIBRATING, CalibrateRequest, calibrate_run
     from edgekd.steps.images import parse_images
 
     request = CalibrateRequest(
@@ -46,7 +46,7 @@ def calibrate(
         architecture=architecture,
         images=parse_images(images, seed),
         settings=DistillSettings(
-            steps=steps, seed=seed, mixing=None, transform=TransformSettings(share=1.0) if transformation else None
+            steps=steps, seed=seed, mixing=None, transform=CALIBRATING if transformation else None
         ),
         device=device,
         out=out,

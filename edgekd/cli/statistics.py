@@ -29,7 +29,7 @@ def statistics(
     A teacher's means and variances, layer by layer, in place of what BatchNorm layers would have stored:
     distillation takes the file for a teacher that has none. Two numbers a channel, over all pictures together.
     """
-    from calibration.errors import ModelError, UsageError
+    from calibration.errors import MissingRuntimeError, ModelError, UsageError
     from calibration.files import require_writable
     from edgekd.steps.requirements import require_training
 
@@ -62,6 +62,6 @@ def statistics(
     student: tuple[str, ...] = ()
     try:
         build_student(DEFAULT_STUDENT, loaded)
-    except ModelError:  # none can be cut out of such a teacher
+    except (ModelError, MissingRuntimeError):  # none can be cut out of such a teacher, or by this machine
         student = ("--student", "mobile-m")
     console.next_command("distill", "--teacher", teacher, *stated, *student, "--statistics", out)

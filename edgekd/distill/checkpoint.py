@@ -13,6 +13,7 @@ import torch
 
 from calibration.errors import RunError
 from calibration.files import sha256_bytes, write_bytes
+from calibration.reasons import out_of_memory
 
 __all__ = ["Checkpoint", "all_finite"]
 
@@ -52,9 +53,9 @@ class Checkpoint:
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
             key, step, state = saved["key"], int(saved["step"]), dict(saved["state"])
-        except MemoryError:
-            raise
         except Exception as error:  # damaged bytes end in any, from IndexError to struct.error
+            if out_of_memory(error):
+                raise
             raise RunError(f"The checkpoint {self.path} cannot be read", fix=anew) from error
         if key != self._key:
             raise RunError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from calibration.errors import MissingRuntimeError, UsageError
 from calibration.reasons import first_line
 
-__all__ = ["autocast", "choose_device", "describe", "training_dtype"]
+__all__ = ["autocast", "choose_device", "describe", "exact_float32", "training_dtype"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -74,3 +75,14 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
     if training_dtype(device, precision) is torch.bfloat16:
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def exact_float32() -> Iterator[None]:
+    """Convolutions of float32 compute in float32 on a GPU, too: cuDNN's keep 10 bits of a number otherwise (TF32)."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from calibration.errors import ModelError
-from calibration.reasons import first_line
+from calibration.reasons import first_line, out_of_memory
 from edgekd.distill.device import autocast, training_dtype
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.pictures import probe_pictures
@@ -26,9 +26,9 @@ def require_precision(teacher: Teacher, device: torch.device, precision: str, *,
     try:
         with autocast(device, precision):
             teacher.module.to(device)(Normalise(teacher.input).to(device)(picture))
-    except torch.cuda.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if out_of_memory(error):
+            raise
         reason = first_line(error).rstrip(".")
         raise ModelError(f"{teacher.name} does not compute in bfloat16 ({reason})", fix=fix) from error
     finally:

@@ -19,6 +19,7 @@ from calibration.files import write_bytes
 from calibration.progress import Progress
 from edgekd.distill.batches import Batch, Batches
 from edgekd.distill.checkpoint import Checkpoint, all_finite
+from edgekd.distill.device import exact_float32
 from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.preview import Previews
 from edgekd.distill.ranks import ALONE, Ranks
@@ -42,15 +43,15 @@ _SAVE_EVERY_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Distilled:
-    """What a distillation made. `metrics` are those of the last step."""
+    """What a distillation made."""
 
     student: nn.Module
     transform: TransformNet | None
     batches: Batches
-    metrics: Mapping[str, float]
     ranges: Mapping[str, tuple[float, float]]  # learned, of what convolutions read; none without quantisation
 
 
+@exact_float32()
 def distill(
     teacher: Teacher,
     student: nn.Module,
@@ -107,14 +108,15 @@ def distill(
     fit = StudentFit(student, teacher.input, settings, device, features, ranks, shares)
     fitting = Fitting(teacher, transform, fit, settings, device, ranks)
     try:
-        metrics = _run(fitting, batches, settings, folder, checkpoint, saved, progress, "Distilling", ranks)
+        _run(fitting, batches, folder, checkpoint, saved, progress, "Distilling")
     finally:  # also after Ctrl-C: the teacher is the caller's
         if features is not None:
             features.release()
     ranges = {} if fit.int8 is None else fit.int8.ranges()
-    return Distilled(student, None if transform is None else transform.net, batches, metrics, ranges)
+    return Distilled(student, None if transform is None else transform.net, batches, ranges)
 
 
+@exact_float32()
 def fit_transform(
     teacher: Teacher,
     images: ImageSource,
@@ -123,7 +125,7 @@ def fit_transform(
     progress: Progress,
     *,
     device: torch.device,
-) -> tuple[TransformNet, Batches]:
+) -> TransformNet:
     """Fit the transformation alone, with no student: for calibrating the teacher itself. Resumable as `distill` is."""
     if settings.transform is None:
         raise ModelError("Fitting the transformation was asked for with the transformation off", fix="Switch it on")
@@ -133,22 +135,20 @@ def fit_transform(
     fitting = Fitting(teacher, transform, None, settings, device)
     key = {"settings": settings.to_json(), "teacher": teacher.digest, "images": images.digest}
     checkpoint = Checkpoint(folder / "checkpoint", key)
-    _run(fitting, batches, settings, folder, checkpoint, checkpoint.load(), progress, "Fitting")
-    return transform.net, batches
+    _run(fitting, batches, folder, checkpoint, checkpoint.load(), progress, "Fitting")
+    return transform.net
 
 
 def _run(
     fitting: Fitting,
     batches: Batches,
-    settings: DistillSettings,
     folder: Path,
     checkpoint: Checkpoint,
     saved: tuple[int, dict[str, Any]] | None,
     progress: Progress,
     label: str,
-    ranks: Ranks = ALONE,
-) -> dict[str, float]:
-    total = fitting.warm_up + (settings.steps if fitting.student is None else settings.student_steps)
+) -> None:
+    settings, ranks, total = fitting.settings, fitting.ranks, fitting.total
     start = 0
     if saved is not None:
         start, state = saved
@@ -156,7 +156,6 @@ def _run(
         progress.note(f"Going on from step {start} of {total}")
     ranks.wait()  # until all have read the checkpoint
     previews = Previews(folder / "previews", batches, fitting)
-    metrics: dict[str, float] = {}
     saved_at = time.monotonic()
     with (
         _open_log(folder / "metrics.jsonl", start) if ranks.first else contextlib.nullcontext() as log,
@@ -176,7 +175,7 @@ def _run(
                 good = all_finite(fitting.state_dict())
             broken, stop = ranks.any(not good, interrupted())
             if broken:
-                raise _no_number(fitting, batch, settings, checkpoint.path)
+                raise _no_number(fitting, batch, checkpoint.path)
             seconds = time.perf_counter() - begun
             advance(1)
             if log is not None:
@@ -193,13 +192,12 @@ def _run(
             if stop and done < total:
                 raise KeyboardInterrupt
     fitting.finish()
-    return metrics
 
 
-def _no_number(fitting: Fitting, batch: Batch, settings: DistillSettings, saved: Path) -> ModelError:
+def _no_number(fitting: Fitting, batch: Batch, saved: Path) -> ModelError:
     """What to say of a step whose loss or weights are not finite: the teacher's depth there tells whose doing it is."""
     kept = f"the last good checkpoint is {saved}" if saved.exists() else "no checkpoint was saved before it"
-    where = f"step {batch.step} (batch {batch.step} of seed {settings.seed}); {kept}"
+    where = f"step {batch.step} (batch {batch.step} of seed {fitting.settings.seed}); {kept}"
     if not fitting.teaches(batch):
         return ModelError(
             f"{fitting.teacher} gives depth that is NaN or infinite for pictures of {where}",

@@ -19,6 +19,7 @@ import torch.distributed
 from torch import Tensor
 
 from calibration.errors import EdgekdError, UsageError
+from calibration.reasons import first_line, out_of_memory
 from edgekd.distill.device import choose_device
 from edgekd.distill.statistics import Moments
 
@@ -113,10 +114,11 @@ def sum_over_processes(tensor: Tensor) -> None:
         torch.distributed.all_reduce(shared)
         tensor.copy_(shared)
     except RuntimeError as error:
-        lines = str(error).strip().splitlines()
+        if out_of_memory(error):
+            raise
         raise EdgekdError(
-            f"Another of the {torch.distributed.get_world_size()} processes ended"
-            f" ({lines[0][:120] if lines else 'no reason given'})",
+            f"Another of the {torch.distributed.get_world_size()} processes ended, or did not answer for"
+            f" {_PATIENCE.seconds // 60} minutes ({first_line(error)[:120]})",
             fix="Run the same torchrun command again: it goes on from the last checkpoint, if one was saved",
         ) from error
 
@@ -140,11 +142,14 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     if missing:
         raise UsageError(f"WORLD_SIZE is {count}, but {missing[0]} is not set", fix="Start it with torchrun")
     rank = os.environ["RANK"]
-    if not rank.isdigit() or int(rank) >= count:  # torch would wait for the others until its patience ends
+    if not rank.isdecimal() or int(rank) >= count:  # torch would wait for the others until its patience ends
         raise UsageError(f"RANK is {rank!r} among {count} processes", fix="Start it with torchrun")
     chosen = choose_device(device)
-    if chosen.type == "cuda" and ":" not in device:
-        chosen = choose_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
+    if chosen.type == "cuda":
+        if ":" not in device:
+            chosen = choose_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
+        elif _number("LOCAL_WORLD_SIZE", 1) > 1:  # which NCCL refuses, but not in words
+            raise UsageError(f"Several processes cannot share {device}", fix="Use --device cuda: each takes its own")
         torch.cuda.set_device(chosen)
     backend = "nccl" if chosen.type == "cuda" else "gloo"
     try:
@@ -163,6 +168,6 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
 
 def _number(name: str, default: int) -> int:
     text = os.environ.get(name, str(default))
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"{name} is {text!r} in the environment", fix=f"Unset {name}, or start with torchrun")
     return int(text)

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekd.models.checks import is_plain
-from edgekd.models.evaluating import evaluating
+from edgekd.models.evaluating import device_of, evaluating
 from edgekd.models.slim import Slim
 from edgekd.models.stored import given_to, layers_as_run
 
@@ -149,7 +149,7 @@ def _layers(student: Slim, teacher: nn.Module, size: tuple[int, int]) -> tuple[_
         for module, name in names.items():
             if isinstance(module, (nn.Conv2d, nn.BatchNorm2d)):
                 hooks.callback(module.register_forward_hook(partial(_count, runs, name)).remove)
-        example = torch.zeros(1, 3, *size, device=next(network.parameters()).device)
+        example = torch.zeros(1, 3, *size, device=device_of(network))
         for layer in layers_as_run(network, example):
             theirs = teacher.get_submodule(layer.name)
             assert isinstance(theirs, nn.Conv2d)

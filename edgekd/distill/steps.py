@@ -37,12 +37,12 @@ class Fitting:
         device: torch.device,
         ranks: Ranks = ALONE,
     ) -> None:
-        self._ranks = ranks
+        self.ranks = ranks
         self.teacher = teacher.name
         self.transform = transform
         self.student = student
         self.device = device
-        self._settings = settings
+        self.settings = settings
         self._normalise = Normalise(teacher.input).to(device)
         self._teacher = teacher.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._teacher.eval()
@@ -54,23 +54,28 @@ class Fitting:
         self.warm_up = warm
         self._divisions: dict[int, tuple[Tensor, Tensor]] = {}  # by the size of a part: transformed, and not
 
+    @property
+    def total(self) -> int:
+        """How many steps there are, with those of the warm-up."""
+        return self.warm_up + (self.settings.steps if self.student is None else self.settings.student_steps)
+
     def step(self, batch: Batch) -> dict[str, float]:
         """Run one step and return what is to be logged."""
         # What a network draws, as dropout does, depends on the seed and the step alone: a resumed run draws the same.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(self._settings.seed * 1_000_003 + batch.step)
+            torch.manual_seed(self.settings.seed * 1_000_003 + batch.step)
             return self._step(batch)
 
     def _step(self, batch: Batch) -> dict[str, float]:
-        pictures = self._ranks.part(to_tensor(batch.mixed, self.device))
+        pictures = self.ranks.part(to_tensor(batch.mixed, self.device))
         noise = None if self.transform is None else self.transform.noise(pictures, batch.step)
         fits_transform = self._updates_transform(batch.step)
         trains = self.student is not None and batch.step >= self.warm_up
         sums: dict[str, float] = {}
-        share = 1 / self._settings.accumulate
-        count = self._settings.accumulate
+        share = 1 / self.settings.accumulate
+        count = self.settings.accumulate
         noises = [None] * count if noise is None else noise.chunk(count)
-        position = (batch.step - self.warm_up) / self._settings.steps
+        position = (batch.step - self.warm_up) / self.settings.steps
         for part, part_noise in zip(pictures.chunk(count), noises, strict=True):
             metrics = self._accumulate(part, part_noise, share, fits_transform, trains, int8=position >= 1)
             for name, value in metrics.items():
@@ -78,7 +83,7 @@ class Fitting:
         if self.transform is not None and fits_transform:
             self.transform.update(1.0 - 0.9 * min(max(0.0, position), 1.0))
         if self.student is not None and trains:
-            self.student.update(over_steps(position, self._settings))
+            self.student.update(over_steps(position, self.settings))
         return sums
 
     def _accumulate(
@@ -111,8 +116,8 @@ class Fitting:
 
         Spread evenly. Of each part of a batch, rounded up: several processes agree with one where nothing is rounded.
         """
-        assert self._settings.transform is not None
-        count, share = len(pictures), self._settings.transform.share
+        assert self.settings.transform is not None
+        count, share = len(pictures), self.settings.transform.share
         if share == 1 or not trains:
             return pictures, noise, None
         if count not in self._divisions:
@@ -126,7 +131,7 @@ class Fitting:
         return torch.tensor(which, dtype=torch.long, device=self.device)
 
     def _updates_transform(self, step: int) -> bool:
-        settings = self._settings.transform
+        settings = self.settings.transform
         if settings is None:
             return False
         if self.student is None or step < self.warm_up:
@@ -143,16 +148,16 @@ class Fitting:
 
         On the pictures of these batches as it will learn from them.
         """
-        assert self.student is not None and self._settings.reconstruction is not None
+        assert self.student is not None and self.settings.reconstruction is not None
         student, features = self.student.student, self.student.features
         assert isinstance(student, Slim)
-        if self._ranks.first:
+        if self.ranks.first:
             whole = (self._normalise(self._as_learnt_from(batch)) for batch in batches)
-            pictures = in_parts(whole, self._settings.accumulate)
+            pictures = in_parts(whole, self.settings.accumulate)
             # Features watch the teacher whenever it runs, and would keep what all pictures show.
             forget = (lambda: None) if features is None else features.forget
-            reconstruct(student, self._teacher, pictures, self._settings.reconstruction.ridge, after_each=forget)
-        self._ranks.share(student.state_dict().values())
+            reconstruct(student, self._teacher, pictures, self.settings.reconstruction.ridge, after_each=forget)
+        self.ranks.share(student.state_dict().values())
 
     @torch.no_grad()
     def _as_learnt_from(self, batch: Batch) -> Tensor:
@@ -167,7 +172,7 @@ class Fitting:
     @torch.no_grad()
     def teach(self, pictures: Tensor) -> Tensor:
         """The teacher's depth in metres, [N, 1, H, W]."""
-        with autocast(self.device, self._settings.precision):
+        with autocast(self.device, self.settings.precision):
             depth: Tensor = self._teacher(self._normalise(pictures))
         return depth.float()
 

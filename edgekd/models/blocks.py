@@ -115,7 +115,9 @@ class LogDepthHead(nn.Module):
         self.enlarge = nn.Upsample(size=size, mode="bilinear", align_corners=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.exp(torch.clamp(self.enlarge(self.log_depth(x)), math.log(0.01), math.log(100.0)))
+        # bfloat16 rounds depth to 0.4 %, and its gradients in steps
+        logarithm = self.enlarge(self.log_depth(x).float())
+        return torch.exp(torch.clamp(logarithm, math.log(0.01), math.log(100.0)))
 
 
 def halved(size: tuple[int, int], times: int = 1) -> tuple[int, int]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from calibration.errors import FileError, ModelError
-from calibration.reasons import first_line
-from edgekd.models.pictures import Normalise, probe_pictures
+from calibration.reasons import first_line, out_of_memory
+from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.teacher import Teacher
 
 __all__ = [
@@ -107,10 +107,12 @@ def check_teacher(teacher: Teacher) -> tuple[str, ...]:
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ModelError(f"The weights {key} of {name} hold NaN or infinity", fix="Save or copy the model again")
     height, width = teacher.input.height, teacher.input.width
-    pictures = Normalise(teacher.input)(torch.from_numpy(probe_pictures(height, width, 2)))
+    pictures = NormalisePictures(teacher.input)(torch.from_numpy(probe_pictures(height, width, 2)))
     try:
         depth = network(pictures)
     except Exception as error:
+        if out_of_memory(error):
+            raise
         raise ModelError(
             f"The teacher {name} does not take pictures of [N, 3, {height}, {width}] ({first_line(error)[:200]})",
             fix="Check its input: three channels, and the resolution it was made for",

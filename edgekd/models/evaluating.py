@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 
 import torch
 from torch import nn
 
-__all__ = ["evaluating", "run_once"]
+__all__ = ["device_of", "evaluating", "run_once"]
 
 
 @contextlib.contextmanager
@@ -22,8 +23,15 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         network.train(training)
 
 
+def device_of(network: nn.Module) -> torch.device:
+    """Where the network's weights are, which may be buffers alone; the CPU for one that has none."""
+    for tensor in itertools.chain(network.parameters(), network.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
 @torch.no_grad()
 def run_once(network: nn.Module, size: tuple[int, int]) -> None:
     """On one black picture of `size` (height, width), in evaluation mode, for hooks to see what runs."""
     with evaluating(network):
-        network(torch.zeros(1, 3, *size, device=next(network.parameters()).device))
+        network(torch.zeros(1, 3, *size, device=device_of(network)))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from calibration.errors import FileError, ModelError, UsageError
 from calibration.files import sha256_file
 from calibration.progress import Progress
+from calibration.reasons import out_of_memory
 from edgekd.models.architectures import ARCHITECTURES
 from edgekd.models.architectures import architecture as find
 from edgekd.models.checks import refuse_other_files
@@ -112,6 +113,8 @@ def _load_pickled(path: Path, progress: Progress) -> WeightsFile:
             fix="Save model.state_dict() alone, or as safetensors",
         ) from error
     except Exception as error:  # a damaged file fails anywhere in torch's reader
+        if out_of_memory(error):
+            raise
         raise FileError(f"{path} is truncated or no torch file", fix="Copy or save it again") from error
     for _ in range(_DEPTH):
         found = [key for key in _NESTED if isinstance(held, Mapping) and isinstance(held.get(key), Mapping)]

@@ -28,7 +28,7 @@ from calibration.progress import Progress
 from calibration.reasons import first_line
 from edgekd.models.blocks import TYPICAL_DEPTH
 from edgekd.models.freeze import freeze, stated_input
-from edgekd.models.pictures import Normalise, probe_pictures
+from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import weights_digest
 from targets.input import Framing, InputSpec
@@ -84,11 +84,18 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when its hub's client is imported
     try:
         from transformers import AutoConfig, AutoModelForDepthEstimation
+        from transformers import __version__ as version
+        from transformers.utils import is_torch_available
         from transformers.utils.logging import disable_progress_bar
     except ImportError as error:
         raise MissingRuntimeError(
             f"Teachers from Hugging Face need transformers ({error})", fix="Run pip install 'edgekd[huggingface]'"
         ) from error
+    if not is_torch_available():
+        raise MissingRuntimeError(
+            f"transformers {version} does not work with PyTorch {torch.__version__}",
+            fix="Run pip install --upgrade torch, or pip install 'transformers<5'",
+        )
     name, stated = _split(spec.removeprefix("hf:"))
     if stated and stated not in DEPTH_KINDS:
         raise UsageError(f"There is no kind of depth {stated!r}", fix=f"Say @{', @'.join(DEPTH_KINDS)}")
@@ -140,7 +147,7 @@ def _split(spec: str) -> tuple[str, str]:
 @torch.no_grad()
 def _predicted(network: nn.Module, input: InputSpec, pictures: int) -> Tensor:  # noqa: A002
     """What the network gives of test pictures. Raises ModelError when it does not take them."""
-    probe = Normalise(input)(torch.from_numpy(probe_pictures(input.height, input.width, pictures)))
+    probe = NormalisePictures(input)(torch.from_numpy(probe_pictures(input.height, input.width, pictures)))
     try:
         predicted: Tensor = network(pixel_values=probe).predicted_depth
     except Exception as error:

@@ -10,8 +10,10 @@ __all__ = ["tidy"]
 
 
 def tidy(model: onnx.ModelProto) -> None:
-    """Resizes get constant scales where these are exact, dead nodes go, shapes are stored, file paths are dropped."""
+    """Constants become weights, Resizes get constant scales where these are exact, dead nodes go, shapes are stored,
+    file paths are dropped."""
     _strip(model)
+    _store_constants(model)
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -24,6 +26,27 @@ def tidy(model: onnx.ModelProto) -> None:
     model.graph.ClearField("value_info")
     model.CopyFrom(onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True))
     model.producer_name, model.producer_version, model.doc_string = "edgekd", "", ""
+
+
+def _store_constants(model: onnx.ModelProto) -> None:
+    """What torch's tracer writes as Constant nodes, and as Identity nodes of weights that have equal values."""
+    graph = model.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    kept: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            value = node.attribute[0].t
+        elif node.op_type == "Identity" and node.input[0] in stored:
+            value = stored[node.input[0]]
+        else:
+            kept.append(node)
+            continue
+        tensor = graph.initializer.add()
+        tensor.CopyFrom(value)
+        tensor.name = node.output[0]
+        stored[tensor.name] = tensor
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def _state_scales(model: onnx.ModelProto, node: onnx.NodeProto, before: list[int], after: list[int]) -> None:

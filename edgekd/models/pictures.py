@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from targets.input import InputSpec
 
-__all__ = ["Normalise", "probe_pictures"]
+__all__ = ["NormalisePictures", "probe_pictures"]
 
 
-class Normalise(nn.Module):
+class NormalisePictures(nn.Module):
     """uint8 RGB [N, H, W, 3] to normalised float32 [N, 3, H, W], one multiplication and at most one addition."""
 
     def __init__(self, input: InputSpec) -> None:  # noqa: A002 - the field's own name

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from calibration.errors import MissingRuntimeError, ModelError
+from calibration.reasons import out_of_memory
 from edgekd.models.channels import LeastMissed, readings
 from edgekd.models.checks import batch_norm_layers
 from edgekd.models.evaluating import run_once
@@ -134,6 +135,8 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
         ).step()
         _run(network, teacher.input)
     except Exception as error:  # torch-pruning follows any network as far as it can
+        if out_of_memory(error):
+            raise
         raise _refusal(teacher, f"{type(error).__name__}: {error}") from error
     kept, stored = {}, {}
     for name, layer in batch_norm_layers(network).items():

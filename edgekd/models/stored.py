@@ -91,12 +91,12 @@ def folded_ranges(
     layers: Mapping[str, FoldedLayer], ranges: Mapping[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
     """Ranges by the network's names, of those layers that were found again."""
-    # The network is wrapped for deployment: its names grew in front.
+    # The network is wrapped for deployment, which puts its own name of it in front.
     return {
         node: (low, high)
         for node, layer in layers.items()
         for name, (low, high) in ranges.items()
-        if layer.name == name or layer.name.endswith(f".{name}")
+        if layer.name in (name, f"network.{name}")
     }
 
 

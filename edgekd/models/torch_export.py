@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from calibration.errors import MissingRuntimeError, ModelError
 from edgekd.interrupt import deferred_interrupt
 from edgekd.models.opset import EXPORTED_OPSET, OPSET
-from edgekd.models.pictures import Normalise
+from edgekd.models.pictures import NormalisePictures
 from targets.input import InputSpec
 
 __all__ = ["Deployed", "exported"]
@@ -35,7 +35,7 @@ class Deployed(nn.Module):
 
     def __init__(self, network: nn.Module, input: InputSpec) -> None:  # noqa: A002 - the field's own name
         super().__init__()
-        self.normalise, self.network = Normalise(input), network
+        self.normalise, self.network = NormalisePictures(input), network
 
     def forward(self, image: Tensor) -> Tensor:
         depth: Tensor = self.network(self.normalise(image))

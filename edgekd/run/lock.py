@@ -118,9 +118,11 @@ def _acquire(handle: int, folder: Path) -> bool:
 def _read(handle: int) -> Holder | None:
     os.lseek(handle, 0, os.SEEK_SET)
     try:
-        return Holder(**json.loads(os.read(handle, 4096)))
+        holder = Holder(**json.loads(os.read(handle, 4096)))
     except (ValueError, TypeError):
         return None  # empty: nobody holds it, or its holder is about to write
+    known = isinstance(holder.pid, int) and isinstance(holder.host, str) and isinstance(holder.started, str)
+    return holder if known else None
 
 
 def _write(handle: int, holder: Holder) -> None:

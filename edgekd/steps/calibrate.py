@@ -13,16 +13,19 @@ from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.half_precision import require_precision
 from edgekd.distill.loop import fit_transform
-from edgekd.distill.settings import DistillSettings
+from edgekd.distill.settings import DistillSettings, TransformSettings
 from edgekd.models.checks import stores_statistics
 from edgekd.models.teachers import load_teacher
 from edgekd.run import RUNS, Run, TeacherRecord
 from edgekd.steps.images import ImagesSpec
 from edgekd.steps.training import Training, beyond_weights, writing
 
-__all__ = ["CalibrateRequest", "calibrate_run"]
+__all__ = ["CALIBRATING", "CalibrateRequest", "calibrate_run"]
 
 _STEP = "calibrate"
+
+CALIBRATING = TransformSettings(share=1.0)
+"""Every picture is transformed where no student is taught."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,9 @@ class CalibrateRequest:
     teacher: str
     architecture: str | None = None
     images: ImagesSpec = field(default_factory=lambda: ImagesSpec(count=600))
-    settings: DistillSettings = field(default_factory=lambda: DistillSettings(steps=300, mixing=None))
+    settings: DistillSettings = field(
+        default_factory=lambda: DistillSettings(steps=300, mixing=None, transform=CALIBRATING)
+    )
     device: str = "auto"
     out: Path | None = None
     force: bool = False
@@ -88,7 +93,7 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
             source = training.source
             with run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
                 if settings.transform is not None:
-                    net, _ = fit_transform(teacher, source, settings, folder, progress, device=device)
+                    net = fit_transform(teacher, source, settings, folder, progress, device=device)
                     save_transform(transform_file, net, teacher.input)
                     made.add(transform_file, folder / "metrics.jsonl", folder / "previews")
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)

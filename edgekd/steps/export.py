@@ -217,8 +217,12 @@ def _glance(exported: Exported, calibration: CalibrationSet, progress: Progress)
     if not (exported.fresh and artefact.can_run_here):
         return exported
     pictures = np.asarray(calibration.images[:_GLANCED_ON])
-    with get_target(artefact.target).open(artefact, RunnerOptions()) as runner:
-        latency = measure_latency(runner, pictures, minimum=50, seconds=0.3, progress=progress)
+    try:
+        with get_target(artefact.target).open(artefact, RunnerOptions()) as runner:
+            latency = measure_latency(runner, pictures, minimum=50, seconds=0.3, progress=progress)
+    except EdgekdError as error:
+        progress.note(f"{artefact.name} was built and is not timed: {error.message}")
+        return exported
     return replace(exported, milliseconds=latency.p50)
 
 

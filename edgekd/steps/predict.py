@@ -100,14 +100,18 @@ def onto_picture(depth: NDArray[np.float32], framing: Framing, height: int, widt
 def _write(stem: Path, picture: Path, look: NDArray[np.uint8], depth: NDArray[np.float32], values: bool) -> Prediction:
     # Not with_suffix: a picture's name may hold dots.
     colour, millimetres = stem.with_name(f"{stem.name}.colour.png"), stem.with_name(f"{stem.name}.depth.png")
-    metres = stem.with_name(f"{stem.name}.depth.npy") if values else None
+    metres = stem.with_name(f"{stem.name}.depth.npy")
     save_png(colour, look)
     save_depth(millimetres, depth)
-    if metres is not None:
+    if values:
         save_depth(metres, depth)
+    else:
+        metres.unlink(missing_ok=True)  # of an earlier command, perhaps of another model
     seen = depth[depth > 0]
     near, middle, far = np.percentile(seen, (1, 50, 99)).tolist() if seen.size else (0.0, 0.0, 0.0)
-    return Prediction(picture, colour, millimetres, metres, near, middle, far, seen.size / depth.size)
+    return Prediction(
+        picture, colour, millimetres, metres if values else None, near, middle, far, seen.size / depth.size
+    )
 
 
 def _look(label: str, rgb: NDArray[np.uint8], depth: NDArray[np.float32], colours: str) -> NDArray[np.uint8]:

@@ -147,8 +147,11 @@ class _Work:
 
     def _keep(self, folder: Path, number: int, depth: NDArray[np.float32]) -> None:
         save_depth(folder / f"{number:06d}.depth.png", depth)
+        metres = folder / f"{number:06d}.depth.npy"
         if self.settings.values:
-            save_depth(folder / f"{number:06d}.depth.npy", depth)
+            save_depth(metres, depth)
+        else:
+            metres.unlink(missing_ok=True)  # of an earlier command, perhaps of another model
 
 
 def _seen(frames: Iterable[NDArray[np.uint8]]) -> Iterator[tuple[float, NDArray[np.uint8]]]:

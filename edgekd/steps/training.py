@@ -26,7 +26,7 @@ from edgekd.distill.framed_images import FramedImages
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import StoredStatistics, stored_statistics
 from edgekd.distill.transform import TransformNet
-from edgekd.models.pictures import Normalise, probe_pictures
+from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import TEACHERS
 from edgekd.models.to_onnx import RECIPE, export_onnx
@@ -212,7 +212,7 @@ def beyond_weights(teacher: Teacher, spec: str) -> dict[str, Any]:
 @torch.no_grad()
 def run_depth(module: nn.Module, spec: InputSpec, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Depth float32 [N, H, W] of pictures uint8 [N, H, W, 3], on the CPU in float32."""
-    module, normalise = module.cpu(), Normalise(spec)
+    module, normalise = module.cpu(), NormalisePictures(spec)
     module.eval()
     parts = []
     for start in range(0, len(pictures), _BATCH):

@@ -135,6 +135,7 @@ def test_the_exit_code_is_that_of_the_error(
     [
         MemoryError(),
         RuntimeError("could not create a primitive"),
+        ValueError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         ImportError("libcudart.so: failed to map segment from shared object"),
         SystemError("<function __getattr__> returned NULL without setting an exception"),
     ],

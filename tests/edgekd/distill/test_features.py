@@ -15,7 +15,7 @@ from calibration.errors import ModelError
 from edgekd.distill.features import FeatureMatch, Pair, encoder_pairs, pairs_of
 from edgekd.distill.reconstruction import solvable
 from edgekd.models.architectures import architecture
-from edgekd.models.pictures import Normalise, probe_pictures
+from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.slim import slim
 from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import load_teacher
@@ -168,7 +168,7 @@ def test_features_pull_a_student_towards_its_teacher(rooms: Teacher) -> None:
     match = FeatureMatch(pairs_of(student, rooms.module, (192, 256)), rooms.module)
     match.watch_student(student)
     match.watch_teacher(rooms.module)
-    x = Normalise(rooms.input)(torch.from_numpy(probe_pictures(192, 256, 4)))
+    x = NormalisePictures(rooms.input)(torch.from_numpy(probe_pictures(192, 256, 4)))
     optimiser = torch.optim.Adam(student.parameters(), lr=1e-3)
     distances = []
     for _ in range(20):
@@ -403,6 +403,7 @@ def test_a_layer_that_was_trained_to_give_nothing_has_no_unit(teacher: Teacher, 
     assert match().item() == 0.0
 
 
+@pytest.mark.filterwarnings("ignore:.*autocast:FutureWarning")  # torch 2.4 calls what it has deprecated
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_parts_that_are_computed_again_backwards_are_compared_once(teacher: Teacher, reentrant: bool) -> None:
     """As in networks that were trained with little memory. Only those of the student run again where it is trained."""

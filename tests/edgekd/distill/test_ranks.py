@@ -195,6 +195,7 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     ("stated", "message"),
     [
         ({"RANK": "first"}, "RANK is 'first' among 2 processes"),
+        ({"RANK": "²"}, "RANK is '²' among 2 processes"),
         ({"RANK": "2"}, "RANK is '2' among 2 processes"),
         ({"MASTER_PORT": "port"}, "do not find each other at 127.0.0.1:port"),
         ({"MASTER_PORT": "99999"}, "do not find each other at 127.0.0.1:99999"),
@@ -214,3 +215,14 @@ def test_layers_that_share_become_plain_again() -> None:
     assert type(network[1]) is not nn.BatchNorm2d and isinstance(network[1], nn.BatchNorm2d)
     unshare_norms(network)
     assert type(network[1]) is nn.BatchNorm2d
+
+
+def test_processes_of_one_machine_cannot_share_a_gpu(monkeypatch) -> None:
+    """NCCL refuses it in a way that looks as if another process had died. There are no two GPUs in the tests."""
+    whole = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in whole.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    with pytest.raises(UsageError, match=r"cannot share cuda:0\. Use --device cuda"), joined("cuda:0"):
+        pass

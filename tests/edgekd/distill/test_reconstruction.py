@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from edgekd.distill.reconstruction import _columns, _rescale, _solve, reconstruct, solvable
 from edgekd.models.checks import batch_norm_layers
-from edgekd.models.pictures import Normalise, probe_pictures
+from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.slim import Slim, choose_channels, slim
 from edgekd.models.stored import layers_as_run
 from edgekd.models.teacher import Teacher
@@ -26,7 +26,7 @@ def pictures(rooms: Teacher) -> Tensor:
     """Six pictures, that are made into more by shifting their colours."""
     shown = torch.from_numpy(probe_pictures(rooms.input.height, rooms.input.width, 6))
     with torch.no_grad():
-        normal = Normalise(rooms.input)(shown)
+        normal = NormalisePictures(rooms.input)(shown)
     return torch.cat([normal, 0.7 * normal.flip(3) + 0.2])
 
 

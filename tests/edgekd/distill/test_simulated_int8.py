@@ -15,6 +15,7 @@ from edgekd.distill.settings import DistillSettings, QuantisationSettings
 from edgekd.distill.simulated_int8 import SimulatedInt8
 from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
+from edgekd.models.stored import FoldedLayer, folded_ranges
 from edgekd.models.to_onnx import export_onnx
 from targets.calibrated import infer_quantised
 from targets.encodings import U8S8
@@ -65,6 +66,14 @@ def test_it_is_what_the_built_model_computes(net: Net, tmp_path: Path) -> None:
     built = infer_quantised(calibrated, U8S8, images)
     # Nearer by far than rounding is: what is left is the rounding of biases and of the last layer's input.
     assert np.abs(built - expected).mean() < 0.5 * np.abs(expected - exact).mean()
+
+
+def test_a_range_is_not_that_of_a_layer_whose_name_ends_alike() -> None:
+    layers = {
+        node: FoldedLayer(name, nn.Conv2d(1, 1, 1), None, None)
+        for node, name in {"a": "network.up.conv", "b": "network.conv"}.items()
+    }
+    assert folded_ranges(layers, {"up.conv": (0.0, 1.0), "conv": (0.0, 9.0)}) == {"a": (0.0, 1.0), "b": (0.0, 9.0)}
 
 
 def test_learned_ranges_are_the_built_models(net: Net, tmp_path: Path) -> None:

@@ -138,5 +138,5 @@ def test_a_teacher_can_be_distilled_again_after_an_abort(teacher: Teacher, boxes
             with pytest.raises(KeyboardInterrupt):
                 distill(*arguments, device=CPU, student_name="slim")
         else:
-            assert distill(*arguments, device=CPU, student_name="slim").metrics["loss"] > 0
+            distill(*arguments, device=CPU, student_name="slim")
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in teacher.module.modules())

@@ -94,6 +94,7 @@ def test_a_teacher_that_lets_no_gradient_through_is_refused(teacher: Teacher, wi
         fit.accumulate(torch.rand(4, 3, 32, 48), torch.zeros(4, 3, 32, 48), 1.0)
 
 
+@pytest.mark.filterwarnings("ignore:.*autocast:FutureWarning")  # torch 2.4 calls what it has deprecated
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_a_teacher_that_computes_parts_of_itself_again_is_seen_once(teacher: Teacher, reentrant: bool) -> None:
     """As networks do that were trained with little memory: checkpoints show what is in them backwards as well."""

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 transformers = pytest.importorskip("transformers", reason="these teachers are loaded with transformers")
+if not transformers.utils.is_torch_available():
+    pytest.skip("this transformers does not work with this torch", allow_module_level=True)
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from calibration.errors import FileError, UsageError  # noqa: E402
+from calibration.errors import FileError, MissingRuntimeError, UsageError  # noqa: E402
 from calibration.progress import Quiet  # noqa: E402
 from edgekd.models.blocks import TYPICAL_DEPTH  # noqa: E402
 from edgekd.models.from_huggingface import _Depth, huggingface_teacher  # noqa: E402
@@ -228,3 +230,10 @@ def test_a_folder_may_have_an_at_sign(saved, tmp_path):
         assert load_teacher(f"hf:{folder}{spec}").name == folder.name
     with pytest.raises(UsageError, match="no kind of depth 'meters'"):
         load_teacher(f"hf:{saved['metric']}@meters")
+
+
+def test_a_transformers_for_which_torch_is_too_old_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those from 5 on with torch 2.4: they load, and call PyTorch missing when a model is asked for."""
+    monkeypatch.setattr(transformers.utils, "is_torch_available", lambda: False)
+    with pytest.raises(MissingRuntimeError, match=r"does not work with PyTorch .*pip install --upgrade torch"):
+        huggingface_teacher(f"hf:{tmp_path}", Quiet())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from edgekd.models.channels import Reading, least_missed_first, readings
 from edgekd.models.checks import batch_norm_layers
-from edgekd.models.pictures import Normalise, probe_pictures
+from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.slim import Slim, choose_channels, slim
 from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import load_teacher
@@ -24,7 +24,7 @@ def rooms() -> Teacher:
 def pictures(rooms: Teacher) -> list[Tensor]:
     shown = torch.from_numpy(probe_pictures(rooms.input.height, rooms.input.width, 16))
     with torch.no_grad():
-        return [Normalise(rooms.input)(shown)]
+        return [NormalisePictures(rooms.input)(shown)]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,8 @@ def test_a_comparison_chooses_as_onnxruntime_does(kind: str, tmp_path: Path) -> 
 @pytest.mark.filterwarnings("ignore")
 def test_softplus_as_torchs_newer_exporter_writes_it(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
+    if "dynamic_shapes" not in inspect.signature(torch.onnx.export).parameters:
+        pytest.skip("this torch has an early form of the newer exporter")
     path = tmp_path / "softplus.onnx"
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 3, padding=1), torch.nn.Softplus(beta=2.0, threshold=0.5))
     torch.onnx.export(net.eval(), (torch.rand(1, 3, 12, 16),), str(path), dynamo=True, input_names=["x"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.reference
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 
 from calibration.errors import ModelError
 from edgekd.models.architectures import architecture
+from edgekd.models.graph_tidy import tidy
 from edgekd.models.opset import OPSET
-from edgekd.models.pictures import Normalise, probe_pictures
+from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.rooms import RoomsNet
 from edgekd.models.to_onnx import export_onnx
 from targets.input import Framing, InputSpec
@@ -217,9 +219,12 @@ class _Deciding(nn.Module):
         return x.mean(1, keepdim=True) + (1.0 if x.mean() > 0 else 2.0)
 
 
+_CAPTURES = "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters  # not so torch 2.4
+
+
 def test_why_a_network_cannot_be_exported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """torch's first line says only at which of its steps it was, in colours, and beside it prints the whole graph."""
-    if "dynamic_shapes" not in inspect.signature(torch.onnx.export).parameters:
+    if not _CAPTURES:
         pytest.skip("the exporter of this torch traces, and takes whichever way the example went")
     with pytest.raises(ModelError, match="data-dependent") as raised:
         export_onnx(_Deciding(), SMALL, tmp_path / "x.onnx", metadata={})
@@ -279,6 +284,7 @@ class _Interrupted(_Tiny):
         return super().forward(x)
 
 
+@pytest.mark.skipif(not _CAPTURES, reason="the exporter of this torch traces, and captures nothing")
 def test_an_interruption_is_not_taken_for_an_operation_that_onnx_lacks(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         export_onnx(_lived_in(_Interrupted()), SMALL, tmp_path / "x.onnx", metadata={})
@@ -291,5 +297,41 @@ def test_normalisation_is_that_of_the_definition(mean: tuple[float, float, float
     pictures = probe_pictures(8, 12, 2)
     assert pictures.dtype == np.uint8 and pictures.shape == (2, 8, 12, 3) and pictures.std() > 30
     wanted = (pictures / 255 - np.array(mean)) / np.array(described.std)
-    got = Normalise(described)(torch.from_numpy(pictures)).permute(0, 2, 3, 1).numpy()
+    got = NormalisePictures(described)(torch.from_numpy(pictures)).permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(got, wanted, atol=1e-6)
+
+
+def test_depth_is_as_fine_as_float32_where_networks_compute_in_bfloat16(student: nn.Module) -> None:
+    x = NormalisePictures(SMALL)(torch.from_numpy(probe_pictures(64, 96, 2)))
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        depth = student(x)
+    assert depth.dtype is torch.float32
+    assert len(depth.unique()) > 1000  # bfloat16 has 128 steps from one power of 2 to the next
+
+
+def test_a_graph_of_constants_and_shared_weights_becomes_plain() -> None:
+    """As torch 2.4 traces it: scales of a Resize by a Constant node, biases of equal value by an Identity node."""
+    helper = onnx.helper
+    weights = {"w": np.ones((2, 2, 1, 1)), "b": np.arange(2)}
+    scales = onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32))
+    graph = helper.make_graph(
+        [
+            helper.make_node("Identity", ["b"], ["c"]),
+            helper.make_node("Identity", ["c"], ["d"]),
+            helper.make_node("Conv", ["x", "w", "d"], ["y"]),
+            helper.make_node("Constant", [], ["scales"], value=scales),
+            helper.make_node("Resize", ["y", "", "scales"], ["z"], mode="nearest"),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", 1, [1, 2, 4, 4])],
+        [helper.make_tensor_value_info("z", 1, [1, 2, 8, 8])],
+        [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    x = np.random.default_rng(0).random((1, 2, 4, 4), dtype=np.float32)
+    (before,) = onnx.reference.ReferenceEvaluator(model).run(None, {"x": x})
+    tidy(model)
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Resize"]
+    assert {tensor.name for tensor in model.graph.initializer} == {"w", "d", "scales"}
+    (after,) = onnx.reference.ReferenceEvaluator(model).run(None, {"x": x})
+    np.testing.assert_array_equal(before, after)

@@ -46,6 +46,14 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+@pytest.mark.parametrize("content", ['{"pid": 1, "host": "x", "started": 5}', '{"pid": "1", "host": 2}', "[]", "\x00"])
+def test_a_lock_that_was_damaged_holds_nobody_back(tmp_path: Path, content: str) -> None:
+    (tmp_path / lock_module.LOCK).write_text(content)
+    with locked(tmp_path):
+        assert str(os.getpid()) in (tmp_path / lock_module.LOCK).read_text()
+    assert (tmp_path / lock_module.LOCK).read_text() == ""
+
+
 def test_a_second_process_is_refused_with_the_name_of_the_first(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     run = Run.open(tmp_path / "run")
     with pytest.raises(RunLockedError) as caught, run.lock():

@@ -124,6 +124,20 @@ def test_a_runtime_that_is_missing_stops_only_who_named_it(run_folder: Path, mon
     result.raise_failures(ExportSettings())  # what was not asked for by name is no failure
 
 
+def test_what_was_built_and_cannot_be_timed_is_kept_and_shown(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ArtefactError("There is no memory left on the device", fix="Free some")
+
+    monkeypatch.setattr("edgekd.steps.export.measure_latency", refuse)
+    notes = Notes()
+    result = export_run(Run.open(run_folder), ExportSettings(("onnxruntime",), ("fp32",)), notes)
+    assert fresh(result) == {"onnxruntime-fp32": True}
+    assert result.exported[0].milliseconds is None
+    assert notes.lines[-1] == "onnxruntime-fp32 was built and is not timed: There is no memory left on the device"
+
+
 def test_a_budget_that_is_missed_keeps_and_marks_the_artefact(run_folder: Path) -> None:
     strict = ExportSettings(("onnxruntime",), max_drift=1e-9)
     result = export_run(Run.open(run_folder), strict, Quiet())

@@ -70,6 +70,13 @@ def predict(source: Path, *, values: bool = False) -> tuple[list[Prediction], li
     return predict_pictures(artefact, source, Path("out"), RunnerOptions(), Quiet(), values=values)
 
 
+def test_metres_of_an_earlier_command_do_not_stay_beside_new_depth(pictures: Path) -> None:
+    predict(pictures, values=True)
+    assert list(Path("out").glob("*.npy"))
+    predict(pictures)
+    assert not list(Path("out").glob("*.npy"))
+
+
 def test_every_picture_gets_colour_and_millimetres_at_its_own_size(pictures: Path) -> None:
     made, unread = predict(pictures, values=True)
     assert not unread

@@ -70,6 +70,12 @@ def test_frames_of_a_longer_video_do_not_pass_for_the_end_of_a_shorter_one(clip:
     ]  # fmt: skip
 
 
+def test_metres_of_an_earlier_command_do_not_stay_beside_new_depth(clip: Path) -> None:
+    predict("clip.mp4", frames=True, values=True)
+    predict("clip.mp4", frames=True)
+    assert {path.suffix for path in Path("out/clip").iterdir()} == {".png"}
+
+
 def test_a_video_that_ends_early_keeps_what_was_read_and_fails(clip: Path) -> None:
     with av.open("clip.mp4") as whole, av.open("long.mp4", "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("mpeg4", rate=20, options={"g": "4"})
