@@ -106,7 +106,9 @@ class InputSpec:
                 mean=_triple(value["mean"]),
                 std=_triple(value["std"]),
             )
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        except KeyError as error:
+            raise ModelError(f"An input description lacks {error.args[0]}", fix=fix) from error
+        except (AttributeError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise ModelError(f"An input description cannot be read ({error!r})", fix=fix) from error
 
 

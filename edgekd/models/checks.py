@@ -113,9 +113,12 @@ def check_teacher(teacher: Teacher) -> tuple[str, ...]:
     except Exception as error:
         if out_of_memory(error):
             raise
+        more = isinstance(error, TypeError) and "required positional argument" in str(error)
         raise ModelError(
             f"The teacher {name} does not take pictures of [N, 3, {height}, {width}] ({first_line(error)[:200]})",
-            fix="Check its input: three channels, and the resolution it was made for",
+            fix="Wrap it in a module whose forward takes pictures alone and gives it the rest"
+            if more
+            else "Check its input: three channels, and the resolution it was made for",
         ) from error
     if not isinstance(depth, Tensor) or depth.shape != (len(pictures), 1, height, width):
         got = list(depth.shape) if isinstance(depth, Tensor) else type(depth).__name__
@@ -133,7 +136,14 @@ def check_teacher(teacher: Teacher) -> tuple[str, ...]:
             f"The teacher {name} gives negative depth on {negative:.0%} of the pixels",
             fix="Use a model that gives metres, not log depth or inverse depth",
         )
-    return tuple(_remarks(teacher, depth, negative))
+    remarks = _remarks(teacher, depth, negative)
+    apart = float((network(pictures) - depth).abs().mean() / depth.abs().mean())
+    if apart > 1e-4:
+        remarks.append(
+            f"{name} gives other depth each time for the same picture, by {apart:.1%} on the mean: perhaps it drops "
+            "out where it should not, and needs F.dropout(x, p, training=self.training)"
+        )
+    return tuple(remarks)
 
 
 def _remarks(teacher: Teacher, depth: Tensor, negative: float) -> list[str]:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from calibration.errors import FileError, ModelError
 from calibration.files import read_json
+from edgekd.models.plain_network import plain_network
 from edgekd.models.teacher import Teacher
 from targets.input import InputSpec
 
@@ -58,9 +59,12 @@ def freeze(
     digest: str,
     source: str,
 ) -> tuple[Teacher, tuple[str, ...]]:
-    """The module as a Teacher: eval mode, float32, no gradients for parameters, depth [N, 1, H, W]; and remarks."""
-    module = _one_device(module).cpu()  # where it is checked, whatever its factory put it on
+    """The module as a Teacher: eval mode, float32, no gradients for parameters, depth [N, 1, H, W]; and remarks.
+
+    Raises ModelError for a TorchScript program.
+    """
     module.eval()  # what it returns is not used: a train() of the user's own may return nothing
+    module = plain_network(module, name).cpu()  # where it is checked, whatever its factory put it on
     module.requires_grad_(False)
     remarks = _in_float32(name, module)
     with torch.no_grad():
@@ -85,20 +89,6 @@ def _only(output: Any) -> Any:
     if isinstance(output, (tuple, list, Mapping)) and len(output) == 1:
         return _only(next(iter(output.values() if isinstance(output, Mapping) else output)))
     return output
-
-
-def _one_device(module: nn.Module) -> nn.Module:
-    """Each SyncBatchNorm, of a network trained on several GPUs, as the BatchNorm2d that it is on one device."""
-    for name, layer in module.named_children():
-        if isinstance(layer, nn.SyncBatchNorm):
-            plain = nn.BatchNorm2d(
-                layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats
-            )
-            plain.load_state_dict(layer.state_dict())
-            setattr(module, name, plain)
-        else:
-            _one_device(layer)
-    return module
 
 
 def _in_float32(name: str, module: nn.Module) -> tuple[str, ...]:

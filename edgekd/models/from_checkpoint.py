@@ -7,6 +7,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from edgekd.models.architectures import architecture as find
 from edgekd.models.checks import refuse_other_files
 from edgekd.models.freeze import INPUT_EXAMPLE, freeze, stated_input
 from edgekd.models.from_factory import call_factory, input_of
-from edgekd.models.lazy import shape_weights
+from edgekd.models.lazy import allocate_weights, shape_weights
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import WeightsFile, fill, load_weights
 from targets.input import InputSpec
@@ -58,7 +59,7 @@ def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress)
             fix=f"Add --architecture: one of {', '.join(ARCHITECTURES)}, or package.module:factory",
         )
     module, described = _build(architecture, stated_input(path) or held.input, path, progress)
-    fill(module, _unwrapped(held.tensors, module), str(path), architecture=architecture)
+    fill(module, _unwrapped(held.tensors, module, path, progress), str(path), architecture=architecture)
     teacher, remarks = freeze(
         path.stem,
         module,
@@ -88,6 +89,9 @@ def _build(
     described = described or (made.input if isinstance(made, Teacher) else input_of(made))
     if described is None:
         raise missing
+    if isinstance(module, nn.DataParallel):
+        module = module.module
+    allocate_weights(module, architecture)
     shape_weights(module, described, architecture)
     return module, described
 
@@ -130,22 +134,46 @@ def _load_pickled(path: Path, progress: Progress) -> WeightsFile:
         else {}
     )
     if not tensors:
-        raise ModelError(f"{path} holds no state_dict", fix="Save model.state_dict()")
+        raise _no_weights(path, held)
     odd = [name for name, value in tensors.items() if value.layout != torch.strided or value.is_quantized]
     if odd:
         raise ModelError(f"{path} holds {odd[0]} as a sparse or quantised tensor", fix="Save it with tensor.to_dense()")
     return WeightsFile(tensors=tensors, architecture=None, input=None, digest=sha256_file(path))
 
 
-def _unwrapped(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """By the names that the module knows: without what was put before every one of them, and without counters."""
+def _no_weights(path: Path, held: Any) -> ModelError:
+    parts = [
+        str(key)
+        for key, value in (held.items() if isinstance(held, Mapping) else ())
+        if isinstance(value, Mapping) and any(isinstance(one, Tensor) for one in value.values())
+    ]
+    if not parts:
+        return ModelError(f"{path} holds no state_dict", fix="Save model.state_dict()")
+    return ModelError(
+        f"{path} holds weights under {', '.join(parts)}, and not those of one network",
+        fix="Put them into the network and save its state_dict()",
+    )
+
+
+def _unwrapped(tensors: dict[str, Tensor], module: nn.Module, path: Path, progress: Progress) -> dict[str, Tensor]:
+    """By the names that the module knows: without what was put before them, without counters, and without what was
+    trained beside the network, which is said."""
     wanted = module.state_dict()
     tensors = {name: value for name, value in tensors.items() if name in wanted or not name.endswith(_COUNTERS)}
-    while not any(name in wanted for name in tensors):
-        prefix = next((one for one in _PREFIXES if tensors and all(name.startswith(one) for name in tensors)), None)
-        if prefix is None:
-            break
-        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    found = _without_prefix(tensors, wanted)
+    if beside := len(tensors) - len(found):
+        progress.note(f"{path} also holds {beside} tensors that do not belong to the network; they are left out")
+    return found
+
+
+def _without_prefix(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if any(name in wanted for name in tensors):
+        return tensors
+    for prefix in _PREFIXES:
+        inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        found = _without_prefix(inside, wanted) if inside else {}
+        if any(name in wanted for name in found):
+            return found
     return tensors
 
 

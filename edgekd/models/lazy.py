@@ -1,27 +1,56 @@
-"""Layers whose weights get their shapes from the first picture (torch's Lazy modules)."""
+"""Layers that wait for their weights: for the first picture (torch's Lazy modules), or for a file (the meta device)."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from calibration.errors import ModelError
 from targets.input import InputSpec
 
-__all__ = ["require_weights", "shape_weights"]
+__all__ = ["allocate_weights", "require_weights", "shape_weights"]
+
+
+_FIX = "Load trained weights in the factory, or give them as a file with --architecture"
 
 
 def require_weights(module: nn.Module, name: str) -> None:
-    """Raises ModelError where a layer never saw a picture: it has no weights to learn from."""
+    """Raises ModelError where a layer never saw a picture, or is on the meta device: there is nothing to learn from."""
     waiting = _waiting(module)
     if waiting:
         raise ModelError(
             f"The weights {waiting[0]} of {name} have no shape yet: its layers are lazy and were never run",
-            fix="Load trained weights in the factory, or give them as a file with --architecture",
+            fix=_FIX,
         )
+    empty = [key for key, tensor in _tensors(module) if tensor.is_meta]
+    if empty:
+        raise ModelError(f"The weights {empty[0]} of {name} hold nothing: they are on the meta device", fix=_FIX)
+
+
+def allocate_weights(module: nn.Module, name: str) -> None:
+    """Give what is on the meta device memory, for a file to be loaded into it.
+
+    Raises ModelError for a buffer that no file would hold.
+    """
+    stored = module.state_dict().keys()
+    for prefix, layer in module.named_modules():
+        for key, tensor in [*layer._parameters.items(), *layer._buffers.items()]:
+            if tensor is None or not tensor.is_meta:
+                continue
+            if (whole := f"{prefix}.{key}" if prefix else key) not in stored:
+                raise ModelError(
+                    f"The buffer {whole} of {name} is on the meta device, and is not saved with the weights",
+                    fix="Build the network on the CPU",
+                )
+            empty = torch.empty_like(tensor, device="cpu")
+            if key in layer._parameters:
+                layer._parameters[key] = nn.Parameter(empty, tensor.requires_grad)
+            else:
+                layer._buffers[key] = empty
 
 
 @torch.no_grad()
@@ -41,5 +70,8 @@ def shape_weights(module: nn.Module, input: InputSpec, name: str) -> None:  # no
 
 
 def _waiting(module: nn.Module) -> list[str]:
-    tensors = itertools.chain(module.named_parameters(), module.named_buffers())
-    return [name for name, tensor in tensors if is_lazy(tensor)]
+    return [name for name, tensor in _tensors(module) if is_lazy(tensor)]
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return itertools.chain(module.named_parameters(), module.named_buffers())

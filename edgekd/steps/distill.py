@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from calibration.errors import UsageError
+from calibration.errors import ModelError, UsageError
 from calibration.files import read_json, sha256_file, write_json
 from calibration.progress import Progress, Quiet
 from edgekd.distill.adapt import load_transform, save_transform
@@ -171,7 +171,11 @@ def _try_export(request: DistillRequest, cast: _Cast, progress: Progress) -> Non
     """Whether a student of a stranger's operations can be exported, before anything is written, rendered or trained."""
     if request.teacher not in TEACHERS and isinstance(cast.student, Slim):
         with progress.task("Trying the export to ONNX"):
-            require_exportable(cast.student, cast.teacher.input)
+            try:
+                require_exportable(cast.student, cast.teacher.input)
+            except ModelError as error:
+                other = "give --student mobile-m, which is not cut out of the teacher"
+                raise ModelError(error.message, fix=f"{error.fix.rstrip('.')}, or {other}") from error
 
 
 def _follow(request: DistillRequest, cast: _Cast, folder: Path, ranks: Ranks, device: torch.device) -> None:

@@ -30,7 +30,7 @@ def weights(tmp_path: Path) -> dict[str, torch.Tensor]:
     "wrap",
     [
         "plain", "state_dict", "model", "net", "params", "data parallel", "one in another", "ema", "lightning",
-        "compiled", "counted",
+        "compiled", "counted", "lightning with a loss",
     ],
 )  # fmt: skip
 def test_checkpoints_in_the_usual_wrappings(wrap: str, weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
@@ -45,6 +45,9 @@ def test_checkpoints_in_the_usual_wrappings(wrap: str, weights: dict[str, torch.
         "ema": {"ema_state_dict": weights},
         "lightning": {"state_dict": {f"model.{name}": value for name, value in weights.items()}},
         "compiled": {"model": {f"module._orig_mod.{name}": value for name, value in weights.items()}},
+        "lightning with a loss": {
+            "state_dict": {**{f"model.{name}": value for name, value in weights.items()}, "loss.weight": torch.ones(3)}
+        },
         "counted": {**weights, "total_ops": torch.zeros(1), "stem.0.total_params": torch.zeros(1)},
     }[wrap]
     path = tmp_path / "net.pth"
@@ -61,6 +64,28 @@ def test_weights_files_have_other_suffixes_too(name: str, weights: dict[str, tor
     torch.save(weights, tmp_path / name)
     write_json(tmp_path / f"{name}.input.json", SMALL.to_json())
     assert load_teacher(str(tmp_path / name), architecture="mobile-s").input == SMALL
+
+
+def test_weights_in_parts_are_named(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save({"encoder": weights, "decoder": weights, "epoch": 3}, tmp_path / "a.pt")
+    write_json(tmp_path / "a.pt.input.json", SMALL.to_json())
+    with pytest.raises(ModelError, match="holds weights under encoder, decoder, and not those of one network"):
+        load_teacher(str(tmp_path / "a.pt"), architecture="mobile-s")
+
+
+def test_an_architecture_may_be_built_without_memory_or_in_data_parallel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_user_code(tmp_path, "usernets", monkeypatch)
+    module = load_teacher("usernets:full").module
+    torch.save(module.state_dict(), tmp_path / "net.pth")
+    for name in ("on_meta", "parallel"):
+        found = load_teacher(str(tmp_path / "net.pth"), architecture=f"usernets:{name}").module
+        torch.testing.assert_close(found.state_dict(), module.state_dict())
+    with pytest.raises(ModelError, match=r"conv\.weight of usernets:on_meta hold nothing: .*meta device.*Load trained"):
+        load_teacher("usernets:on_meta")
+    with pytest.raises(ModelError, match="The buffer grid of usernets:on_meta_with_more is on the meta device"):
+        load_teacher(str(tmp_path / "net.pth"), architecture="usernets:on_meta_with_more")
 
 
 def test_averaged_weights_that_are_left_are_named(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:

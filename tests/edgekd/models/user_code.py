@@ -41,6 +41,22 @@ def double():
 def full():
     return _described(Net())
 
+def on_meta(more=False):
+    with torch.device("meta"):
+        net = Net()
+        if more:
+            net.register_buffer("grid", torch.ones(3), persistent=False)
+    net.input = InputSpec(Framing(16, 24))
+    return net
+
+def on_meta_with_more():
+    return on_meta(more=True)
+
+def parallel():
+    net = torch.nn.DataParallel(full())
+    net.input = net.module.input
+    return net
+
 class Lazy(torch.nn.Module):
     def __init__(self):
         super().__init__()

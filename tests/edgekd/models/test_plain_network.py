@@ -1,0 +1,144 @@
+"""Networks as training leaves them: wrapped, parametrised, scripted, or random where they should not be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from calibration.errors import ModelError
+from edgekd.distill.reconstruction import reconstruct
+from edgekd.models.checks import batch_norm_layers, check_teacher
+from edgekd.models.freeze import freeze
+from edgekd.models.slim import slim
+from edgekd.models.teacher import Teacher
+from edgekd.models.to_onnx import require_exportable
+from targets.input import Framing, InputSpec
+
+SPEC = InputSpec(Framing(32, 48))
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())
+        self.head = nn.Conv2d(16, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.softplus(self.head(self.second(self.first(x)))) + 0.5
+
+
+class InPlace(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.sub_(0.5).div_(0.25))
+
+
+class OutOfPlace(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward((x - 0.5) / 0.25)
+
+
+class Dropping(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.softplus(self.head(F.dropout(self.second(self.first(x)), 0.5))) + 0.5
+
+
+def made(kind: Callable[[], nn.Module] = Net) -> nn.Module:
+    torch.manual_seed(0)
+    net = kind().train()
+    with torch.no_grad():
+        for _ in range(20):
+            net(torch.rand(4, 3, 32, 48))
+    return net.eval()
+
+
+def teacher(module: nn.Module) -> Teacher:
+    return freeze("net", module, SPEC, digest="0", source="a test")[0]
+
+
+def pictures() -> torch.Tensor:
+    return torch.rand(4, 3, 32, 48, generator=torch.Generator().manual_seed(1))
+
+
+def on_convolutions(change: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    net = made()
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            change(layer)
+    return net
+
+
+def compiled_inside() -> nn.Module:
+    net = made()
+    net.second = torch.compile(net.second)  # type: ignore[assignment]
+    return net
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: torch.compile(made()),
+        compiled_inside,
+        lambda: on_convolutions(torch.nn.utils.parametrizations.weight_norm),
+        lambda: on_convolutions(torch.nn.utils.parametrizations.spectral_norm),
+        lambda: on_convolutions(torch.nn.utils.weight_norm),
+        lambda: on_convolutions(torch.nn.utils.spectral_norm),
+    ],
+    ids=["compiled", "compiled inside", "weight_norm", "spectral_norm", "old weight_norm", "old spectral_norm"],
+)
+def test_what_is_wrapped_gives_the_same_depth_and_can_be_cut(build: Callable[[], nn.Module]) -> None:
+    module = build().eval()
+    with torch.no_grad():
+        wanted = getattr(module, "_orig_mod", module)(pictures())
+        found = teacher(module)
+        torch.testing.assert_close(found.module(pictures()), wanted)
+    assert found.module.state_dict().keys() == made().state_dict().keys()
+    assert list(batch_norm_layers(found.module)) == ["first.1", "second.1"]
+    assert slim(found, 0.5)(pictures()).shape == (4, 1, 32, 48)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_torchscript_is_refused_by_name(whole: bool) -> None:
+    net = made()
+    if whole:
+        net = torch.jit.script(net)
+    else:
+        net.second = torch.jit.script(net.second)  # type: ignore[assignment]
+    said = "net is a TorchScript" if whole else "The layer second of net is a TorchScript"
+    with pytest.raises(ModelError, match=f"^{said} program.*Python class, or export it to ONNX"):
+        teacher(net)
+
+
+def test_a_teacher_that_changes_its_pictures_teaches_what_one_that_does_not_would() -> None:
+    students = []
+    for kind in (InPlace, OutOfPlace):
+        taught = teacher(made(lambda kind=kind: kind()))  # type: ignore[misc]
+        given = pictures()
+        student = slim(taught, 0.5, [given])
+        reconstruct(student, taught.module, [given], 0.03)
+        torch.testing.assert_close(given, pictures())
+        students.append(student)
+    torch.testing.assert_close(students[0].state_dict(), students[1].state_dict())
+
+
+def test_a_teacher_that_is_random_where_it_is_used_is_told_of() -> None:
+    assert not check_teacher(teacher(made()))
+    (remark,) = check_teacher(teacher(made(Dropping)))
+    assert "other depth each time for the same picture" in remark
+    with pytest.raises(ModelError, match=r"other depth each time.*F\.dropout\(x, p, training=self\.training\)"):
+        require_exportable(made(Dropping), SPEC)
+
+
+def test_a_network_that_needs_more_than_pictures_is_to_be_wrapped() -> None:
+    class WithIntrinsics(Net):
+        def forward(self, x: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            return super().forward(x)
+
+    with pytest.raises(ModelError, match=r"argument: 'intrinsics'.*Wrap it in a module whose forward takes pictures"):
+        check_teacher(teacher(WithIntrinsics()))
