@@ -13,7 +13,7 @@ from calibration.files import sha256_bytes
 __all__ = ["FEW", "Coverage", "check_images", "measure_coverage"]
 
 FEW = 16
-"""Eight pictures were enough for FastDepth (README.md); twice as many leave room for networks that differ."""
+"""Four pictures served FastDepth nearly as well as 64 (README.md); more leave room for networks that differ."""
 
 _FLAT = 2.0  # grey levels of standard deviation below which a picture shows nothing
 _NOISE = 0.5  # correlation of neighbouring pixels; pictures of anything lie above 0.8, noise at 0

@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 
+_ELSEWHERE = (errno.ENOMEM, errno.EPIPE, errno.EMFILE, errno.ENFILE)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NUMPY_DISK_FULL = re.compile(r"Not enough free space|\d+ requested and \d+ written")
 """numpy's C code writes arrays itself and raises an OSError without errno."""
@@ -44,7 +45,12 @@ _OLD = ".old"
 def inside(folder: Path, name: str) -> Path:
     """`folder`/`name`, once it is sure that it lies in the folder. Raises FileError for a name that leads out of it."""
     path = Path(folder) / name
-    if not name or Path(name).is_absolute() or not path.resolve().is_relative_to(Path(folder).resolve()):
+    if (
+        not name
+        or "\0" in name
+        or Path(name).is_absolute()
+        or not path.resolve().is_relative_to(Path(folder).resolve())
+    ):
         raise FileError(f"{folder} names the file {name!r}, which lies outside it", fix="Get it anew from its maker")
     return path
 
@@ -56,7 +62,11 @@ def name_of(folder: Path) -> str:
 
 def fault_of(path: Path, sha256: str, size: int | None = None) -> str | None:
     """What is wrong with a file of that digest (and size in bytes), in words; None when it is whole."""
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
         return "is missing"
     found = path.stat().st_size
     if size is not None and found != size:
@@ -93,7 +103,7 @@ def _explaining(path: Path) -> Iterator[None]:
                 f"{what} while writing {path}; what was there before is whole",
                 fix="Free some space and run the same command again",
             ) from error
-        if error.errno is None:  # raised by a library about something else than a file
+        if error.errno in (None, *_ELSEWHERE):  # about something else than this file, raised while it was written
             raise
         raise FileError(f"Cannot write {path}: {error.strerror}", fix="Choose a folder that can be written") from error
 
@@ -137,6 +147,8 @@ class _TriedError(Exception):
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on success it takes the place of `path`, on any error it goes."""
     path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise FileError(f"Cannot write {path}: it is a file", fix="Name another folder")
     with _explaining(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))

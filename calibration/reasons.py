@@ -6,7 +6,7 @@ __all__ = ["first_line", "out_of_memory"]
 
 _NO_MEMORY = (
     *("can't allocate memory", "cannot allocate memory", "failed to allocate memory", "out of memory"),
-    *("bad_alloc", "bad allocation", "can't start new thread", "alloc_failed"),
+    *("bad_alloc", "bad allocation", "can't start new thread", "alloc_failed", "out_of_memory"),
     *("could not create a primitive", "failed to map segment", "returned null without setting an exception"),
 )
 """How torch, ONNX Runtime, the system, CUDA, C++, threads, cuBLAS, oneDNN, the loader and Python say so."""

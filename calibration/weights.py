@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def tensors_digest(header: dict[str, Any], data: memoryview) -> str:
     """Hex SHA-256 over the names, types, shapes and bytes of a file's tensors; the one of `edgekd.models.weights`."""
     digest = hashlib.sha256()
     for name, tensor in sorted((name, value) for name, value in header.items() if name != "__metadata__"):
-        start, end = tensor["data_offsets"]
+        start, end = map(operator.index, tensor["data_offsets"])
         shape = tuple(int(extent) for extent in tensor["shape"])
         digest.update(f"{name}|torch.{_TYPES.get(tensor['dtype'], tensor['dtype'])}|{shape}|".encode())
         digest.update(data[start:end])

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["GROWING", "UNCOVERED", "LayerCoverage", "measure_layers", "measure_saturation"]
 
 UNCOVERED = 1e-4
-"""Share of a layer's values, by the stored statistics, that may lie beyond its range. FastDepth's ranges from 32 and
-more simulated rooms leave 1e-5, from eight 2e-4, from one place alone 1e-3, from noise 3e-2."""
+"""Share of a layer's values, by the stored statistics, that may lie beyond its range. FastDepth's ranges from 64 and
+more simulated rooms leave 2e-5, from eight up to 1e-3 (calibration/README.md), from noise 3e-2."""
 
 GROWING = 0.1
 """ln of what either half of the pictures lacks of a range. Of FastDepth's ranges from 32 and more pictures up to two

@@ -120,9 +120,9 @@ class EngineRunner:
     """An opened engine; a Runner."""
 
     def __init__(self, module: str, artefact: Artefact) -> None:
-        options = EngineOptions.parse(artefact.settings.get(ENGINE_OPTIONS, ""))
         rebuild = rebuild_command(artefact)
         with explained():
+            options = EngineOptions.parse(artefact.settings.get(ENGINE_OPTIONS, ""))
             Device()  # first of all: without one TensorRT can end the process
             trt = _import(module)
             version = str(trt.__version__)
@@ -132,7 +132,11 @@ class EngineRunner:
         self._most = options.most
         self.artefact = artefact
         # Now rather than in the first inference of the caller's: TensorRT settles, and the CUDA graph is recorded.
-        self.infer(np.zeros((1, artefact.input.height, artefact.input.width, 3), np.uint8))
+        try:
+            self.infer(np.zeros((1, artefact.input.height, artefact.input.width, 3), np.uint8))
+        except BaseException:
+            self._engine.close()
+            raise
         self.settings: Mapping[str, str] = {
             "version": version,
             "device": self._engine.device,

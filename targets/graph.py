@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,7 @@ def drop_unused(model: onnx.ModelProto) -> None:
     kept = []
     for node in reversed(model.graph.node):
         if needed.intersection(node.output):
-            needed.update(node.input)
+            needed.update(_read_by(node))
             kept.append(node)
     constants = [constant for constant in model.graph.initializer if constant.name in needed]
     opsets = [entry for entry in model.opset_import if entry.domain in {node.domain for node in kept}]
@@ -128,6 +129,16 @@ def drop_unused(model: onnx.ModelProto) -> None:
     ):
         del field[:]
         field.extend(values)
+
+
+def _read_by(node: onnx.NodeProto) -> Iterator[str]:
+    """Its inputs, and what its branches or its body read from around them."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            for within in inner.node:
+                yield from _read_by(within)
+            yield from (output.name for output in inner.output)
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
@@ -231,6 +242,8 @@ def _check_tensor(
 
     if [value.name for value in values] != [name]:
         raise ModelError(f"{path} must have one {role} named {name!r}, not {[v.name for v in values]}", fix=_EXPORT)
+    if not values[0].type.HasField("tensor_type"):
+        raise ModelError(f"{path}: {role} {name!r} is no tensor", fix=_EXPORT)
     tensor = values[0].type.tensor_type
     found = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
     fits = len(found) == len(shape) and all(

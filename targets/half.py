@@ -39,11 +39,14 @@ def require_half(graph: DepthGraph, images: NDArray[np.uint8], progress: Progres
 
     fix = "Build with --precision fp32 or int8"
     model = fold(graph.model)
+    halved = list(body(model, _KINDS))  # the rest stays in float32
+    read = {name for node in halved for name in node.input}
     for constant in model.graph.initializer:
         values = numpy_helper.to_array(constant)
-        if values.dtype == np.float32 and values.size and not np.abs(values).max() <= LARGEST:
+        overflows = values.dtype == np.float32 and values.size and not np.abs(values).max() <= LARGEST
+        if overflows and constant.name in read:
             raise ModelError(f"{graph.path}: weight {constant.name!r} overflows float16", fix=fix)
-    names = activations(model, body(model, _KINDS))
+    names = activations(model, halved)
     for name, (low, high) in find_extremes(model, images, names, progress).items():
         if max(-low, high) > LARGEST:
             raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -101,16 +102,29 @@ def replace_weights(model: onnx.ModelProto, weights: Mapping[str, Weights]) -> N
     """Give the named convolutions of `model` these weights, in place."""
     from onnx import numpy_helper
 
-    for node in model.graph.node:
+    graph = model.graph
+    readers = Counter(name for node in graph.node for name in node.input)
+    taken = {value.name for value in (*graph.initializer, *graph.input)} | {o for n in graph.node for o in n.output}
+    replaced: set[str] = set()
+    new: list[onnx.TensorProto] = []
+    for node in graph.node:
         if node.name not in weights:
             continue
-        # Under names of their own: exporters share equal constants between layers.
-        names = f"{node.name}.weight", f"{node.name}.bias"
-        kept = [constant for constant in model.graph.initializer if constant.name not in names]
-        del model.graph.initializer[:]
-        model.graph.initializer.extend(kept)
-        given = weights[node.name]
-        for name, values in zip(names, (given.weight, given.bias), strict=True):
-            model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+        own = {name for name in node.input[1:] if readers[name] == 1}
+        given, names = weights[node.name], []
+        for kind, values in (("weight", given.weight), ("bias", given.bias)):
+            # Under names of their own: exporters share equal constants between layers.
+            name = f"{node.name}.{kind}"
+            while name in taken and name not in own:
+                name += "_"
+            new.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+            names.append(name)
+        replaced.update(node.input[1:])
+        taken.update(names)
         del node.input[1:]
         node.input.extend(names)
+    read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    made = {tensor.name for tensor in new}
+    kept = [one for one in graph.initializer if one.name not in made and (one.name in read or one.name not in replaced)]
+    del graph.initializer[:]  # once: what is deleted keeps its memory as long as the model lives
+    graph.initializer.extend([*kept, *new])

@@ -83,7 +83,7 @@ class _Graph:
             inferred = onnx.shape_inference.infer_shapes(model)
         except Exception:  # of several unrelated types; types are then those that the model states
             inferred = model
-        self.nodes = list(model.graph.node)
+        self.nodes = list(_all_nodes(model.graph))
         self.constants: dict[str, Any] = {constant.name: constant for constant in model.graph.initializer}
         for node in self.nodes:
             if node.op_type == "Constant":
@@ -117,7 +117,13 @@ class _Graph:
             return None
 
 
-_Rule = Callable[[_Graph, "onnx.NodeProto", Version], "str | None"]
+def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """With those in the branches of If and the bodies of Loop and Scan."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _all_nodes(inner)
 
 
 def _find(graph: _Graph, version: Version) -> Iterator[Finding]:

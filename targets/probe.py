@@ -48,7 +48,9 @@ class Probe:
 def probe_tensorrt(module: str) -> Probe:
     """Import `module`, start its builder and look for a device, all in another process. Never raises."""
     try:
-        answer = subprocess.run(python(_SCRIPT, module), capture_output=True, text=True, timeout=120, check=False)
+        answer = subprocess.run(
+            python(_SCRIPT, module), capture_output=True, encoding="utf-8", errors="replace", timeout=120, check=False
+        )
         return Probe(**json.loads(answer.stdout.splitlines()[-1]))
     except (OSError, subprocess.SubprocessError, ValueError, IndexError, TypeError) as error:
         return Probe(None, False, None, None, f"{module} ended the process it was tried in ({type(error).__name__})")

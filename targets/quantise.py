@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RECIPE", "Budget", "calibrate"]
 
-RECIPE = 4
+RECIPE = 5
 """Counts the ways in which int8 models were made; an artefact made in another way is out of date."""
 
 _ROUNDED_ON = 32  # pictures on which rounding is learned

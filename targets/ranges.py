@@ -37,8 +37,9 @@ _COUNTED = 1 << 16
 
 
 def spread(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """Every n-th picture, `count` at most, n the largest whole number that leaves so many."""
-    return images[:: max(1, len(images) // count)][:count]
+    """`count` of the pictures, or all of fewer, evenly from the first to the last."""
+    chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
+    return np.asarray(images[chosen])
 
 
 def activations(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 __all__ = [
-    "Builder", "Config", "Context", "Engine", "Network", "Parser", "Profile", "Runtime", "TensorRTModule",
+    "Builder", "Config", "Context", "Engine", "Parser", "Profile", "Runtime", "TensorRTModule",
 ]  # fmt: skip
 
 
@@ -29,13 +29,6 @@ class Config(Protocol):
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None: ...
     def set_tactic_sources(self, tactic_sources: int) -> bool: ...
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool: ...
-
-
-class Network(Protocol):
-    """INetworkDefinition; only handed on."""
-
-    @property
-    def num_layers(self) -> int: ...
 
 
 class Builder(Protocol):

@@ -78,7 +78,8 @@ def _ask(command: list[str], artefact: Artefact) -> dict[str, Any]:
         done = subprocess.run(
             command,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_TIME_LIMIT,
             check=False,
             cwd=artefact.folder.absolute(),

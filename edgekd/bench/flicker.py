@@ -12,7 +12,7 @@ from calibration.errors import DataError
 
 __all__ = ["Flicker", "measure_flicker", "panned_clip"]
 
-_NEAREST = 0.01  # metres; depth at or below is no depth
+_NEAREST = 0.01  # metres; depth below counts as this
 _STILL_PICTURES = 3
 _FRAMES_EACH = 16
 

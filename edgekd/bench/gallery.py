@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from calibration.errors import EdgekdError, FileError
 from calibration.files import replacing
 from calibration.progress import Progress
+from calibration.reasons import first_line
 from edgekd.bench.bench import Scoring
 from edgekd.bench.result import BenchRow
 from edgekd.evaluate.datasets.frame import frame_all
@@ -124,9 +125,13 @@ def make_gallery(
         note = "The frames that were scored on were not kept, as asked (--no-frames, --reproduce)"
     elif worst and used:
         spec = used[0].input
-        chosen = [scoring.data[place] for place in worst]
-        frames, truths = frame_all(chosen, spec.framing)
-        names = tuple(frame.name for frame in chosen)
+        try:
+            chosen = [scoring.data[place] for place in worst]
+            frames, truths = frame_all(chosen, spec.framing)
+            names = tuple(frame.name for frame in chosen)
+        except EdgekdError as error:  # they were there a moment ago; the figures stand
+            note = f"The worst frames cannot be read any more: {error.message}"
+            progress.note(note)
     depth_out: dict[str, NDArray[np.float32]] = {}
     depth_worst: dict[str, NDArray[np.float32]] = {}
     with progress.task("Keeping pictures for the report", total=len(used)) as advance:
@@ -136,8 +141,8 @@ def make_gallery(
                     depth_out[artefact.name] = infer_each(runner, held_out)
                     if len(frames):
                         depth_worst[artefact.name] = infer_each(runner, frames)
-            except EdgekdError as error:  # it ran a moment ago; the figures stand
-                progress.note(f"{artefact.name} gave no pictures: {error.message}")
+            except Exception as error:  # it ran a moment ago, and what a runtime raises has no common base
+                progress.note(f"{artefact.name} gave no pictures: {first_line(error)}")
             advance(1)
     numbers = tuple(f"held-out picture {number}" for number in range(1, len(held_out) + 1))
     return Gallery(

@@ -90,6 +90,9 @@ class BenchResult:
             raise DataError(f"The bench result has schema {found}, this version of edgekd reads {SCHEMA}", fix=again)
         try:
             settings = {str(name): setting for name, setting in value["settings"].items()}
+            for name, setting in settings.items():
+                if not isinstance(setting, (str, int, float)) and setting is not None:
+                    raise TypeError(f"the setting {name} is {setting!r}")
             fields: dict[str, Any] = {name: read_plain(str, value[name]) for name in ("created", "run", "pictures")}
             for name in ("clip", "data"):
                 fields[name] = None if value[name] is None else read_plain(str, value[name])

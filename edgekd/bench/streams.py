@@ -75,19 +75,21 @@ def _measure(
     threads = [threading.Thread(target=stream, args=(number,), daemon=True) for number in range(len(runners))]
     for thread in threads:
         thread.start()
-    over.wait(_WARM_UP)
-    watch = Watch()
-    begun, cpu = time.perf_counter_ns(), time.process_time_ns()
-    counting.set()
-    while time.perf_counter_ns() - begun < 1e9 * seconds or not all(done):
-        if over.wait(min(0.25, max(seconds, 0.01))):
-            break
-        watch.look()
-    stop, cpu = time.perf_counter_ns(), time.process_time_ns() - cpu
-    conditions = watch.conditions()
-    over.set()
-    for thread in threads:
-        thread.join()
+    try:
+        over.wait(_WARM_UP)
+        watch = Watch()
+        begun, cpu = time.perf_counter_ns(), time.process_time_ns()
+        counting.set()
+        while time.perf_counter_ns() - begun < 1e9 * seconds or not all(done):
+            if over.wait(min(0.25, max(seconds, 0.01))):
+                break
+            watch.look()
+        stop, cpu = time.perf_counter_ns(), time.process_time_ns() - cpu
+        conditions = watch.conditions()
+    finally:  # also after Ctrl-C: runners that are still used must not be closed
+        over.set()
+        for thread in threads:
+            thread.join()
     if errors:
         raise errors[0]
     # What was still under way has taken time but given no pictures yet: with a slow network that is a good part.

@@ -24,6 +24,9 @@ __all__ = ["Evaluation", "Predict", "evaluate"]
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Depth in metres [N, H, W] of pictures uint8 [N, H, W, 3] at the network's resolution; `Runner.infer` is one."""
 
+_TEXTS = ("protocol", "about", "dataset", "note", "digest", "drawn")
+_COUNTS = ("images", "pixels", "errors")
+_NOTHING = {alignment: dict.fromkeys(METRICS, 0.0) for alignment in ALIGNMENTS}
 _COVERED = 0.995  # below this mean share of the protocol's pixels the figures are not the protocol's in full
 
 
@@ -51,7 +54,10 @@ class Evaluation:
         """What a reader of the figures must know, a line each; none of it is a reason to stop."""
         lines = []
         if self.skipped:
-            lines.append(f"{len(self.skipped)} frames have no valid depth and were left out, first {self.skipped[0]}")
+            lines.append(
+                f"{len(self.skipped)} frames have no valid depth that the network sees and were left out, first "
+                f"{self.skipped[0]}"
+            )
         if self.errors:
             lines.append(
                 f"{self.errors} of {self.pixels} predictions were NaN, infinite, zero or negative; they were clamped"
@@ -95,15 +101,27 @@ class Evaluation:
         """The inverse of `to_json`. Raises DataError when a field is missing or of the wrong kind."""
         try:
             fields = {name: value[name] for name in cls.__dataclass_fields__}
-            fields["skipped"] = tuple(value["skipped"])
+            for names, kind in ((_TEXTS, str), (_COUNTS, int), (("covered",), (int, float))):
+                if wrong := [name for name in names if not isinstance(value[name], kind)]:
+                    raise TypeError(f"{wrong[0]} is {value[wrong[0]]!r}")
+            fields["skipped"] = tuple(map(str, value["skipped"]))
             fields["rows"] = tuple(ImageScore(**row) for row in value["rows"])
+            for row in fields["rows"]:
+                _figures(row.scores if row.valid else _NOTHING)
+            for name in ("means", "pixel_means"):
+                fields[name] = _figures(value[name])
             fields["intervals"] = {
                 alignment: {metric: (float(low), float(high)) for metric, (low, high) in by.items()}
-                for alignment, by in value["intervals"].items()
+                for alignment, by in {name: value["intervals"][name] for name in ALIGNMENTS}.items()
             }
             return cls(**fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"An evaluation cannot be read ({error!r})", fix="Evaluate anew") from error
+
+
+def _figures(value: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Figures by alignment and metric, none missing. Raises KeyError, TypeError or ValueError."""
+    return {a: {m: float(value[a][m]) for m in METRICS} for a in ALIGNMENTS}
 
 
 def evaluate(
@@ -174,7 +192,7 @@ def _summarise(rows: list[ImageScore], data: DepthDataset, protocol: ScoringProt
         skipped=tuple(row.name for row in rows if not row.valid),
         pixels=sum(row.valid for row in scored),
         errors=sum(row.errors for row in scored),
-        covered=float(np.mean([row.covered for row in scored])),
+        covered=float(np.mean([row.covered for row in rows if row.covered is not None])),
         means=means,
         pixel_means=pixel_means,
         intervals=intervals,

@@ -37,7 +37,7 @@ class Metric:
     def pool(self, figures: Pixels, counts: Pixels) -> float:
         """The figure over the pixels of several images, from each image's figure and number of pixels.
 
-        Of SILog and scale, which belong to an image, it is the mean weighted by pixels.
+        Of SILog and scale, which belong to an image, it is the mean weighted by pixels, of SILog by its squares.
         """
         power = 2 if self.squared else 1
         return float((counts @ figures**power / counts.sum()) ** (1 / power))

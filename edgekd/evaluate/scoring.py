@@ -25,7 +25,7 @@ class ImageScore:
     name: str
     scene: str
     valid: int  # pixels scored
-    covered: float  # share of the protocol's valid pixels that the network saw
+    covered: float | None  # share of the protocol's valid pixels that the network saw; None where it has none
     errors: int  # scored pixels whose prediction was NaN, infinite, zero or negative; they are clamped, not dropped
     scores: Mapping[str, Mapping[str, float]]  # alignment to metric to figure
 
@@ -45,7 +45,7 @@ def score_image(
     wanted = valid(target, protocol.low, protocol.high)
     scored = wanted & covered
     count = int(scored.sum())
-    share = count / int(wanted.sum()) if wanted.any() else 0.0
+    share = count / int(wanted.sum()) if wanted.any() else None
     if count == 0:
         return ImageScore(name, scene, 0, share, 0, {})
     values, t = placed[scored], target[scored]

@@ -6,11 +6,14 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from edgekd.report.markup import Element, tag
 from edgekd.report.pareto import front
 
 __all__ = ["Axis", "Point", "line_chart", "scatter_chart"]
+
+T = TypeVar("T")
 
 _WIDTH, _HEIGHT = 620, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 14, 46
@@ -86,7 +89,7 @@ def line_chart(points: Sequence[tuple[int, float]], label: str) -> Element:
     """A value over steps: every reading faintly, and its running median."""
     width, height = 300, 150
     shown = _thinned(points, 400)
-    smooth = _thinned(_running_median(points), 400)
+    smooth = _running_median(points, 400)
     values = [value for _, value in shown]
     across = _Scale(float(shown[0][0]), float(max(shown[-1][0], shown[0][0] + 1)), 46, width - 8, log=False)
     # What lies far out of the ordinary (the first steps, a spike) would press all else flat.
@@ -193,15 +196,16 @@ def _round_step(step: float) -> float:
     return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= step)
 
 
-def _thinned(points: Sequence[tuple[int, float]], most: int) -> list[tuple[int, float]]:
+def _thinned(points: Sequence[T], most: int) -> list[T]:
     stride = max(1, math.ceil(len(points) / most))
     return [*points[:-1:stride], points[-1]]
 
 
-def _running_median(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+def _running_median(points: Sequence[tuple[int, float]], most: int) -> list[tuple[int, float]]:
+    """At `most` places, those that `_thinned` takes: at each of a long run it would take minutes."""
     reach = max(1, len(points) // 60)
     smooth = []
-    for place, (step, _) in enumerate(points):
+    for place, (step, _) in _thinned(list(enumerate(points)), most):
         near = sorted(value for _, value in points[max(0, place - reach) : place + reach + 1])
         smooth.append((step, near[len(near) // 2]))
     return smooth

@@ -18,15 +18,18 @@ def coverage_parts(reported: ReportedRun) -> Iterator[Element]:
     """What the pictures alone tell, then every coverage file of the run as it is."""
     coverage = reported.coverage
     if coverage is None:
-        yield tag("p", "This run holds no calibration set.", class_="quiet")
-        return
-    rows: list[Sequence[Child]] = [
-        ["pictures", f"{coverage.count}, {coverage.distinct} of them different, {coverage.flat} of a single colour"],
-        ["brightness", f"{coverage.darkest:.0f} to {coverage.brightest:.0f} of 255, means of pictures"],
-        ["neighbouring pixels", f"correlated {coverage.smoothness:.2f}: pictures lie above 0.8, noise at 0"],
-        ["remarks", "; ".join(coverage.remarks()) or "none"],
-    ]
-    yield table(["of the set", ""], rows, reported.calibration)
+        yield tag("p", "This run holds no calibration set that can be read.", class_="quiet")
+    else:
+        rows: list[Sequence[Child]] = [
+            [
+                "pictures",
+                f"{coverage.count}, {coverage.distinct} of them different, {coverage.flat} of a single colour",
+            ],
+            ["brightness", f"{coverage.darkest:.0f} to {coverage.brightest:.0f} of 255, means of pictures"],
+            ["neighbouring pixels", f"correlated {coverage.smoothness:.2f}: pictures lie above 0.8, noise at 0"],
+            ["remarks", "; ".join(coverage.remarks()) or "none"],
+        ]
+        yield table(["of the set", ""], rows, reported.calibration)
     for path, value in reported.coverage_files.items():
         yield tag("h4", path)
         yield from _shown(value)

@@ -232,7 +232,7 @@ def _curves(path: Path, missing: list[str]) -> dict[str, tuple[tuple[int, float]
             for name, value in values.items():
                 if isinstance(value, (int, float)) and math.isfinite(value) and name != "seconds":
                     curves.setdefault(str(name), []).append((step, float(value)))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             continue  # the half line of a killed process
     return {name: tuple(points) for name, points in curves.items()}
 

@@ -245,7 +245,7 @@ def _conditions(story: Story) -> list[Element]:
     idle = {
         entry.device: benched.result.idle_watts
         for reported in story.runs
-        for benched in reported.benches
+        for benched in reversed(reported.benches)  # the newest is said last, and stands
         for entry in story.entries
         if benched.result.idle_watts and entry.machine == benched.result.machine
     }

@@ -26,7 +26,7 @@ class Lens:
     saturation: Range = (1.0, 1.0)
     shot_noise: Range = (0.0, 0.0)  # deviation of the noise at full white, linear light
     read_noise: Range = (0.0, 0.0)
-    exposure: Range = (0.42, 0.46)  # the median of the picture, in 0..1 of the file
+    exposure: Range = (0.42, 0.46)  # the geometric mean of the picture before tone and vignette, in 0..1
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ Floats = NDArray[np.floating[Any]]
 class Part:
     """Triangles of one material: corners and their normals [T, 3, 3], texture coordinates in metres [T, 3, 2].
 
-    `holds` names what may stand on its upper face (a key of clutter.CLUTTER), `room` how much height there is above it.
+    `holds` names what may stand on its upper face (a key of furniture.CLUTTER), `room` how much height there is above.
     """
 
     points: Floats

@@ -85,7 +85,8 @@ def _deaths_of_threads() -> Iterator[threading.Event]:
     def note(found: threading.ExceptHookArgs) -> None:
         if found.thread in before:
             hook(found)
-        died.set()
+        else:
+            died.set()
 
     threading.excepthook = note
     try:

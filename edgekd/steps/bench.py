@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import DataError
+from calibration.files import name_of
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
 from edgekd.bench import BenchResult, BenchSettings, Clip, Scoring, bench
@@ -129,7 +130,7 @@ def open_clip(source: str) -> Clip:
             f"{source} is no clip: it has {len(kept)} frames of {len(sizes)} sizes",
             fix="Give a video, or a folder of three or more successive frames of one size",
         )
-    return Clip((np.stack(kept),), f"{len(kept)} frames of {Path(source).name}", source)
+    return Clip((np.stack(kept),), f"{len(kept)} frames of {name_of(Path(source))}", source)
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:

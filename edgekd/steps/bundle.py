@@ -16,7 +16,7 @@ from edgekd.steps.export import ExportSettings, export_run
 from targets import TARGETS
 from targets.base import PRECISIONS, Artefact, Precision
 from targets.board.options import EngineOptions
-from targets.bundle.write import BundleOptions, Encoding, WrittenBundle, write_bundle
+from targets.bundle.write import BundleOptions, Encoding, WrittenBundle, require_place, write_bundle
 from targets.engine import explained
 from targets.graph import read_graph
 
@@ -67,6 +67,8 @@ def bundle_run(run: Run, settings: BundleSettings, progress: Progress, out: Path
 
     Raises what exporting raises, UsageError when no model is left, ModelError, RunError or FileError.
     """
+    into = (run.folder / "bundle" if out is None else out) / run.name
+    require_place(into)
     encodings = _encodings(run, settings, progress)
     with run.lock(progress):
         model, calibration = run_model(run), calibration_set(run)
@@ -74,7 +76,6 @@ def bundle_run(run: Run, settings: BundleSettings, progress: Progress, out: Path
         made_from = {**inputs, "run": run.name, "edgekd": versions()["edgekd"], "machine": platform.machine()}
         options = BundleOptions(run.name, settings.camera, settings.engine)
         _, held_out = calibration.split()
-        into = (run.folder / "bundle" if out is None else out) / run.name
         with progress.task("Writing the bundle"):
             written = write_bundle(read_graph(model), encodings, held_out[:_PICTURES], options, made_from, into)
         if out is None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from edgekd.distill.adapt import load_transform, transformed_images
 from edgekd.distill.mixing import mix_batch, object_areas, plan_batch
 from edgekd.distill.settings import MixingSettings
+from edgekd.pictures import read_picture
 from edgekd.simulate.rooms import RoomSettings, render
 from targets.graph import DepthGraph
 from targets.input import Framing
@@ -45,4 +45,4 @@ def simulated_kinds(graph: DepthGraph, run: Path, count: int) -> dict[str, Image
 
 def framed(framing: Framing, paths: list[Path]) -> Images:
     """Picture files as the network wants them."""
-    return np.stack([framing.image(np.asarray(Image.open(path).convert("RGB"))) for path in paths])
+    return np.stack([framing.image(read_picture(path)) for path in paths])

@@ -28,6 +28,7 @@ from calibration.progress import Quiet
 from edgekd.evaluate import open_dataset
 from edgekd.evaluate.datasets.frame import frame_all
 from edgekd.evaluate.metrics import score
+from edgekd.pictures import list_pictures
 from edgekd.run import find_run
 from edgekd.steps.artefacts import run_model
 from targets.calibrated import Calibrated
@@ -101,7 +102,7 @@ def main() -> None:
     if arguments.scene not in scenes:
         parser.error(f"{arguments.pairs} has no scene {arguments.scene}, but {', '.join(scenes)}")
     framing = graph.input.framing
-    same_place = framed(framing, sorted(arguments.same_place.iterdir()))[: arguments.count]
+    same_place = framed(framing, list_pictures(arguments.same_place)[: arguments.count])
 
     def measured(inside: bool) -> Frames:
         chosen = [frame for frame in frames if (frame.scene == arguments.scene) is inside]

@@ -52,7 +52,7 @@ def main() -> int:
     if "limits" in chosen:
         from limits import limits_campaign
 
-        rows += limits_campaign()
+        rows += limits_campaign(arguments.seed)
     if "fuzz" in chosen:
         from fuzzing import fuzz_campaign
 

@@ -7,6 +7,8 @@ Three minutes on one core. Prints delta1, raw and median-scaled, of 100 pictures
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -80,6 +82,7 @@ def delta1(net: SmallNet, rgb: Tensor, depth: Tensor) -> tuple[float, float]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
     data = {look: pictures(look) for look in LOOKS}
     for look, (rgb, depth) in data.items():

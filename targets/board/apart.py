@@ -87,7 +87,11 @@ def build_apart(command: list[str], job: BuildJob, show: Callable[[float, str], 
     lines: list[str] = []
     complaints: list[str] = []
     with subprocess.Popen(
-        [*command, job.to_text()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True
+        [*command, job.to_text()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",  # libraries say what they like, and a reader that fails would leave the child waiting
     ) as child:
         assert child.stdout is not None and child.stderr is not None
         readers = [

@@ -57,4 +57,5 @@ def is_live(source: str) -> bool:
     """A camera's number or device, a stream from the net, or a pipeline that does not read a file."""
     if " ! " in source:
         return "filesrc" not in source and "file:" not in source
-    return source.isdecimal() or source.startswith(("/dev/", "rtsp:"))
+    from_net = "://" in source and not source.lower().startswith("file:")
+    return source.isdecimal() or source.startswith("/dev/") or from_net

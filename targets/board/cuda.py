@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from targets.board.errors import MissingError
+from targets.board.errors import BoardError, MissingError, RefusedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +21,8 @@ __all__ = ["Buffer", "Device", "Graph", "Stream"]
 
 _CHECK = "Check the driver with nvidia-smi, on a Jetson with tegrastats"
 _COMPUTE_MAJOR, _COMPUTE_MINOR, _INTEGRATED = 75, 76, 18  # CUdevice_attribute
+_OUT_OF_MEMORY = 2  # CUresult
+_LESS = "Close other programs, or give fewer pictures at once"
 _THREAD_LOCAL = 1  # CUstreamCaptureMode: other threads' calls do not disturb the recording
 
 
@@ -62,8 +64,11 @@ class Device:
         return free.value, total.value
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Call the driver. Raises MissingError with the driver's own name for what went wrong."""
+        """Call the driver. Raises RefusedError where memory is short, MissingError with the driver's own name for what
+        else went wrong."""
         status = getattr(self._driver, name)(*arguments)
+        if status == _OUT_OF_MEMORY:
+            raise RefusedError(f"There is not enough memory on the device ({name})", _LESS)
         if status:
             raise MissingError(f"CUDA refused {name} ({self._error(status)})", _CHECK)
 
@@ -97,7 +102,9 @@ class Stream:
         self.device.call("cuStreamSynchronize", self._handle)
 
     def close(self) -> None:
-        self.device.call("cuStreamDestroy_v2", self._handle)
+        if self._handle:
+            self.device.call("cuStreamDestroy_v2", self._handle)
+        self._handle = ctypes.c_void_p()
 
 
 class Buffer:
@@ -107,7 +114,11 @@ class Buffer:
         self.device, self._address, self._pinned = device, ctypes.c_uint64(), ctypes.c_void_p()
         self._bytes = ctypes.c_size_t(int(np.prod(shape)) * np.dtype(dtype).itemsize)
         device.call("cuMemAlloc_v2", ctypes.byref(self._address), self._bytes)
-        device.call("cuMemHostAlloc", ctypes.byref(self._pinned), self._bytes, ctypes.c_uint(0))
+        try:
+            device.call("cuMemHostAlloc", ctypes.byref(self._pinned), self._bytes, ctypes.c_uint(0))
+        except BoardError:
+            device.call("cuMemFree_v2", self._address)
+            raise
         memory = memoryview((ctypes.c_ubyte * self._bytes.value).from_address(self._pinned.value or 0))
         self.host: NDArray[Any] = np.frombuffer(memory, dtype=dtype).reshape(shape)
 

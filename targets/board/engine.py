@@ -153,7 +153,8 @@ class Engine:
         if not self._context.set_input_shape("image", shape):
             raise InputError(f"The engine does not take {list(shape)}", "Give fewer pictures at once")
         output = tuple(self._context.get_tensor_shape("depth"))
-        self._image, self._depth = Buffer(self._device, shape, np.uint8), Buffer(self._device, output, np.float32)
+        self._image = Buffer(self._device, shape, np.uint8)  # one at a time: the second may not be had
+        self._depth = Buffer(self._device, output, np.float32)
         self._context.set_tensor_address("image", self._image.address)
         self._context.set_tensor_address("depth", self._depth.address)
         self._image.host[...] = 128
@@ -200,9 +201,17 @@ def _parse_model(trt: TensorRTModule, model: bytes, options: EngineOptions) -> t
     parser = trt.OnnxParser(network, logger)
     if parser.parse(model):
         return builder, network, parser, None
-    errors = [parser.get_error(index).desc().splitlines() for index in range(parser.num_errors)]
-    reason = "; ".join(line for lines in errors for line in lines[:2]) or logger.last()
+    errors = [_parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
+    reason = "; ".join(error for error in errors if error) or logger.last()
     return builder, network, parser, reason
+
+
+def _parser_error(error: Any) -> str:
+    """In the parser's own words, which can be `false` alone, and the node that they are about where it tells (10.0)."""
+    said = "; ".join(error.desc().splitlines()[:2])
+    if not (hasattr(error, "node_operator") and error.node_operator()):
+        return said
+    return f"{error.node_operator()} {error.node_name()}: {said}"
 
 
 def _monitor(trt: Any, stepped: Callable[[str], None]) -> Any:

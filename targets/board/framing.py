@@ -30,7 +30,7 @@ class Framing:
 
     def image(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Frame a picture uint8 [H, W, 3]; returns uint8 [height, width, 3]."""
-        if rgb.shape == (self.height, self.width, 3):
+        if self.crop is None and rgb.shape == (self.height, self.width, 3):
             return rgb
         left, top, right, bottom = self.box(rgb.shape[0], rgb.shape[1])
         narrow = _resample(rgb.swapaxes(0, 1), *resampling(rgb.shape[1], left, right, self.width)).swapaxes(0, 1)

@@ -37,7 +37,10 @@ class EngineKey:
             mine, other = (" ".join(filter(None, (key.device, key.capability))) for key in (self, here))
             return f"it is for {mine}, here is {other}"
         if dict(self.options) != dict(here.options):
-            mine, other = (str(EngineOptions.from_json(key.options)) for key in (self, here))
+            try:
+                mine, other = (str(EngineOptions.from_json(key.options)) for key in (self, here))
+            except (BoardError, TypeError, AttributeError):  # of a later edgekd
+                return "it was built with options that are not known here"
             return f"it was built with {mine}, wanted is {other}"
         return None
 

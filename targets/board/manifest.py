@@ -57,7 +57,7 @@ class Bundle:
             self.camera = None if camera is None else (int(camera[0]), int(camera[1]))
             files = dict(value["files"])
             for name in [*files, *value["selftest"].values(), *(model["file"] for model in value["models"])]:
-                if name not in files or Path(name).is_absolute() or ".." in Path(name).parts:
+                if name not in files or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
                     raise ValueError(f"it names {name!r}, which is no file of the bundle")
             self.models = [BundledModel(folder, model, files[str(model["file"])]) for model in value["models"]]
             self.options = EngineOptions.parse(str(value["engine"]))

@@ -29,7 +29,7 @@ class UnusualError(InputError):
 def encode_png(image: NDArray[Any]) -> bytes:
     """A picture uint8 [H, W, 3], or grey values uint16 [H, W], as PNG."""
     grey = image.ndim == 2
-    samples = image.astype(">u2") if grey else image.astype(np.uint8)
+    samples = np.ascontiguousarray(image, ">u2" if grey else np.uint8)
     height, width = samples.shape[:2]
     rows = samples.reshape(height, -1).view(np.uint8)
     filtered = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)

@@ -111,7 +111,11 @@ class _TensorRT:
         self._engine = Engine(trt, plan, host_code=options.version_compatible, dla=options.dla)
         self.infer = self._engine.infer  # nothing between the caller and the engine
         self.close = self._engine.close
-        self.infer(np.zeros((1, *size, 3), np.uint8))  # the first records the CUDA graph
+        try:
+            self.infer(np.zeros((1, *size, 3), np.uint8))  # the first records the CUDA graph
+        except BaseException:
+            self.close()
+            raise
         about = "{} {} on {}, CUDA graphs {}"
         self.about = about.format(runtime, trt.__version__, self._engine.device, self._engine.graphs)
 

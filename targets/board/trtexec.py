@@ -22,7 +22,7 @@ def trtexec_line(
 ) -> str:
     """The command for a TensorRT of `version`; None stands for 10, whose words most releases know."""
     major = (version or (10, 0))[0]
-    most = options.batch if options.dla is None else 1
+    most = options.most
     words = [program, "--onnx=" + onnx, "--saveEngine=" + engine]
     for bound, count in (("min", 1), ("opt", 1), ("max", most)):
         words.append("--{}Shapes=image:{}x{}x{}x3".format(bound, count, *size))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import DataError
+from calibration.errors import DataError, UsageError
 from calibration.files import replacing, replacing_folder, sha256_file, write_bytes, write_json
 from targets.base import Precision
 from targets.board.manifest import FORMAT, manifest_digest
@@ -22,13 +22,14 @@ from targets.bundle.assemble import assemble
 from targets.bundle.readme import readme
 from targets.bundle.selftest import SelfTest, make_selftest
 from targets.bundle.shell import build_script
+from targets.bundle.verify import is_bundle
 from targets.camera import with_camera
 from targets.graph import DepthGraph, load_model, write_model
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["BundleOptions", "Encoding", "WrittenBundle", "write_bundle"]
+__all__ = ["BundleOptions", "Encoding", "WrittenBundle", "require_place", "write_bundle"]
 
 _PICTURE, _DEPTH = "selftest/picture.png", "selftest/depth.npy"
 
@@ -82,10 +83,12 @@ def write_bundle(
     """Write the folder `into` and `into`.tar.gz, each whole or not at all.
 
     `graph` is the fp32 model that the encodings were made from; `pictures` uint8 [N, h, w, 3] are at the network's
-    resolution, and one of them becomes the self-test. Raises DataError, ModelError or FileError.
+    resolution, and one of them becomes the self-test. Raises DataError, ModelError or FileError, and UsageError where
+    `into` is there and is no bundle.
     """
     if not encodings or not len(pictures):
         raise DataError("A bundle needs models and a picture to test them on", fix="Export first: edgekd export")
+    require_place(into)
     framing = graph.input.framing
 
     def framed(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -129,6 +132,16 @@ def write_bundle(
     return WrittenBundle(
         into, archive, digest, sum(sizes.values()), models_size, tested.errors, tested.tolerances, blind
     )
+
+
+def require_place(into: Path) -> None:
+    """Raise UsageError where a bundle cannot be written: an earlier one is replaced, and nothing else.
+
+    The folder may be a run, or hold what nobody else has.
+    """
+    if is_bundle(into) or not into.exists() or (into.is_dir() and not any(into.iterdir())):
+        return
+    raise UsageError(f"{into} is there and is no bundle", fix="Name another folder with --out, or move it away")
 
 
 def _model(encoding: Encoding, tested: SelfTest) -> dict[str, Any]:

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from calibration.errors import DiskFullError, FileError
-from calibration.files import read_json, replacing, replacing_folder, require_writable, sha256_file, write_json
+from calibration.files import (
+    fault_of,
+    inside,
+    read_json,
+    replacing,
+    replacing_folder,
+    require_writable,
+    sha256_file,
+    write_json,
+)
 
 
 def left_over(folder: Path) -> list[str]:
@@ -55,6 +64,27 @@ def test_a_folder_is_replaced_as_one(tmp_path: Path) -> None:
             (temporary / name).touch()
     assert left_over(tmp_path / "made") == ["second"]
     assert left_over(tmp_path) == ["made"]
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileError, match="it is a file"), replacing_folder(tmp_path / "notes.txt"):
+        pass
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_what_is_not_about_the_file_is_not_told_of_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Cannot allocate") as raised, replacing(tmp_path / "x"):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+    assert not isinstance(raised.value, FileError)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300])
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    assert fault_of(tmp_path / name, "0") == "is missing"
+    if "\0" in name:
+        with pytest.raises(FileError, match="lies outside"):
+            inside(tmp_path, name)
 
 
 def test_a_parent_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:

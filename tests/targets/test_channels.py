@@ -18,10 +18,10 @@ from targets.encodings import S8, U8S8
 from targets.enlarging import enlarge_by_copying
 from targets.equalise import channel_factors, divide_channels, measure_reach
 from targets.graph import inner, read_graph
-from targets.layers import conv_layers
+from targets.layers import Weights, conv_layers, replace_weights
 from targets.padding import MULTIPLE, pad_channels
 from targets.quantise import calibrate
-from targets.ranges import activations
+from targets.ranges import activations, spread
 from targets.reference import emulate_model, fold, infer_model
 
 
@@ -156,6 +156,38 @@ def test_what_does_not_repeat_pixels_is_not_copied(tmp_path: Path, change: dict[
     copied = quantise(calibrate(graph, pictures(16), Quiet()), U8S8)
     enlarge_by_copying(copied)
     assert "Resize" in kinds(copied)
+
+
+def test_weights_that_layers_share_are_replaced_in_one_alone() -> None:
+    """Also where a layer that is not replaced reads a constant of the very name that the new one would have."""
+    weight = np.ones((3, 3, 1, 1), np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "tied.weight"], ["y"], name="tied"),
+            helper.make_node("Conv", ["y", "tied.weight"], ["z"], name="again", auto_pad="SAME_UPPER"),
+        ],
+        "shared",
+        [helper.make_tensor_value_info("x", 1, [1, 3, 4, 4])],
+        [helper.make_tensor_value_info("z", 1, [1, 3, 4, 4])],
+        [numpy_helper.from_array(weight, "tied.weight")],
+    )
+    model = helper.make_model(graph)
+    for factor in (2, 3):  # more than once, as the steps of a quantisation do
+        replace_weights(model, {"tied": Weights(factor * weight, np.full(3, factor, np.float32))})
+        found = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        tied, again = model.graph.node
+        assert (found[tied.input[1]] == factor).all() and (found[tied.input[2]] == factor).all()
+        assert (found[again.input[1]] == 1).all()
+        assert len(found) == 3
+        onnx.checker.check_model(model)
+
+
+def test_pictures_are_taken_evenly_from_all() -> None:
+    for count in (65, 98, 112, 127, 300):
+        chosen = spread(np.arange(count, dtype=np.uint8), 64) if count < 256 else spread(np.arange(count), 64)
+        assert (len(set(chosen.tolist())), chosen[0], chosen[-1]) == (64, 0, count - 1)
+        assert max(np.diff(chosen)) - min(np.diff(chosen)) <= 1
+    assert spread(np.arange(5), 64).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_layer_left_in_float_stays_in_float_in_onnxruntime(calibrated: Calibrated) -> None:

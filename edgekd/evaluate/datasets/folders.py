@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from calibration.errors import DataError
+from calibration.files import name_of
 from edgekd.evaluate.datasets.depth import DEPTH_SUFFIXES
 from edgekd.evaluate.datasets.frame import DepthDataset
 from edgekd.evaluate.datasets.pairs import Pair, open_pairs
@@ -33,11 +34,11 @@ def open_folders(path: Path) -> DepthDataset:
             fix=f"Add {lacking}/{stem} or remove {present}/{stem}",
         )
     pairs = [
-        Pair(picture, depths[stem], 1.0 if depths[stem].suffix.lower() == ".npy" else 1000.0, path.name, stem)
+        Pair(picture, depths[stem], 1.0 if depths[stem].suffix.lower() == ".npy" else 1000.0, name_of(path), stem)
         for stem, picture in pictures.items()
     ]
     return open_pairs(
-        path.name,
+        name_of(path),
         f"{len(pairs)} frames; depth taken as millimetres in PNG and PGM, as metres in NPY",
         pairs,
         mend_units=f"List the frames in {path / 'index.csv'} with the column depth_units_per_metre",

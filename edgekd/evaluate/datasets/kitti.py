@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from calibration.errors import DataError
+from calibration.files import name_of
 from edgekd.evaluate.datasets.frame import DepthDataset
 from edgekd.evaluate.datasets.pairs import Pair, open_pairs
 
@@ -19,7 +20,6 @@ __all__ = ["matches_annotated", "matches_selection", "open_annotated", "open_sel
 
 _UNITS = 256.0
 _MEND = "KITTI's depth has 256 units per metre; for anything else list the frames in an index.csv"
-_CAMERAS = ("image_02", "image_03")
 
 
 def matches_selection(path: Path) -> bool:
@@ -37,7 +37,7 @@ def open_selection(path: Path) -> DepthDataset:
         depth = root / "groundtruth_depth" / f"{drive}_groundtruth_depth_{rest}"
         pairs.append(Pair(rgb, depth, _UNITS, drive, rgb.stem))
     _require(pairs, root / "image")
-    return open_pairs(f"KITTI {root.name}", f"{len(pairs)} selected frames", pairs, mend_units=_MEND)
+    return open_pairs(f"KITTI {name_of(root)}", f"{len(pairs)} selected frames", pairs, mend_units=_MEND)
 
 
 def matches_annotated(path: Path) -> bool:

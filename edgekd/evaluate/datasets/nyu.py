@@ -68,7 +68,12 @@ def open_nyu(path: Path) -> DepthDataset:
         count = len(file["depths"])
         if file["images"].shape[0] != count or file["images"].shape[2:] != file["depths"].shape[1:]:
             raise DataError(f"{path}: its images and depths differ in number or size", fix=_RESTORE)
-        scenes = _scenes(file, count)
+        try:
+            scenes = _scenes(file, count)
+        except (TypeError, ValueError, KeyError, RuntimeError, OverflowError) as error:
+            raise DataError(f"{path}: its scenes cannot be read ({error})", fix=_RESTORE) from error
+        if len(scenes) != count:
+            raise DataError(f"{path} names {len(scenes)} scenes for {count} frames", fix=_RESTORE)
     splits = path.parent / "splits.mat"
     if splits.is_file():
         frames, note = _test_frames(splits, count), "the test split of splits.mat"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from calibration.errors import DataError
+from calibration.files import name_of
 from edgekd.evaluate.datasets.frame import DepthDataset, DepthFrame
 
 if TYPE_CHECKING:
@@ -54,4 +55,4 @@ def open_simulated(path: Path) -> DepthDataset:
     images = SimulatedSet.open(path)
     if not images.request.get("keep_depth"):
         raise DataError(f"The simulated set {path} was kept without depth", fix=_KEEP)
-    return SimulatedDepth(images, path.name, f"{len(images)} simulated pictures: no accuracy on real ones")
+    return SimulatedDepth(images, name_of(path), f"{len(images)} simulated pictures: no accuracy on real ones")

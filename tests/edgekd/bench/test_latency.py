@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from calibration.errors import DataError
 from calibration.progress import Advance, Quiet
 from edgekd.bench.latency import Latency, measure_latency
 from edgekd.bench.streams import measure_throughput
+from edgekd.bench.watch import Watch
 from targets.input import Framing, InputSpec
 
 PICTURES = np.random.default_rng(0).integers(0, 255, (5, 8, 10, 3), dtype=np.uint8)
@@ -175,6 +177,19 @@ def test_what_is_still_under_way_is_not_counted() -> None:
     found = measure_throughput(lambda: Slow(0), [PICTURES[:1]], 4, 1.0, 4)  # type: ignore[arg-type, return-value]
     # Four streams of 1 / 0.28 each; those that end after the clock was stopped would make it up to 18.
     assert found.pictures_per_second <= 1.03 * 4 / 0.28
+
+
+def test_no_stream_goes_on_once_the_measurement_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its runner is closed then, and a native runtime would read freed memory."""
+
+    def interrupt(self: Watch) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Watch, "look", interrupt)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        measure_throughput(lambda: Waiter(0), [PICTURES[:1]], 2, 5.0, 4)  # type: ignore[arg-type, return-value]
+    assert threading.active_count() == before
 
 
 def test_an_error_in_a_stream_ends_all_and_is_told() -> None:

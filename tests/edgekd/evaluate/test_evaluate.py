@@ -141,6 +141,19 @@ def test_frames_without_depth_are_named_and_left_out() -> None:
     assert any("frame 1" in line for line in notes.lines)
 
 
+def test_depth_that_the_network_does_not_see_counts_as_uncovered() -> None:
+    """As at the sides of a wide picture before a square network."""
+    data = frames(2)
+    aside = np.zeros((6, 8), np.float32)
+    aside[:, 0] = 3
+    data.depths[1] = aside
+    square = InputSpec(Framing(6, 6))
+    result = evaluate(lambda images: np.ones((1, 6, 6), np.float32), square, data, PROTOCOLS["plain"], notes := Notes())
+    assert result.skipped == ("frame 1",)
+    assert result.covered == pytest.approx((0.75 + 0) / 2)
+    assert any("the network saw 37.5%" in line for line in notes.lines)
+
+
 def test_no_depth_at_all_is_an_error() -> None:
     data = Memory([np.full((6, 8), 50, np.float32)])
     with pytest.raises(DataError, match=r"0.1-10 m"):
@@ -166,6 +179,9 @@ def test_json_round_trip() -> None:
     assert result.drawn == "scenes"
     low, high = result.intervals["raw"]["absrel"]
     assert low < result.means["raw"]["absrel"] < high
+    for name, odd in (("means", {}), ("covered", "all"), ("protocol", 5), ("pixel_means", {"raw": {}})):
+        with pytest.raises(DataError, match="cannot be read"):
+            Evaluation.from_json({**result.to_json(), name: odd})
     with pytest.raises(DataError, match="means"):
         Evaluation.from_json({key: value for key, value in result.to_json().items() if key != "means"})
 

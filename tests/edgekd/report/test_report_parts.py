@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -37,6 +38,12 @@ def test_children_and_text_keep_their_order() -> None:
     assert page(tag("p", "a", tag("b", "c"), "d", None, ["e", tag("i", 1.5)], "f")).splitlines()[1] == (
         "<p>a<b>c</b>de<i>1.5</i>f</p>"
     )
+
+
+def test_a_long_run_is_drawn_in_no_time() -> None:
+    begun = time.process_time()
+    page(line_chart([(step, float(step % 7)) for step in range(100_000)], "loss"))
+    assert time.process_time() - begun < 5
 
 
 def test_the_front_against_trying_every_pair() -> None:

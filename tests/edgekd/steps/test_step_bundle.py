@@ -43,6 +43,16 @@ def test_a_bundle_for_every_runtime_holds_each_encoding_once(run_folder: Path) -
     assert written.archive.stat().st_size < written.size
 
 
+def test_what_is_no_bundle_is_not_replaced_by_one(run_folder: Path) -> None:
+    run, settings = Run.open(run_folder), BundleSettings(("onnxruntime",), ("fp32",))
+    with pytest.raises(UsageError, match=r"runs/small is there and is no bundle\. Name another folder with --out"):
+        bundle_run(run, settings, Quiet(), run_folder.parent)
+    run.verify()
+    for _ in range(2):  # an earlier bundle is replaced, and an empty folder filled
+        Path("out/small").mkdir(parents=True, exist_ok=True)
+        bundle_run(run, settings, Quiet(), Path("out"))
+
+
 def test_from_within_a_run_its_bundle_has_its_name_too(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(run_folder)
     written = bundle_run(Run.open(Path()), BundleSettings(("onnxruntime",), ("fp32",)), Quiet())

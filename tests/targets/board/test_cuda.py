@@ -52,7 +52,7 @@ def run(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[s
 def test_buffers_streams_and_graphs_ask_the_driver_rightly(pretend_device: dict[str, str]) -> None:
     done = run(WORK, pretend_device)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("MissingError CUDA refused cuMemAlloc_v2 (CUDA_ERROR_OUT_OF_MEMORY)")
+    assert done.stdout.startswith("RefusedError There is not enough memory on the device (cuMemAlloc_v2)")
 
 
 def test_a_driver_without_a_device_is_one_clear_error(pretend_device: dict[str, str]) -> None:

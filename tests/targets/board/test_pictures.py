@@ -95,7 +95,7 @@ def test_what_is_unusual_is_not_guessed_at() -> None:
         decode_png(saved(Image.fromarray(PICTURE).convert("P")), "x")
 
 
-@pytest.mark.parametrize("size", [(480, 640), (240, 320), (97, 131), (720, 1280), (1080, 810)])
+@pytest.mark.parametrize("size", [(480, 640), (56, 60), (240, 320), (97, 131), (720, 1280), (1080, 810)])
 @pytest.mark.parametrize("crop", [{}, {"resize_height": 250, "crop": (228, 304)}])
 def test_framing_sees_what_pillow_frames(size: tuple[int, int], crop: dict[str, object]) -> None:
     picture = np.asarray(Image.fromarray(PICTURE).resize(size[::-1]))

@@ -133,7 +133,7 @@ def test_trtexec_leaves_out_the_tactics_that_were_not_asked_for() -> None:
 
 INTERFACES = {
     "Builder": "Builder", "Config": "IBuilderConfig", "Context": "IExecutionContext", "Engine": "ICudaEngine",
-    "Network": "INetworkDefinition", "Parser": "OnnxParser", "Profile": "IOptimizationProfile", "Runtime": "Runtime",
+    "Parser": "OnnxParser", "Profile": "IOptimizationProfile", "Runtime": "Runtime",
 }  # fmt: skip
 
 
