@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -147,8 +147,9 @@ def test_depth_that_the_network_does_not_see_counts_as_uncovered() -> None:
     aside = np.zeros((6, 8), np.float32)
     aside[:, 0] = 3
     data.depths[1] = aside
-    square = InputSpec(Framing(6, 6))
-    result = evaluate(lambda images: np.ones((1, 6, 6), np.float32), square, data, PROTOCOLS["plain"], notes := Notes())
+    square, whole = InputSpec(Framing(6, 6)), replace(PROTOCOLS["kitti-garg"], crop=None)
+    notes = Notes()
+    result = evaluate(lambda images: np.ones((1, 6, 6), np.float32), square, data, whole, notes)
     assert result.skipped == ("frame 1",)
     assert result.covered == pytest.approx((0.75 + 0) / 2)
     assert any("the network saw 37.5%" in line for line in notes.lines)
