@@ -35,6 +35,7 @@ from edgekd.cli import (
     verify,
 )
 from edgekd.cli.console import console
+from edgekd.interrupt import end_as_interrupted
 
 __all__ = ["app", "main", "run"]
 
@@ -99,6 +100,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    end_as_interrupted()
     sys.exit(run(sys.argv[1:]))
 
 

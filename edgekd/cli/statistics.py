@@ -37,6 +37,7 @@ def statistics(
         raise UsageError("Statistics are of a teacher on pictures", fix="Give --teacher SPEC and --images FOLDER")
     require_training()
     require_writable(out)
+    _require_replaceable(out)
     from edgekd.models.students import DEFAULT_STUDENT, build_student
     from edgekd.models.teachers import load_teacher
     from edgekd.steps.statistics import measure_statistics
@@ -65,3 +66,16 @@ def statistics(
     except (ModelError, MissingRuntimeError):  # none can be cut out of such a teacher, or by this machine
         student = ("--student", "mobile-m")
     console.next_command("distill", "--teacher", teacher, *stated, *student, "--statistics", out)
+
+
+def _require_replaceable(out: Path) -> None:
+    """Statistics replace statistics, and not a picture or weights whose name was given by mistake."""
+    from calibration.errors import FileError, UsageError
+    from edgekd.distill.statistics_file import StatisticsFile
+
+    if not out.exists():
+        return
+    try:
+        StatisticsFile.read(out)
+    except FileError as error:
+        raise UsageError(f"{out} is there and holds no statistics", fix="Name another file with --out") from error

@@ -189,8 +189,10 @@ def _run(
                     if all_finite(state):  # else the next step's loss tells, and the checkpoint before stays
                         checkpoint.save(done, state)
                     saved_at = time.monotonic()
-            if stop and done < total:
+            if stop:
                 raise KeyboardInterrupt
+        if any(ranks.any(interrupted())):  # once the last step had been told of
+            raise KeyboardInterrupt
     fitting.finish()
 
 

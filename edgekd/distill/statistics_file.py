@@ -96,6 +96,8 @@ class StatisticsFile:
                 }
                 if described["weights"] != tensors_digest({name: stream.get_tensor(name) for name in stream.keys()}):  # noqa: SIM118 - not a mapping
                     raise ValueError("it was altered since it was made")
+            if int(described["pictures"]) < LEAST_PICTURES:
+                raise ValueError(f"of {described['pictures']} pictures")
             read = cls(
                 str(described["teacher"]), str(described["digest"]), int(described["pictures"]), _checked(layers, path)
             )

@@ -130,6 +130,8 @@ def check_teacher(teacher: Teacher) -> tuple[str, ...]:
         raise ModelError(f"The teacher {name} gives NaN or infinite depth", fix="Save or copy the model again")
     if float(depth.max() - depth.min()) <= 1e-6 * float(depth.abs().max()) or torch.equal(depth[0], depth[1]):
         raise ModelError(f"The depth that {name} gives does not depend on the picture", fix="Load trained weights")
+    if bool((depth.amax((1, 2, 3)) - depth.amin((1, 2, 3)) <= 1e-6 * depth.abs().amax((1, 2, 3))).all()):
+        raise ModelError(f"{name} gives one depth for all of a picture", fix="Use a model of depth at every pixel")
     negative = float((depth < 0).float().mean())
     if negative > 0.5:
         raise ModelError(

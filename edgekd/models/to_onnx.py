@@ -77,6 +77,11 @@ def export_onnx(
     _check(model)
     with torch.no_grad():
         expected = deployed(torch.from_numpy(pictures)).numpy()
+    if not np.isfinite(expected).all():
+        raise ModelError(
+            "The network gives NaN or infinite depth for some pictures",
+            fix="Check it, and the teacher that it is of: there must be a depth for every picture",
+        )
     parity = _compare(model, pictures, expected)
     if not parity.max_relative <= _TOLERANCE:
         with torch.no_grad():

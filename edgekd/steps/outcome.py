@@ -11,7 +11,7 @@ from calibration.errors import ModelError
 from calibration.progress import Progress
 from edgekd.distill.losses import log_depth
 from edgekd.models.teacher import Teacher
-from edgekd.steps.training import run_depth
+from edgekd.steps.training import require_finite, run_depth
 
 __all__ = ["require_learnt"]
 
@@ -21,7 +21,8 @@ _SAME = 1e-3  # of the depth: what varies less is one depth
 def require_learnt(student: nn.Module, teacher: Teacher, pictures: NDArray[np.uint8], progress: Progress) -> None:
     """Raise ModelError when the student gives no number, or one depth for every pixel of pictures uint8 [N, H, W, 3].
 
-    Says so when it is no nearer to its teacher than the best single depth would be. Leaves both networks on the CPU.
+    So it does when the teacher gives no number. Says so when the student is no nearer to its teacher than the best
+    single depth would be. Leaves both networks on the CPU.
     """
     depth = run_depth(student, teacher.input, pictures)
     anew = "Start anew with a lower --learning-rate and --force"
@@ -33,7 +34,9 @@ def require_learnt(student: nn.Module, teacher: Teacher, pictures: NDArray[np.ui
             fix=anew,
         )
     mine = log_depth(torch.from_numpy(depth))
-    taught = log_depth(torch.from_numpy(run_depth(teacher.module, teacher.input, pictures)))
+    taught_depth = run_depth(teacher.module, teacher.input, pictures)
+    require_finite(taught_depth, teacher)
+    taught = log_depth(torch.from_numpy(taught_depth))
     apart, alone = (float((found - taught).abs().mean()) for found in (mine, taught.median()))
     if apart >= alone:
         progress.note(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from calibration.errors import DataError, ModelError
+from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from edgekd.distill.device import choose_device
 from edgekd.distill.statistics import PooledMoments, StoredStatistics, observe
@@ -33,11 +34,12 @@ def measure_statistics(
     names = layers_to_measure(teacher)
     observed, normalise = observe(module, names), Normalise(teacher.input).to(where)
     paths, framed = list_pictures(folder), []
-    pooled = PooledMoments()
+    pooled, distinct = PooledMoments(), set[str]()
     with progress.task("Measuring", total=len(paths)) as advance:
         for number, path in enumerate(paths):
             try:
                 framed.append(teacher.input.framing.image(read_picture(path)))
+                distinct.add(sha256_bytes(framed[-1].tobytes()))
             except DataError as error:
                 progress.note(str(error))
             if framed and (len(framed) == batch or number == len(paths) - 1):
@@ -49,6 +51,12 @@ def measure_statistics(
         raise DataError(
             f"{pooled.count} pictures of {folder} could be read: their statistics would be those of single pictures",
             fix=f"Give at least {LEAST_PICTURES}, better some hundreds",
+        )
+    if len(distinct) < LEAST_PICTURES:
+        raise DataError(
+            f"Only {len(distinct)} of the {pooled.count} pictures of {folder} differ: their statistics would be those "
+            "of single pictures",
+            fix=f"Give at least {LEAST_PICTURES} different ones, better some hundreds",
         )
     whole = pooled.moments()
     mean, variance = whole.mean, whole.variance

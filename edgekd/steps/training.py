@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from calibration.errors import RunError
+from calibration.errors import ModelError, RunError
 from calibration.files import read_json, write_json
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
@@ -37,7 +37,7 @@ from edgekd.steps.images import ImagesSpec, open_images
 from targets.graph import TEACHER_KEY
 from targets.input import InputSpec
 
-__all__ = ["Training", "beyond_weights", "run_depth", "writing"]
+__all__ = ["Training", "beyond_weights", "require_finite", "run_depth", "writing"]
 
 _BATCH = 8
 _COMPARED = 64  # pictures
@@ -194,10 +194,20 @@ class Training:
         _, pictures = calibration.split()
         with self.run.step("check", inputs=inputs, asked={}, command=self.command) as made:
             teaching = run_depth(self.teacher.module, self.teacher.input, pictures)
+            require_finite(teaching, self.teacher)
             references = References(teaching, None)
             if student is not None:
                 references = References(run_depth(student, self.teacher.input, pictures), teaching)
             made.add(*write_references(self.run.folder / "check", references))
+
+
+def require_finite(depth: NDArray[np.float32], teacher: Teacher) -> None:
+    """Raise ModelError when the depth that a teacher gave of pictures is not finite."""
+    if not np.isfinite(depth).all():
+        raise ModelError(
+            f"{teacher.name} gives depth that is NaN or infinite for pictures that were set aside",
+            fix="Check the teacher: it must give a depth for every picture",
+        )
 
 
 def beyond_weights(teacher: Teacher, spec: str) -> dict[str, Any]:

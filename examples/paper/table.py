@@ -61,22 +61,24 @@ def _main() -> None:
     parser.add_argument("--pairs", type=Path, help="index.csv of real RGB-D pairs to measure on")
     parser.add_argument("--unlabelled", type=Path, help="pictures of the place of the pairs, for the upper bound")
     parser.add_argument("--only", nargs="+", default=list(CONTROLS), choices=list(CONTROLS), metavar="ROW")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=600)
-    parser.add_argument("--held-out", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--seeds", type=_positive, default=3)
+    parser.add_argument("--images", type=_positive, default=600)
+    parser.add_argument("--held-out", type=_positive, default=200)
+    parser.add_argument("--steps", type=_positive, default=600)
+    parser.add_argument("--batch", type=_positive, default=16)
     parser.add_argument("--learning-rate", type=float, help="of the student, in place of its own")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--prepare", action="store_true", help="only render what the rows need")
     parser.add_argument("--print", dest="only_print", action="store_true", help="only print what is finished")
     parser.add_argument("--gap-from", default="plain", choices=("plain", "plain-cut"), help="where the gap begins")
-    parser.add_argument("--threads", type=int, help="of PyTorch")
+    parser.add_argument("--threads", type=_positive, help="of PyTorch")
     arguments = parser.parse_args()
     same = [name for name in arguments.only if name.startswith("same")]
     if arguments.pairs is not None and arguments.unlabelled is None and same:
         parser.error(f"--pairs needs --unlabelled DIR for {', '.join(same)}; or name the other rows with --only")
+    if arguments.only_print and not (arguments.work / "runs.jsonl").exists():  # else the held-out rooms are rendered
+        parser.error(f"{arguments.work} holds no runs.jsonl: nothing is finished there")
     keep_freed_memory()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -115,6 +117,12 @@ def _main() -> None:
         if row["seed"] in seeds and (asked | _of_row(row["row"], arguments)).items() <= row.items()
     ]
     _print(world, shown, truth, arguments, device)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of 1 or more")
+    return int(text)
 
 
 def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:

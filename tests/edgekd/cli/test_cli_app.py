@@ -184,14 +184,16 @@ def test_a_reader_who_leaves_is_no_error(exported_run: Path, arguments: list[str
     assert "Error" not in done.stderr and "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
 
 
-def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path, number: signal.Signals) -> None:
+    """And so does what ends a process from outside, or with its connection."""
     pytest.importorskip("embreex", reason="simulating rooms needs embreex")
     command = [*EDGEKD, "simulate", "--out", "my rooms", "--count", "40", "--workers", "1"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "my rooms").glob(".*.part")) and time.monotonic() < deadline:
         time.sleep(0.05)  # until it writes a shard
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == "" and "Traceback" not in err

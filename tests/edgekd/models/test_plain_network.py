@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from edgekd.models.freeze import freeze
 from edgekd.models.slim import slim
 from edgekd.models.teacher import Teacher
 from edgekd.models.to_onnx import require_exportable
+from edgekd.steps.training import require_finite
 from targets.input import Framing, InputSpec
 
 SPEC = InputSpec(Framing(32, 48))
@@ -133,6 +135,31 @@ def test_a_teacher_that_is_random_where_it_is_used_is_told_of() -> None:
     assert "other depth each time for the same picture" in remark
     with pytest.raises(ModelError, match=r"other depth each time.*F\.dropout\(x, p, training=self\.training\)"):
         require_exportable(made(Dropping), SPEC)
+
+
+class Flat(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).mean((1, 2, 3), keepdim=True).expand(-1, 1, *x.shape[-2:])
+
+
+class NaNInSome(Net):
+    """As a division by what is 0 in some pictures gives."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        depth = super().forward(x)
+        return torch.where(x.mean((1, 2, 3), keepdim=True) > x.mean(), torch.nan, depth)
+
+
+def test_one_depth_for_all_of_a_picture_is_none() -> None:
+    with pytest.raises(ModelError, match="gives one depth for all of a picture"):
+        check_teacher(teacher(made(Flat)))
+
+
+def test_depth_that_is_no_number_is_told_as_that() -> None:
+    with pytest.raises(ModelError, match="gives NaN or infinite depth for some pictures"):
+        require_exportable(made(NaNInSome), SPEC)
+    with pytest.raises(ModelError, match="net gives depth that is NaN or infinite for pictures that were set aside"):
+        require_finite(np.array([1.0, np.nan], np.float32), teacher(made()))
 
 
 def test_a_network_that_needs_more_than_pictures_is_to_be_wrapped() -> None:

@@ -17,6 +17,7 @@ from torch import nn  # noqa: E402
 
 from calibration.errors import DataError, FileError, ModelError  # noqa: E402
 from calibration.progress import Quiet  # noqa: E402
+from edgekd.cli.app import run  # noqa: E402
 from edgekd.distill.loop import distill  # noqa: E402
 from edgekd.distill.settings import DistillSettings, TransformSettings  # noqa: E402
 from edgekd.distill.statistics import StoredStatistics  # noqa: E402
@@ -94,6 +95,22 @@ def test_the_measured_moments_are_those_over_all_pictures_at_once(
     again = StatisticsFile.read(path)
     assert (again.teacher, again.digest, again.pictures) == ("tokens", "t" * 64, 11)
     assert torch.equal(again.for_teacher(tokens).moments.mean, measured.statistics.moments.mean)
+
+
+def test_copies_of_one_picture_are_one(tokens: Teacher, pictures: Path) -> None:
+    first, *others = sorted(pictures.iterdir())
+    for other in others[1:]:
+        other.write_bytes(first.read_bytes())
+    with pytest.raises(DataError, match=r"Only 2 of the 11 pictures of .* differ"):
+        measure_statistics(tokens, pictures, Quiet(), device="cpu")
+
+
+def test_nothing_but_statistics_is_replaced(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    victim = min(pictures.iterdir())
+    before = victim.read_bytes()
+    assert run(["statistics", "--teacher", "rooms", "--images", str(pictures), "--out", str(victim)]) == 2
+    assert "is there and holds no statistics. Name another file with --out" in capsys.readouterr().err
+    assert victim.read_bytes() == before
 
 
 def test_a_transformation_is_fitted_to_the_file(tokens: Teacher, pictures: Path, tmp_path: Path) -> None:
