@@ -189,7 +189,14 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path, numb
     """And so does what ends a process from outside, or with its connection."""
     pytest.importorskip("embreex", reason="simulating rooms needs embreex")
     command = [*EDGEKD, "simulate", "--out", "my rooms", "--count", "40", "--workers", "1"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup ignores one, and children inherit that
+    )
     deadline = time.monotonic() + 60
     while not list((tmp_path / "my rooms").glob(".*.part")) and time.monotonic() < deadline:
         time.sleep(0.05)  # until it writes a shard

@@ -196,16 +196,6 @@ def test_a_student_that_could_not_run_is_refused(case: str, tmp_path: Path) -> N
         build_student("slim-l", _teacher(*STUBBORN[case], tmp_path))
 
 
-@pytest.mark.filterwarnings("ignore")  # the older weight_norm is deprecated, and networks still have it
-def test_normalised_weights_that_would_undo_the_cut_are_refused() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 1))
-    nn.utils.weight_norm(net[3])
-    net.extend([nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 1, 1)])
-    teacher, _ = freeze("normed", net, InputSpec(Framing(16, 16)), digest="0", source="made for a test")
-    with pytest.raises(ModelError, match=r"No student can be cut out of normed .*mobile-m"):
-        slim(teacher, 0.5)
-
-
 def test_a_network_that_gives_something_else_in_training_is_refused() -> None:
     class Supervised(nn.Sequential):
         def forward(self, x: torch.Tensor) -> Any:
