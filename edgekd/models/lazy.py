@@ -46,7 +46,7 @@ def allocate_weights(module: nn.Module, name: str) -> None:
                     f"The buffer {whole} of {name} is on the meta device, and is not saved with the weights",
                     fix="Build the network on the CPU",
                 )
-            empty = torch.empty_like(tensor, device="cpu")
+            empty = torch.zeros_like(tensor, device="cpu")
             if key in layer._parameters:
                 layer._parameters[key] = nn.Parameter(empty, tensor.requires_grad)
             else:
