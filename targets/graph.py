@@ -32,6 +32,7 @@ __all__ = [
     "metadata",
     "name_nodes",
     "read_graph",
+    "subgraphs",
     "write_model",
 ]
 
@@ -134,11 +135,18 @@ def drop_unused(model: onnx.ModelProto) -> None:
 def _read_by(node: onnx.NodeProto) -> Iterator[str]:
     """Its inputs, and what its branches or its body read from around them."""
     yield from node.input
+    for inside in subgraphs(node):
+        for within in inside.node:
+            yield from _read_by(within)
+        yield from (output.name for output in inside.output)
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The branches of an If, the body of a Loop or Scan."""
     for attribute in node.attribute:
-        for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-            for within in inner.node:
-                yield from _read_by(within)
-            yield from (output.name for output in inner.output)
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
 
 
 def name_nodes(model: onnx.ModelProto) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from targets.graph import subgraphs
 from targets.preflight_versions import VERSIONS, Version
 
 if TYPE_CHECKING:
@@ -121,9 +122,8 @@ def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """With those in the branches of If and the bodies of Loop and Scan."""
     for node in graph.node:
         yield node
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _all_nodes(inner)
+        for inside in subgraphs(node):
+            yield from _all_nodes(inside)
 
 
 def _find(graph: _Graph, version: Version) -> Iterator[Finding]:

@@ -8,7 +8,8 @@ from onnx import TensorProto, helper
 from small_network import SPEC, save, small_network
 
 from calibration.errors import FileError, ModelError
-from targets.graph import body, read_graph
+from targets.graph import body, drop_unused, read_graph
+from targets.preflight import preflight
 
 
 def test_a_good_model_is_read_with_its_input(tmp_path: Path) -> None:
@@ -84,3 +85,30 @@ def test_body_leaves_out_pre_processing_and_output_layer() -> None:
     kinds = frozenset(node.op_type for node in model.graph.node)
     inside = [node.op_type for node in body(model, kinds)]
     assert inside == ["Conv", "Relu", "Conv", "Relu", "Conv", "Relu", "Conv", "Add", "Conv", "Relu", "Resize"]
+
+
+def test_what_a_branch_reads_is_kept_and_its_nodes_are_looked_at() -> None:
+    shape = [1, 2, 2]
+
+    def branch(name: str, kind: str) -> onnx.GraphProto:
+        made = helper.make_tensor_value_info(f"{name}_out", 1, shape if kind == "Add" else [1])
+        return helper.make_graph(
+            [helper.make_node(kind, ["outer", "outer"] if kind == "Add" else ["outer"], [made.name])], name, [], [made]
+        )
+
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node("Abs", ["x"], ["outer"]),
+                helper.make_node("Abs", ["x"], ["unused"]),
+                helper.make_node("If", ["yes"], ["y"], then_branch=branch("a", "Add"), else_branch=branch("b", "Det")),
+            ],
+            "g",
+            [helper.make_tensor_value_info("x", 1, shape), helper.make_tensor_value_info("yes", 9, [])],
+            [helper.make_tensor_value_info("y", 1, None)],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
+    assert all("Det" in [finding.op for finding in verdict.findings] for verdict in preflight(model))
+    drop_unused(model)
+    assert [node.output[0] for node in model.graph.node] == ["outer", "y"]
