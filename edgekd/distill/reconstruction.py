@@ -61,7 +61,7 @@ class _Taught:
             for layer in self.layers:
                 module = self._teacher.get_submodule(layer.name)
                 hooks.callback(module.register_forward_hook(self._keep(layer)).remove)
-            self._teacher(pictures.clone())  # which may normalise them in place
+            self._teacher(pictures)
 
     def of(self, layer: _Layer) -> Tensor:
         """What the teacher gave of the student's channels of one layer, [N, channels, places]."""

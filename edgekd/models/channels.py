@@ -53,7 +53,7 @@ def readings(network: nn.Module, pictures: Sequence[Tensor]) -> dict[str, Readin
     handles = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in readers]
     try:
         for some in pictures:
-            network(some.clone())  # which may normalise them in place
+            network(some)
     finally:
         for handle in handles:
             handle.remove()

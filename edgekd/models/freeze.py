@@ -18,7 +18,7 @@ from edgekd.models.plain_network import plain_network
 from edgekd.models.teacher import Teacher
 from targets.input import InputSpec
 
-__all__ = ["INPUT_EXAMPLE", "DepthAtInputSize", "freeze", "stated_input"]
+__all__ = ["INPUT_EXAMPLE", "DepthAtInputSize", "OnCopies", "freeze", "stated_input"]
 
 INPUT_EXAMPLE = json.dumps(
     {
@@ -51,6 +51,17 @@ class DepthAtInputSize(nn.Module):
         return depth
 
 
+class OnCopies(nn.Module):
+    """Wraps a network that changes the pictures it is given, as one does that normalises them in place."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Any:
+        return self.network(x.clone())
+
+
 def freeze(
     name: str,
     module: nn.Module,
@@ -67,13 +78,16 @@ def freeze(
     module = plain_network(module, name).cpu()  # where it is checked, whatever its factory put it on
     module.requires_grad_(False)
     remarks = _in_float32(name, module)
+    pictures = torch.zeros(2, 3, input.height, input.width)  # of one picture it may drop the batch
     with torch.no_grad():
         try:
-            given = module(torch.zeros(2, 3, input.height, input.width))  # of one picture it may drop the batch
+            given = module(pictures)
             depth = _only(given)
             shape, kind = (1, *depth.shape[1:]), depth.dtype
         except Exception:
             given, depth, shape, kind = None, None, (), torch.float32  # check_teacher says what is wrong
+    if pictures._version:  # which counts what was written to it
+        module = OnCopies(module).eval()
     wanted = (1, 1, input.height, input.width)
     if (given is not depth or shape != wanted or kind != torch.float32) and _is_one_map(shape, input):
         module = DepthAtInputSize(module).eval()

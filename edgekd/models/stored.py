@@ -128,7 +128,7 @@ def layers_as_run(network: nn.Module, example: Tensor) -> list[FoldedLayer]:
                 hooks.callback(module.register_forward_hook(after_convolution).remove)
             elif isinstance(module, nn.BatchNorm2d):
                 hooks.callback(module.register_forward_pre_hook(before_norm, with_kwargs=True).remove)
-        network(example.clone())  # which it may normalise in place
+        network(example)
     return [FoldedLayer(names[layer], layer, norm, counted.get(layer)) for layer, norm in followed.items()]
 
 
