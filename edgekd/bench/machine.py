@@ -62,6 +62,11 @@ class Machine:
     clocks_locked: bool | None  # as jetson_clocks does: the lowest clock of the cores and the GPU is the highest
     turbo: bool | None
 
+    @property
+    def title(self) -> str:
+        """The device, and in which power mode where it has some."""
+        return f"{self.device}, {self.power_mode}" if self.power_mode else self.device
+
 
 def describe_machine(root: Path = Path("/"), gpus: Callable[[], tuple[Gpu, ...]] = read_gpus) -> Machine:
     """Describe the machine whose /proc and /sys lie under `root`, and its NVIDIA cards."""

@@ -49,12 +49,17 @@ class BenchRow:
     fix: str | None = None
 
     @property
-    def joules(self) -> float | None:
-        """Joules a picture while latency was measured, of the sensors that `Conditions.energy_from` names."""
-        if self.latency is None or self.latency.infer.conditions.joules is None:
+    def millijoules(self) -> float | None:
+        """Millijoules a picture while latency was measured, of the sensors that `Conditions.energy_from` names."""
+        joules = None if self.latency is None else self.latency.infer.conditions.joules
+        if self.latency is None or joules is None:
             return None
-        measured = self.latency.infer
-        return self.latency.infer.conditions.joules / (measured.timing.samples * self.latency.batch)
+        return 1000 * joules / (self.latency.infer.timing.samples * self.latency.batch)
+
+    @property
+    def flicker_percent(self) -> float | None:
+        """What it adds to the flicker of fp32, in per cent of depth."""
+        return None if self.flicker is None or self.flicker.added is None else 100 * self.flicker.added
 
 
 @dataclass(frozen=True)

@@ -88,12 +88,12 @@ def _columns(result: BenchResult) -> list[_Column]:
         _Column("cold", "load ms", lambda row: None if row.cold is None else row.cold.load, ".0f", lower, rank=10),
         _Column("", "peak MiB", lambda row: None if row.cold is None else row.cold.peak_mib, ".0f", lower, rank=11),
     ]
-    if any(row.joules is not None for row in result.rows):
-        columns.append(_Column("energy", "mJ", _millijoules, ".1f", lower, rank=4))
+    if any(row.millijoules is not None for row in result.rows):
+        columns.append(_Column("energy", "mJ", lambda row: row.millijoules, ".1f", lower, rank=4))
     if any("within_1" in row.drift for row in result.rows):
         columns.append(_Column("drift", "<1 % ↑", lambda row: row.drift.get("within_1"), ".3f", higher, rank=7))
-    if any(row.flicker is not None and row.flicker.added is not None for row in result.rows):
-        columns.append(_Column("flicker", "added % ↓", _added, ".2f", lower, rank=8))
+    if any(row.flicker_percent is not None for row in result.rows):
+        columns.append(_Column("flicker", "added % ↓", lambda row: row.flicker_percent, ".2f", lower, rank=8))
     protocols = dict.fromkeys(
         (row.evaluation.protocol, row.evaluation.digest) for row in result.rows if row.evaluation is not None
     )
@@ -104,14 +104,6 @@ def _columns(result: BenchResult) -> list[_Column]:
 
 def _p50(measured: Measured | None) -> float | None:
     return None if measured is None else measured.timing.p50
-
-
-def _millijoules(row: BenchRow) -> float | None:
-    return None if row.joules is None else 1000 * row.joules
-
-
-def _added(row: BenchRow) -> float | None:
-    return None if row.flicker is None or row.flicker.added is None else 100 * row.flicker.added
 
 
 def _time(part: Callable[[Latency], float | None]) -> Callable[[BenchRow], float | None]:
@@ -148,8 +140,7 @@ def _breadth(column: _Column, rows: tuple[BenchRow, ...]) -> int:
 
 def _title(result: BenchResult) -> str:
     machine, settings = result.machine, result.settings
-    power = f", {machine.power_mode}" if machine.power_mode else ""
-    return f"{machine.device}{power}: {settings['threads']} threads, batch {settings['batch']}"
+    return f"{machine.title}: {settings['threads']} threads, batch {settings['batch']}"
 
 
 def _remarks(result: BenchResult) -> list[str]:

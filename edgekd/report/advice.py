@@ -257,14 +257,14 @@ def _flicker(group: Sequence[Entry]) -> Iterator[Advice]:
 
 
 def _energy(group: Sequence[Entry]) -> Iterator[Advice]:
-    known = [(entry.row.joules, entry) for entry in group if entry.row.joules]
+    known = [(entry.row.millijoules, entry) for entry in group if entry.row.millijoules]
     if len(known) > 1:
         least, entry = min(known, key=lambda pair: pair[0])
         most, other = max(known, key=lambda pair: pair[0])
         if most > 1.2 * least:
             yield Advice(
                 "know",
-                f"{entry.row.name} takes {1000 * least:.1f} mJ a picture, {other.row.name} {most / least:.1f} times "
+                f"{entry.row.name} takes {least:.1f} mJ a picture, {other.row.name} {most / least:.1f} times "
                 f"that (the whole machine, {_latency(entry).infer.conditions.energy_from}).",
             )
 

@@ -62,8 +62,7 @@ class Entry:
 
     @property
     def device(self) -> str:
-        power = f", {self.machine.power_mode}" if self.machine.power_mode else ""
-        return f"{self.machine.device}{power}"
+        return self.machine.title
 
     @property
     def setting(self) -> str:

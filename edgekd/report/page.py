@@ -140,7 +140,7 @@ def _charts(story: Story) -> Iterator[Element]:
         axes: dict[str, Callable[[Entry], float | None]] = {
             "p50 latency, ms": lambda entry: None if entry.row.latency is None else entry.row.latency.p50,
             _SIZE: lambda entry: entry.row.size / 1e6,
-            "energy a picture, mJ": lambda entry: None if entry.row.joules is None else 1000 * entry.row.joules,
+            "energy a picture, mJ": lambda entry: entry.row.millijoules,
         }
         for label, value in axes.items():
             points = [

@@ -14,6 +14,7 @@ from calibration.errors import EdgekdError, FileError, ModelError
 from calibration.files import sha256_bytes, sha256_file
 from calibration.reasons import first_line
 from edgekd.models.checks import refuse_other_files
+from targets.graph import subgraphs
 
 __all__ = ["digest_onnx", "opset_of", "read_onnx"]
 
@@ -74,8 +75,8 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
             yield from (attribute.t, *attribute.tensors)
             for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
                 yield from (sparse.values, sparse.indices)
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
+        for inside in subgraphs(node):
+            yield from _tensors(inside)
 
 
 def _load_external(model: onnx.ModelProto, path: Path) -> None:

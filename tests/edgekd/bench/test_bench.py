@@ -273,10 +273,10 @@ def test_an_artefact_that_does_not_open_elsewhere_is_one_line(artefact: Artefact
 def test_energy_is_that_of_the_samples(result: BenchResult) -> None:
     row = result.rows[0]
     assert row.latency is not None
-    assert row.joules is None or row.joules > 0
+    assert row.millijoules is None or row.millijoules > 0
     infer = row.latency.infer
     ten = replace(infer, conditions=replace(infer.conditions, joules=10.0), timing=replace(infer.timing, samples=400))
     latency = replace(row.latency, infer=ten, batch=5)
-    assert replace(row, latency=latency).joules == pytest.approx(0.005)
+    assert replace(row, latency=latency).millijoules == pytest.approx(5.0)
     text = printed(replace(result, rows=(replace(row, latency=latency),)), 300)
     assert "mJ" in text and "5.0" in text
