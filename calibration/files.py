@@ -34,6 +34,7 @@ __all__ = [
 
 
 _ELSEWHERE = (errno.ENOMEM, errno.EPIPE, errno.EMFILE, errno.ENFILE)
+_NO_NAME = (errno.ENAMETOOLONG, errno.EINVAL)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NUMPY_DISK_FULL = re.compile(r"Not enough free space|\d+ requested and \d+ written")
 """numpy's C code writes arrays itself and raises an OSError without errno."""
@@ -64,7 +65,11 @@ def fault_of(path: Path, sha256: str, size: int | None = None) -> str | None:
     """What is wrong with a file of that digest (and size in bytes), in words; None when it is whole."""
     try:
         there = path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
+    except ValueError:  # a name that no file can have
+        there = False
+    except OSError as error:
+        if error.errno not in _NO_NAME:
+            raise
         there = False
     if not there:
         return "is missing"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["first_line", "out_of_memory"]
 
 _NO_MEMORY = (
     *("can't allocate memory", "cannot allocate memory", "failed to allocate memory", "out of memory"),
     *("bad_alloc", "bad allocation", "can't start new thread", "alloc_failed", "out_of_memory"),
-    *("could not create a primitive", "failed to map segment", "returned null without setting an exception"),
+    *("failed to map segment", "returned null without setting an exception"),
 )
-"""How torch, ONNX Runtime, the system, CUDA, C++, threads, cuBLAS, oneDNN, the loader and Python say so."""
+"""How torch, ONNX Runtime, the system, CUDA, C++, threads, cuBLAS, the loader and Python say so."""
+
+_NO_PRIMITIVE = re.compile("could not create a primitive(?! descriptor)")
+"""How oneDNN does. With a descriptor it is about a type or a shape that it does not compute."""
 
 
 def first_line(error: BaseException) -> str:
@@ -19,4 +24,7 @@ def first_line(error: BaseException) -> str:
 
 def out_of_memory(error: BaseException | None) -> bool:
     """Whether memory ran out, of the machine or of a GPU: many libraries say so in errors of other types."""
-    return isinstance(error, MemoryError) or any(said in str(error).lower() for said in _NO_MEMORY)
+    said = str(error).lower()
+    return (
+        isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY) or bool(_NO_PRIMITIVE.search(said))
+    )

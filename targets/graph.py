@@ -31,6 +31,7 @@ __all__ = [
     "mark",
     "metadata",
     "name_nodes",
+    "read_by",
     "read_graph",
     "subgraphs",
     "write_model",
@@ -119,7 +120,7 @@ def drop_unused(model: onnx.ModelProto) -> None:
     kept = []
     for node in reversed(model.graph.node):
         if needed.intersection(node.output):
-            needed.update(_read_by(node))
+            needed.update(read_by(node))
             kept.append(node)
     constants = [constant for constant in model.graph.initializer if constant.name in needed]
     opsets = [entry for entry in model.opset_import if entry.domain in {node.domain for node in kept}]
@@ -132,12 +133,12 @@ def drop_unused(model: onnx.ModelProto) -> None:
         field.extend(values)
 
 
-def _read_by(node: onnx.NodeProto) -> Iterator[str]:
+def read_by(node: onnx.NodeProto) -> Iterator[str]:
     """Its inputs, and what its branches or its body read from around them."""
     yield from node.input
     for inside in subgraphs(node):
         for within in inside.node:
-            yield from _read_by(within)
+            yield from read_by(within)
         yield from (output.name for output in inside.output)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from targets.graph import read_by
+
 if TYPE_CHECKING:
     import onnx
 
@@ -103,7 +105,7 @@ def replace_weights(model: onnx.ModelProto, weights: Mapping[str, Weights]) -> N
     from onnx import numpy_helper
 
     graph = model.graph
-    readers = Counter(name for node in graph.node for name in node.input)
+    readers = Counter(name for node in graph.node for name in read_by(node))
     taken = {value.name for value in (*graph.initializer, *graph.input)} | {o for n in graph.node for o in n.output}
     replaced: set[str] = set()
     new: list[onnx.TensorProto] = []
@@ -123,7 +125,7 @@ def replace_weights(model: onnx.ModelProto, weights: Mapping[str, Weights]) -> N
         taken.update(names)
         del node.input[1:]
         node.input.extend(names)
-    read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    read = {name for node in graph.node for name in read_by(node)} | {output.name for output in graph.output}
     made = {tensor.name for tensor in new}
     kept = [one for one in graph.initializer if one.name not in made and (one.name in read or one.name not in replaced)]
     del graph.initializer[:]  # once: what is deleted keeps its memory as long as the model lives

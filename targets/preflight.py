@@ -84,16 +84,18 @@ class _Graph:
             inferred = onnx.shape_inference.infer_shapes(model)
         except Exception:  # of several unrelated types; types are then those that the model states
             inferred = model
-        self.nodes = list(_all_nodes(model.graph))
-        self.constants: dict[str, Any] = {constant.name: constant for constant in model.graph.initializer}
+        graphs = list(_all_graphs(model.graph))
+        self.nodes = [node for graph in graphs for node in graph.node]
+        self.constants: dict[str, Any] = {constant.name: constant for graph in graphs for constant in graph.initializer}
         for node in self.nodes:
             if node.op_type == "Constant":
                 value = next((a.t for a in node.attribute if a.name == "value"), None)
                 if value is not None:
                     self.constants[node.output[0]] = value
-        values = (*inferred.graph.value_info, *model.graph.input, *model.graph.output)
         self.types: dict[str, str] = {
-            value.name: TensorProto.DataType.Name(value.type.tensor_type.elem_type) for value in values
+            value.name: TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+            for graph in (*_all_graphs(inferred.graph), model.graph)
+            for value in (*graph.value_info, *graph.input, *graph.output)
         }
         self.types |= {name: TensorProto.DataType.Name(value.data_type) for name, value in self.constants.items()}
         self.inputs = {value.name for value in model.graph.input} - set(self.constants)
@@ -118,12 +120,12 @@ class _Graph:
             return None
 
 
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """With those in the branches of If and the bodies of Loop and Scan."""
+def _all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """With the branches of If and the bodies of Loop and Scan inside it."""
+    yield graph
     for node in graph.node:
-        yield node
         for inside in subgraphs(node):
-            yield from _all_nodes(inside)
+            yield from _all_graphs(inside)
 
 
 def _find(graph: _Graph, version: Version) -> Iterator[Finding]:

@@ -70,12 +70,8 @@ def statistics(
 
 def _require_replaceable(out: Path) -> None:
     """Statistics replace statistics, and not a picture or weights whose name was given by mistake."""
-    from calibration.errors import FileError, UsageError
+    from calibration.errors import UsageError
     from edgekd.distill.statistics_file import StatisticsFile
 
-    if not out.exists():
-        return
-    try:
-        StatisticsFile.read(out)
-    except FileError as error:
-        raise UsageError(f"{out} is there and holds no statistics", fix="Name another file with --out") from error
+    if out.exists() and not StatisticsFile.was_at(out):
+        raise UsageError(f"{out} is there and holds no statistics", fix="Name another file with --out")

@@ -80,9 +80,15 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
 @contextlib.contextmanager
 def exact_float32() -> Iterator[None]:
     """Convolutions of float32 compute in float32 on a GPU, too: cuDNN's keep 10 bits of a number otherwise (TF32)."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    switch: Any = torch.backends.cudnn
+    name, exact = "allow_tf32", False  # type: str, bool | str
+    try:
+        before = switch.allow_tf32
+    except RuntimeError:  # the teacher's code uses torch's newer switch, and not both may be used
+        switch, name, exact = switch.conv, "fp32_precision", "ieee"
+        before = switch.fp32_precision
+    setattr(switch, name, exact)
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        setattr(switch, name, before)

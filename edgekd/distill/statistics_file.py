@@ -28,6 +28,7 @@ __all__ = ["LEAST_PICTURES", "StatisticsFile", "layers_to_measure"]
 LEAST_PICTURES = 8  # with fewer the means would be those of single pictures
 _MOST_LAYERS = 8  # of a network that has no BatchNorm
 _METADATA = "edgekd.statistics"
+_HEAD = 4096  # bytes, in which a safetensors file has its metadata
 _NORMS = (nn.LayerNorm, nn.GroupNorm)
 _NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
@@ -106,6 +107,13 @@ class StatisticsFile:
                 f"{path} holds no statistics of a teacher ({error})", fix="Make it with edgekd statistics"
             ) from error
         return read
+
+    @staticmethod
+    def was_at(path: Path) -> bool:
+        """Whether a file is, or was before it was damaged, one of statistics; so is one that is empty."""
+        with open(path, "rb") as stream:
+            head = stream.read(_HEAD)
+        return not head or _METADATA.encode() in head
 
     def for_teacher(self, teacher: Teacher) -> StoredStatistics:
         """The statistics, once it is sure that they are this teacher's. Raises ModelError naming what does not fit."""

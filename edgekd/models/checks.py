@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from calibration.errors import FileError, ModelError
 from calibration.reasons import first_line, out_of_memory
 from edgekd.models.pictures import NormalisePictures, probe_pictures
+from edgekd.models.plain_network import NOT_SCRIPTED, scripted_part
 from edgekd.models.teacher import Teacher
 
 __all__ = [
@@ -77,14 +78,18 @@ def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
     """The teacher's BatchNorm layers. Raises ModelError when there are none, or when they were never trained."""
     layers = batch_norm_layers(teacher.module)
     if not layers:
-        without = (
+        other = (
             "distil a student that is not cut out of it (--student mobile-m) with mixing alone (--no-transformation) "
-            "or with a --statistics file, or quantise the teacher itself with edgekd calibrate"
+            "or with a --statistics file"
         )
-        again = f"Export it again with {EXPORT_KEEPING_NORMS}, {without}"
+        fix = f"{other}, or quantise the teacher itself with edgekd calibrate"
+        if scripted_part(teacher.module):
+            fix = f"{NOT_SCRIPTED}, or {other}"
+        elif _folded(teacher.module):
+            fix = f"Export it again with {EXPORT_KEEPING_NORMS}, {fix}"
         raise ModelError(
             f"The teacher {teacher.name} stores no statistics: {_why_no_batch_norm(teacher.module)}",
-            fix=again if _folded(teacher.module) else without.capitalize(),
+            fix=f"{fix[0].upper()}{fix[1:]}",
         )
     if not stores_statistics(teacher.module):
         raise ModelError(
@@ -183,6 +188,8 @@ def _other_norms(module: nn.Module) -> list[str]:
 
 
 def _why_no_batch_norm(module: nn.Module) -> str:
+    if scripted := scripted_part(module):
+        return f"{scripted}, whose layers cannot be looked into"
     if others := _other_norms(module):
         return f"it normalises with {' and '.join(sorted(set(others)))}, which keeps none"
     if any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):

@@ -70,13 +70,11 @@ def freeze(
     digest: str,
     source: str,
 ) -> tuple[Teacher, tuple[str, ...]]:
-    """The module as a Teacher: eval mode, float32, no gradients for parameters, depth [N, 1, H, W]; and remarks.
-
-    Raises ModelError for a TorchScript program.
-    """
+    """The module as a Teacher: eval mode, float32, no gradients for parameters, depth [N, 1, H, W]; and remarks."""
     module.eval()  # what it returns is not used: a train() of the user's own may return nothing
-    module = plain_network(module, name).cpu()  # where it is checked, whatever its factory put it on
-    module.requires_grad_(False)
+    module = plain_network(module).cpu()  # where it is checked, whatever its factory put it on
+    for parameter in module.parameters():  # not by the module, which may be TorchScript
+        parameter.requires_grad_(False)
     remarks = _in_float32(name, module)
     pictures = torch.zeros(2, 3, input.height, input.width)  # of one picture it may drop the batch
     with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,9 @@ _NESTED = (
 
 _DEPTH = 3  # of one such name within another; a file may hold a mapping that holds itself
 
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
-"""What DataParallel, torch.compile and Lightning's modules put before every name."""
+_PREFIXES = ("model.", "net.", "network.", "module.", "_orig_mod.")
+"""What Lightning's modules, DataParallel and torch.compile put before every name. An average of the weights lies under
+`module.`: it comes after the network itself."""
 
 _COUNTERS = ("total_ops", "total_params")
 """What thop leaves in a network that it counted the operations of."""
@@ -160,21 +161,24 @@ def _unwrapped(tensors: dict[str, Tensor], module: nn.Module, path: Path, progre
     trained beside the network, which is said."""
     wanted = module.state_dict()
     tensors = {name: value for name, value in tensors.items() if name in wanted or not name.endswith(_COUNTERS)}
-    found = _without_prefix(tensors, wanted)
-    if beside := len(tensors) - len(found):
+    candidates = list(_by_prefix(tensors))
+    known = [sum(name in wanted for name in inside) for _, inside in candidates]
+    most = max(known)
+    (prefix, found), *others = [one for one, count in zip(candidates, known, strict=True) if count == most]
+    if others and most:
+        progress.note(f"{path} also holds the network under {others[0][0]}*: what is under {prefix}* is taken")
+    elif beside := len(tensors) - len(found):
         progress.note(f"{path} also holds {beside} tensors that do not belong to the network; they are left out")
     return found
 
 
-def _without_prefix(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    if any(name in wanted for name in tensors):
-        return tensors
-    for prefix in _PREFIXES:
-        inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        found = _without_prefix(inside, wanted) if inside else {}
-        if any(name in wanted for name in found):
-            return found
-    return tensors
+def _by_prefix(tensors: dict[str, Tensor], prefix: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """All tensors, and those under each of the prefixes, or prefixes of prefixes, by what is left of their names."""
+    yield prefix, tensors
+    for one in _PREFIXES:
+        inside = {name.removeprefix(one): value for name, value in tensors.items() if name.startswith(one)}
+        if inside:
+            yield from _by_prefix(inside, prefix + one)
 
 
 def _is_pickle(path: Path) -> bool:

@@ -8,41 +8,41 @@ from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from calibration.errors import ModelError
+__all__ = ["NOT_SCRIPTED", "plain_network", "scripted_part"]
 
-__all__ = ["plain_network"]
+NOT_SCRIPTED = "Build it from its Python class, or export it to ONNX and give that"
+"""What helps with a TorchScript program, which can be run, and neither looked into nor cut nor exported."""
 
 
-def plain_network(module: nn.Module, name: str) -> nn.Module:
+def plain_network(layer: nn.Module) -> nn.Module:
     """The network, changed in place, that computes the same in evaluation mode with its weights as plain tensors.
 
     Of torch.compile's wrapper what it wraps, of a SyncBatchNorm the BatchNorm2d that it is on one device, of
-    weight_norm and spectral_norm the weights they give. Raises ModelError naming a layer that is TorchScript: its
-    statistics cannot be read, and it can be neither cut nor exported.
+    weight_norm and spectral_norm the weights they give. TorchScript stays as it is: nothing of it can be replaced.
     """
-    for where, layer in module.named_modules():
-        if isinstance(layer, torch.jit.ScriptModule):
-            raise ModelError(
-                f"{f'The layer {where} of {name}' if where else name} is a TorchScript program",
-                fix="Build it from its Python class, or export it to ONNX and give that",
-            )
-    return _plain(module)
-
-
-def _plain(layer: nn.Module) -> nn.Module:
+    if isinstance(layer, torch.jit.ScriptModule):
+        return layer
     compiled = getattr(layer, "_orig_mod", None)
     if isinstance(compiled, nn.Module):
-        return _plain(compiled)
+        return plain_network(compiled)
     if isinstance(layer, nn.SyncBatchNorm):
         plain = nn.BatchNorm2d(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
         plain.load_state_dict(layer.state_dict())
         return plain.train(layer.training)
     for name, child in layer.named_children():
-        replacement = _plain(child)
+        replacement = plain_network(child)
         if replacement is not child:
             setattr(layer, name, replacement)
     _store_weights(layer)
     return layer
+
+
+def scripted_part(module: nn.Module) -> str | None:
+    """In words, which layer of the network is TorchScript; None without one."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, torch.jit.ScriptModule):
+            return f"its layer {name} is a TorchScript program" if name else "it is a TorchScript program"
+    return None
 
 
 def _store_weights(layer: nn.Module) -> None:

@@ -23,6 +23,7 @@ from calibration.errors import MissingRuntimeError, ModelError
 from edgekd.interrupt import deferred_interrupt
 from edgekd.models.opset import EXPORTED_OPSET, OPSET
 from edgekd.models.pictures import NormalisePictures
+from edgekd.models.plain_network import NOT_SCRIPTED, scripted_part
 from targets.input import InputSpec
 
 __all__ = ["Deployed", "exported"]
@@ -47,6 +48,8 @@ def exported(deployed: Deployed, example: Tensor) -> onnx.ModelProto:
 
     Raises ModelError when it cannot be exported, MissingRuntimeError without onnxscript.
     """
+    if scripted := scripted_part(deployed.network):
+        raise ModelError(f"The network cannot be exported to ONNX: {scripted}", fix=NOT_SCRIPTED)
     # torch 2.4 has an early form of the exporter that newer ones recommend, without shapes that are named.
     export = _captured if "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters else _traced
     try:

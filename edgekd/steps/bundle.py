@@ -65,10 +65,12 @@ class BundleSettings:
 def bundle_run(run: Run, settings: BundleSettings, progress: Progress, out: Path | None = None) -> WrittenBundle:
     """Write <out>/<run's name>/ and .tar.gz; `out` None means bundle/ in the run.
 
-    Raises what exporting raises, UsageError when no model is left, ModelError, RunError or FileError.
+    Raises what exporting raises, UsageError when no model is left or when what lies at `out` is no bundle, ModelError,
+    RunError or FileError.
     """
     into = (run.folder / "bundle" if out is None else out) / run.name
-    require_place(into)
+    if out is not None:  # what lies in the run's own place is the run's, and may be a bundle that lost its manifest
+        require_place(into)
     encodings = _encodings(run, settings, progress)
     with run.lock(progress):
         model, calibration = run_model(run), calibration_set(run)

@@ -73,6 +73,9 @@ def predict_pictures(
             depth = onto_picture(runner.infer(framing.image(rgb)[None])[0], framing, rgb.shape[0], rgb.shape[1])
             made.append(_write(out / name, picture, _look(picture.name, rgb, depth, colours), depth, values))
             advance(1)
+    stale = 0 if values else sum(_metres(out / name).exists() for name in name_results(pictures))
+    if stale:
+        progress.note(f"{stale} .depth.npy in {out} are of another command; --npy makes them anew")
     return made, unread
 
 
@@ -100,18 +103,18 @@ def onto_picture(depth: NDArray[np.float32], framing: Framing, height: int, widt
 def _write(stem: Path, picture: Path, look: NDArray[np.uint8], depth: NDArray[np.float32], values: bool) -> Prediction:
     # Not with_suffix: a picture's name may hold dots.
     colour, millimetres = stem.with_name(f"{stem.name}.colour.png"), stem.with_name(f"{stem.name}.depth.png")
-    metres = stem.with_name(f"{stem.name}.depth.npy")
+    metres = _metres(stem) if values else None
     save_png(colour, look)
     save_depth(millimetres, depth)
-    if values:
+    if metres is not None:
         save_depth(metres, depth)
-    else:
-        metres.unlink(missing_ok=True)  # of an earlier command, perhaps of another model
     seen = depth[depth > 0]
     near, middle, far = np.percentile(seen, (1, 50, 99)).tolist() if seen.size else (0.0, 0.0, 0.0)
-    return Prediction(
-        picture, colour, millimetres, metres if values else None, near, middle, far, seen.size / depth.size
-    )
+    return Prediction(picture, colour, millimetres, metres, near, middle, far, seen.size / depth.size)
+
+
+def _metres(stem: Path) -> Path:
+    return stem.with_name(f"{stem.name}.depth.npy")
 
 
 def _look(label: str, rgb: NDArray[np.uint8], depth: NDArray[np.float32], colours: str) -> NDArray[np.uint8]:

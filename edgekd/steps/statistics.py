@@ -10,7 +10,7 @@ import torch
 from calibration.errors import DataError, ModelError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
-from edgekd.distill.device import choose_device
+from edgekd.distill.device import choose_device, exact_float32
 from edgekd.distill.statistics import PooledMoments, StoredStatistics, observe
 from edgekd.distill.statistics_file import LEAST_PICTURES, StatisticsFile, layers_to_measure
 from edgekd.distill.tensors import Normalise, to_tensor
@@ -22,6 +22,7 @@ __all__ = ["measure_statistics"]
 
 
 @torch.no_grad()
+@exact_float32()
 def measure_statistics(
     teacher: Teacher, folder: Path, progress: Progress, *, device: str = "auto", batch: int = 8
 ) -> StatisticsFile:

@@ -163,6 +163,7 @@ CONTROLS: dict[str, Control] = {
     "transform": Control("transformation", _simulated, transform=_EVERY),
     "both": Control("mixing and transformation", _simulated, mixing=True, transform=_EVERY),
     "features": Control("features", _simulated, features=True),
+    "unmixed": Control("transformation and features", _simulated, transform=TransformSettings(), features=True),
     "ours": Control(
         "mixing, transformation and features", _simulated, mixing=True, transform=TransformSettings(), features=True
     ),

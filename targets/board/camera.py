@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["frames", "is_live", "require_source"]
 
+_VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv")
+
 
 def frames(source: str, size: tuple[int, int] | None) -> Iterator[NDArray[np.uint8]]:
     """RGB uint8 [H, W, 3] of a camera's number, a video file or a GStreamer pipeline; `size` is asked of a camera.
@@ -54,8 +56,13 @@ def require_source(source: str) -> None:
 
 
 def is_live(source: str) -> bool:
-    """A camera's number or device, a stream from the net, or a pipeline that does not read a file."""
+    """A camera's number or device, a stream from the net, or a pipeline that does not read a file.
+
+    Over http a name with the ending of a video is a file, as on a disk, and what has none a camera.
+    """
     if " ! " in source:
         return "filesrc" not in source and "file:" not in source
-    from_net = "://" in source and not source.lower().startswith("file:")
-    return source.isdecimal() or source.startswith("/dev/") or from_net
+    if "://" in source:
+        scheme, _, rest = source.lower().partition("://")
+        return not (scheme == "file" or (scheme in ("http", "https") and rest.split("?")[0].endswith(_VIDEOS)))
+    return source.isdecimal() or source.startswith("/dev/")

@@ -153,15 +153,19 @@ class Engine:
         if not self._context.set_input_shape("image", shape):
             raise InputError(f"The engine does not take {list(shape)}", "Give fewer pictures at once")
         output = tuple(self._context.get_tensor_shape("depth"))
-        self._image = Buffer(self._device, shape, np.uint8)  # one at a time: the second may not be had
-        self._depth = Buffer(self._device, output, np.float32)
-        self._context.set_tensor_address("image", self._image.address)
-        self._context.set_tensor_address("depth", self._depth.address)
-        self._image.host[...] = 128
-        self._enqueue()  # once outside of any recording: TensorRT settles what depends on the shape
-        self._stream.wait()
-        if self._wants_graphs:
-            self._graph, self.graphs = self._record(self._enqueue)
+        try:
+            self._image = Buffer(self._device, shape, np.uint8)
+            self._depth = Buffer(self._device, output, np.float32)
+            self._context.set_tensor_address("image", self._image.address)
+            self._context.set_tensor_address("depth", self._depth.address)
+            self._image.host[...] = 128
+            self._enqueue()  # once outside of any recording: TensorRT settles what depends on the shape
+            self._stream.wait()
+            if self._wants_graphs:
+                self._graph, self.graphs = self._record(self._enqueue)
+        except BaseException:  # else the next pictures of this shape would find it half prepared
+            self._free()
+            raise
 
     def _record(self, work: Callable[[], None]) -> tuple[Graph | None, str]:
         """The recorded graph of some work, and what is to be said of it: none where it cannot be recorded."""

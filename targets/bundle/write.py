@@ -83,12 +83,11 @@ def write_bundle(
     """Write the folder `into` and `into`.tar.gz, each whole or not at all.
 
     `graph` is the fp32 model that the encodings were made from; `pictures` uint8 [N, h, w, 3] are at the network's
-    resolution, and one of them becomes the self-test. Raises DataError, ModelError or FileError, and UsageError where
-    `into` is there and is no bundle.
+    resolution, and one of them becomes the self-test. What is at `into` is replaced: see `require_place`. Raises
+    DataError, ModelError or FileError.
     """
     if not encodings or not len(pictures):
         raise DataError("A bundle needs models and a picture to test them on", fix="Export first: edgekd export")
-    require_place(into)
     framing = graph.input.framing
 
     def framed(model: onnx.ModelProto) -> onnx.ModelProto:

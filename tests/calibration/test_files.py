@@ -79,6 +79,13 @@ def test_what_is_not_about_the_file_is_not_told_of_it(tmp_path: Path) -> None:
     assert not isinstance(raised.value, FileError)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_file_that_may_not_be_looked_at_is_not_missing(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(PermissionError):
+        fault_of(tmp_path / "closed/file", "0")
+
+
 @pytest.mark.parametrize("name", ["a\0b", "x" * 300])
 def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
     assert fault_of(tmp_path / name, "0") == "is missing"

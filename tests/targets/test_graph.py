@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from small_network import SPEC, save, small_network
 
 from calibration.errors import FileError, ModelError
 from targets.graph import body, drop_unused, read_graph
+from targets.layers import Weights, replace_weights
 from targets.preflight import preflight
 
 
@@ -85,6 +88,68 @@ def test_body_leaves_out_pre_processing_and_output_layer() -> None:
     kinds = frozenset(node.op_type for node in model.graph.node)
     inside = [node.op_type for node in body(model, kinds)]
     assert inside == ["Conv", "Relu", "Conv", "Relu", "Conv", "Relu", "Conv", "Add", "Conv", "Relu", "Resize"]
+
+
+def test_new_weights_leave_the_old_to_a_branch_that_reads_them() -> None:
+    shape = [1, 3, 4, 4]
+
+    def branch(name: str, kind: str, *reads: str) -> onnx.GraphProto:
+        made = helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, shape)
+        return helper.make_graph([helper.make_node(kind, reads, [made.name])], name, [], [made])
+
+    weight, bias = np.ones((3, 3, 1, 1), np.float32), np.arange(3, dtype=np.float32).reshape(1, 3, 1, 1)
+    branches = {
+        "then_branch": branch("a", "Add", "f", "conv.bias"),
+        "else_branch": branch("b", "Identity", "f"),
+    }
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node("Conv", ["x", "conv.weight"], ["f"], name="conv"),
+                helper.make_node("If", ["yes"], ["y"], name="if", **branches),
+            ],
+            "g",
+            [
+                helper.make_tensor_value_info("x", TensorProto.FLOAT, shape),
+                helper.make_tensor_value_info("yes", TensorProto.BOOL, []),
+            ],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+            [numpy_helper.from_array(weight, "conv.weight"), numpy_helper.from_array(bias, "conv.bias")],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
+    replace_weights(model, {"conv": Weights(2 * weight, np.ones(3, np.float32))})
+    onnx.checker.check_model(model)
+    fed = {"x": np.ones(shape, np.float32), "yes": np.array(True)}
+    (found,) = ReferenceEvaluator(model).run(None, fed)
+    np.testing.assert_allclose(found, np.broadcast_to(7 + bias, shape))
+
+
+@pytest.mark.parametrize(("zero", "reasons"), [(0, set()), (3, {"zero-point: it must be 0"})])
+def test_constants_of_a_branch_are_known_there(zero: int, reasons: set[str]) -> None:
+    def branch(name: str) -> onnx.GraphProto:
+        constants = numpy_helper.from_array(np.float32(0.1), "scale"), numpy_helper.from_array(np.int8(zero), "zero")
+        nodes = [
+            helper.make_node("QuantizeLinear", ["x", "scale", "zero"], [f"{name}_q"]),
+            helper.make_node("DequantizeLinear", [f"{name}_q", "scale", "zero"], [f"{name}_out"]),
+        ]
+        made = helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, [4])
+        return helper.make_graph(nodes, name, [], [made], constants)
+
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("If", ["yes"], ["y"], then_branch=branch("a"), else_branch=branch("b"))],
+            "g",
+            [
+                helper.make_tensor_value_info("x", TensorProto.FLOAT, [4]),
+                helper.make_tensor_value_info("yes", TensorProto.BOOL, []),
+            ],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
+    newest = preflight(model)[-1]
+    assert {finding.reason for finding in newest.findings if finding.op.endswith("Linear")} == reasons
 
 
 def test_what_a_branch_reads_is_kept_and_its_nodes_are_looked_at() -> None:

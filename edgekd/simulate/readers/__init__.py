@@ -40,7 +40,7 @@ def open_source(path: Path, progress: Progress | None = None) -> ImageSource:
 
     Raises DataError for a layout that is not known, and DataError, FileError or MissingRuntimeError from its reader.
     """
-    path = Path(path).absolute()  # readers look beside it, too
+    path = Path(path).resolve()  # readers look beside it, too
     if not path.is_dir():
         raise DataError(f"There is no folder {path}", fix="Check the path")
     for layout in LAYOUTS.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def collect(layout: str, root: Path, candidates: Iterable[Frame], progress: Prog
         sizes = [_size(path) for path in frame.files]
         if all(sizes):
             frames.append(frame)
-            names = [path.relative_to(root).as_posix() for path in frame.files]
+            names = [Path(os.path.relpath(path, root)).as_posix() for path in frame.files]  # some lie beside it
             listed += zip(names, sizes, strict=True)
         else:
             wanting.append(frame.files[sizes.index(0)])

@@ -18,6 +18,7 @@ from calibration.errors import ModelError, RunError, UsageError
 from calibration.progress import Advance, Quiet
 from edgekd.distill.batches import Batches
 from edgekd.distill.checkpoint import all_finite
+from edgekd.distill.device import exact_float32
 from edgekd.distill.features import encoder_pairs
 from edgekd.distill.loop import Distilled, distill, fit_transform
 from edgekd.distill.losses import distillation_loss
@@ -197,6 +198,22 @@ def test_float32_is_not_rounded_to_tf32_while_training_and_only_then(teacher, sm
     run(teacher, Looking, boxes, tmp_path)
     assert found and not any(found)
     assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_who_uses_the_newer_switch_of_tf32_is_not_disturbed() -> None:
+    conv = getattr(torch.backends.cudnn, "conv", None)
+    if conv is None:
+        pytest.skip("torch has one switch before 2.9")
+    before = conv.fp32_precision
+    conv.fp32_precision = "tf32" if before == "ieee" else "ieee"
+    try:
+        chosen = conv.fp32_precision
+        with exact_float32():
+            assert conv.fp32_precision == "ieee"
+        assert conv.fp32_precision == chosen
+    finally:
+        conv.fp32_precision = before
+    assert torch.backends.cudnn.allow_tf32 is not None  # both may be read again
 
 
 def test_a_loss_that_is_no_number_stops_with_the_step(teacher, small_net, boxes, tmp_path) -> None:

@@ -13,6 +13,7 @@ from user_code import write_user_code
 from calibration.errors import FileError, ModelError, UnknownNameError, UsageError
 from calibration.files import sha256_file, write_json
 from calibration.progress import Quiet
+from edgekd.cli.console import Console
 from edgekd.models.architectures import architecture
 from edgekd.models.teachers import load_teacher
 from edgekd.models.weights import save_weights
@@ -99,6 +100,25 @@ def test_averaged_weights_that_are_left_are_named(weights: dict[str, torch.Tenso
     teacher = load_teacher(str(tmp_path / "a.pt"), architecture="mobile-s", progress=Notes())
     torch.testing.assert_close(teacher.module.state_dict()["stem.0.weight"], weights["stem.0.weight"])
     assert any("also holds averaged weights (model_ema): those of model are taken" in note for note in said)
+
+
+@pytest.mark.parametrize("more", ["copy", "stray"])
+def test_of_all_prefixes_that_of_the_network_counts(
+    weights: dict[str, torch.Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str
+) -> None:
+    held = {f"model.{name}": value for name, value in weights.items()}
+    name = "stem.0.weight"
+    beside = weights if more == "copy" else {name: weights[name]}
+    torch.save(held | {f"module.{key}": value + 1 for key, value in beside.items()}, tmp_path / "a.pt")
+    write_json(tmp_path / "a.pt.input.json", SMALL.to_json())
+    teacher = load_teacher(str(tmp_path / "a.pt"), architecture="mobile-s", progress=Console())
+    torch.testing.assert_close(teacher.module.state_dict()[name], weights[name])
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "also holds the network under module.*: what is under model.* is taken"
+        if more == "copy"
+        else "also holds 1 tensors that do not belong to the network"
+    ) in said
 
 
 def test_a_file_that_holds_itself_is_one_line(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from calibration.errors import ModelError
 from edgekd.distill.reconstruction import reconstruct
-from edgekd.models.checks import batch_norm_layers, check_teacher
+from edgekd.models.checks import batch_norm_layers, check_teacher, require_batch_norm
 from edgekd.models.freeze import OnCopies, freeze
 from edgekd.models.slim import slim
 from edgekd.models.teacher import Teacher
@@ -104,17 +104,25 @@ def test_what_is_wrapped_gives_the_same_depth_and_can_be_cut(build: Callable[[],
     assert slim(found, 0.5)(pictures()).shape == (4, 1, 32, 48)
 
 
-@pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_torchscript_is_refused_by_name(whole: bool) -> None:
+def test_torchscript_can_be_run_and_what_it_cannot_is_said() -> None:
     net = made()
-    if whole:
-        net = torch.jit.script(net)
-    else:
-        net.second = torch.jit.script(net.second)  # type: ignore[assignment]
-    said = "net is a TorchScript" if whole else "The layer second of net is a TorchScript"
-    with pytest.raises(ModelError, match=f"^{said} program.*Python class, or export it to ONNX"):
-        teacher(net)
+    net.second = torch.jit.script(net.second)  # type: ignore[assignment]
+    (remark,) = check_teacher(teacher(torch.jit.script(made())))
+    assert "it is a TorchScript program, whose layers cannot be looked into" in remark
+    found = teacher(net)
+    with torch.no_grad():
+        torch.testing.assert_close(found.module(pictures()), made()(pictures()))
+    with pytest.raises(ModelError, match=r"its layer second is a TorchScript program\. Build it from its Python class"):
+        require_exportable(found.module, SPEC)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_torchscript_without_any_layer_to_look_into_has_no_statistics() -> None:
+    with pytest.raises(
+        ModelError, match=r"it is a TorchScript program, whose .*looked into\. Build it from its Python"
+    ):
+        require_batch_norm(teacher(torch.jit.script(made())))
 
 
 def test_a_teacher_that_changes_its_pictures_teaches_what_one_that_does_not_would() -> None:

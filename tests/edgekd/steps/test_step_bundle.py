@@ -53,6 +53,13 @@ def test_what_is_no_bundle_is_not_replaced_by_one(run_folder: Path) -> None:
         bundle_run(run, settings, Quiet(), Path("out"))
 
 
+def test_a_bundle_of_the_run_that_lost_its_manifest_is_made_anew(run_folder: Path) -> None:
+    run, settings = Run.open(run_folder), BundleSettings(("onnxruntime",), ("fp32",))
+    (bundle_run(run, settings, Quiet()).folder / "manifest.json").unlink()
+    bundle_run(run, settings, Quiet())
+    Run.open(run_folder).verify()
+
+
 def test_from_within_a_run_its_bundle_has_its_name_too(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(run_folder)
     written = bundle_run(Run.open(Path()), BundleSettings(("onnxruntime",), ("fp32",)), Quiet())

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from calibration.errors import DataError
-from calibration.progress import Quiet
+from calibration.progress import Progress, Quiet
 from edgekd.run import Run
 from edgekd.steps.artefacts import choose_artefact
 from edgekd.steps.predict import Prediction, onto_picture, predict_pictures
@@ -65,16 +65,29 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(picture)
 
 
-def predict(source: Path, *, values: bool = False) -> tuple[list[Prediction], list[Path]]:
+class Notes(Quiet):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+def predict(
+    source: Path, *, values: bool = False, progress: Progress | None = None
+) -> tuple[list[Prediction], list[Path]]:
     artefact = choose_artefact(Run.open(Path("runs/small")), "onnxruntime-fp32")
-    return predict_pictures(artefact, source, Path("out"), RunnerOptions(), Quiet(), values=values)
+    return predict_pictures(artefact, source, Path("out"), RunnerOptions(), progress or Quiet(), values=values)
 
 
-def test_metres_of_an_earlier_command_do_not_stay_beside_new_depth(pictures: Path) -> None:
-    predict(pictures, values=True)
-    assert list(Path("out").glob("*.npy"))
-    predict(pictures)
-    assert not list(Path("out").glob("*.npy"))
+def test_metres_of_another_command_stay_and_are_told_of(pictures: Path) -> None:
+    Path("out").mkdir()
+    np.save("out/room.png.depth.npy", np.ones(3))  # somebody's own
+    np.save("out/other.depth.npy", np.ones(3))
+    before, notes = Path("out/room.png.depth.npy").read_bytes(), Notes()
+    predict(pictures, progress=notes)
+    assert Path("out/room.png.depth.npy").read_bytes() == before
+    assert notes.said == ["1 .depth.npy in out are of another command; --npy makes them anew"]
 
 
 def test_every_picture_gets_colour_and_millimetres_at_its_own_size(pictures: Path) -> None:

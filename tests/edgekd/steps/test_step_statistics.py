@@ -113,6 +113,15 @@ def test_nothing_but_statistics_is_replaced(pictures: Path, capsys: pytest.Captu
     assert victim.read_bytes() == before
 
 
+def test_damaged_statistics_are_replaced(tokens: Teacher, pictures: Path, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole.safetensors", tmp_path / "out.safetensors"
+    measure_statistics(tokens, pictures, Quiet(), device="cpu").write(whole)
+    for size in (0, whole.stat().st_size // 2):
+        out.write_bytes(whole.read_bytes()[:size])
+        assert run(["statistics", "--teacher", "rooms", "--images", str(pictures), "--out", str(out)]) == 0
+        assert StatisticsFile.read(out).teacher == "rooms"
+
+
 def test_a_transformation_is_fitted_to_the_file(tokens: Teacher, pictures: Path, tmp_path: Path) -> None:
     """The private pictures are warm; grey pictures come nearer to what the file says of them."""
     stored = measure_statistics(tokens, pictures, Quiet(), device="cpu").for_teacher(tokens)

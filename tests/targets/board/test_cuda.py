@@ -45,6 +45,35 @@ except Exception as error:
 """
 
 
+ENGINE = """
+from types import SimpleNamespace
+import numpy as np
+from targets.board.engine import Engine
+
+class Logger:
+    ERROR = INTERNAL_ERROR = 0
+
+shapes = [(1 << 41,), (1, 4, 4)]
+context = SimpleNamespace(
+    set_input_shape=lambda name, shape: True,
+    get_tensor_shape=lambda name: shapes.pop(0),
+    set_tensor_address=lambda name, address: None,
+    execute_async_v3=lambda stream: True,
+)
+engine = SimpleNamespace(create_execution_context=lambda: context)
+runtime = SimpleNamespace(deserialize_cuda_engine=lambda plan: engine)
+trt = SimpleNamespace(__name__="trt", __version__="10.3.0", ILogger=Logger, Runtime=lambda logger: runtime)
+opened = Engine(trt, b"", graphs=False)
+pictures = np.zeros((1, 4, 4, 3), np.uint8)
+try:
+    opened.infer(pictures)
+except Exception as error:
+    print(type(error).__name__)
+print(opened.infer(pictures).shape)
+opened.close()
+"""
+
+
 def run(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
 
@@ -53,6 +82,12 @@ def test_buffers_streams_and_graphs_ask_the_driver_rightly(pretend_device: dict[
     done = run(WORK, pretend_device)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("RefusedError There is not enough memory on the device (cuMemAlloc_v2)")
+
+
+def test_an_engine_whose_buffers_were_not_to_be_had_can_be_asked_again(pretend_device: dict[str, str]) -> None:
+    done = run(ENGINE, pretend_device)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n", 1) == ["RefusedError", "(1, 4, 4)\n"]
 
 
 def test_a_driver_without_a_device_is_one_clear_error(pretend_device: dict[str, str]) -> None:
