@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edgekd.cli.console import console
-from edgekd.cli.options import Architecture, Device, Force, Images, Json, Out, Seed, TeacherSpec, again
+from edgekd.cli.options import Architecture, Device, Force, Images, Json, Out, Seed, Statistics, TeacherSpec, again
 from edgekd.cli.runs import show_made
 
 __all__ = ["calibrate"]
@@ -21,6 +21,7 @@ def calibrate(
     transformation: Annotated[
         bool, typer.Option("--transformation/--no-transformation", help="Fit images to the teacher's statistics.")
     ] = True,
+    statistics: Statistics = None,
     seed: Seed = 0,
     device: Device = "auto",
     out: Out = None,
@@ -48,6 +49,7 @@ def calibrate(
         settings=DistillSettings(
             steps=steps, seed=seed, mixing=None, transform=CALIBRATING if transformation else None
         ),
+        statistics=statistics,
         device=device,
         out=out,
         force=force,

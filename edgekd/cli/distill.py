@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgekd.cli.console import console
-from edgekd.cli.options import Architecture, Device, Force, Images, Json, Out, Seed, TeacherSpec, again
+from edgekd.cli.options import Architecture, Device, Force, Images, Json, Out, Seed, Statistics, TeacherSpec, again
 from edgekd.cli.runs import show_made
 from edgekd.distill.settings import (
     DistillSettings,
@@ -66,10 +65,7 @@ def distill(
         int,
         typer.Option(min=0, metavar="N", help="Steps after those, with int8 simulated: the ranges are learned."),
     ] = 0,
-    statistics: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Of edgekd statistics, for a teacher without BatchNorm.", show_default=False),
-    ] = None,
+    statistics: Statistics = None,
     background: Annotated[
         bool, typer.Option("--background", help="Start while the rooms are still being rendered.")
     ] = False,

@@ -24,6 +24,7 @@ __all__ = [
     "Precisions",
     "RunName",
     "Seed",
+    "Statistics",
     "Targets",
     "TeacherSpec",
     "Threads",
@@ -47,6 +48,15 @@ TeacherSpec = Annotated[
         "--teacher",
         metavar="SPEC",
         help="rooms, fastdepth, a .onnx, a .pt or .safetensors with --architecture, hf:org/name, or module:factory.",
+    ),
+]
+Statistics = Annotated[
+    Path | None,
+    typer.Option(
+        "--statistics",
+        metavar="FILE",
+        help="Of edgekd statistics, for a teacher without BatchNorm.",
+        show_default=False,
     ),
 ]
 Architecture = Annotated[

@@ -90,6 +90,8 @@ def predict(
             )
         if any(prediction.covered < 0.999 for prediction in made):
             console.note("The network looks at the middle of a picture; where it saw nothing depth is 0")
+    if found.caution is not None:
+        console.note(found.caution)
     console.next_command("bench", found.folder)
 
 

@@ -125,15 +125,18 @@ def fit_transform(
     progress: Progress,
     *,
     device: torch.device,
+    stored: StoredStatistics | None = None,
 ) -> TransformNet:
     """Fit the transformation alone, with no student: for calibrating the teacher itself. Resumable as `distill` is."""
     if settings.transform is None:
         raise ModelError("Fitting the transformation was asked for with the transformation off", fix="Switch it on")
     ALONE.require_parts(settings.batch, settings.accumulate)
     batches = Batches(training_images(images, teacher.input.framing, device), settings)
-    transform = TransformFit(teacher, stored_statistics(teacher.module), settings, device)
+    transform = TransformFit(teacher, stored or stored_statistics(teacher.module), settings, device)
     fitting = Fitting(teacher, transform, None, settings, device)
     key = {"settings": settings.to_json(), "teacher": teacher.digest, "images": images.digest}
+    if stored is not None:
+        key["statistics"] = stored.digest
     checkpoint = Checkpoint(folder / "checkpoint", key)
     _run(fitting, batches, folder, checkpoint, checkpoint.load(), progress, "Fitting")
     return transform.net

@@ -28,6 +28,7 @@ __all__ = ["LEAST_PICTURES", "StatisticsFile", "layers_to_measure"]
 LEAST_PICTURES = 8  # with fewer the means would be those of single pictures
 _MOST_LAYERS = 8  # of a network that has no BatchNorm
 _METADATA = "edgekd.statistics"
+_MAKE = "Make it with edgekd statistics"
 _HEAD = 4096  # bytes, in which a safetensors file has its metadata
 _NORMS = (nn.LayerNorm, nn.GroupNorm)
 _NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
@@ -102,10 +103,10 @@ class StatisticsFile:
             read = cls(
                 str(described["teacher"]), str(described["digest"]), int(described["pictures"]), _checked(layers, path)
             )
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise FileError(
-                f"{path} holds no statistics of a teacher ({error})", fix="Make it with edgekd statistics"
-            ) from error
+        except KeyError as error:
+            raise FileError(f"{path} holds no statistics of a teacher: it lacks {error}", fix=_MAKE) from error
+        except (SafetensorError, OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise FileError(f"{path} holds no statistics of a teacher ({error})", fix=_MAKE) from error
         return read
 
     @staticmethod
@@ -117,7 +118,7 @@ class StatisticsFile:
 
     def for_teacher(self, teacher: Teacher) -> StoredStatistics:
         """The statistics, once it is sure that they are this teacher's. Raises ModelError naming what does not fit."""
-        again = "Measure them on this teacher: edgekd statistics --teacher SPEC"
+        again = "Measure them on this teacher: edgekd statistics --teacher SPEC --images FOLDER"
         if self.digest != teacher.digest:
             alike = ": other weights, or read as another kind of depth" if self.teacher == teacher.name else ""
             raise ModelError(

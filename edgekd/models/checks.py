@@ -21,6 +21,7 @@ __all__ = [
     "is_plain",
     "refuse_other_files",
     "require_batch_norm",
+    "require_finite_weights",
     "stores_statistics",
     "varies",
 ]
@@ -80,7 +81,7 @@ def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
     if not layers:
         other = (
             "distil a student that is not cut out of it (--student mobile-m) with mixing alone (--no-transformation) "
-            "or with a --statistics file"
+            "or with a file of edgekd statistics (--statistics)"
         )
         fix = f"{other}, or quantise the teacher itself with edgekd calibrate"
         if scripted_part(teacher.module):
@@ -100,6 +101,13 @@ def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
     return layers
 
 
+def require_finite_weights(name: str, network: nn.Module) -> None:
+    """Raise ModelError naming the first weights that are not."""
+    for key, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ModelError(f"The weights {key} of {name} hold NaN or infinity", fix="Save or copy the model again")
+
+
 @torch.no_grad()
 def check_teacher(teacher: Teacher) -> tuple[str, ...]:
     """Run the teacher on two pictures and look at its weights; returns remarks that do not stop it from serving.
@@ -108,9 +116,7 @@ def check_teacher(teacher: Teacher) -> tuple[str, ...]:
     gives something other than one depth map a picture, or when its depth does not depend on the picture.
     """
     name, network = teacher.name, teacher.module
-    for key, tensor in network.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ModelError(f"The weights {key} of {name} hold NaN or infinity", fix="Save or copy the model again")
+    require_finite_weights(name, network)
     height, width = teacher.input.height, teacher.input.width
     pictures = NormalisePictures(teacher.input)(torch.from_numpy(probe_pictures(height, width, 2)))
     try:
@@ -157,7 +163,7 @@ def _remarks(teacher: Teacher, depth: Tensor, negative: float) -> list[str]:
     remarks = []
     if not batch_norm_layers(teacher.module):
         remarks.append(f"{teacher.name} stores no statistics: {_why_no_batch_norm(teacher.module)}")
-    elif mostly := _mostly_otherwise(teacher.module):
+    elif stores_statistics(teacher.module) and (mostly := _mostly_otherwise(teacher.module)):
         remarks.append(
             f"{teacher.name} normalises mostly with {mostly}, which keeps no statistics, and few of its layers with "
             "BatchNorm: what those stored is what pictures are adapted to, unless a file of edgekd statistics is given"

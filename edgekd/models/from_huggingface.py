@@ -12,42 +12,47 @@ the median over test pictures is that of a room; distances keep their ratios, an
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from calibration.errors import FileError, MissingRuntimeError, ModelError, UsageError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from calibration.reasons import first_line
 from edgekd.models.blocks import TYPICAL_DEPTH
+from edgekd.models.checks import require_finite_weights
 from edgekd.models.freeze import freeze, stated_input
+from edgekd.models.huggingface_input import preprocessed_input
 from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import weights_digest
-from targets.input import Framing, InputSpec
+from targets.input import InputSpec
 
 __all__ = ["DEPTH_KINDS", "huggingface_teacher"]
 
 DEPTH_KINDS = ("metric", "relative", "inverse")
 
 _KIND_OF: dict[str, Callable[[Any], str]] = {
-    "dpt": lambda config: "inverse",
+    "dpt": lambda config: "metric" if _over_dinov2(config) else "inverse",
     "depth_anything": lambda config: "metric" if config.depth_estimation_type == "metric" else "inverse",
     "glpn": lambda config: "metric",
     "zoedepth": lambda config: "metric",
 }
-_UNSIZED = (480, 640)  # of networks that take any resolution
+_WORKS = "DPT, Depth Anything, GLPN and ZoeDepth are"
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 class _Depth(nn.Module):
-    """The network's `predicted_depth` as depth, [N, H, W]."""
+    """The network's `predicted_depth` as depth [N, 1, H, W] of the pictures' size: some give it of another."""
 
     def __init__(self, network: nn.Module, kind: str) -> None:
         super().__init__()
@@ -55,7 +60,9 @@ class _Depth(nn.Module):
         self.register_buffer("unit", torch.tensor(1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        raw: Tensor = self.network(pixel_values=x).predicted_depth
+        raw: Tensor = self.network(pixel_values=x).predicted_depth[:, None]
+        if raw.shape[-2:] != x.shape[-2:]:  # before the reciprocal, as transformers does
+            raw = F.interpolate(raw, size=x.shape[-2:], mode="bilinear", align_corners=False)
         if self.kind == "inverse":
             # A hundred times as far as what is typical is as far as it goes: a disparity of 0 is infinitely far.
             raw = 1 / torch.maximum(raw, 0.01 / TYPICAL_DEPTH * self.get_buffer("unit"))
@@ -71,7 +78,7 @@ class _Depth(nn.Module):
         if not middle > 0:
             raise ModelError(
                 f"The median of its output is {middle:g}, so it is no {self.kind} depth",
-                fix=f"Say which kind it is: hf:NAME@{' or @'.join(DEPTH_KINDS)}",
+                fix=f"Check its weights, or say which kind it is: hf:NAME@{' or @'.join(DEPTH_KINDS)}",
             )
         self.get_buffer("unit").fill_(TYPICAL_DEPTH * middle if self.kind == "inverse" else TYPICAL_DEPTH / middle)
 
@@ -83,7 +90,7 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when its hub's client is imported
     try:
-        from transformers import AutoConfig, AutoModelForDepthEstimation
+        from transformers import MODEL_FOR_DEPTH_ESTIMATION_MAPPING, AutoConfig, AutoModelForDepthEstimation
         from transformers import __version__ as version
         from transformers.utils import is_torch_available
         from transformers.utils.logging import disable_progress_bar
@@ -99,25 +106,41 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     name, stated = _split(spec.removeprefix("hf:"))
     if stated and stated not in DEPTH_KINDS:
         raise UsageError(f"There is no kind of depth {stated!r}", fix=f"Say @{', @'.join(DEPTH_KINDS)}")
-    saved = Path(name).is_dir()
+    saved = _is_saved(name)
     if saved:
         name = str(Path(name).resolve())
     progress.note(f"Loading {name} with transformers" + ("" if saved else ", from its hub if need be"))
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    for talkative in ("transformers", "huggingface_hub"):
+        logging.getLogger(talkative).setLevel(logging.ERROR)
     disable_progress_bar()
+    where = name if saved else f"{name}, of which there is no folder here,"
+    elsewhere = "Copy it again" if saved else "Check the name and the connection, or give the folder it was saved in"
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        network, loading = AutoModelForDepthEstimation.from_pretrained(
-            name, trust_remote_code=False, use_safetensors=True, output_loading_info=True
-        )
-    except Exception as error:  # transformers, its hub's client and safetensors each have their own
+    except Exception as error:  # transformers and its hub's client each have their own
         raise FileError(
-            f"{name} cannot be loaded as a depth model of transformers ({first_line(error)[:200]})",
-            fix="Check the name, that it holds safetensors, and the connection; or give the folder it was saved in",
+            f"The config.json of {where} cannot be read ({first_line(error)[:200]})", fix=elsewhere
         ) from error
+    _require_depth_model(name, config, type(config) in MODEL_FOR_DEPTH_ESTIMATION_MAPPING)
+    try:
+        network, loading = AutoModelForDepthEstimation.from_pretrained(
+            name,
+            trust_remote_code=False,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # which are told of below, by name
+            output_loading_info=True,
+        )
+    except Exception as error:  # safetensors' own as well
+        raise FileError(f"The weights of {where} cannot be read ({first_line(error)[:200]})", fix=elsewhere) from error
+    for weight, found, wanted in loading["mismatched_keys"]:
+        raise FileError(
+            f"The weight {weight} of {name} is of {list(found)}, and its config.json asks for {list(wanted)}",
+            fix="Give the config.json and the weights of one model",
+        )
     kind = stated or _kind(name, config)
-    described = stated_input(Path(name)) or _input(name, config)
+    described = stated_input(Path(name)) or preprocessed_input(name, config)
     network.eval().float()
+    require_finite_weights(name, network)
     missing = sorted(loading["missing_keys"])
     if missing:
         _require_unused(name, network, missing, described)
@@ -125,7 +148,8 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     module = _Depth(network, kind)
     if kind != "metric":
         module.choose_unit(described)
-        progress.note(f"{name} gives {kind} depth: its metres are a unit of their own, and only ratios mean something")
+    own = "" if kind == "metric" else ": its metres are a unit of their own, and only ratios mean something"
+    progress.note(f"{name} is taken to give {kind} depth, of pictures of {described.height}x{described.width}{own}")
     teacher, remarks = freeze(
         name.rstrip("/").rsplit("/", 1)[-1],
         module,
@@ -133,6 +157,7 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
         digest=sha256_bytes(f"{weights_digest(network)} {kind}".encode()),  # not of the unit, which a processor rounds
         source=f"{name} ({config.model_type}, {kind} depth), by transformers",
     )
+    teacher = replace(teacher, metric=kind == "metric")
     for remark in remarks:
         progress.note(remark)
     return teacher
@@ -144,11 +169,33 @@ def _split(spec: str) -> tuple[str, str]:
     return (head, tail) if mark and "/" not in tail and not Path(spec).is_dir() else (spec, "")
 
 
+def _is_saved(name: str) -> bool:
+    """Whether it is a folder that transformers wrote. Raises FileError when it is another one, or a path to none."""
+    folder = Path(name)
+    if not folder.is_dir():
+        if not _HUB_NAME.fullmatch(name):
+            raise FileError(f"There is no folder {name}", fix="Check the path, or give a name of the hub: hf:org/name")
+        return False
+    for needed, about in (("config.json", "config.json"), ("*.safetensors", "weights in .safetensors")):
+        if not any(folder.glob(needed)):
+            raise FileError(f"{folder} holds no {about}", fix="Give a folder that save_pretrained wrote, whole")
+    return True
+
+
+def _require_depth_model(name: str, config: Any, known: bool) -> None:
+    """Raise ModelError for a model of something else than depth; `known`: there are depth models of its type."""
+    stated = list(config.architectures or ())
+    if known and (not stated or any(one.endswith("ForDepthEstimation") for one in stated)):
+        return
+    said = ", ".join(stated) or config.model_type
+    raise ModelError(f"{name} is no depth model: its config.json says {said}", fix=f"Give one that is: {_WORKS}")
+
+
 @torch.no_grad()
 def _predicted(network: nn.Module, input: InputSpec, pictures: int) -> Tensor:  # noqa: A002
     """What the network gives of test pictures. Raises ModelError when it does not take them."""
-    probe = NormalisePictures(input)(torch.from_numpy(probe_pictures(input.height, input.width, pictures)))
     try:
+        probe = NormalisePictures(input)(torch.from_numpy(probe_pictures(input.height, input.width, pictures)))
         predicted: Tensor = network(pixel_values=probe).predicted_depth
     except Exception as error:
         raise ModelError(
@@ -182,6 +229,11 @@ def _require_unused(name: str, network: nn.Module, missing: Sequence[str], input
         weight.zero_()
 
 
+def _over_dinov2(config: Any) -> bool:
+    """Those DPT were trained on the metres of NYU Depth and KITTI, those over other networks on disparity."""
+    return getattr(getattr(config, "backbone_config", None), "model_type", None) == "dinov2"
+
+
 def _kind(name: str, config: Any) -> str:
     if config.model_type in _KIND_OF:
         return _KIND_OF[config.model_type](config)
@@ -189,53 +241,3 @@ def _kind(name: str, config: Any) -> str:
         f"Whether {name} ({config.model_type}) gives metres is not known here",
         fix=f"Say it: hf:{name}@{' or @'.join(DEPTH_KINDS)}",
     )
-
-
-def _input(name: str, config: Any) -> InputSpec:
-    """What the model's own preprocessor_config.json says."""
-    said = _preprocessor(name)
-    size = said.get("size")
-    if isinstance(size, Mapping) and "height" in size and "width" in size:
-        try:
-            height, width = int(size["height"]), int(size["width"])
-        except (TypeError, ValueError) as error:
-            raise FileError(
-                f"preprocessor_config.json of {name} does not state a size ({error})",
-                fix=f"State it in {name}.input.json",
-            ) from error
-    elif isinstance(getattr(config, "image_size", None), int):
-        height = width = int(config.image_size)
-    else:
-        by = said.get("size_divisor", 32)
-        if not isinstance(by, int) or not 1 <= by <= min(_UNSIZED):
-            raise FileError(
-                f"preprocessor_config.json of {name} states a size_divisor of {by!r}",
-                fix=f"State the size in {name}.input.json",
-            )
-        height, width = (extent // by * by for extent in _UNSIZED)
-    if not said.get("do_normalize", "image_mean" in said):
-        return InputSpec(Framing(height, width))
-    try:
-        (r, g, b), (dr, dg, db) = ([float(value) for value in said[key]] for key in ("image_mean", "image_std"))
-        return InputSpec(Framing(height, width), mean=(r, g, b), std=(dr, dg, db))
-    except (KeyError, TypeError, ValueError) as error:
-        raise FileError(
-            f"preprocessor_config.json of {name} does not state its normalisation ({error})",
-            fix=f"State it in {name}.input.json",
-        ) from error
-
-
-def _preprocessor(name: str) -> dict[str, Any]:
-    from transformers.utils.hub import cached_file
-
-    try:
-        found = cached_file(name, "preprocessor_config.json")
-        value = json.loads(Path(str(found)).read_text(encoding="utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("it is no JSON object")
-    except (OSError, ValueError) as error:
-        raise FileError(
-            f"{name} has no readable preprocessor_config.json ({first_line(error)[:200]})",
-            fix=f"State what it is fed in {name}.input.json (edgekd/models/README.md)",
-        ) from error
-    return value

@@ -23,3 +23,4 @@ class Teacher:
     input: InputSpec
     digest: str  # sha256 of the file its weights came from
     source: str  # one line for people: where it came from, licence, what it was trained on
+    metric: bool = True  # else its depth is in a unit of its own, and only ratios mean something

@@ -35,7 +35,8 @@ class Advice:
 def advise(story: Story) -> list[Advice]:
     """What to choose, then what to mend, then what to know; each remark once, with its run and setting where there are
     several."""
-    found: dict[str, Advice] = {}
+    cautions = (reported.run.caution for reported in story.runs)
+    found = {caution: Advice("know", f"{caution}.") for caution in cautions if caution is not None}
     groups = _groups(story.entries)
     for group in groups:
         about = _about(group[0], [other[0] for other in groups])

@@ -63,6 +63,11 @@ class Run:
     def name(self) -> str:
         return name_of(self.folder)
 
+    @property
+    def caution(self) -> str | None:
+        """What whoever reads the run's depth must know: where its metres are none."""
+        return None if self.manifest.teacher is None else self.manifest.teacher.caution
+
     @contextlib.contextmanager
     def lock(self, progress: Progress = _QUIET) -> Iterator[Run]:
         """Hold the run for writing: one process at a time. Raises RunLockedError naming the other one.

@@ -39,6 +39,14 @@ class TeacherRecord:
     spec: str  # as it was asked for
     digest: str
     source: str  # one line for people
+    metric: bool = True  # whether its depth is in metres
+
+    @property
+    def caution(self) -> str | None:
+        """What whoever reads a depth must know."""
+        if self.metric:
+            return None
+        return f"{self.name} gives depth in a unit of its own: what is called metres is that, and only ratios count"
 
 
 @dataclass(frozen=True)

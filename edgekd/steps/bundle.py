@@ -76,7 +76,7 @@ def bundle_run(run: Run, settings: BundleSettings, progress: Progress, out: Path
         model, calibration = run_model(run), calibration_set(run)
         inputs = {"model": run.digest(model), "calibration": calibration.digest}
         made_from = {**inputs, "run": run.name, "edgekd": versions()["edgekd"], "machine": platform.machine()}
-        options = BundleOptions(run.name, settings.camera, settings.engine)
+        options = BundleOptions(run.name, settings.camera, settings.engine, metric=run.caution is None)
         _, held_out = calibration.split()
         with progress.task("Writing the bundle"):
             written = write_bundle(read_graph(model), encodings, held_out[:_PICTURES], options, made_from, into)

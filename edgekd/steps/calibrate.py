@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from calibration.files import sha256_file
 from calibration.progress import Progress
 from edgekd.distill.adapt import load_transform, save_transform
 from edgekd.distill.allocator import keep_freed_memory
@@ -18,6 +19,7 @@ from edgekd.models.checks import stores_statistics
 from edgekd.models.teachers import load_teacher
 from edgekd.run import RUNS, Run, TeacherRecord
 from edgekd.steps.images import ImagesSpec
+from edgekd.steps.statistics import chosen_statistics
 from edgekd.steps.training import Training, beyond_weights, writing
 
 __all__ = ["CALIBRATING", "CalibrateRequest", "calibrate_run"]
@@ -38,6 +40,7 @@ class CalibrateRequest:
     settings: DistillSettings = field(
         default_factory=lambda: DistillSettings(steps=300, mixing=None, transform=CALIBRATING)
     )
+    statistics: Path | None = None  # a file of edgekd statistics, in place of what BatchNorm layers stored
     device: str = "auto"
     out: Path | None = None
     force: bool = False
@@ -55,13 +58,15 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     device = choose_device(request.device)
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
     settings = request.settings
-    if settings.transform is not None and not stores_statistics(teacher.module):
+    stored = chosen_statistics(request.statistics, teacher, adapts=settings.transform is not None)
+    if settings.transform is not None and stored is None and not stores_statistics(teacher.module):
         progress.note(
-            f"{teacher.name} has no statistics to fit pictures to: it is calibrated on simulated ones as they are"
+            f"{teacher.name} has no statistics to fit pictures to: it is calibrated on simulated ones as they are, "
+            "unless a file of edgekd statistics is given (--statistics)"
         )
         settings = replace(settings, transform=None)
     folder = request.out or RUNS / teacher.name
-    record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source)
+    record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source, teacher.metric)
     asked = {
         "images": request.images.describe(),
         "settings": settings.to_json(),
@@ -69,6 +74,8 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
         **beyond_weights(teacher, request.teacher),
     }
     inputs = {"teacher": teacher.digest, "images": request.images.digest}
+    if request.statistics is not None:
+        inputs["statistics"] = sha256_file(request.statistics)
     command = request.command or f"edgekd calibrate --teacher {shlex.quote(request.teacher)} --out {{run}}"
     where = describe(device, settings.precision)
     if settings.transform is not None:  # else nothing is computed there
@@ -93,7 +100,7 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
             source = training.source
             with run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
                 if settings.transform is not None:
-                    net = fit_transform(teacher, source, settings, folder, progress, device=device)
+                    net = fit_transform(teacher, source, settings, folder, progress, device=device, stored=stored)
                     save_transform(transform_file, net, teacher.input)
                     made.add(transform_file, folder / "metrics.jsonl", folder / "previews")
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
@@ -104,6 +111,6 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
             made_from["transform"] = run.digest(transform_file)
         training.keep_calibration(transform, made_from)
         if transform is not None:
-            training.keep_adaptation(None, made_from)
+            training.keep_adaptation(stored, made_from)
         training.keep_references(None)
     return run

@@ -24,7 +24,6 @@ from edgekd.distill.loop import Distilled, distill
 from edgekd.distill.ranks import Ranks, joined
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import StoredStatistics
-from edgekd.distill.statistics_file import StatisticsFile
 from edgekd.models.checks import require_batch_norm
 from edgekd.models.slim import Slim
 from edgekd.models.students import DEFAULT_STUDENT, build_student
@@ -36,6 +35,7 @@ from edgekd.run import RUNS, Run, TeacherRecord
 from edgekd.simulate.sample import ImageSource
 from edgekd.steps.images import ImagesSpec, grow_images, open_rendered
 from edgekd.steps.outcome import require_learnt
+from edgekd.steps.statistics import chosen_statistics
 from edgekd.steps.training import Training, beyond_weights, writing
 
 __all__ = ["DistillRequest", "distill_run"]
@@ -95,18 +95,11 @@ class _Cast:
 
 
 def _cast(request: DistillRequest, progress: Progress) -> _Cast:
-    if request.settings.transform is None and request.statistics is not None:
-        raise UsageError(
-            f"{request.statistics} is what the transformation is fitted to, and it is off",
-            fix="Leave --statistics or --no-transformation out",
-        )
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
-    stored = None
-    if request.settings.transform is not None:
-        if request.statistics is not None:
-            stored = StatisticsFile.read(request.statistics).for_teacher(teacher)
-        else:
-            require_batch_norm(teacher)
+    adapts = request.settings.transform is not None
+    stored = chosen_statistics(request.statistics, teacher, adapts=adapts)
+    if adapts and stored is None:
+        require_batch_norm(teacher)
     return _Cast(teacher, build_student(request.student, teacher, request.settings.seed), stored)
 
 
@@ -114,7 +107,7 @@ def _lead(
     request: DistillRequest, cast: _Cast, folder: Path, progress: Progress, ranks: Ranks, device: torch.device
 ) -> None:
     teacher = cast.teacher
-    record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source)
+    record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source, teacher.metric)
     asked = {
         "student": request.student,
         "images": request.images.describe(),

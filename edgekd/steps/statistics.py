@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from calibration.errors import DataError, ModelError
+from calibration.errors import DataError, ModelError, UsageError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from edgekd.distill.device import choose_device, exact_float32
@@ -18,10 +18,25 @@ from edgekd.models.checks import varies
 from edgekd.models.teacher import Teacher
 from edgekd.pictures import list_pictures, read_picture
 
-__all__ = ["measure_statistics"]
+__all__ = ["chosen_statistics", "measure_statistics"]
 
 
 @torch.no_grad()
+def chosen_statistics(file: Path | None, teacher: Teacher, *, adapts: bool) -> StoredStatistics | None:
+    """What a file says of this teacher; None without a file. `adapts`: a transformation will be fitted.
+
+    Raises UsageError where it will not, FileError or ModelError for a file that is damaged or of another teacher.
+    """
+    if file is None:
+        return None
+    if not adapts:
+        raise UsageError(
+            f"{file} is what the transformation is fitted to, and it is off",
+            fix="Leave --statistics or --no-transformation out",
+        )
+    return StatisticsFile.read(file).for_teacher(teacher)
+
+
 @exact_float32()
 def measure_statistics(
     teacher: Teacher, folder: Path, progress: Progress, *, device: str = "auto", batch: int = 8
@@ -50,7 +65,8 @@ def measure_statistics(
             advance(1)
     if pooled.count < LEAST_PICTURES:
         raise DataError(
-            f"{pooled.count} pictures of {folder} could be read: their statistics would be those of single pictures",
+            f"Only {pooled.count} of {len(paths)} pictures in {folder} could be read: statistics of so few would be "
+            "those of single pictures",
             fix=f"Give at least {LEAST_PICTURES}, better some hundreds",
         )
     if len(distinct) < LEAST_PICTURES:

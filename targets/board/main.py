@@ -71,6 +71,8 @@ def _run(given: argparse.Namespace) -> int:
     runtime = choose_runtime(bundle, given.runtime)
     options = None if given.engine is None else EngineOptions.parse(given.engine)
     models = choose_models(bundle, runtime, given.precision)
+    if not bundle.metric:
+        _say("Depth is in a unit of its own, here called metres: only ratios mean something")
     if (pictures or given.camera) and given.precision is None:
         models = fastest_first(bundle, runtime, models)[:1]
     result: dict[str, Any] = {"bundle": bundle.digest, "name": bundle.name, "runtime": runtime}

@@ -55,6 +55,7 @@ class Bundle:
             self.framing = Framing(value["framing"])
             camera = value["camera"]  # (height, width) of the frames that the models take as they are
             self.camera = None if camera is None else (int(camera[0]), int(camera[1]))
+            self.metric = bool(value.get("metric", True))  # else depth is in a unit of its own
             files = dict(value["files"])
             for name in [*files, *value["selftest"].values(), *(model["file"] for model in value["models"])]:
                 if name not in files or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:

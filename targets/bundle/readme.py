@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from targets.bundle.selftest import SelfTest
 
 if TYPE_CHECKING:
-    from targets.bundle.write import Encoding
+    from targets.bundle.write import BundleOptions, Encoding
 
 __all__ = ["readme"]
 
 
-def readme(name: str, encodings: Sequence[Encoding], tested: SelfTest, camera: tuple[int, int] | None) -> str:
+def readme(options: BundleOptions, encodings: Sequence[Encoding], tested: SelfTest) -> str:
     """The text."""
     rows = [
         f"| {encoding.file} | {', '.join(encoding.runtimes)} | {tested.errors[encoding.file]:.3%} | "
@@ -26,18 +26,25 @@ def readme(name: str, encodings: Sequence[Encoding], tested: SelfTest, camera: t
     blind = tested.blind_to()
     caution = f"The self-test would not notice {' nor '.join(blind)}: compare a picture by eye.\n\n" if blind else ""
     return _TEXT.format(
-        name=name,
+        name=options.name,
+        unit="metres" if options.metric else "a unit of its own",
+        measure="" if options.metric else _OWN_UNIT,
         height=height,
         width=width,
-        framed=inside if camera else outside,
+        framed=inside if options.camera else outside,
         rows="\n".join(rows),
         caution=caution,
     )
 
 
-_TEXT = """\
-# {name}: depth in metres from one picture
+_OWN_UNIT = """
+The network was taught by one whose depth has no known unit: only ratios of depth mean something. What is called metres
+and millimetres here is that unit.
+"""
 
+_TEXT = """\
+# {name}: depth in {unit} from one picture
+{measure}
     python3 run.py                  build what is missing, self-test, latency of every precision
     python3 run.py PICTURE FOLDER   depth as 16-bit millimetres and in colour, in ./depth
     python3 run.py --camera 0       a camera (OpenCV)
@@ -45,7 +52,7 @@ _TEXT = """\
 
 Needs Python 3.8 or newer, numpy, and a runtime that the models are for. Nothing is installed or fetched.
 
-Input `image` uint8 [N, {height}, {width}, 3] RGB, output `depth` float32 [N, h, w] in metres; normalisation is inside.
+Input `image` uint8 [N, {height}, {width}, 3] RGB, output `depth` float32 [N, h, w] in {unit}; normalisation is inside.
 {framed}
 
 | model | for | self-test: from fp32 | allowed |

@@ -51,11 +51,15 @@ class Encoding:
 
 @dataclass(frozen=True)
 class BundleOptions:
-    """`camera` is (height, width) of frames that go in as they are; None: run.py frames them for the network."""
+    """`camera` is (height, width) of frames that go in as they are; None: run.py frames them for the network.
+
+    `metric` is whether depth is in metres; else it is in a unit of its own, which the bundle then says.
+    """
 
     name: str
     camera: tuple[int, int] | None = None
     engine: EngineOptions = field(default_factory=EngineOptions)
+    metric: bool = True
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def write_bundle(
             (folder / "build.sh").chmod(0o755)
         write_bytes(folder / "run.py", assemble().encode())
         (folder / "run.py").chmod(0o755)
-        write_bytes(folder / "README.md", readme(options.name, encodings, tested, options.camera).encode())
+        write_bytes(folder / "README.md", readme(options, encodings, tested).encode())
         files = {path: sha256_file(folder / path) for path in _files(folder)}
         manifest = {
             "format": FORMAT,
@@ -116,6 +120,7 @@ def write_bundle(
             "made_from": dict(made_from),
             "framing": graph.input.to_json()["framing"],
             "camera": options.camera,
+            "metric": options.metric,
             "engine": str(options.engine),
             "models": [_model(encoding, tested) for encoding in encodings],
             "selftest": {"picture": _PICTURE, "depth": _DEPTH},

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,10 +17,11 @@ if not transformers.utils.is_torch_available():
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from calibration.errors import FileError, MissingRuntimeError, UsageError  # noqa: E402
+from calibration.errors import FileError, MissingRuntimeError, ModelError, UsageError  # noqa: E402
 from calibration.progress import Quiet  # noqa: E402
 from edgekd.models.blocks import TYPICAL_DEPTH  # noqa: E402
 from edgekd.models.from_huggingface import _Depth, huggingface_teacher  # noqa: E402
+from edgekd.models.huggingface_input import preprocessed_input  # noqa: E402
 from edgekd.models.teachers import load_teacher  # noqa: E402
 from targets.input import Framing, InputSpec  # noqa: E402
 
@@ -118,6 +120,7 @@ def test_inverse_depth_keeps_its_ratios_and_is_told_apart_from_metres(saved, nam
 
     teacher = huggingface_teacher(f"hf:{saved[name]}", Notes())
     assert any("inverse depth" in note and "only ratios" in note for note in notes)
+    assert not teacher.metric
     network = transformers.AutoModelForDepthEstimation.from_pretrained(saved[name]).eval()
     size = teacher.input.height
     x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
@@ -142,7 +145,7 @@ def test_inverse_depth_is_cut_at_a_hundred_times_its_median_whatever_its_unit(sc
     depth.choose_unit(InputSpec(Framing(32, 48)))
     x = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     x[:, :, :4] = -1e9
-    found = depth(x)[0]
+    found = depth(x)[0, 0]
     torch.testing.assert_close(found[:4], torch.full((4, 48), 100 * TYPICAL_DEPTH))
     ratios = found[4:] * x.mean(1)[0, 4:]
     torch.testing.assert_close(ratios, torch.full_like(ratios, float(ratios.median())), rtol=1e-4, atol=0)
@@ -171,21 +174,88 @@ def test_a_network_of_any_resolution_and_without_normalisation(saved):
 def test_what_is_wrong_with_it_is_one_line(saved, tmp_path):
     with pytest.raises(UsageError, match="@metric, @relative, @inverse"):
         huggingface_teacher(f"hf:{saved['metric']}@disparity", Quiet())
-    with pytest.raises(FileError, match="cannot be loaded as a depth model"):
+    with pytest.raises(FileError, match=r"There is no folder .*nothing\. Check the path"):
         huggingface_teacher(f"hf:{tmp_path / 'nothing'}", Quiet())
     (saved["dpt"] / "preprocessor_config.json").unlink()
-    with pytest.raises(FileError, match=r"preprocessor_config\.json"):
+    with pytest.raises(FileError, match=r"preprocessor_config\.json \(No such file.*\)\. State .* like \{"):
         huggingface_teacher(f"hf:{saved['dpt']}", Quiet())
     (saved["glpn"] / "preprocessor_config.json").write_text('{"size_divisor": 0}')
     with pytest.raises(FileError, match="size_divisor of 0"):
         huggingface_teacher(f"hf:{saved['glpn']}", Quiet())
     weights = saved["inverse"] / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:200])
-    with pytest.raises(FileError, match="cannot be loaded as a depth model"):
+    with pytest.raises(FileError, match=r"The weights of \S+ cannot be read .*Copy it again"):
         huggingface_teacher(f"hf:{saved['inverse']}", Quiet())
     (saved["metric"] / "model.safetensors").unlink()
-    with pytest.raises(FileError, match="safetensors"):
+    with pytest.raises(FileError, match=r"holds no weights in \.safetensors"):
         huggingface_teacher(f"hf:{saved['metric']}", Quiet())
+    (saved["metric"] / "config.json").unlink()
+    with pytest.raises(FileError, match=r"holds no config\.json"):
+        huggingface_teacher(f"hf:{saved['metric']}", Quiet())
+
+
+def change(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_a_model_of_something_else_or_of_another_shape_is_named(saved):
+    change(saved["dpt"] / "config.json", architectures=["DPTForSemanticSegmentation"])
+    with pytest.raises(ModelError, match=r"is no depth model: its config\.json says DPTForSemanticSegmentation"):
+        huggingface_teacher(f"hf:{saved['dpt']}", Quiet())
+    change(saved["metric"] / "config.json", fusion_hidden_size=16)
+    with pytest.raises(FileError, match=r"The weight \S+ of \S+ is of \[.*\], and its config\.json asks for \["):
+        huggingface_teacher(f"hf:{saved['metric']}", Quiet())
+    state = load_file(saved["inverse"] / "model.safetensors")
+    state["head.conv1.bias"][0] = torch.nan
+    save_file(state, saved["inverse"] / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"The weights head\.conv1\.bias of \S+ hold NaN"):
+        huggingface_teacher(f"hf:{saved['inverse']}", Quiet())
+
+
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [
+        ({"size": 56}, (56, 56)),
+        ({"size": {"height": 42, "width": 70}}, (42, 70)),
+        ({"size": {"height": 60, "width": 60}, "ensure_multiple_of": 14}, (56, 56)),
+        ({"size": {"height": 56, "width": 56}, "keep_aspect_ratio": True, "ensure_multiple_of": 14}, (56, 70)),
+        ({"size": {"height": 518, "width": 518}, "keep_aspect_ratio": True, "ensure_multiple_of": 14}, (518, 686)),
+        ({"size": {"shortest_edge": 240}}, (240, 320)),
+        ({"size_divisor": 64}, (448, 640)),
+    ],
+)
+def test_a_network_is_fed_what_its_processor_gives_of_a_cameras_picture(tmp_path, said, size):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    described = preprocessed_input(str(tmp_path), SimpleNamespace())
+    assert (described.height, described.width) == size
+    if "shortest_edge" not in str(said) and "size" in said:  # DPT's takes neither that nor a divisor
+        processor = transformers.DPTImageProcessor(**said)
+        given = processor(np.zeros((480, 640, 3), np.uint8), return_tensors="pt")["pixel_values"]
+        assert tuple(given.shape[-2:]) == size
+
+
+@pytest.mark.parametrize(
+    "said", [{"size": "large"}, {"size": {"width": 64}}, {**IMAGENET, "size": 56, "image_std": [0, 1, 1]}]
+)
+def test_what_a_processor_says_must_be_to_follow(tmp_path, said):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    with pytest.raises(FileError, match=rf"preprocessor_config\.json of {tmp_path}.* State what it is fed in"):
+        preprocessed_input(str(tmp_path), SimpleNamespace())
+
+
+def test_dpt_over_dinov2_gives_metres_and_a_map_that_is_brought_to_the_pictures_size(tmp_path):
+    config = transformers.DPTConfig(backbone_config=_backbone(), neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8)
+    torch.manual_seed(0)
+    folder = save(tmp_path / "net", transformers.DPTForDepthEstimation(config), {**IMAGENET, "size": 56})
+    teacher = load_teacher(f"hf:{folder}")
+    assert teacher.metric and "metric depth" in teacher.source
+    network = transformers.DPTForDepthEstimation.from_pretrained(folder).eval()
+    x = torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        raw = network(x).predicted_depth[:, None]
+        assert raw.shape[-2:] == (64, 64)
+        wanted = torch.nn.functional.interpolate(raw, size=(56, 56), mode="bilinear", align_corners=False)
+        torch.testing.assert_close(teacher.module(x), wanted)
 
 
 def without(folder: Path, *parts: str) -> int:

@@ -153,7 +153,7 @@ def test_a_damaged_manifest_is_one_line(run: Run, text: str) -> None:
 def test_run_json_says_what_a_reader_needs(run: Run) -> None:
     value = json.loads((run.folder / "run.json").read_text())
     step = value["steps"]["distill"]
-    assert value["teacher"] == {"name": "t", "spec": "t.onnx", "digest": "abc", "source": "a test"}
+    assert value["teacher"] == {"name": "t", "spec": "t.onnx", "digest": "abc", "source": "a test", "metric": True}
     assert step["asked"]["size"] == [3, 4]
     assert sorted(step["outputs"]) == ["previews/1.png", "previews/2.png", "student"]
     assert step["outputs"]["student"]["size"] == 7
