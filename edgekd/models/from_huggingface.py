@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from calibration.errors import FileError, MissingRuntimeError, ModelError, UsageError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
-from calibration.reasons import first_line
+from calibration.reasons import first_line, out_of_memory
 from edgekd.models.blocks import TYPICAL_DEPTH
 from edgekd.models.checks import require_finite_weights
 from edgekd.models.freeze import freeze, stated_input
@@ -88,21 +88,7 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
 
     Raises MissingRuntimeError without transformers, UsageError, FileError or ModelError.
     """
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when its hub's client is imported
-    try:
-        from transformers import MODEL_FOR_DEPTH_ESTIMATION_MAPPING, AutoConfig, AutoModelForDepthEstimation
-        from transformers import __version__ as version
-        from transformers.utils import is_torch_available
-        from transformers.utils.logging import disable_progress_bar
-    except ImportError as error:
-        raise MissingRuntimeError(
-            f"Teachers from Hugging Face need transformers ({error})", fix="Run pip install 'edgekd[huggingface]'"
-        ) from error
-    if not is_torch_available():
-        raise MissingRuntimeError(
-            f"transformers {version} does not work with PyTorch {torch.__version__}",
-            fix="Run pip install --upgrade torch, or pip install 'transformers<5'",
-        )
+    transformers = _import_transformers()
     name, stated = _split(spec.removeprefix("hf:"))
     if stated and stated not in DEPTH_KINDS:
         raise UsageError(f"There is no kind of depth {stated!r}", fix=f"Say @{', @'.join(DEPTH_KINDS)}")
@@ -110,38 +96,11 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     if saved:
         name = str(Path(name).resolve())
     progress.note(f"Loading {name} with transformers" + ("" if saved else ", from its hub if need be"))
-    for talkative in ("transformers", "huggingface_hub"):
-        logging.getLogger(talkative).setLevel(logging.ERROR)
-    disable_progress_bar()
-    where = name if saved else f"{name}, of which there is no folder here,"
-    elsewhere = "Copy it again" if saved else "Check the name and the connection, or give the folder it was saved in"
-    try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # transformers and its hub's client each have their own
-        raise FileError(
-            f"The config.json of {where} cannot be read ({first_line(error)[:200]})", fix=elsewhere
-        ) from error
-    _require_depth_model(name, config, type(config) in MODEL_FOR_DEPTH_ESTIMATION_MAPPING)
-    try:
-        network, loading = AutoModelForDepthEstimation.from_pretrained(
-            name,
-            trust_remote_code=False,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # which are told of below, by name
-            output_loading_info=True,
-        )
-    except Exception as error:  # safetensors' own as well
-        raise FileError(f"The weights of {where} cannot be read ({first_line(error)[:200]})", fix=elsewhere) from error
-    for weight, found, wanted in loading["mismatched_keys"]:
-        raise FileError(
-            f"The weight {weight} of {name} is of {list(found)}, and its config.json asks for {list(wanted)}",
-            fix="Give the config.json and the weights of one model",
-        )
+    config, network, missing = _load(transformers, name, saved)
     kind = stated or _kind(name, config)
     described = stated_input(Path(name)) or preprocessed_input(name, config)
     network.eval().float()
     require_finite_weights(name, network)
-    missing = sorted(loading["missing_keys"])
     if missing:
         _require_unused(name, network, missing, described)
         progress.note(f"{name} lacks {len(missing)} weights that its depth does not depend on: they are taken as 0")
@@ -161,6 +120,56 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     for remark in remarks:
         progress.note(remark)
     return teacher
+
+
+def _import_transformers() -> Any:
+    """transformers, silent. Raises MissingRuntimeError where it is not installed, or not for this torch."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when its hub's client is imported
+    try:
+        import transformers
+        from transformers.utils.logging import disable_progress_bar
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"Teachers from Hugging Face need transformers ({error})", fix="Run pip install 'edgekd[huggingface]'"
+        ) from error
+    if not transformers.utils.is_torch_available():
+        raise MissingRuntimeError(
+            f"transformers {transformers.__version__} does not work with PyTorch {torch.__version__}",
+            fix="Run pip install --upgrade torch, or pip install 'transformers<5'",
+        )
+    for talkative in ("transformers", "huggingface_hub"):
+        logging.getLogger(talkative).setLevel(logging.ERROR)
+    disable_progress_bar()
+    return transformers
+
+
+def _load(transformers: Any, name: str, saved: bool) -> tuple[Any, nn.Module, list[str]]:
+    """Config, network, and the names of the weights that its file lacks. Raises FileError or ModelError."""
+    where = name if saved else f"{name}, of which there is no folder here,"
+    fix = "Copy it again" if saved else "Check the name and the connection, or give the folder it was saved in"
+    try:
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # transformers and its hub's client each have their own
+        raise FileError(f"The config.json of {where} cannot be read ({first_line(error)[:200]})", fix=fix) from error
+    _require_depth_model(name, config, type(config) in transformers.MODEL_FOR_DEPTH_ESTIMATION_MAPPING)
+    try:
+        network, loading = transformers.AutoModelForDepthEstimation.from_pretrained(
+            name,
+            trust_remote_code=False,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # which are told of below, by name
+            output_loading_info=True,
+        )
+    except Exception as error:  # safetensors' own as well
+        if out_of_memory(error):
+            raise
+        raise FileError(f"The weights of {where} cannot be read ({first_line(error)[:200]})", fix=fix) from error
+    for weight, found, wanted in loading["mismatched_keys"]:
+        raise FileError(
+            f"The weight {weight} of {name} is of {list(found)}, and its config.json asks for {list(wanted)}",
+            fix="Give the config.json and the weights of one model",
+        )
+    return config, network, sorted(loading["missing_keys"])
 
 
 def _split(spec: str) -> tuple[str, str]:
