@@ -51,6 +51,8 @@ def main() -> None:
         _main()
     except EdgekdError as error:
         raise SystemExit(f"Error: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit("Interrupted: finished rows are kept, and the same command makes the others") from None
 
 
 def _main() -> None:

@@ -187,3 +187,5 @@ if __name__ == "__main__":
         main()
     except EdgekdError as error:
         raise SystemExit(f"Error: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("Interrupted: the same command goes on from the last checkpoint") from None
