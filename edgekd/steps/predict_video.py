@@ -69,11 +69,11 @@ def predict_video(
     """
     with open_frames(source) as frames, get_target(artefact.target).open(artefact, options) as runner:
         name = re.sub(r"[^\w.-]+", "-", frames.name).strip("-") if frames.live else Path(source).stem
-        shown = _seen(frames)
-        first = list(itertools.islice(shown, _JUDGED)) if frames.live else []
-        judged = [rgb for _, rgb in first] if frames.live else sample_frames(Path(source), _JUDGED)
+        shown = iter(frames)
+        judged = list(itertools.islice(shown, _JUDGED)) if frames.live else sample_frames(Path(source), _JUDGED)
         low, high = depth_range([_depth(runner, rgb) for rgb in judged])
-        pictures = itertools.chain(first, shown)
+        # What a camera shows meanwhile is lost: its recording begins now, with the last of these.
+        pictures = _seen(itertools.chain(judged[-1:], shown) if frames.live else shown)
         work = _Work(runner, frames, SideBySide(low, high, settings.colours), settings, out / name)
         done = work.run(pictures, progress)
     if frames.damage is not None:
@@ -131,15 +131,16 @@ class _Work:
 
         A second Ctrl-C is for a camera that gives no frame any more.
         """
-        begun = time.monotonic()
         with deferred_interrupt() if self.frames.live else contextlib.nullcontext(lambda: False) as interrupted:
             try:
-                for picture in pictures:
-                    yield picture
+                first = None
+                for seen, rgb in pictures:
+                    first = seen if first is None else first
+                    if self.settings.seconds is not None and seen - first > self.settings.seconds:
+                        return
+                    yield seen, rgb
                     if interrupted():
                         raise KeyboardInterrupt
-                    if self.settings.seconds is not None and time.monotonic() - begun >= self.settings.seconds:
-                        return
             except KeyboardInterrupt:
                 if not self.frames.live:
                     raise

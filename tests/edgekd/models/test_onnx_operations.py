@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 from onnx import helper
-from onnx_agreement import agree, floats, ints, weights
+from onnx_agreement import RUNTIME, agree, floats, ints, weights
 from onnx_graphs import network, save
 
 from calibration.errors import ModelError
@@ -134,6 +134,8 @@ def test_an_operation_gives_what_onnxruntime_gives(case: str, tmp_path: Path) ->
 def test_windows_that_begin_behind_the_picture_are_no_windows(
     kind: str, settings: dict[str, int], pads: list[int], window: tuple[int, int], size: tuple[int, int], tmp_path: Path
 ) -> None:
+    if settings.get("count_include_pad") and RUNTIME < (1, 26):
+        pytest.skip("onnxruntime before 1.26 counts what lies behind the padding")
     kernel, stride = window
     node = helper.make_node(
         kind, ["x"], ["y"], kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads, ceil_mode=1, **settings
