@@ -43,7 +43,7 @@ def html_report(story: Story) -> str:
         ("Accuracy against latency, size and energy", list(_charts(story))),
         ("Depth", _by_run(story, depth_panels)),
         ("The worst frames", _by_run(story, lambda reported: worst_frames(story, reported))),
-        ("Drift from fp32", [drift_table(story) or _quiet("No artefact carries its drift."), *_flicker(story)]),
+        ("Drift from fp32", [*_drift(story), *_flicker(story)]),
         ("Training", _by_run(story, _curves)),
         ("Calibration coverage", _by_run(story, coverage_parts)),
         ("Simulated and transformed pictures", _by_run(story, previews)),
@@ -202,6 +202,11 @@ def _short(entry: Entry, run: bool, places: Sequence[tuple[str, str]]) -> str:
     words += [entry.device] if len({device for device, _ in places}) > 1 else []
     words += [entry.setting] if len({setting for _, setting in places}) > 1 else []
     return " ".join(word if len(word) <= 26 else f"{word[:24]}…" for word in words)
+
+
+def _drift(story: Story) -> Iterator[Element]:
+    drift = drift_table(story)
+    yield _quiet("No artefact carries its drift.") if drift is None else drift
 
 
 def _flicker(story: Story) -> Iterator[Element]:

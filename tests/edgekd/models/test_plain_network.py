@@ -95,8 +95,9 @@ def compiled_inside() -> nn.Module:
 )
 def test_what_is_wrapped_gives_the_same_depth_and_can_be_cut(build: Callable[[], nn.Module]) -> None:
     module = build().eval()
+    compiled = any(name.endswith("_orig_mod") for name, _ in module.named_modules())
     with torch.no_grad():
-        wanted = getattr(module, "_orig_mod", module)(pictures())
+        wanted = (made() if compiled else module)(pictures())  # what was compiled is not run: not every Python can
         found = teacher(module)
         torch.testing.assert_close(found.module(pictures()), wanted)
     assert found.module.state_dict().keys() == made().state_dict().keys()
