@@ -69,6 +69,7 @@ def freeze(
     *,
     digest: str,
     source: str,
+    metric: bool = True,
 ) -> tuple[Teacher, tuple[str, ...]]:
     """The module as a Teacher: eval mode, float32, no gradients for parameters, depth [N, 1, H, W]; and remarks."""
     module.eval()  # what it returns is not used: a train() of the user's own may return nothing
@@ -93,7 +94,7 @@ def freeze(
             remarks += (f"{name} gives depth of {list(shape)}: it is brought to {list(wanted)}",)
         if kind != torch.float32:
             remarks += (f"{name} gives depth in {_named(kind)}: it is brought to float32",)
-    return Teacher(name=name, module=module, input=input, digest=digest, source=source), remarks
+    return Teacher(name, module, input, digest, source, metric), remarks
 
 
 def _only(output: Any) -> Any:

@@ -20,7 +20,7 @@ from edgekd.models.architectures import ARCHITECTURES
 from edgekd.models.architectures import architecture as find
 from edgekd.models.checks import refuse_other_files
 from edgekd.models.freeze import INPUT_EXAMPLE, freeze, stated_input
-from edgekd.models.from_factory import call_factory, input_of
+from edgekd.models.from_factory import call_factory, gives_metres, input_of
 from edgekd.models.lazy import allocate_weights, shape_weights
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import WeightsFile, fill, load_weights
@@ -59,7 +59,7 @@ def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress)
             f"{path} holds weights only; the architecture they belong to is not stated",
             fix=f"Add --architecture: one of {', '.join(ARCHITECTURES)}, or package.module:factory",
         )
-    module, described = _build(architecture, stated_input(path) or held.input, path, progress)
+    module, described, metric = _build(architecture, stated_input(path) or held.input, path, progress)
     fill(module, _unwrapped(held.tensors, module, path, progress), str(path), architecture=architecture)
     teacher, remarks = freeze(
         path.stem,
@@ -67,6 +67,7 @@ def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress)
         described,
         digest=held.digest,
         source=f"the weights {path} of the architecture {architecture}",
+        metric=metric,
     )
     for remark in remarks:
         progress.note(remark)
@@ -75,7 +76,8 @@ def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress)
 
 def _build(
     architecture: str, described: InputSpec | None, path: Path, progress: Progress
-) -> tuple[nn.Module, InputSpec]:
+) -> tuple[nn.Module, InputSpec, bool]:
+    """The network, what it is fed, and whether it gives metres."""
     missing = ModelError(
         f"Nothing says what {architecture} is fed",
         fix=f"Describe its input in {path.name}.input.json beside it, such as {INPUT_EXAMPLE}",
@@ -84,7 +86,7 @@ def _build(
         entry = find(architecture)
         if described is None:
             raise missing
-        return entry.build(described), described
+        return entry.build(described), described, True
     made = call_factory(architecture, progress)
     module = made.module if isinstance(made, Teacher) else made
     described = described or (made.input if isinstance(made, Teacher) else input_of(made))
@@ -94,7 +96,7 @@ def _build(
         module = module.module
     allocate_weights(module, architecture)
     shape_weights(module, described, architecture)
-    return module, described
+    return module, described, gives_metres(made)
 
 
 def _load_pickled(path: Path, progress: Progress) -> WeightsFile:

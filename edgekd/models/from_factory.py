@@ -19,18 +19,22 @@ from edgekd.models.teacher import Teacher
 from edgekd.models.weights import weights_digest
 from targets.input import InputSpec
 
-__all__ = ["call_factory", "factory_teacher", "input_of"]
+__all__ = ["call_factory", "factory_teacher", "gives_metres", "input_of"]
 
 
 def factory_teacher(spec: str, progress: Progress) -> Teacher:
     """Call `package.module:factory`, which returns a Teacher, or a module with an attribute `input` (InputSpec).
+
+    Depth without a unit is told by the Teacher's `metric`, or by an attribute `metric` of the module, of False.
 
     Raises UsageError when there is no such factory, ModelError when it fails or returns something else.
     """
     made = call_factory(spec, progress)
     require_weights(made.module if isinstance(made, Teacher) else made, spec)
     if isinstance(made, Teacher):
-        teacher, remarks = freeze(made.name, made.module, made.input, digest=made.digest, source=made.source)
+        teacher, remarks = freeze(
+            made.name, made.module, made.input, digest=made.digest, source=made.source, metric=made.metric
+        )
     else:
         described = input_of(made)
         if described is None:
@@ -38,12 +42,17 @@ def factory_teacher(spec: str, progress: Progress) -> Teacher:
                 f"The module that {spec} returns does not say what it is fed",
                 fix="Set its attribute input = InputSpec(Framing(height, width), mean, std), from targets.input",
             )
-        teacher, remarks = freeze(
-            spec, made, described, digest=weights_digest(made), source=f"the module that {spec} returns"
-        )
+        source = f"the module that {spec} returns"
+        metric = gives_metres(made)
+        teacher, remarks = freeze(spec, made, described, digest=weights_digest(made), source=source, metric=metric)
     for remark in remarks:
         progress.note(remark)
     return teacher
+
+
+def gives_metres(made: nn.Module | Teacher) -> bool:
+    """Whether what a factory made gives metres: unless it says `metric = False`."""
+    return getattr(made, "metric", True) is not False
 
 
 def call_factory(spec: str, progress: Progress) -> nn.Module | Teacher:

@@ -16,7 +16,6 @@ import logging
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +114,8 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
         described,
         digest=sha256_bytes(f"{weights_digest(network)} {kind}".encode()),  # not of the unit, which a processor rounds
         source=f"{name} ({config.model_type}, {kind} depth), by transformers",
+        metric=kind == "metric",
     )
-    teacher = replace(teacher, metric=kind == "metric")
     for remark in remarks:
         progress.note(remark)
     return teacher

@@ -292,6 +292,18 @@ def test_a_factory_runs_because_it_was_named(tmp_path: Path, monkeypatch: pytest
     assert str(tmp_path) not in sys.path
 
 
+@pytest.mark.parametrize("factory", ["ratios", "ratios_of_a_teacher"])
+def test_a_factory_may_say_that_its_depth_has_no_unit(
+    factory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = write_user_code(tmp_path, f"mynets_{factory}", monkeypatch)
+    assert load_teacher(f"{name}:make").metric
+    teacher = load_teacher(f"{name}:{factory}")
+    assert not teacher.metric
+    torch.save(teacher.module.state_dict(), tmp_path / "net.pt")
+    assert not load_teacher(str(tmp_path / "net.pt"), architecture=f"{name}:{factory}").metric
+
+
 def test_a_train_that_returns_nothing_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = write_user_code(tmp_path, "mynets_silent", monkeypatch)
     teacher = load_teacher(f"{name}:silent")
