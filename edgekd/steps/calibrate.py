@@ -18,6 +18,7 @@ from edgekd.distill.settings import DistillSettings, TransformSettings
 from edgekd.models.checks import stores_statistics
 from edgekd.models.teachers import load_teacher
 from edgekd.run import RUNS, Run, TeacherRecord
+from edgekd.steps.busy import remark_on_others
 from edgekd.steps.images import ImagesSpec
 from edgekd.steps.statistics import chosen_statistics
 from edgekd.steps.training import Training, beyond_weights, writing
@@ -100,6 +101,7 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
             source = training.source
             with run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
                 if settings.transform is not None:
+                    remark_on_others(device, progress)
                     net = fit_transform(teacher, source, settings, folder, progress, device=device, stored=stored)
                     save_transform(transform_file, net, teacher.input)
                     made.add(transform_file, folder / "metrics.jsonl", folder / "previews")

@@ -33,6 +33,7 @@ from edgekd.models.to_onnx import require_exportable
 from edgekd.models.weights import fill, load_weights, save_weights
 from edgekd.run import RUNS, Run, TeacherRecord
 from edgekd.simulate.sample import ImageSource
+from edgekd.steps.busy import remark_on_others
 from edgekd.steps.images import ImagesSpec, grow_images, open_rendered
 from edgekd.steps.outcome import require_learnt
 from edgekd.steps.statistics import chosen_statistics
@@ -144,6 +145,8 @@ def _lead(
             images = grow_images(request.images, progress) if growing else contextlib.nullcontext(training.source)
             with images as source, run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
                 ranks.wait()  # the pictures are there: the others may open them
+                if not growing:  # else the others are those that render
+                    remark_on_others(device, progress)
                 result = _train(request, cast, source, folder, progress, ranks, device)
                 require_learnt(result.student, teacher, result.batches.aside()[:_LOOKED_AT], progress)
                 weights = folder / "student.safetensors"

@@ -1,0 +1,43 @@
+"""Whether other programs are in the way of a training on the processor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from calibration.progress import Progress
+from edgekd.bench.conditions import Reading, read_conditions, summarise
+
+__all__ = ["remark_on_others"]
+
+_LOOK = 0.5  # seconds
+_MUCH = 0.5  # of a core
+
+
+def _read() -> Reading:
+    return read_conditions(gpus=tuple)  # no card is asked: the processor is what counts here
+
+
+def remark_on_others(device: torch.device, progress: Progress, read: Callable[[], Reading] = _read) -> None:
+    """Say so when PyTorch has more threads than cores are free.
+
+    They wait busily for each other, and the slowest of them decides: a training of a few minutes takes half an hour
+    beside one program that keeps one of two cores busy.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        return
+    first = read()
+    time.sleep(_LOOK)
+    others = summarise([first, read()]).others
+    if others is None or others < _MUCH:
+        return
+    free = max(1, int(first.cores - others + _MUCH))
+    if free < threads:
+        progress.note(
+            f"Other programs keep {others:.1f} of {first.cores} cores busy, and PyTorch's {threads} threads wait for "
+            f"each other: with OMP_NUM_THREADS={free} before the command it is faster meanwhile (Ctrl-C keeps what is "
+            "done)"
+        )
