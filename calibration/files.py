@@ -65,12 +65,10 @@ def fault_of(path: Path, sha256: str, size: int | None = None) -> str | None:
     """What is wrong with a file of that digest (and size in bytes), in words; None when it is whole."""
     try:
         there = path.is_file()
-    except ValueError:  # a name that no file can have
-        there = False
-    except OSError as error:
-        if error.errno not in _NO_NAME:
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_NAME:
             raise
-        there = False
+        there = False  # a name that no file can have
     if not there:
         return "is missing"
     found = path.stat().st_size

@@ -6,15 +6,13 @@ import re
 
 __all__ = ["first_line", "out_of_memory"]
 
-_NO_MEMORY = (
-    *("can't allocate memory", "cannot allocate memory", "failed to allocate memory", "out of memory"),
-    *("bad_alloc", "bad allocation", "can't start new thread", "alloc_failed", "out_of_memory"),
-    *("failed to map segment", "returned null without setting an exception"),
+_NO_MEMORY = re.compile(
+    "can't allocate memory|cannot allocate memory|failed to allocate memory|out of memory"
+    "|bad_alloc|bad allocation|can't start new thread|alloc_failed|out_of_memory"
+    "|failed to map segment|returned null without setting an exception"
+    "|could not create a primitive(?! descriptor)"  # a descriptor lacks for a type or shape that is not computed
 )
-"""How torch, ONNX Runtime, the system, CUDA, C++, threads, cuBLAS, the loader and Python say so."""
-
-_NO_PRIMITIVE = re.compile("could not create a primitive(?! descriptor)")
-"""How oneDNN does. With a descriptor it is about a type or a shape that it does not compute."""
+"""How torch, ONNX Runtime, the system, CUDA, C++, threads, cuBLAS, the loader, Python and oneDNN say so."""
 
 
 def first_line(error: BaseException) -> str:
@@ -24,7 +22,4 @@ def first_line(error: BaseException) -> str:
 
 def out_of_memory(error: BaseException | None) -> bool:
     """Whether memory ran out, of the machine or of a GPU: many libraries say so in errors of other types."""
-    said = str(error).lower()
-    return (
-        isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY) or bool(_NO_PRIMITIVE.search(said))
-    )
+    return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error).lower()) is not None

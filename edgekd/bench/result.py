@@ -51,10 +51,11 @@ class BenchRow:
     @property
     def millijoules(self) -> float | None:
         """Millijoules a picture while latency was measured, of the sensors that `Conditions.energy_from` names."""
-        joules = None if self.latency is None else self.latency.infer.conditions.joules
-        if self.latency is None or joules is None:
+        if self.latency is None:
             return None
-        return 1000 * joules / (self.latency.infer.timing.samples * self.latency.batch)
+        infer = self.latency.infer
+        joules = infer.conditions.joules
+        return None if joules is None else 1000 * joules / (infer.timing.samples * self.latency.batch)
 
     @property
     def flicker_percent(self) -> float | None:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 
 from calibration.progress import Progress
-from edgekd.bench.conditions import Reading, read_conditions, summarise
+from edgekd.bench.conditions import Reading, read_conditions
+from edgekd.bench.watch import Watch
 
 __all__ = ["remark_on_others"]
 
@@ -29,15 +30,15 @@ def remark_on_others(device: torch.device, progress: Progress, read: Callable[[]
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
         return
-    first = read()
+    watch = Watch(read)
     time.sleep(_LOOK)
-    others = summarise([first, read()]).others
+    others = watch.conditions().others
     if others is None or others < _MUCH:
         return
-    free = max(1, int(first.cores - others + _MUCH))
+    free = max(1, int(watch.cores - others + _MUCH))
     if free < threads:
         progress.note(
-            f"Other programs keep {others:.1f} of {first.cores} cores busy, and PyTorch's {threads} threads wait for "
+            f"Other programs keep {others:.1f} of {watch.cores} cores busy, and PyTorch's {threads} threads wait for "
             f"each other: with OMP_NUM_THREADS={free} before the command it is faster meanwhile (Ctrl-C keeps what is "
             "done)"
         )

@@ -20,7 +20,7 @@ from edgekd.models.teachers import load_teacher
 from edgekd.run import RUNS, Run, TeacherRecord
 from edgekd.steps.busy import remark_on_others
 from edgekd.steps.images import ImagesSpec
-from edgekd.steps.statistics import chosen_statistics
+from edgekd.steps.statistics import chosen_statistics, require_use
 from edgekd.steps.training import Training, beyond_weights, writing
 
 __all__ = ["CALIBRATING", "CalibrateRequest", "calibrate_run"]
@@ -54,12 +54,13 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     A teacher without statistics is calibrated on simulated pictures as they are, and that is said.
     Raises what `distill_run` raises.
     """
+    require_use(request.statistics, request.settings)
     request.images.require(request.settings.least_images)
     keep_freed_memory()
     device = choose_device(request.device)
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
     settings = request.settings
-    stored = chosen_statistics(request.statistics, teacher, adapts=settings.transform is not None)
+    stored = chosen_statistics(request.statistics, teacher)
     if settings.transform is not None and stored is None and not stores_statistics(teacher.module):
         progress.note(
             f"{teacher.name} has no statistics to fit pictures to: it is calibrated on simulated ones as they are, "

@@ -36,7 +36,7 @@ from edgekd.simulate.sample import ImageSource
 from edgekd.steps.busy import remark_on_others
 from edgekd.steps.images import ImagesSpec, grow_images, open_rendered
 from edgekd.steps.outcome import require_learnt
-from edgekd.steps.statistics import chosen_statistics
+from edgekd.steps.statistics import chosen_statistics, require_use
 from edgekd.steps.training import Training, beyond_weights, writing
 
 __all__ = ["DistillRequest", "distill_run"]
@@ -96,10 +96,10 @@ class _Cast:
 
 
 def _cast(request: DistillRequest, progress: Progress) -> _Cast:
+    require_use(request.statistics, request.settings)
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
-    adapts = request.settings.transform is not None
-    stored = chosen_statistics(request.statistics, teacher, adapts=adapts)
-    if adapts and stored is None:
+    stored = chosen_statistics(request.statistics, teacher)
+    if request.settings.transform is not None and stored is None:
         require_batch_norm(teacher)
     return _Cast(teacher, build_student(request.student, teacher, request.settings.seed), stored)
 

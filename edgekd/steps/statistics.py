@@ -11,6 +11,7 @@ from calibration.errors import DataError, ModelError, UsageError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from edgekd.distill.device import choose_device, exact_float32
+from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import PooledMoments, StoredStatistics, observe
 from edgekd.distill.statistics_file import LEAST_PICTURES, StatisticsFile, layers_to_measure
 from edgekd.distill.tensors import Normalise, to_tensor
@@ -18,23 +19,25 @@ from edgekd.models.checks import varies
 from edgekd.models.teacher import Teacher
 from edgekd.pictures import list_pictures, read_picture
 
-__all__ = ["chosen_statistics", "measure_statistics"]
+__all__ = ["chosen_statistics", "measure_statistics", "require_use"]
 
 
 @torch.no_grad()
-def chosen_statistics(file: Path | None, teacher: Teacher, *, adapts: bool) -> StoredStatistics | None:
-    """What a file says of this teacher; None without a file. `adapts`: a transformation will be fitted.
-
-    Raises UsageError where it will not, FileError or ModelError for a file that is damaged or of another teacher.
-    """
-    if file is None:
-        return None
-    if not adapts:
+def require_use(file: Path | None, settings: DistillSettings) -> None:
+    """Raise UsageError, before a teacher is loaded, for a file of statistics that nothing will be fitted to."""
+    if file is not None and settings.transform is None:
         raise UsageError(
             f"{file} is what the transformation is fitted to, and it is off",
             fix="Leave --statistics or --no-transformation out",
         )
-    return StatisticsFile.read(file).for_teacher(teacher)
+
+
+def chosen_statistics(file: Path | None, teacher: Teacher) -> StoredStatistics | None:
+    """What a file says of this teacher; None without a file.
+
+    Raises FileError or ModelError for a file that is damaged or of another teacher.
+    """
+    return None if file is None else StatisticsFile.read(file).for_teacher(teacher)
 
 
 @exact_float32()
