@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,20 @@ def test_body_leaves_out_pre_processing_and_output_layer() -> None:
     assert inside == ["Conv", "Relu", "Conv", "Relu", "Conv", "Relu", "Conv", "Add", "Conv", "Relu", "Resize"]
 
 
+def branching(
+    nodes: Sequence[onnx.NodeProto],
+    shape: Sequence[int],
+    output: Sequence[int] | None,
+    constants: Sequence[onnx.TensorProto] = (),
+) -> onnx.ModelProto:
+    """From `x` and a condition `yes` to `y`, through nodes of which one is an If."""
+    given = [("x", TensorProto.FLOAT, shape), ("yes", TensorProto.BOOL, [])]
+    inputs = [helper.make_tensor_value_info(*one) for one in given]
+    made = [helper.make_tensor_value_info("y", TensorProto.FLOAT, output)]
+    graph = helper.make_graph(nodes, "g", inputs, made, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
 def test_new_weights_leave_the_old_to_a_branch_that_reads_them() -> None:
     shape = [1, 3, 4, 4]
 
@@ -102,21 +117,14 @@ def test_new_weights_leave_the_old_to_a_branch_that_reads_them() -> None:
         "then_branch": branch("a", "Add", "f", "conv.bias"),
         "else_branch": branch("b", "Identity", "f"),
     }
-    model = helper.make_model(
-        helper.make_graph(
-            [
-                helper.make_node("Conv", ["x", "conv.weight"], ["f"], name="conv"),
-                helper.make_node("If", ["yes"], ["y"], name="if", **branches),
-            ],
-            "g",
-            [
-                helper.make_tensor_value_info("x", TensorProto.FLOAT, shape),
-                helper.make_tensor_value_info("yes", TensorProto.BOOL, []),
-            ],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
-            [numpy_helper.from_array(weight, "conv.weight"), numpy_helper.from_array(bias, "conv.bias")],
-        ),
-        opset_imports=[helper.make_opsetid("", 17)],
+    model = branching(
+        [
+            helper.make_node("Conv", ["x", "conv.weight"], ["f"], name="conv"),
+            helper.make_node("If", ["yes"], ["y"], name="if", **branches),
+        ],
+        shape,
+        shape,
+        [numpy_helper.from_array(weight, "conv.weight"), numpy_helper.from_array(bias, "conv.bias")],
     )
     replace_weights(model, {"conv": Weights(2 * weight, np.ones(3, np.float32))})
     onnx.checker.check_model(model)
@@ -136,17 +144,8 @@ def test_constants_of_a_branch_are_known_there(zero: int, reasons: set[str]) -> 
         made = helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, [4])
         return helper.make_graph(nodes, name, [], [made], constants)
 
-    model = helper.make_model(
-        helper.make_graph(
-            [helper.make_node("If", ["yes"], ["y"], then_branch=branch("a"), else_branch=branch("b"))],
-            "g",
-            [
-                helper.make_tensor_value_info("x", TensorProto.FLOAT, [4]),
-                helper.make_tensor_value_info("yes", TensorProto.BOOL, []),
-            ],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])],
-        ),
-        opset_imports=[helper.make_opsetid("", 17)],
+    model = branching(
+        [helper.make_node("If", ["yes"], ["y"], then_branch=branch("a"), else_branch=branch("b"))], [4], [4]
     )
     newest = preflight(model)[-1]
     assert {finding.reason for finding in newest.findings if finding.op.endswith("Linear")} == reasons
@@ -161,18 +160,14 @@ def test_what_a_branch_reads_is_kept_and_its_nodes_are_looked_at() -> None:
             [helper.make_node(kind, ["outer", "outer"] if kind == "Add" else ["outer"], [made.name])], name, [], [made]
         )
 
-    model = helper.make_model(
-        helper.make_graph(
-            [
-                helper.make_node("Abs", ["x"], ["outer"]),
-                helper.make_node("Abs", ["x"], ["unused"]),
-                helper.make_node("If", ["yes"], ["y"], then_branch=branch("a", "Add"), else_branch=branch("b", "Det")),
-            ],
-            "g",
-            [helper.make_tensor_value_info("x", 1, shape), helper.make_tensor_value_info("yes", 9, [])],
-            [helper.make_tensor_value_info("y", 1, None)],
-        ),
-        opset_imports=[helper.make_opsetid("", 17)],
+    model = branching(
+        [
+            helper.make_node("Abs", ["x"], ["outer"]),
+            helper.make_node("Abs", ["x"], ["unused"]),
+            helper.make_node("If", ["yes"], ["y"], then_branch=branch("a", "Add"), else_branch=branch("b", "Det")),
+        ],
+        shape,
+        None,
     )
     assert all("Det" in [finding.op for finding in verdict.findings] for verdict in preflight(model))
     drop_unused(model)
