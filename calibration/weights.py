@@ -14,9 +14,9 @@ from typing import Any
 
 from calibration.errors import FileError
 
-__all__ = ["DESCRIPTIONS", "tensors_digest", "weights_fault"]
+__all__ = ["NETWORK", "STATISTICS", "kind_of_weights", "tensors_digest", "weights_fault"]
 
-DESCRIPTIONS = ("edgekd", "edgekd.statistics")
+NETWORK, STATISTICS = "edgekd", "edgekd.statistics"
 """Where a file of edgekd keeps its description: weights of a network, statistics of a teacher."""
 
 _TYPES = {
@@ -32,6 +32,16 @@ _TYPES = {
     "U8": "uint8",
 }
 _LONGEST_HEADER = 100_000_000  # bytes: safetensors' own limit
+_HEAD = 4096  # bytes, in which a file of edgekd has its description
+
+
+def kind_of_weights(path: Path) -> str:
+    """STATISTICS, or NETWORK for every other file; of a damaged one what it was. Raises FileError."""
+    try:
+        with open(path, "rb") as stream:
+            return STATISTICS if f'"{STATISTICS}"'.encode() in stream.read(_HEAD) else NETWORK
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def weights_fault(path: Path) -> str | None:
@@ -41,7 +51,8 @@ def weights_fault(path: Path) -> str | None:
     """
     header, data = _read(path)
     try:
-        described = next(header["__metadata__"][key] for key in DESCRIPTIONS if key in header.get("__metadata__", {}))
+        kept = header.get("__metadata__", {})
+        described = next(kept[key] for key in (NETWORK, STATISTICS) if key in kept)
         stated = json.loads(described)["weights"]
     except (StopIteration, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise FileError(
@@ -66,7 +77,7 @@ def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise FileError(f"Cannot read {path}: {error.strerror}", fix="Check the path and its permissions") from error
+        raise _unreadable(path, error) from error
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > min(_LONGEST_HEADER, len(content) - 8):
         raise damaged
@@ -86,3 +97,7 @@ def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
     if used != len(data):
         raise damaged
     return header, data
+
+
+def _unreadable(path: Path, error: OSError) -> FileError:
+    return FileError(f"Cannot read {path}: {error.strerror}", fix="Check the path and its permissions")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from targets.centring import centre
-from targets.encodings import Encoding, encode
+from targets.encode import encode
+from targets.encodings import Encoding
 from targets.graph import ACTIVATIONS, inner
 from targets.layers import Weights
 from targets.ranges import Ranges

@@ -28,16 +28,15 @@ from targets.board import errors
 from targets.board.apart import BuildJob, build_apart, here_key
 from targets.board.cuda import Device
 from targets.board.engine import Engine
-from targets.board.engine import refusal as board_refusal
 from targets.board.key import read_engine
 from targets.board.options import EngineOptions
 from targets.board.timings import Timings, cache_folder
+from targets.building import Job
 from targets.child import python
 from targets.feeding import require_images
-from targets.input import InputSpec
 from targets.probe import Probe
 
-__all__ = ["ENGINE", "MODEL", "EngineRunner", "build_engine", "explained", "refusal", "require_first_gpu"]
+__all__ = ["ENGINE", "MODEL", "EngineRunner", "build_engine", "explained", "require_first_gpu"]
 
 MODEL, ENGINE = "model.onnx", "model.engine"
 """The files of an artefact of either TensorRT."""
@@ -73,32 +72,18 @@ def require_first_gpu(target: str, device: str | None) -> None:
         )
 
 
-def refusal(trt: ModuleType, model: bytes) -> str | None:
-    """Why the parser of `trt` refuses an ONNX model, or None where it takes it."""
-    return board_refusal(trt, model)
-
-
-def build_engine(
-    module: str,
-    runtime: str,
-    folder: Path,
-    spec: InputSpec,
-    precision: str,
-    options: EngineOptions,
-    probe: Probe,
-    progress: Progress,
-) -> None:
+def build_engine(module: str, job: Job, options: EngineOptions, folder: Path, probe: Probe, progress: Progress) -> None:
     """Build ENGINE from MODEL in `folder`, in a process of its own, with a clock and an estimate where there is one.
 
     Raises ModelError with TensorRT's own words, UsageError for an option it does not have, FileError.
     """
-    model = folder / MODEL
-    size = (spec.height, spec.width)
-    job = BuildJob(module, runtime, str(model), str(folder / ENGINE), size, precision, options, cache_folder())
-    estimate = Timings(job.cache, here_key(runtime, str(probe.version), sha256_file(model), options)).estimate(
+    model, engine = folder / MODEL, folder / ENGINE
+    size = (job.graph.input.height, job.graph.input.width)
+    order = BuildJob(module, job.target, str(model), str(engine), size, job.precision, options, cache_folder())
+    estimate = Timings(order.cache, here_key(job.target, str(probe.version), sha256_file(model), options)).estimate(
         model.stat().st_size
     )
-    label = f"Building a {runtime} engine" + ("; this can take minutes" if estimate is None else "")
+    label = f"Building a {job.target} engine" + ("; this can take minutes" if estimate is None else "")
     total = None if estimate is None else max(2, round(estimate))
     done = 0
     with explained(), progress.task(label, total, every=2.0) as advance:
@@ -111,7 +96,7 @@ def build_engine(
             done += units
             advance(units)
 
-        build_apart(python(_BUILD), job, show)
+        build_apart(python(_BUILD), order, show)
         if total is not None:
             advance(total - done)
 

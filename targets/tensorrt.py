@@ -67,7 +67,7 @@ class TensorRT:
                 command = trtexec_line("trtexec", None, MODEL, ENGINE, size, job.precision, options.engine)
                 return Built(MODEL, {}, can_run_here=False, device_command=command, stand_in=MODEL, settings=settings)
             probe = probe_tensorrt(_MODULE)
-            build_engine(_MODULE, self.name, folder, job.graph.input, job.precision, options.engine, probe, progress)
+            build_engine(_MODULE, job, options.engine, folder, probe, progress)
             return Built(ENGINE, {"tensorrt": str(probe.version)}, device=probe.device, settings=settings)
 
         return package(

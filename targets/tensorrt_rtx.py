@@ -12,8 +12,9 @@ from calibration.images import CalibrationSet
 from calibration.progress import Progress
 from targets.artefact import ENGINE_OPTIONS
 from targets.base import Artefact, BuildOptions, Precision, Runner, RunnerOptions, Status
+from targets.board.engine import refusal
 from targets.building import Built, package, prepare
-from targets.engine import ENGINE, MODEL, EngineRunner, build_engine, refusal, require_first_gpu
+from targets.engine import ENGINE, MODEL, EngineRunner, build_engine, require_first_gpu
 from targets.probe import probe_tensorrt, runs_engines
 from targets.reference import infer_model
 from targets.typed import write_typed
@@ -75,7 +76,7 @@ class TensorRTRtx:
 
         def write(folder: Path) -> Built:
             settings = {**write_typed(job, folder / MODEL, progress), ENGINE_OPTIONS: str(options.engine)}
-            build_engine(name, self.name, folder, job.graph.input, job.precision, options.engine, probe, progress)
+            build_engine(name, job, options.engine, folder, probe, progress)
             return Built(
                 ENGINE,
                 {"tensorrt-rtx": str(probe.version)},

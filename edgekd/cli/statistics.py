@@ -71,7 +71,7 @@ def statistics(
 def _require_replaceable(out: Path) -> None:
     """Statistics replace statistics, and not a picture or weights whose name was given by mistake."""
     from calibration.errors import UsageError
-    from edgekd.distill.statistics_file import StatisticsFile
+    from calibration.weights import STATISTICS, kind_of_weights
 
-    if out.exists() and not StatisticsFile.was_at(out):
+    if out.exists() and out.stat().st_size and kind_of_weights(out) != STATISTICS:
         raise UsageError(f"{out} is there and holds no statistics", fix="Name another file with --out")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from calibration.errors import FileError, ModelError
 from calibration.files import write_bytes
+from calibration.weights import STATISTICS
 from edgekd.distill.statistics import StoredStatistics
 from edgekd.models.checks import batch_norm_layers, refuse_other_files, varies
 from edgekd.models.running_order import running_order
@@ -27,9 +28,7 @@ __all__ = ["LEAST_PICTURES", "StatisticsFile", "layers_to_measure"]
 
 LEAST_PICTURES = 8  # with fewer the means would be those of single pictures
 _MOST_LAYERS = 8  # of a network that has no BatchNorm
-_METADATA = "edgekd.statistics"
 _MAKE = "Make it with edgekd statistics"
-_HEAD = 4096  # bytes, in which a safetensors file has its metadata
 _NORMS = (nn.LayerNorm, nn.GroupNorm)
 _NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
@@ -81,7 +80,7 @@ class StatisticsFile:
             "layers": list(self.statistics.names),
             "weights": tensors_digest(tensors),
         }
-        write_bytes(path, save(tensors, metadata={_METADATA: json.dumps(described, sort_keys=True)}))
+        write_bytes(path, save(tensors, metadata={STATISTICS: json.dumps(described, sort_keys=True)}))
 
     @classmethod
     def read(cls, path: Path) -> StatisticsFile:
@@ -91,7 +90,7 @@ class StatisticsFile:
         refuse_other_files(path)
         try:
             with safe_open(path, framework="pt") as stream:
-                described = json.loads((stream.metadata() or {})[_METADATA])
+                described = json.loads((stream.metadata() or {})[STATISTICS])
                 layers = {
                     str(name): (stream.get_tensor(f"{index}.mean"), stream.get_tensor(f"{index}.variance"))
                     for index, name in enumerate(described["layers"])
@@ -108,13 +107,6 @@ class StatisticsFile:
         except (SafetensorError, OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise FileError(f"{path} holds no statistics of a teacher ({error})", fix=_MAKE) from error
         return read
-
-    @staticmethod
-    def was_at(path: Path) -> bool:
-        """Whether a file is, or was before it was damaged, one of statistics; so is one that is empty."""
-        with open(path, "rb") as stream:
-            head = stream.read(_HEAD)
-        return not head or _METADATA.encode() in head
 
     def for_teacher(self, teacher: Teacher) -> StoredStatistics:
         """The statistics, once it is sure that they are this teacher's. Raises ModelError naming what does not fit."""

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 
 from calibration.errors import FileError, ModelError
 from calibration.files import sha256_bytes, sha256_file, write_bytes
+from calibration.weights import NETWORK
 from edgekd.models.checks import refuse_other_files
 from targets.input import InputSpec
 
 __all__ = ["WeightsFile", "fill", "load_weights", "save_weights", "tensors_digest", "weights_digest"]
-
-_METADATA = "edgekd"
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def save_weights(path: Path, module: nn.Module, *, architecture: str, input: Inp
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
     described = {"architecture": architecture, "input": input.to_json(), "weights": weights_digest(module)}
     # One entry: safetensors writes several in an order of its own, and the same weights must make the same file.
-    content = save(tensors, metadata={_METADATA: json.dumps(described, sort_keys=True)})
+    content = save(tensors, metadata={NETWORK: json.dumps(described, sort_keys=True)})
     write_bytes(path, content)
     return sha256_bytes(content)
 
@@ -73,7 +72,7 @@ def load_weights(path: Path) -> WeightsFile:
         raise FileError(
             f"{path} is not a whole safetensors file ({error})", fix="Copy or save the file again"
         ) from error
-    architecture, described = _described(metadata[_METADATA], tensors, path) if _METADATA in metadata else (None, None)
+    architecture, described = _described(metadata[NETWORK], tensors, path) if NETWORK in metadata else (None, None)
     return WeightsFile(tensors=tensors, architecture=architecture, input=described, digest=sha256_file(path))
 
 

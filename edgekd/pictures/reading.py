@@ -141,6 +141,7 @@ def list_pictures(folder: Path) -> list[Path]:
     )
     if not found:
         raise DataError(
-            f"There are no pictures in {folder} (looked for {', '.join(PICTURE_SUFFIXES)})", fix="Choose another folder"
+            f"There are no pictures in {folder} itself (looked for {', '.join(PICTURE_SUFFIXES)}, not in its folders)",
+            fix="Choose another folder",
         )
     return found

@@ -11,7 +11,7 @@ from calibration.errors import EdgekdError, FileError, UsageError
 from calibration.files import sha256_file
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
-from calibration.weights import weights_fault
+from calibration.weights import STATISTICS, kind_of_weights, weights_fault
 from edgekd.run import Run, find_run, is_run
 from edgekd.run.manifest import NAME as RUN
 from edgekd.simulate.store import SimulatedSet, is_set
@@ -76,7 +76,7 @@ _Look = Callable[[Path], tuple["list[EdgekdError]", int]]
 def _kind(path: Path) -> tuple[str, _Look] | None:
     """What `path` is, and what looks at it; None for what keeps no digests, and for a run."""
     if path.suffix == ".safetensors" and path.is_file():
-        return "weights", _weights
+        return ("statistics" if kind_of_weights(path) == STATISTICS else "weights"), _weights
     if is_bundle(path):
         return "bundle", lambda bundle: _widened(*bundle_faults(bundle))
     for name, kind, look in (

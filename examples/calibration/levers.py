@@ -26,7 +26,8 @@ from edgekd.run import find_run
 from edgekd.steps.artefacts import run_model
 from targets.calibrated import Calibrated, encode_nodes, infer_quantised, quantise
 from targets.drift import Drift, measure_drift
-from targets.encodings import S8, U8S8, encode
+from targets.encode import encode
+from targets.encodings import S8, U8S8
 from targets.equalise import EQUALISING, SMOOTHING, channel_factors, divide_channels, measure_reach
 from targets.gaussian import propagate
 from targets.graph import DepthGraph, body, copy_model, inner, read_graph

@@ -5,24 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+from notes import Notes
 from small_network import Network, pictures, save, small_network
 from test_odd_networks import begin, convs, end
 
-from calibration.progress import Quiet
 from targets.calibrated import quantise
 from targets.encodings import U8S8
 from targets.graph import read_graph
 from targets.quantise import calibrate
 from targets.reference import emulate_model, infer_model
 from targets.sensitivity import NOTICEABLE, mean_error
-
-
-class Notes(Quiet):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def bounded_above() -> onnx.ModelProto:
@@ -38,7 +30,7 @@ def calibrated(model: onnx.ModelProto, folder: Path) -> tuple[float, list[str]]:
     progress, images = Notes(), pictures(24)
     encoded = quantise(calibrate(read_graph(save(model, folder / "student.onnx")), images, progress), U8S8)
     moved = mean_error(infer_model(encoded, images), emulate_model(encoded, images))
-    return moved, [note for note in progress.notes if "VNNI" in note]
+    return moved, [note for note in progress.said if "VNNI" in note]
 
 
 def test_depth_that_this_processor_moves_is_remarked_on(tmp_path: Path) -> None:

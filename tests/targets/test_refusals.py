@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from notes import Notes
 from onnx import helper, numpy_helper
 from small_network import Network, finish, pictures, save, small_network
 
@@ -33,14 +34,6 @@ def target(request: pytest.FixtureRequest):
     if not found.status().can_build:
         pytest.skip(f"{request.param}: {found.status().missing}")
     return found
-
-
-class Notes(Quiet):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def left_in(folder: Path) -> set[str]:
@@ -159,7 +152,7 @@ def test_layers_that_no_runtime_has_int8_for_are_named_and_stay_in_float(tmp_pat
     some = CalibrationSet.write(tmp_path / "set", pictures(16, seed), origin="", made_from={})
     notes = Notes()
     built = target.build(student, "int8", some, BuildOptions(), notes, into=tmp_path / "out")
-    assert any("No runtime has int8 for ConvTranspose" in line for line in notes.lines)
+    assert any("No runtime has int8 for ConvTranspose" in line for line in notes.said)
     assert built.drift["abs_rel"] < 0.05
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from notes import Notes
 
 from calibration.errors import ModelError, RunError, UsageError
 from calibration.progress import Advance, Quiet
@@ -388,16 +389,12 @@ class TestAStudentThatIsCutOut:
             def forward(self, x: torch.Tensor) -> torch.Tensor:
                 return super().forward(x)
 
-        class Notes(Quiet):
-            def note(self, text: str) -> None:
-                notes.append(text)
-
-        notes: list[str] = []
+        notes = Notes()
         for layer in wide.module.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.__class__ = Own
-        made = run(wide, lambda: slim(wide, 0.5), boxes, tmp_path / "run", self.settings, Notes())
-        assert [note for note in notes if "solved for" in note] == [
+        made = run(wide, lambda: slim(wide, 0.5), boxes, tmp_path / "run", self.settings, notes)
+        assert [note for note in notes.said if "solved for" in note] == [
             "Only 1 of the student's 3 convolutions can be solved for: it starts as it was cut"
         ]
         cut = slim(wide, 0.5)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from notes import Notes
 from numpy.typing import NDArray
 
 from calibration.errors import DataError, ModelError
@@ -51,14 +52,6 @@ class Chosen:
 
     def __getitem__(self, index: int) -> DepthFrame:
         return self.frames[index]
-
-
-class Notes(Quiet):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def frames(count: int = 3, seed: int = 0) -> Memory:
@@ -121,7 +114,7 @@ def test_bad_predictions_are_counted_and_cost(bad: float) -> None:
     assert result.errors == 12 and result.pixels == 144
     assert result.means["raw"]["delta1"] < 1 and result.means["raw"]["absrel"] > 0.01
     assert result.means["median"]["absrel"] > 0.01
-    assert any("12 of 144 predictions" in line for line in notes.lines)
+    assert any("12 of 144 predictions" in line for line in notes.said)
     json.dumps(result.to_json(), allow_nan=False)
 
 
@@ -138,7 +131,7 @@ def test_frames_without_depth_are_named_and_left_out() -> None:
     notes = Notes()
     result = evaluate(seen, INPUT, data, PROTOCOLS["plain"], notes)
     assert result.skipped == ("frame 1",) and result.images == 2
-    assert any("frame 1" in line for line in notes.lines)
+    assert any("frame 1" in line for line in notes.said)
 
 
 def test_depth_that_the_network_does_not_see_counts_as_uncovered() -> None:
@@ -152,7 +145,7 @@ def test_depth_that_the_network_does_not_see_counts_as_uncovered() -> None:
     result = evaluate(lambda images: np.ones((1, 6, 6), np.float32), square, data, whole, notes)
     assert result.skipped == ("frame 1",)
     assert result.covered == pytest.approx((0.75 + 0) / 2)
-    assert any("the network saw 37.5%" in line for line in notes.lines)
+    assert any("the network saw 37.5%" in line for line in notes.said)
 
 
 def test_no_depth_at_all_is_an_error() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from notes import Notes
 from user_code import write_user_code
 
 from calibration.errors import FileError, ModelError, UnknownNameError, UsageError
 from calibration.files import sha256_file, write_json
-from calibration.progress import Quiet
 from edgekd.cli.console import Console
 from edgekd.models.architectures import architecture
 from edgekd.models.teachers import load_teacher
@@ -90,16 +90,12 @@ def test_an_architecture_may_be_built_without_memory_or_in_data_parallel(
 
 
 def test_averaged_weights_that_are_left_are_named(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    class Notes(Quiet):
-        def note(self, text: str) -> None:
-            said.append(text)
-
-    said: list[str] = []
+    notes = Notes()
     torch.save({"model": weights, "model_ema": {name: value + 1 for name, value in weights.items()}}, tmp_path / "a.pt")
     write_json(tmp_path / "a.pt.input.json", SMALL.to_json())
-    teacher = load_teacher(str(tmp_path / "a.pt"), architecture="mobile-s", progress=Notes())
+    teacher = load_teacher(str(tmp_path / "a.pt"), architecture="mobile-s", progress=notes)
     torch.testing.assert_close(teacher.module.state_dict()["stem.0.weight"], weights["stem.0.weight"])
-    assert any("also holds averaged weights (model_ema): those of model are taken" in note for note in said)
+    assert any("also holds averaged weights (model_ema): those of model are taken" in note for note in notes.said)
 
 
 @pytest.mark.parametrize("more", ["copy", "stray"])

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from notes import Notes
 
 transformers = pytest.importorskip("transformers", reason="these teachers are loaded with transformers")
 if not transformers.utils.is_torch_available():
@@ -112,14 +113,9 @@ def test_metric_depth_is_what_the_real_class_predicts(saved):
 
 @pytest.mark.parametrize("name", ["inverse", "dpt"])
 def test_inverse_depth_keeps_its_ratios_and_is_told_apart_from_metres(saved, name):
-    notes: list[str] = []
-
-    class Notes(Quiet):
-        def note(self, text: str) -> None:
-            notes.append(text)
-
-    teacher = huggingface_teacher(f"hf:{saved[name]}", Notes())
-    assert any("inverse depth" in note and "only ratios" in note for note in notes)
+    notes = Notes()
+    teacher = huggingface_teacher(f"hf:{saved[name]}", notes)
+    assert any("inverse depth" in note and "only ratios" in note for note in notes.said)
     assert not teacher.metric
     network = transformers.AutoModelForDepthEstimation.from_pretrained(saved[name]).eval()
     size = teacher.input.height
@@ -272,15 +268,10 @@ def test_weights_that_are_never_used_may_be_missing_and_make_no_other_teacher(sa
     whole = load_teacher(f"hf:{saved['dpt']}")
     lacking = without(saved["dpt"], "fusion_stage.layers.0.residual_layer1")
     assert lacking == 4
-    notes: list[str] = []
-
-    class Notes(Quiet):
-        def note(self, text: str) -> None:
-            notes.append(text)
-
-    one, other = (huggingface_teacher(f"hf:{saved['dpt']}", Notes()) for _ in range(2))
+    notes = Notes()
+    one, other = (huggingface_teacher(f"hf:{saved['dpt']}", notes) for _ in range(2))
     assert one.digest == other.digest
-    assert any("lacks 4 weights that its depth does not depend on" in note for note in notes)
+    assert any("lacks 4 weights that its depth does not depend on" in note for note in notes.said)
     x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     assert torch.equal(one.module(x), whole.module(x)) and torch.equal(one.module(x), other.module(x))
 

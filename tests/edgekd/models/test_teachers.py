@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from notes import Notes
 from onnx import helper
 from onnx_graphs import conv_norm, network, save
 from torch import nn
@@ -20,7 +20,6 @@ from user_code import write_user_code
 
 from calibration.errors import EdgekdError, FileError, ModelError, UnknownNameError, UsageError
 from calibration.files import sha256_file, write_json
-from calibration.progress import Advance
 from edgekd.models.checks import EXPORT_KEEPING_NORMS, batch_norm_layers, check_teacher, require_batch_norm
 from edgekd.models.freeze import freeze
 from edgekd.models.running_order import running_order
@@ -30,20 +29,6 @@ from edgekd.models.to_onnx import export_onnx
 from targets.input import Framing, InputSpec
 
 SMALL = InputSpec(Framing(32, 64), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
-
-
-class Notes:
-    """A Progress that keeps what was said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    @contextlib.contextmanager
-    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
-        yield lambda done: None
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
 
 
 @pytest.fixture

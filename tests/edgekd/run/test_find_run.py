@@ -5,17 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from notes import Notes
 
 from calibration.errors import RunError, UnknownNameError
 from edgekd.run import Run, find_run
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture
@@ -28,23 +21,23 @@ def test_without_a_name_the_newest_is_taken_and_named(notes: Notes) -> None:
     for name in ("b", "c", "a"):
         Run.create(Path("runs") / name)
     (Path("runs") / "c" / "run.json").touch()  # newest is the one created last, not the one written last
-    assert find_run(None, notes).name == "a"  # type: ignore[arg-type]
-    assert notes.lines == ["No run was named: taking the newest, runs/a"]
+    assert find_run(None, notes).name == "a"
+    assert notes.said == ["No run was named: taking the newest, runs/a"]
 
 
 def test_a_damaged_run_is_never_taken_unasked(notes: Notes) -> None:
     Run.create(Path("runs/old"))
     Run.create(Path("runs/new"))
     Path("runs/new/run.json").write_text("{")
-    assert find_run(None, notes).name == "old"  # type: ignore[arg-type]
+    assert find_run(None, notes).name == "old"
 
 
 def test_a_run_is_named_by_its_folder_or_by_its_name(notes: Notes, tmp_path: Path) -> None:
     Run.create(Path("runs/kitchen"))
     Run.create(tmp_path / "elsewhere")
     for name, folder in (("kitchen", "runs/kitchen"), ("runs/kitchen", "runs/kitchen"), ("elsewhere", "elsewhere")):
-        assert find_run(name, notes).folder == Path(folder)  # type: ignore[arg-type]
-    assert notes.lines == []
+        assert find_run(name, notes).folder == Path(folder)
+    assert notes.said == []
 
 
 @pytest.mark.parametrize(("inside", "name"), [(".", "."), ("artefacts", ".."), ("", "../kitchen/")])
@@ -54,22 +47,22 @@ def test_a_run_knows_its_name_from_within(
     Run.create(Path("runs/kitchen"))
     Path("runs/kitchen/artefacts").mkdir()
     monkeypatch.chdir(Path("runs/kitchen") / inside)
-    assert find_run(name, notes).name == "kitchen"  # type: ignore[arg-type]
+    assert find_run(name, notes).name == "kitchen"
 
 
 def test_a_name_that_is_no_run_gets_its_near_matches(notes: Notes) -> None:
     Run.create(Path("runs/kitchen"))
     with pytest.raises(UnknownNameError, match="runs/kitchen") as caught:
-        find_run("kitchn", notes)  # type: ignore[arg-type]
+        find_run("kitchn", notes)
     assert caught.value.exit_code == 2
     Path("photos").mkdir()
     with pytest.raises(RunError, match=r"photos is no run: it has no run\.json.* edgekd distill --out photos$"):
-        find_run("photos", notes)  # type: ignore[arg-type]
+        find_run("photos", notes)
     Path("photos/room.png").touch()  # distill would refuse it
     with pytest.raises(RunError, match=r"photos is no run: it has no run\.json.* edgekd distill$"):
-        find_run("photos", notes)  # type: ignore[arg-type]
+        find_run("photos", notes)
 
 
 def test_without_any_run_the_command_that_makes_one_is_named(notes: Notes) -> None:
     with pytest.raises(RunError, match="edgekd distill"):
-        find_run(None, notes)  # type: ignore[arg-type]
+        find_run(None, notes)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from notes import Notes
 
 from calibration.errors import RunLockedError
 from edgekd.run import Run, locked
@@ -26,14 +27,6 @@ with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture
@@ -72,21 +65,21 @@ def test_a_killed_process_leaves_no_lock_and_that_is_said(tmp_path: Path, holder
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     notes = Notes()
-    with locked(tmp_path / "run", notes):  # type: ignore[arg-type]
+    with locked(tmp_path / "run", notes):
         assert json.loads((tmp_path / "run" / ".lock").read_text())["pid"] == os.getpid()
-    assert len(notes.lines) == 1 and f"process {holder.pid}" in notes.lines[0]
-    with locked(tmp_path / "run", notes):  # type: ignore[arg-type]
+    assert len(notes.said) == 1 and f"process {holder.pid}" in notes.said[0]
+    with locked(tmp_path / "run", notes):
         pass
-    assert len(notes.lines) == 1  # a lock that was given back is nothing to speak of
+    assert len(notes.said) == 1  # a lock that was given back is nothing to speak of
 
 
 def test_one_that_waits_goes_on_once_the_other_is_done(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     notes = Notes()
     ends = threading.Timer(0.5, holder.kill)
     ends.start()
-    with locked(tmp_path / "run", notes, wait=60):  # type: ignore[arg-type]
+    with locked(tmp_path / "run", notes, wait=60):
         assert holder.wait(timeout=0.1) is not None
-    assert f"process {holder.pid}" in notes.lines[0] and notes.lines[0].endswith("waiting for it")
+    assert f"process {holder.pid}" in notes.said[0] and notes.said[0].endswith("waiting for it")
 
 
 def test_one_that_waited_in_vain_is_refused(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
@@ -119,9 +112,9 @@ class TestWithoutLocksOfTheKernel:
         holder = {"pid": gone.pid, "host": socket.gethostname(), "started": "2026-01-01T00:00:00+00:00"}
         (tmp_path / ".lock").write_text(json.dumps(holder))
         notes = Notes()
-        with locked(tmp_path, notes):  # type: ignore[arg-type]
+        with locked(tmp_path, notes):
             pass
-        assert str(gone.pid) in notes.lines[0]
+        assert str(gone.pid) in notes.said[0]
 
     def test_one_on_another_host_may_be_alive(self, tmp_path: Path) -> None:
         holder = {"pid": 1, "host": "elsewhere", "started": "2026-01-01T00:00:00+00:00"}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from notes import Notes
 from PIL import Image
 
 from calibration.errors import DataError
@@ -33,14 +34,6 @@ from edgekd.simulate.textures import reflectance
 trimesh = pytest.importorskip("trimesh", reason="meshes are read by trimesh")
 
 SMALL = RoomSettings(height=60, width=80)
-
-
-class Notes(Quiet):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def painted_box(extents, colour) -> object:
@@ -263,8 +256,8 @@ def test_meshes_that_cannot_be_used_are_counted_and_named(meshes):
     notes = Notes()
     folder = MeshFolder.open(meshes, notes)
     assert set(folder.names) == {"cupboard.glb", "crate.obj", "inner/stand.ply"}
-    assert notes.lines[0] == "5 of 8 meshes are left out" and len(notes.lines) == 4
-    assert all("\n" not in line for line in notes.lines) and "cut.glb" in notes.lines[1]
+    assert notes.said[0] == "5 of 8 meshes are left out" and len(notes.said) == 4
+    assert all("\n" not in line for line in notes.said) and "cut.glb" in notes.said[1]
     assert logging.getLogger("trimesh").disabled == before
 
 

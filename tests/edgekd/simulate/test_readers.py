@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from notes import Notes
 from PIL import Image
 
 from calibration.errors import DataError, EdgekdError, FileError
@@ -25,14 +26,6 @@ from edgekd.simulate.store import write_set
 from targets.input import Framing
 
 HEIGHT, WIDTH = 24, 32
-
-
-class Notes(Quiet):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def picture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
@@ -125,7 +118,7 @@ def test_scenenet_frames_that_are_not_there_are_counted_and_depth_may_be_missing
     notes = Notes()
     source = open_source(tmp_path, notes)
     assert len(source) == 4 and source[-1].depth is None and source[0].depth is not None
-    assert len(notes.lines) == 1 and "2 of 6" in notes.lines[0] and "25.jpg" in notes.lines[0]
+    assert len(notes.said) == 1 and "2 of 6" in notes.said[0] and "25.jpg" in notes.said[0]
 
 
 def test_scenenet_damage_is_one_line_that_names_the_file(tmp_path):
@@ -204,7 +197,7 @@ def test_hypersim_damage_is_one_line_that_names_the_file(tmp_path):
     assert source[1].ids.any()
     damaged.unlink()
     notes = Notes()
-    assert len(open_source(tmp_path, notes)) == 1 and "1 of 2" in notes.lines[0]
+    assert len(open_source(tmp_path, notes)) == 1 and "1 of 2" in notes.said[0]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +305,7 @@ def test_a_plain_folder_with_masks(tmp_path):
     source = open_source(tmp_path, notes)
     assert [int(source[index].ids.max()) for index in range(3)] == [900, 1, 0]
     assert source[0].depth is None
-    assert notes.lines == ["1 of 3 pictures have no mask: no object of theirs is mixed"]
+    assert notes.said == ["1 of 3 pictures have no mask: no object of theirs is mixed"]
 
 
 def test_a_folder_of_pictures_alone(tmp_path):
@@ -340,7 +333,7 @@ def test_truncated_pictures_are_left_out_and_counted(tmp_path, suffix):
     (tmp_path / "2.bmp").write_text("no picture at all")
     notes = Notes()
     source = open_source(tmp_path, notes)
-    assert len(source) == 2 and "2 of 4" in notes.lines[0] and f"1.{suffix}" in notes.lines[0]
+    assert len(source) == 2 and "2 of 4" in notes.said[0] and f"1.{suffix}" in notes.said[0]
     for number in (0, 2):
         truncate(tmp_path / f"{number}.{suffix}")
     with pytest.raises(DataError, match="None of the 4"):
@@ -364,7 +357,7 @@ def test_pictures_with_more_behind_their_end_or_another_suffix_are_whole(tmp_pat
     notes = Notes()
     source = open_source(tmp_path, notes)
     assert len(source) == 4 and source[0].rgb.shape == (HEIGHT, WIDTH, 3)
-    assert len(notes.lines) == 2 and "1 of 5" in notes.lines[0] and "zcut.jpg" in notes.lines[0]
+    assert len(notes.said) == 2 and "1 of 5" in notes.said[0] and "zcut.jpg" in notes.said[0]
 
 
 @pytest.mark.parametrize(

@@ -6,21 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from notes import Notes
 
 torch = pytest.importorskip("torch", reason="it is PyTorch whose threads are looked at")
 
-from calibration.progress import Quiet  # noqa: E402
 from edgekd.bench.conditions import read_conditions  # noqa: E402
 from edgekd.steps import busy  # noqa: E402
 from edgekd.steps.busy import remark_on_others  # noqa: E402
-
-
-class Notes(Quiet):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
 
 
 def said(others: float | None, threads: int, monkeypatch: pytest.MonkeyPatch, device: str = "cpu") -> list[str]:

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from notes import Notes
 
 torch = pytest.importorskip("torch", reason="distilling needs torch")
 pytest.importorskip("onnxscript", reason="exporting from torch needs onnxscript")
@@ -106,27 +108,19 @@ def with_two_layers() -> Teacher:
     return made
 
 
-class Notes(Quiet):
-    """Remembers notes, and presses Ctrl-C once `stop_after` units of a task named Distilling are done."""
+class InterruptAfter(Quiet):
+    """Presses Ctrl-C once so many units of a task named Distilling are done."""
 
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.lines: list[str] = []
-        self.stop_after = stop_after
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
+    def __init__(self, units: int) -> None:
+        self._left = units
 
     @contextlib.contextmanager
     def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
-        done = 0
-
-        def advance(units: int) -> None:
-            nonlocal done
-            done += units
-            if label == "Distilling" and self.stop_after is not None and done >= self.stop_after:
-                self.stop_after = None
-                import signal
-
+        def advance(done: int) -> None:
+            if label != "Distilling":
+                return
+            self._left -= done
+            if self._left == 0:
                 signal.raise_signal(signal.SIGINT)
 
         yield advance
@@ -160,11 +154,11 @@ def test_an_interrupted_distillation_goes_on_and_ends_as_if_nothing_had_been(req
     straight = distill_run(replace(request_, out=Path("runs/straight")), Quiet())
     broken = replace(request_, out=Path("runs/broken"))
     with pytest.raises(KeyboardInterrupt):
-        distill_run(broken, Notes(stop_after=5))
+        distill_run(broken, InterruptAfter(5))
     assert Run.open(Path("runs/broken")).unfinished() == ["distill"]
     notes = Notes()
     resumed = distill_run(broken, notes)
-    assert any("Going on from step" in line for line in notes.lines)
+    assert any("Going on from step" in line for line in notes.said)
     kept = ("student.safetensors", "transform.safetensors", "calibration/images.npy", "check/teacher.npy")
     for name in (*kept, "adaptation.json"):
         assert (resumed.folder / name).read_bytes() == (straight.folder / name).read_bytes(), name
@@ -173,7 +167,7 @@ def test_an_interrupted_distillation_goes_on_and_ends_as_if_nothing_had_been(req
 
     again = Notes()
     distill_run(broken, again)
-    assert any("The student is up to date" in line for line in again.lines)
+    assert any("The student is up to date" in line for line in again.said)
 
     # What is lost is made anew, and nothing else.
     (resumed.folder / "onnx" / "student.onnx").unlink()
@@ -188,12 +182,12 @@ def test_it_is_said_whether_the_transformation_carries_to_layers_it_was_not_fitt
     notes = Notes()
     request = replace(request_, teacher="test_step_distill:with_two_layers", student="mobile-s", out=Path("runs/two"))
     distill_run(request, notes)
-    (said,) = [line for line in notes.lines if line.startswith("Distance to the teacher's statistics: matched layers")]
+    (said,) = [line for line in notes.said if line.startswith("Distance to the teacher's statistics: matched layers")]
     assert ", the others " in said
-    assert any("came hardly nearer" in line and "--no-transformation" in line for line in notes.lines)
+    assert any("came hardly nearer" in line and "--no-transformation" in line for line in notes.said)
     again = Notes()
     distill_run(request, again)
-    assert said in again.lines
+    assert said in again.said
 
 
 def test_a_student_that_diverged_is_not_passed_off_as_one(request_: DistillRequest) -> None:
@@ -209,7 +203,7 @@ def test_a_student_that_diverged_is_not_passed_off_as_one(request_: DistillReque
 def test_a_student_that_is_no_nearer_than_one_depth_is_told_of(request_: DistillRequest) -> None:
     notes = Notes()
     distill_run(replace(request_, settings=replace(SETTINGS, steps=1, learning_rate=1e-9)), notes)
-    assert any("no nearer to with than one depth for all pixels" in line for line in notes.lines)
+    assert any("no nearer to with than one depth for all pixels" in line for line in notes.said)
 
 
 @pytest.mark.parametrize("gives", [float("nan"), float("inf")])
@@ -304,7 +298,7 @@ def test_statistics_that_are_left_out_the_second_time_are_missed(request_: Disti
     StatisticsFile(given.name, given.digest, 20, stored).write(file)
     request = replace(request_, statistics=file, out=Path("runs/mine"))
     with pytest.raises(KeyboardInterrupt):
-        distill_run(request, Notes(stop_after=4))
+        distill_run(request, InterruptAfter(4))
     for _ in range(2):
         with pytest.raises(RunError, match="statistics given instead of left out"):
             distill_run(replace(request, statistics=None), Quiet())
@@ -333,10 +327,11 @@ def test_torchrun_makes_a_whole_run_that_one_process_tells_of(tmp_path: Path) ->
         f"{Path(sys.executable).with_name('edgekd')} distill --teacher {TEACHER} --student mobile-s --images set"
         " --batch 4 --steps 2 --precision bfloat16 --device cpu --out two --json"
     )
+    here = Path(__file__).parent  # of the teacher; its module takes notes.py from two folders above
     ended = subprocess.run(
         [*torchrun, *command.split()],
         cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{here}{os.pathsep}{here.parents[1]}"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -400,7 +395,7 @@ def test_a_teacher_is_calibrated_without_a_student(request_: DistillRequest, sta
     calibration = CalibrationSet.open(run.folder / "calibration")
     assert (calibration.count, calibration.height, calibration.width) == (8, HEIGHT, WIDTH)
     assert ("transformed" in calibration.origin) == statistics
-    assert any("has no statistics to fit" in line for line in notes.lines) == (not statistics)
+    assert any("has no statistics to fit" in line for line in notes.said) == (not statistics)
     references = read_references(run)
     assert references.teacher is None
     teacher = with_statistics() if statistics else without_statistics()

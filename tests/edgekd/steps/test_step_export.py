@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from notes import Notes
 
 from calibration.errors import ArtefactError, BudgetError, MissingRuntimeError, RunError, UnknownNameError, UsageError
 from calibration.progress import Quiet
@@ -18,14 +19,6 @@ from targets import get_target
 from targets.artefact import open_artefact, rebuild_command
 
 pytest.importorskip("onnxruntime", reason="the artefacts of these tests are built for onnxruntime")
-
-
-class Notes(Quiet):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def export(folder: Path, **settings: object) -> ExportResult:
@@ -120,7 +113,7 @@ def test_a_runtime_that_is_missing_stops_only_who_named_it(run_folder: Path, mon
     result = export_run(Run.open(run_folder), ExportSettings(precisions=("fp32",)), notes)
     assert [exported.artefact.name for exported in result.exported] == ["onnxruntime-fp32"]
     assert [left.name for left in result.left_out] == ["openvino"]
-    assert any("Left out openvino" in line and "pip install" in line for line in notes.lines)
+    assert any("Left out openvino" in line and "pip install" in line for line in notes.said)
     result.raise_failures(ExportSettings())  # what was not asked for by name is no failure
 
 
@@ -135,7 +128,7 @@ def test_what_was_built_and_cannot_be_timed_is_kept_and_shown(
     result = export_run(Run.open(run_folder), ExportSettings(("onnxruntime",), ("fp32",)), notes)
     assert fresh(result) == {"onnxruntime-fp32": True}
     assert result.exported[0].milliseconds is None
-    assert notes.lines[-1] == "onnxruntime-fp32 was built and is not timed: There is no memory left on the device"
+    assert notes.said[-1] == "onnxruntime-fp32 was built and is not timed: There is no memory left on the device"
 
 
 def test_a_budget_that_is_missed_keeps_and_marks_the_artefact(run_folder: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from notes import Notes
 
 from calibration.progress import Quiet
 from edgekd.run.lock import locked
@@ -51,12 +52,7 @@ def test_a_set_that_another_process_renders_is_waited_for(cached: Path) -> None:
     thread = threading.Thread(target=other)
     thread.start()
     held.wait()
-    said: list[str] = []
-
-    class Notes(Quiet):
-        def note(self, text: str) -> None:
-            said.append(text)
-
-    assert len(open_images(SPEC, Notes())) == 4
+    notes = Notes()
+    assert len(open_images(SPEC, notes)) == 4
     thread.join()
-    assert len([line for line in said if "waiting for it" in line]) == 1
+    assert len([line for line in notes.said if "waiting for it" in line]) == 1

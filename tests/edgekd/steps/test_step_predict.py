@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from notes import Notes
 from PIL import Image
 
 from calibration.errors import DataError
@@ -63,14 +64,6 @@ def pictures(exported_run: Path) -> Path:
 def pixels(path: Path) -> np.ndarray:
     with Image.open(path) as picture:
         return np.asarray(picture)
-
-
-class Notes(Quiet):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
 
 
 def predict(

@@ -150,7 +150,8 @@ def test_weights_and_statistics_without_torch(tmp_path: Path) -> None:
     shutil.copy(packaged, copy)
     assert weights_fault(copy) is None
     flipped(copy)
-    assert not verify(str(copy), Quiet()).whole
+    found = verify(str(copy), Quiet())
+    assert (found.kind, found.whole) == ("weights", False)
     for damage in (b"", b"\xff" * 8, packaged.read_bytes()[:-5], b"\2\0\0\0\0\0\0\0{}" + b"x"):
         copy.write_bytes(damage)
         with pytest.raises(FileError, match=r"not a whole safetensors file"):
@@ -169,9 +170,11 @@ def test_statistics_that_were_altered_are_not_taken(tmp_path: Path) -> None:
     layers = {"a": (torch.tensor([1.0, 2.0]), torch.tensor([1.0, 0.5]))}
     path = tmp_path / "s.safetensors"
     StatisticsFile("t", "0" * 64, 20, StoredStatistics.of(layers)).write(path)
-    assert verify(str(path), Quiet()).whole and StatisticsFile.read(path).pictures == 20
+    found = verify(str(path), Quiet())
+    assert (found.kind, found.whole, StatisticsFile.read(path).pictures) == ("statistics", True, 20)
     flipped(path)
-    assert not verify(str(path), Quiet()).whole
+    found = verify(str(path), Quiet())
+    assert (found.kind, found.whole) == ("statistics", False)
     with pytest.raises(FileError, match="altered"):
         StatisticsFile.read(path)
 

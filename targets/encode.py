@@ -1,0 +1,196 @@
+"""A model with an int8 encoding written into it, as QuantizeLinear/DequantizeLinear pairs around float operators."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calibration.errors import ModelError
+from targets.encodings import Encoding
+from targets.graph import ACTIVATIONS, copy_model, drop_unused
+from targets.layers import Weights, constants, groups, replace_weights
+from targets.pointwise import last_activations
+from targets.reference import import_onnxruntime
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["encode"]
+
+
+def encode(
+    model: onnx.ModelProto,
+    encoding: Encoding,
+    ranges: Mapping[str, tuple[float, float]],
+    rounded: Mapping[str, Weights],
+    nodes: Iterable[str],
+) -> onnx.ModelProto:
+    """A copy of `model` in which the named nodes are rounded to int8; `ranges` covers the activations they touch.
+
+    Of the convolutions in `rounded` the weights, biases and scales are taken from there. A layer without gets the
+    nearest codes.
+
+    Raises MissingRuntimeError without ONNX Runtime, ModelError when the model cannot be encoded.
+    """
+    import_onnxruntime()
+    with _quiet():
+        from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+        copy = copy_model(model)
+        replace_weights(copy, rounded)
+        open_ends = {} if encoding.signed else last_activations(model, set(nodes))
+        chosen = set(nodes) - set(open_ends.values()) - (set() if encoding.signed else _clips_beside_zero(model))
+        kinds = sorted({node.op_type for node in copy.graph.node if node.name in chosen} & encoding.kinds)
+        quantizer = QDQQuantizer(
+            copy,
+            True,  # weights per channel
+            False,  # the whole range of 8 bits
+            QuantType.QInt8,
+            QuantType.QInt8 if encoding.signed else QuantType.QUInt8,
+            TensorsData(
+                CalibrationMethod.MinMax,
+                {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()},
+            ),
+            sorted(chosen),
+            [],
+            kinds,
+            {
+                "ActivationSymmetric": encoding.signed,
+                "WeightSymmetric": True,
+                "QuantizeBias": encoding.bias,
+                "TensorQuantOverrides": _overrides(copy, rounded),
+                "AddQDQPairToWeight": encoding.signed,  # TensorRT 8.5 takes weights only as float behind Q/DQ
+                "OpTypesToExcludeOutputQuantization": [] if encoding.outputs else kinds,
+            },
+        )
+        try:
+            quantizer.quantize_model()
+            quantizer.model.topological_sort()
+        except Exception as error:  # ValueError, KeyError, AssertionError... all: this model does not fit
+            raise ModelError(
+                f"The model cannot be encoded as {encoding.name} ({error!r})", fix="Build with --precision fp32"
+            ) from error
+    encoded: onnx.ModelProto = quantizer.model.model
+    if encoding.signed:
+        _free_fused_branches(encoded)
+    else:
+        _guard_float_layers(encoded)
+        for name, reader in open_ends.items():
+            next(node for node in encoded.graph.node if node.name == reader).input[0] = name
+    drop_unused(encoded)
+    return encoded
+
+
+def _clips_beside_zero(model: onnx.ModelProto) -> set[str]:
+    """Clips that no value of 0 passes. Every range holds 0, and the quantiser drops a Clip where codes are to do its
+    work: they could not do that of these."""
+    values = constants(model)
+    found = set()
+    for node in model.graph.node:
+        if node.op_type == "Clip":
+            low, high = ([*node.input[1:], "", ""])[:2]
+            if (low in values and values[low] > 0) or (high in values and values[high] < 0):
+                found.add(node.name)
+    return found
+
+
+def _overrides(model: onnx.ModelProto, rounded: Mapping[str, Weights]) -> dict[str, list[dict[str, Any]]]:
+    """The scales of rounded weights, channel by channel: ONNX Runtime would take them from the largest weight."""
+    zero = np.array(0, np.int8)
+    scales = {node.input[1]: rounded[node.name].scale for node in model.graph.node if node.name in rounded}
+    return {
+        name: [{"axis": 0, "scale": step, "zero_point": zero} for step in steps]
+        for name, steps in scales.items()
+        if steps is not None
+    }
+
+
+def _free_fused_branches(model: onnx.ModelProto) -> None:
+    """Take the Q/DQ pair off the branch of a residual Add that comes straight from a convolution.
+
+    TensorRT fuses convolution and Add into one kernel when only the identity branch is rounded; with a pair between
+    them it writes the convolution out in 8 bits and adds in a second kernel.
+    """
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    for add in model.graph.node:
+        if add.op_type != "Add":
+            continue
+        freed = False
+        for index, name in enumerate(add.input):
+            dequantise = made_by.get(name)
+            quantise = made_by.get(dequantise.input[0]) if dequantise is not None else None
+            if dequantise is None or quantise is None or dequantise.op_type != "DequantizeLinear":
+                continue
+            source = made_by.get(quantise.input[0])
+            if source is not None and source.op_type == "Conv" and not freed:  # one branch only: the other is rounded
+                add.input[index] = quantise.input[0]
+                freed = True
+
+
+def _guard_float_layers(model: onnx.ModelProto) -> None:
+    """Give convolutions in float that read an int8 activation a DequantizeLinear with a scale per channel, all alike;
+    transposed ones, which are always in float, too.
+
+    ONNX Runtime's optimiser rounds the weights of a layer between DequantizeLinear and QuantizeLinear to int8, with one
+    scale for all, whatever the model says (WeightBiasQuantization). Behind a scale per channel it leaves them alone.
+    """
+    from onnx import helper, numpy_helper
+
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    values = constants(model)
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        layer = node.op_type in ("Conv", "ConvTranspose") and node.input[1] in values
+        dequantise = made_by.get(node.input[0]) if layer else None
+        rounded_again = _next_kind(node, model) == "QuantizeLinear"
+        if dequantise is not None and dequantise.op_type == "DequantizeLinear" and rounded_again:
+            shape = values[node.input[1]].shape
+            channels = shape[0] if node.op_type == "ConvTranspose" else shape[1] * groups(node)
+            names = [f"{node.name}.read_{part}" for part in ("scale", "zero_point", "activation")]
+            for name, source in zip(names[:2], dequantise.input[1:], strict=True):
+                spread = np.broadcast_to(values[source].reshape(1), channels)
+                model.graph.initializer.append(numpy_helper.from_array(spread.copy(), name))
+            inputs = [dequantise.input[0], *names[:2]]
+            nodes.append(helper.make_node("DequantizeLinear", inputs, names[2:], name=names[2], axis=1))
+            node.input[0] = names[2]
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _next_kind(node: onnx.NodeProto, model: onnx.ModelProto) -> str:
+    """The operator that reads a node's output, activation functions aside."""
+    while True:
+        readers = [reader for reader in model.graph.node if node.output[0] in reader.input]
+        if not readers or readers[0].op_type not in ACTIVATIONS:
+            return str(readers[0].op_type) if readers else ""
+        node = readers[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """ONNX Runtime's quantiser advises, through the root logger, on steps that are taken here in another way."""
+    root = logging.getLogger()
+
+    def from_elsewhere(record: logging.LogRecord) -> bool:
+        return "onnxruntime" not in record.pathname
+
+    # The quantiser calls logging.info and its like, which would also install a handler on the root logger.
+    handlers = list(root.handlers)
+    root.addFilter(from_elsewhere)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.removeFilter(from_elsewhere)
+        for handler in root.handlers[:]:
+            if handler not in handlers:
+                root.removeHandler(handler)

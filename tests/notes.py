@@ -1,0 +1,17 @@
+"""What is said while something works, kept for a test to read."""
+
+from __future__ import annotations
+
+from calibration.progress import Quiet
+
+__all__ = ["Notes"]
+
+
+class Notes(Quiet):
+    """A Progress that keeps its notes."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
