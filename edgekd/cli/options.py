@@ -47,7 +47,8 @@ TeacherSpec = Annotated[
     typer.Option(
         "--teacher",
         metavar="SPEC",
-        help="rooms, fastdepth, a .onnx, a .pt or .safetensors with --architecture, hf:org/name, or module:factory.",
+        help="rooms, fastdepth, a .onnx, a .pt or .safetensors with --architecture, hf:org/name, or module:factory; "
+        "@inverse behind it for a network of disparity.",
     ),
 ]
 Statistics = Annotated[

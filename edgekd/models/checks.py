@@ -32,6 +32,7 @@ EXPORT_KEEPING_NORMS = "torch.onnx.export(model.eval(), ..., dynamo=False, train
 NO_SPREAD = 1e-8
 """A stored variance up to which a channel never changed, and tells nothing."""
 
+_SAY = "Metres are expected: say so behind its name, @inverse or @relative, or give a factory that makes metres of it"
 _OTHER_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
 
 
@@ -171,13 +172,15 @@ def _remarks(teacher: Teacher, depth: Tensor, negative: float) -> list[str]:
     if negative:
         remarks.append(f"{teacher.name} gave negative depth on {negative:.1%} of the pixels of two test pictures")
     middle = float(depth.median())
+    if not teacher.metric:
+        return remarks
     if not 0.1 <= middle <= 100:
         unit = "millimetres or inverse depth" if middle > 100 else "inverse depth or another unit"
-        remarks.append(f"{teacher.name} gave a median depth of {middle:.3g}: perhaps {unit}; metres are expected")
+        remarks.append(f"{teacher.name} gave a median depth of {middle:.3g}: perhaps {unit}. {_SAY}")
     elif not negative and float(depth.max()) <= 1:
         remarks.append(
             f"{teacher.name} gave depth between {float(depth.min()):.3g} and {float(depth.max()):.3g}: perhaps "
-            "a sigmoid's disparity or a share of the range; metres are expected"
+            f"a sigmoid's disparity or a share of the range. {_SAY}"
         )
     return remarks
 

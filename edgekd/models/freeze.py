@@ -20,13 +20,12 @@ from targets.input import InputSpec
 
 __all__ = ["INPUT_EXAMPLE", "DepthAtInputSize", "OnCopies", "freeze", "stated_input"]
 
-INPUT_EXAMPLE = json.dumps(
-    {
-        "framing": {"height": 224, "width": 224, "resize_height": None, "crop": None},
-        "mean": [0.485, 0.456, 0.406],
-        "std": [0.229, 0.224, 0.225],
-    }
-)
+_FIELDS: dict[str, Any] = {
+    "framing": {"height": 224, "width": 224, "resize_height": None, "crop": None},
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}
+INPUT_EXAMPLE = json.dumps(_FIELDS)
 """What a <file>.input.json beside a model looks like."""
 
 
@@ -126,12 +125,23 @@ def stated_input(path: Path) -> InputSpec | None:
         return None
     example = f"Write it like {INPUT_EXAMPLE}"
     try:
-        return InputSpec.from_json(read_json(beside), fix=example)
+        described = read_json(beside)
+        spec = InputSpec.from_json(described, fix=example)
+        _require_known(described, example)
+        return spec
     except FileError as error:
         fix = error.fix if isinstance(error.__cause__, OSError) else example
         raise FileError(error.message, fix=fix) from error
     except ModelError as error:
         raise ModelError(f"{beside}: {error.message}", fix=error.fix) from error
+
+
+def _require_known(described: dict[str, Any], fix: str) -> None:
+    """Raise ModelError for a field that would be passed over: a slip, or something that was meant to hold, as BGR."""
+    for part, fields in ((described, _FIELDS), (described["framing"], _FIELDS["framing"])):
+        for name in part:
+            if name not in fields:
+                raise ModelError(f"An input description knows no {name!r}, only {', '.join(fields)}", fix=fix)
 
 
 def _is_one_map(shape: tuple[int, ...], input: InputSpec) -> bool:  # noqa: A002

@@ -1,13 +1,7 @@
 """A teacher from Hugging Face: hf:org/name, or hf:FOLDER for one saved locally, by transformers' own classes.
 
-What a network's number means is decided by name, never guessed from values:
-
-    metric     metres
-    relative   proportional to depth; the unit is unknown
-    inverse    proportional to 1/depth (MiDaS and DPT, the first Depth Anything); an unknown shift is taken as 0
-
-hf:org/name@inverse says it where the table below does not know. Of relative and inverse depth the unit is set so that
-the median over test pictures is that of a room; distances keep their ratios, and metres are only a name.
+What a network's number means (depth_kinds.py) is in the table below by its class; hf:org/name@inverse says it where the
+table does not know.
 """
 
 from __future__ import annotations
@@ -24,11 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calibration.errors import FileError, MissingRuntimeError, ModelError, UsageError
-from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from calibration.reasons import first_line, out_of_memory
-from edgekd.models.blocks import TYPICAL_DEPTH
 from edgekd.models.checks import require_finite_weights
+from edgekd.models.depth_kinds import DEPTH_KINDS, UNIT_OF_ITS_OWN, as_kind, split_kind
 from edgekd.models.freeze import freeze, stated_input
 from edgekd.models.huggingface_input import preprocessed_input
 from edgekd.models.pictures import NormalisePictures, probe_pictures
@@ -36,9 +29,7 @@ from edgekd.models.teacher import Teacher
 from edgekd.models.weights import weights_digest
 from targets.input import InputSpec
 
-__all__ = ["DEPTH_KINDS", "huggingface_teacher"]
-
-DEPTH_KINDS = ("metric", "relative", "inverse")
+__all__ = ["huggingface_teacher"]
 
 _KIND_OF: dict[str, Callable[[Any], str]] = {
     "dpt": lambda config: "metric" if _over_dinov2(config) else "inverse",
@@ -50,36 +41,18 @@ _WORKS = "DPT, Depth Anything, GLPN and ZoeDepth are"
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-class _Depth(nn.Module):
-    """The network's `predicted_depth` as depth [N, 1, H, W] of the pictures' size: some give it of another."""
+class _Predicted(nn.Module):
+    """The network's `predicted_depth` as [N, 1, H, W] of the pictures' size: some give it of another."""
 
-    def __init__(self, network: nn.Module, kind: str) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network, self.kind = network, kind
-        self.register_buffer("unit", torch.tensor(1.0))
+        self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
         raw: Tensor = self.network(pixel_values=x).predicted_depth[:, None]
-        if raw.shape[-2:] != x.shape[-2:]:  # before the reciprocal, as transformers does
+        if raw.shape[-2:] != x.shape[-2:]:  # before any reciprocal, as transformers does
             raw = F.interpolate(raw, size=x.shape[-2:], mode="bilinear", align_corners=False)
-        if self.kind == "inverse":
-            # A hundred times as far as what is typical is as far as it goes: a disparity of 0 is infinitely far.
-            raw = 1 / torch.maximum(raw, 0.01 / TYPICAL_DEPTH * self.get_buffer("unit"))
-        depth: Tensor = raw * self.get_buffer("unit")
-        return depth
-
-    @torch.no_grad()
-    def choose_unit(self, input: InputSpec) -> None:  # noqa: A002 - the field's own name
-        raw = _predicted(self.network, input, pictures=4)
-        if not torch.isfinite(raw).all():
-            raise ModelError("The network gives NaN or infinite depth", fix="Save or copy the model again")
-        middle = float(raw.clamp_min(0).median())
-        if not middle > 0:
-            raise ModelError(
-                f"The median of its output is {middle:g}, so it is no {self.kind} depth",
-                fix=f"Check its weights, or say which kind it is: hf:NAME@{' or @'.join(DEPTH_KINDS)}",
-            )
-        self.get_buffer("unit").fill_(TYPICAL_DEPTH * middle if self.kind == "inverse" else TYPICAL_DEPTH / middle)
+        return raw
 
 
 def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
@@ -88,9 +61,9 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     Raises MissingRuntimeError without transformers, UsageError, FileError or ModelError.
     """
     transformers = _import_transformers()
-    name, stated = _split(spec.removeprefix("hf:"))
-    if stated and stated not in DEPTH_KINDS:
-        raise UsageError(f"There is no kind of depth {stated!r}", fix=f"Say @{', @'.join(DEPTH_KINDS)}")
+    name, stated = spec.removeprefix("hf:"), None
+    if not Path(name).is_dir():  # a folder may have an @ of its own
+        name, stated = split_kind(name)
     saved = _is_saved(name)
     if saved:
         name = str(Path(name).resolve())
@@ -103,22 +76,19 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     if missing:
         _require_unused(name, network, missing, described)
         progress.note(f"{name} lacks {len(missing)} weights that its depth does not depend on: they are taken as 0")
-    module = _Depth(network, kind)
-    if kind != "metric":
-        module.choose_unit(described)
-    own = "" if kind == "metric" else ": its metres are a unit of their own, and only ratios mean something"
-    progress.note(f"{name} is taken to give {kind} depth, of pictures of {described.height}x{described.width}{own}")
+    _predicted(network, described)
     teacher, remarks = freeze(
         name.rstrip("/").rsplit("/", 1)[-1],
-        module,
+        _Predicted(network),
         described,
-        digest=sha256_bytes(f"{weights_digest(network)} {kind}".encode()),  # not of the unit, which a processor rounds
-        source=f"{name} ({config.model_type}, {kind} depth), by transformers",
-        metric=kind == "metric",
+        digest=weights_digest(network),
+        source=f"{name} ({config.model_type}), by transformers",
     )
+    own = "" if kind == "metric" else f": {UNIT_OF_ITS_OWN}"
+    progress.note(f"{name} is taken to give {kind} depth, of pictures of {described.height}x{described.width}{own}")
     for remark in remarks:
         progress.note(remark)
-    return teacher
+    return as_kind(teacher, kind)
 
 
 def _import_transformers() -> Any:
@@ -171,12 +141,6 @@ def _load(transformers: Any, name: str, saved: bool) -> tuple[Any, nn.Module, li
     return config, network, sorted(loading["missing_keys"])
 
 
-def _split(spec: str) -> tuple[str, str]:
-    """A name or folder, and the kind of depth behind its @; a folder may have an @ of its own."""
-    head, mark, tail = spec.rpartition("@")
-    return (head, tail) if mark and "/" not in tail and not Path(spec).is_dir() else (spec, "")
-
-
 def _is_saved(name: str) -> bool:
     """Whether it is a folder that transformers wrote. Raises FileError when it is another one, or a path to none."""
     folder = Path(name)
@@ -200,10 +164,10 @@ def _require_depth_model(name: str, config: Any, known: bool) -> None:
 
 
 @torch.no_grad()
-def _predicted(network: nn.Module, input: InputSpec, pictures: int) -> Tensor:  # noqa: A002
-    """What the network gives of test pictures. Raises ModelError when it does not take them."""
+def _predicted(network: nn.Module, input: InputSpec) -> Tensor:  # noqa: A002
+    """What the network gives of a test picture. Raises ModelError when it does not take them."""
     try:
-        probe = NormalisePictures(input)(torch.from_numpy(probe_pictures(input.height, input.width, pictures)))
+        probe = NormalisePictures(input)(torch.from_numpy(probe_pictures(input.height, input.width, 1)))
         predicted: Tensor = network(pixel_values=probe).predicted_depth
     except Exception as error:
         raise ModelError(
@@ -227,7 +191,7 @@ def _require_unused(name: str, network: nn.Module, missing: Sequence[str], input
         for weight in weights:
             drawn = torch.randn(weight.shape, generator=generator)
             weight.copy_(0.1 * drawn if seed else torch.zeros_like(drawn))
-        given.append(_predicted(network, input, pictures=1))
+        given.append(_predicted(network, input))
     if not all(torch.equal(given[0], other) for other in given[1:]):
         raise FileError(
             f"{name} lacks {len(missing)} of its weights, such as {missing[0]}",

@@ -11,23 +11,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from calibration.errors import MissingRuntimeError, ModelError
 from calibration.reasons import out_of_memory
 from edgekd.models.channels import LeastMissed, readings
 from edgekd.models.checks import batch_norm_layers
-from edgekd.models.evaluating import run_once
 from edgekd.models.onnx_import import attention
-from edgekd.models.onnx_import.shape import shuffles
 from edgekd.models.stored import stored_by
 from edgekd.models.teacher import Teacher
+from edgekd.models.uncut import before_shuffles, beside_depth, endless, with_outputs_of
 from targets.input import InputSpec
 from targets.statistics import ChannelStatistics
 
@@ -124,13 +120,18 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
     for layer in layers.values():  # the running means carry the channels' numbers through the pruning
         layer.running_mean = torch.arange(len(_mean(layer)), dtype=torch.float32)
     last = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.out_channels == 1]
+    picture = torch.zeros(1, 3, teacher.input.height, teacher.input.width)
     try:
+        aside = beside_depth(network, teacher.input)
+        run = with_outputs_of(aside)
+        followed = tp.DependencyGraph().build_dependency(network, picture, run)
         tp.pruner.BasePruner(
             network,
-            torch.zeros(1, 3, teacher.input.height, teacher.input.width),
+            picture,
+            forward_fn=run,
             importance=importance,
             pruning_ratio=cut,
-            ignored_layers=[*last, *_before_shuffles(network, teacher.input)],
+            ignored_layers=[*last, *aside, *before_shuffles(network, teacher.input), *endless(followed)],
             round_to=_ROUND_TO,
         ).step()
         _run(network, teacher.input)
@@ -146,36 +147,6 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
         layer.momentum = _MOMENTUM
         stored[name] = stored_by(layer)
     return Slim(network, cut, kept, stored)
-
-
-@torch.no_grad()
-def _before_shuffles(network: nn.Module, input: InputSpec) -> list[nn.Conv2d]:  # noqa: A002
-    """The convolutions whose channels a pixel shuffle makes places of: which of them belong together torch-pruning
-    does not see, so they keep all, and so does what is joined to these places."""
-    ran: list[tuple[nn.Conv2d, int]] = []
-    found: list[nn.Conv2d] = []
-
-    def note_last(shuffled: Tensor) -> None:
-        found.extend([layer for layer, channels in ran if channels == shuffled.shape[1]][-1:])
-
-    class Shuffles(TorchFunctionMode):
-        def __torch_function__(
-            self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-        ) -> Any:
-            if function in (torch.pixel_shuffle, torch.pixel_unshuffle):
-                note_last(args[0] if args else (kwargs or {})["input"])
-            return function(*args, **(kwargs or {}))
-
-    with ExitStack() as hooks:
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d):
-                note = layer.register_forward_hook(lambda layer, given, made: ran.append((layer, made.shape[1])))
-                hooks.callback(note.remove)
-            elif shuffles(layer):
-                hooks.callback(layer.register_forward_pre_hook(lambda layer, given: note_last(given[0])).remove)
-        hooks.enter_context(Shuffles())
-        run_once(network, (input.height, input.width))
-    return found
 
 
 @torch.no_grad()

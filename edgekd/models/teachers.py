@@ -3,8 +3,10 @@
     rooms, fastdepth            a name of `TEACHERS`
     depth.onnx                  an ONNX network; depth.onnx.input.json beside it states its input
     depth.pt, .pth, .safetensors  weights, with `architecture`
-    hf:org/name, hf:FOLDER      a depth model of transformers, with @inverse behind it where that is not known
+    hf:org/name, hf:FOLDER      a depth model of transformers
     package.module:factory      code that the user names, which gives a torch module or a Teacher
+
+Behind each but a name of `TEACHERS`, @inverse or @relative says that it does not give metres.
 
 To add a named teacher, write a function that loads it and give it a line in `TEACHERS`.
 """
@@ -19,6 +21,7 @@ from pathlib import Path
 from calibration.errors import FileError, UnknownNameError, UsageError
 from calibration.progress import Progress, Quiet
 from edgekd.models.checks import check_teacher
+from edgekd.models.depth_kinds import UNIT_OF_ITS_OWN, as_kind, split_kind
 from edgekd.models.fetch import NpmFile, fetch
 from edgekd.models.freeze import freeze
 from edgekd.models.from_checkpoint import checkpoint_teacher
@@ -90,10 +93,22 @@ def load_teacher(spec: str, *, architecture: str | None = None, progress: Progre
 
     Raises UnknownNameError, UsageError, FileError, MissingRuntimeError or ModelError.
     """
-    teacher = _load(spec, architecture, progress)
+    teacher = _of_kind(spec, architecture, progress)
     for remark in check_teacher(teacher):
         progress.note(remark)
     return teacher
+
+
+def _of_kind(spec: str, architecture: str | None, progress: Progress) -> Teacher:
+    if spec in TEACHERS or spec.startswith("hf:"):
+        return _load(spec, architecture, progress)
+    name, kind = split_kind(spec)
+    teacher = _load(name, architecture, progress)
+    if kind is None:
+        return teacher
+    if kind != "metric":
+        progress.note(f"{teacher.name} is taken to give {kind} depth: {UNIT_OF_ITS_OWN}")
+    return as_kind(teacher, kind)
 
 
 def _load(spec: str, architecture: str | None, progress: Progress) -> Teacher:

@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from calibration.errors import FileError, MissingRuntimeError, ModelError, UsageError  # noqa: E402
 from calibration.progress import Quiet  # noqa: E402
 from edgekd.models.blocks import TYPICAL_DEPTH  # noqa: E402
-from edgekd.models.from_huggingface import _Depth, huggingface_teacher  # noqa: E402
+from edgekd.models.depth_kinds import DepthOfKind  # noqa: E402
+from edgekd.models.from_huggingface import huggingface_teacher  # noqa: E402
 from edgekd.models.huggingface_input import preprocessed_input  # noqa: E402
 from edgekd.models.teachers import load_teacher  # noqa: E402
 from targets.input import Framing, InputSpec  # noqa: E402
@@ -133,11 +134,10 @@ def test_inverse_depth_is_cut_at_a_hundred_times_its_median_whatever_its_unit(sc
     """A disparity of 0, as of the sky, is infinitely far; 250 is as far as it goes where a room's median is 2.5."""
 
     class Disparity(torch.nn.Module):
-        def forward(self, pixel_values):
-            plane = pixel_values.mean(1).clamp_min(0) * scale
-            return SimpleNamespace(predicted_depth=torch.where(pixel_values[:, 0] < -1e8, 0.0, plane))
+        def forward(self, x):
+            return torch.where(x[:, :1] < -1e8, 0.0, x.mean(1, keepdim=True).clamp_min(0) * scale)
 
-    depth = _Depth(Disparity(), "inverse")
+    depth = DepthOfKind(Disparity(), "inverse")
     depth.choose_unit(InputSpec(Framing(32, 48)))
     x = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     x[:, :, :4] = -1e9
@@ -149,13 +149,13 @@ def test_inverse_depth_is_cut_at_a_hundred_times_its_median_whatever_its_unit(sc
 
 def test_a_digest_does_not_depend_on_what_a_processor_rounds(saved, monkeypatch):
     digest = huggingface_teacher(f"hf:{saved['dpt']}", Quiet()).digest
-    chosen = _Depth.choose_unit
+    chosen = DepthOfKind.choose_unit
 
     def rounded_otherwise(self, spec):
         chosen(self, spec)
         self.unit *= 1.0001
 
-    monkeypatch.setattr(_Depth, "choose_unit", rounded_otherwise)
+    monkeypatch.setattr(DepthOfKind, "choose_unit", rounded_otherwise)
     assert huggingface_teacher(f"hf:{saved['dpt']}", Quiet()).digest == digest
     assert huggingface_teacher(f"hf:{saved['dpt']}@relative", Quiet()).digest != digest
 

@@ -233,3 +233,55 @@ def test_what_a_pixel_shuffle_reads_and_what_is_joined_to_it_stays_whole(functio
     teacher, _ = freeze("shuffled", _Shuffled(function), InputSpec(Framing(32, 32)), digest="d", source="a test")
     kept = {name: len(channels) for name, channels in slim(teacher, 0.5).kept.items()}
     assert kept == {"fine.1": 32, "coarse.1": 32, "enlarge.1": 128, "last.1": 24}
+
+
+class _Pyramid(nn.Module):
+    """Depth from the finest of three maps; the heads of the others run beside it, as in Monodepth2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(inputs, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+            for inputs in (3, 32, 32)
+        )
+        self.heads = nn.ModuleList(nn.Conv2d(32, outputs, 1) for outputs in (1, 4, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        given = []
+        for block, head in zip(self.blocks, self.heads, strict=True):
+            x = block(x)
+            given.append(head(x))
+        given[1].reshape(-1, 2, 2, *given[1].shape[2:])  # nobody reads it, and it must run
+        return given[-1].exp()
+
+
+def test_heads_that_run_beside_the_depth_are_cut_with_what_they_read() -> None:
+    teacher, _ = freeze("pyramid", _Pyramid(), InputSpec(Framing(16, 16)), digest="d", source="a test")
+    student = slim(teacher, 0.5)
+    assert {len(channels) for channels in student.kept.values()} == {16}
+    heads = student.network.get_submodule("heads")
+    assert [(head.in_channels, head.out_channels) for head in heads] == [(16, 1), (16, 4), (16, 1)]
+
+
+class _Bins(nn.Module):
+    """Depth as the expectation over bins whose widths the picture decides (Bhat et al., AdaBins, CVPR 2021)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.shares, self.widths = nn.Conv2d(32, 16, 1), nn.Linear(32, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seen = self.block(x)
+        widths = self.widths(seen.mean((2, 3))).softmax(1)
+        edges = nn.functional.pad(10 * widths, (1, 0)).cumsum(1)
+        centres = (edges[:, :-1] + edges[:, 1:]) / 2
+        return (self.shares(seen).softmax(1) * centres[:, :, None, None]).sum(1, keepdim=True)
+
+
+def test_bins_keep_their_number_and_what_leads_to_them_is_cut() -> None:
+    teacher, _ = freeze("bins", _Bins(), InputSpec(Framing(16, 16)), digest="d", source="a test")
+    student = slim(teacher, 0.5)
+    assert [len(channels) for channels in student.kept.values()] == [16]
+    shares, widths = (student.network.get_submodule(name) for name in ("shares", "widths"))
+    assert (shares.in_channels, shares.out_channels, widths.in_features, widths.out_features) == (16, 16, 16, 16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -99,12 +100,20 @@ def test_an_input_description_may_leave_out_what_most_networks_do_without(tmp_pa
     assert load_teacher(str(path)).input == InputSpec(Framing(12, 16), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
 
 
+_STATED = {"framing": {"height": 12, "width": 16}, "mean": [0, 0, 0], "std": [1, 1, 1]}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ('{"framing": {"height": 12}, "mean": [0, 0, 0], "std": [1, 1, 1]}', "lacks width"),
         ('{"framing": [12, 16], "mean": [0, 0, 0], "std": [1, 1, 1]}', "cannot be read"),
         ("[12, 16]", "cannot be read"),
+        (json.dumps({**_STATED, "channels": "BGR"}), "knows no 'channels', only framing, mean, std"),
+        (
+            json.dumps({**_STATED, "framing": {"height": 12, "width": 16, "croop": [8, 8]}}),
+            "knows no .croop.",
+        ),
         ("{", "not valid JSON"),
     ],
 )
@@ -133,7 +142,7 @@ def test_depth_that_can_hardly_be_metres_is_said(factor: float, said: str | None
             return factor * (2.0 + x.mean(1, keepdim=True))
 
     teacher = Teacher("scaled", Scaled(), InputSpec(Framing(32, 48)), digest="s" * 64, source="made for a test")
-    remarks = [remark for remark in check_teacher(teacher) if "metres are expected" in remark]
+    remarks = [remark for remark in check_teacher(teacher) if "Metres are expected" in remark]
     assert len(remarks) == (said is not None)
     assert all(str(said) in remark for remark in remarks)
 

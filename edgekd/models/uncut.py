@@ -1,0 +1,133 @@
+"""What keeps all of its channels when a network is cut: torch-pruning cannot tell which of them belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from edgekd.models.evaluating import evaluating, run_once
+from edgekd.models.onnx_import.shape import shuffles
+from targets.input import InputSpec
+
+__all__ = ["before_shuffles", "beside_depth", "endless", "with_outputs_of"]
+
+_CUT = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+class _Index(NamedTuple):
+    """A channel as torch-pruning's mappings take it: where it is now, and which of the first layer's it is."""
+
+    idx: int
+    root_idx: int
+
+
+_MOST_INDICES = 500_000
+"""That one layer's channels may become on their way through the network: FCRN's ResNet-50 comes to 70,000."""
+
+
+@torch.no_grad()
+def before_shuffles(network: nn.Module, input: InputSpec) -> list[nn.Module]:  # noqa: A002
+    """The convolutions whose channels a pixel shuffle makes places of: which of them belong together torch-pruning
+    does not see, so they keep all, and so does what is joined to these places."""
+    ran: list[tuple[nn.Conv2d, int]] = []
+    found: list[nn.Module] = []
+
+    def note_last(shuffled: Tensor) -> None:
+        found.extend([layer for layer, channels in ran if channels == shuffled.shape[1]][-1:])
+
+    class Shuffles(TorchFunctionMode):
+        def __torch_function__(
+            self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            if function in (torch.pixel_shuffle, torch.pixel_unshuffle):
+                note_last(args[0] if args else (kwargs or {})["input"])
+            return function(*args, **(kwargs or {}))
+
+    with ExitStack() as hooks:
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d):
+                note = layer.register_forward_hook(lambda layer, given, made: ran.append((layer, made.shape[1])))
+                hooks.callback(note.remove)
+            elif shuffles(layer):
+                hooks.callback(layer.register_forward_pre_hook(lambda layer, given: note_last(given[0])).remove)
+        hooks.enter_context(Shuffles())
+        run_once(network, (input.height, input.width))
+    return found
+
+
+def beside_depth(network: nn.Module, input: InputSpec) -> list[nn.Module]:  # noqa: A002
+    """The layers that run without the depth depending on them, such as heads of coarser scales.
+
+    torch-pruning follows what leads to an output: it would cut what they read and not them.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, (*_CUT, nn.BatchNorm2d))]
+    with torch.enable_grad(), evaluating(network):
+        depth, made = _run_with(network, layers, torch.zeros(1, 3, input.height, input.width))
+        gradients = torch.autograd.grad(depth.sum(), [output for _, output in made], allow_unused=True)
+    led_on = {id(layer) for (layer, _), gradient in zip(made, gradients, strict=True) if gradient is not None}
+    return [layer for layer in dict.fromkeys(layer for layer, _ in made) if id(layer) not in led_on]
+
+
+def with_outputs_of(layers: Iterable[nn.Module]) -> Callable[[nn.Module, Tensor], list[Tensor]]:
+    """What runs a network for torch-pruning: it gives its depth and what these layers gave."""
+    watched = list(layers)
+
+    def run(network: nn.Module, pictures: Tensor) -> list[Tensor]:
+        depth, made = _run_with(network, watched, pictures)
+        return [depth, *(output for _, output in made)]
+
+    return run
+
+
+def endless(graph: Any) -> list[nn.Module]:
+    """The layers whose channels a torch-pruning DependencyGraph would follow for ever, or for minutes: those of a
+    tensor that meets itself a channel further on, as the edges of AdaBins' bins do."""
+    from torch_pruning.dependency import index_mapping
+
+    index_mapping.update_index_mapping(graph)
+    return [layer for layer in graph.module2node if isinstance(layer, _CUT) and not _ends(graph, layer)]
+
+
+def _ends(graph: Any, layer: nn.Module) -> bool:
+    """Whether the walk of DependencyGraph.get_pruning_group (torch-pruning 1.6) comes to an end within bounds."""
+    pruner = graph.get_pruner_of_module(layer)
+    channels = pruner.get_out_channels(layer)
+    if channels is None:
+        return True
+    all_of_them = tuple(_Index(number, number) for number in range(channels))
+    waiting = [(graph.module2node[layer], pruner.prune_out_channels, all_of_them)]
+    seen, left = set(waiting), _MOST_INDICES
+    while waiting:
+        node, pruning, indices = waiting.pop()
+        for dependency in node.dependencies:
+            if not dependency.is_triggered_by(pruning):
+                continue
+            reached: Sequence[Any] = indices
+            for mapping in filter(None, dependency.index_mapping):
+                left -= max(1, len(mapping(reached[:1]))) * len(reached)  # told before they are made
+                if left < 0:
+                    return False
+                reached = mapping(reached)
+            left -= len(reached)
+            if left < 0:
+                return False
+            step = (dependency.target, dependency.handler, tuple(reached))
+            if reached and step not in seen:
+                seen.add(step)
+                waiting.append(step)
+    return True
+
+
+def _run_with(
+    network: nn.Module, layers: Iterable[nn.Module], pictures: Tensor
+) -> tuple[Tensor, list[tuple[nn.Module, Tensor]]]:
+    made: list[tuple[nn.Module, Tensor]] = []
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.callback(layer.register_forward_hook(lambda layer, given, out: made.append((layer, out))).remove)
+        return network(pictures), made

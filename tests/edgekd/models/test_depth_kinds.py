@@ -1,0 +1,57 @@
+"""Teachers whose numbers are not metres: what is said behind their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from notes import Notes
+from onnx_graphs import conv_norm, save
+
+from calibration.errors import UsageError
+from edgekd.models.depth_kinds import as_kind
+from edgekd.models.pictures import probe_pictures
+from edgekd.models.teachers import load_teacher
+
+
+@pytest.fixture
+def disparity(tmp_path: Path) -> Path:
+    """A network of one positive map, which is taken for disparity here."""
+    return save(conv_norm(), tmp_path / "net@home.onnx")
+
+
+def _raw(path: Path, pictures: np.ndarray) -> np.ndarray:
+    """What the file gives of pictures uint8 [N, H, W, 3], by ONNX Runtime."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": (pictures / 255).transpose(0, 3, 1, 2).astype(np.float32)})[0]
+
+
+@pytest.mark.parametrize("kind", ["inverse", "relative"])
+def test_distances_keep_their_ratios_and_the_median_is_a_rooms(disparity: Path, kind: str) -> None:
+    notes = Notes()
+    teacher = load_teacher(f"{disparity}@{kind}", progress=notes)
+    assert any(f"taken to give {kind} depth" in note and "only ratios" in note for note in notes.said)
+    assert (teacher.name, teacher.metric) == ("net@home", False)
+    pictures = probe_pictures(12, 16, 4)
+    depth = teacher.module(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255).numpy()
+    raw = _raw(disparity, pictures)
+    middle = np.sort(raw.ravel())[(raw.size - 1) // 2]
+    # What is nearly infinitely far is a hundred times as far as the median.
+    expected = 2.5 * np.minimum(middle / raw, 100) if kind == "inverse" else 2.5 * raw / middle
+    np.testing.assert_allclose(depth, expected, rtol=1e-4)
+
+
+def test_a_kind_makes_another_teacher_of_the_same_weights(disparity: Path) -> None:
+    metres = load_teacher(str(disparity))
+    inverse, relative = (as_kind(metres, kind) for kind in ("inverse", "relative"))
+    assert len({metres.digest, inverse.digest, relative.digest}) == 3
+    stated = as_kind(metres, "metric")
+    assert stated.metric and stated.digest == metres.digest and stated.module is metres.module
+
+
+def test_a_kind_that_there_is_not_is_refused(disparity: Path) -> None:
+    with pytest.raises(UsageError, match=r"no kind of depth 'disparity'\. Say @metric, @relative, @inverse"):
+        load_teacher(f"{disparity}@disparity")
