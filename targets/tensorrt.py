@@ -62,7 +62,7 @@ class TensorRT:
             settings = {**write_typed(job, folder / MODEL, progress), ENGINE_OPTIONS: str(options.engine)}
             settings["preflight"] = _preflight(folder / MODEL, progress)
             if not here.can_run:
-                progress.note(f"{here.missing}. {here.fix}")
+                progress.note(str(here.missing))
                 size = (job.graph.input.height, job.graph.input.width)
                 command = trtexec_line("trtexec", None, MODEL, ENGINE, size, job.precision, options.engine)
                 return Built(MODEL, {}, can_run_here=False, device_command=command, stand_in=MODEL, settings=settings)

@@ -77,7 +77,10 @@ def coverage_notes(result: CheckResult) -> list[str]:
     if result.frames is not None:
         saturated = result.frames.saturated
         worst = max(range(len(saturated)), key=saturated.__getitem__)
-        lines.append(f"The frames saturate {result.layers[worst].layer} most: {saturated[worst]:.1e} of its values")
+        if saturated[worst] > 0:
+            lines.append(f"The frames saturate {result.layers[worst].layer} most: {saturated[worst]:.1e} of its values")
+        else:
+            lines.append("The frames saturate no layer")
         agreeing = f"{result.frames.agreeing} of {len(saturated)} layers"
         lines.append(f"What the set says of its ranges holds on the frames for {agreeing}")
         lines += [

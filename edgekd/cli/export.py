@@ -56,7 +56,12 @@ def export(
         if exported.artefact.device_command is not None:
             console.note(f"{exported.artefact.name}, on the device: {exported.artefact.device_command}")
     result.raise_failures(settings)
-    console.next_command("bench", found.folder)
+    artefacts = [exported.artefact for exported in result.exported]
+    if artefacts and not any(artefact.can_run_here for artefact in artefacts):
+        chosen = [word for name in dict.fromkeys(one.target for one in artefacts) for word in ("--target", name)]
+        console.next_command("bundle", found.folder, *chosen)
+    else:
+        console.next_command("bench", found.folder)
 
 
 def export_tables(result: ExportResult) -> list[Table]:

@@ -67,5 +67,8 @@ def simulate(
         value["preview"] = str(sheet)
         rows.append(("preview", str(sheet)))
     console.result(value, Table(("simulated rooms", ""), rows))
-    enough = len(made) >= DistillSettings().least_images
-    console.next_command("distill", *(("--images", out) if enough else ()))
+    least = DistillSettings().least_images
+    if len(made) >= least:
+        console.next_command("distill", "--teacher", "SPEC", "--images", out)
+    else:  # fewer than a student can be taught with
+        console.next_command("simulate", "--count", str(least), "--out", "FOLDER")

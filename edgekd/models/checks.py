@@ -193,7 +193,8 @@ def _mostly_otherwise(module: nn.Module) -> str:
 
 def _other_norms(module: nn.Module) -> list[str]:
     """The class of each layer that normalises in another way than BatchNorm."""
-    return [type(layer).__name__ for layer in module.modules() if isinstance(layer, _OTHER_NORMS)]
+    found = [type(layer).__name__ for layer in module.modules() if isinstance(layer, _OTHER_NORMS)]
+    return ["GroupNorm" if name == "InstanceNorm1d" else name for name in found]  # ONNX before opset 18 has none
 
 
 def _why_no_batch_norm(module: nn.Module) -> str:

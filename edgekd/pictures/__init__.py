@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgekd.pictures.colour import colour_depth, depth_range, scale_bar
-from edgekd.pictures.reading import list_pictures, read_picture
+from edgekd.pictures.reading import list_pictures, read_picture, remark_on_folders
 from edgekd.pictures.saving import save_depth, save_png
 from edgekd.pictures.strips import preview_strip, strip
 
@@ -13,6 +13,7 @@ __all__ = [
     "list_pictures",
     "preview_strip",
     "read_picture",
+    "remark_on_folders",
     "save_depth",
     "save_png",
     "scale_bar",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from calibration.errors import DataError
+from calibration.progress import Progress
 
 __all__ = [
     "FORMATS",
@@ -23,6 +24,7 @@ __all__ = [
     "open_header",
     "open_picture",
     "read_picture",
+    "remark_on_folders",
     "upper_bits",
 ]
 
@@ -134,14 +136,23 @@ def list_pictures(folder: Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder", fix="Check the path")
-    found = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    found = sorted(filter(_is_picture, folder.iterdir()))
     if not found:
         raise DataError(
             f"There are no pictures in {folder} itself (looked for {', '.join(PICTURE_SUFFIXES)}, not in its folders)",
             fix="Choose another folder",
         )
     return found
+
+
+def remark_on_folders(folder: Path, progress: Progress) -> None:
+    """Say that a folder has folders of pictures, of which `list_pictures` takes none."""
+    with suppress(OSError):  # those that may not be looked into
+        for inner in sorted(Path(folder).iterdir()):
+            if inner.is_dir() and not inner.name.startswith(".") and any(map(_is_picture, inner.iterdir())):
+                progress.note(f"Pictures in folders of {folder}, such as {inner.name}, are left out")
+                return
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import shutil
 import time
@@ -36,9 +37,7 @@ class Run:
         """Start a run in a folder that is new or empty. Raises RunError when it holds something, RunLockedError."""
         folder = Path(folder)
         with locked(folder):
-            if any(not entry.name.startswith(".") for entry in folder.iterdir()):
-                what = "a run already" if (folder / NAME).exists() else "other files and no run"
-                raise RunError(f"{folder} holds {what}", fix="Choose another --out")
+            _require_empty(folder)
             manifest = Manifest(created=now(), edgekd=versions()["edgekd"], teacher=teacher)
             manifest.write(folder)
         return cls(folder, manifest)
@@ -53,6 +52,21 @@ class Run:
     def open_or_create(cls, folder: Path, teacher: TeacherRecord | None = None) -> Run:
         """The run in `folder`, started if there is none."""
         return cls.open(folder) if cls.exists(folder) else cls.create(folder, teacher)
+
+    @classmethod
+    def require_place(cls, folder: Path) -> None:
+        """Raise what starting a run in the folder would, before minutes went into what belongs there."""
+        folder = Path(folder)
+        try:
+            place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        except OSError as error:  # a name that no folder can have, or a parent that may not be looked into
+            raise FileError(f"Cannot write {folder}: {error.strerror}", fix="Choose another --out") from error
+        if not place.is_dir():
+            raise FileError(f"{place} is a file, and a run is a folder", fix="Choose another --out")
+        if not os.access(place, os.W_OK):
+            raise FileError(f"Cannot write {place}: Permission denied", fix="Choose a folder that can be written")
+        if place == folder and not cls.exists(folder):
+            _require_empty(folder)
 
     @staticmethod
     def exists(folder: Path) -> bool:
@@ -246,3 +260,9 @@ def _record(path: Path) -> FileRecord:
     if not path.is_file():
         raise FileError(f"{path} was to be made and is not there", fix="Run the same command again")
     return FileRecord(sha256_file(path), path.stat().st_size)
+
+
+def _require_empty(folder: Path) -> None:
+    if any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        what = "a run already" if (folder / NAME).exists() else "other files and no run"
+        raise RunError(f"{folder} holds {what}", fix="Choose another --out")

@@ -61,7 +61,10 @@ def locked(folder: Path, progress: Progress = _QUIET, *, wait: float = 0.0) -> I
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise FileError(f"Cannot write {path}: {error.strerror}", fix="Choose a folder that can be written") from error
+        raise FileError(
+            f"Cannot write {path}: {error.strerror}",
+            fix=f"Choose a folder that can be written, such as a copy of {folder}",
+        ) from error
     try:
         _take_within(wait, handle, folder, progress)
         try:

@@ -11,10 +11,11 @@ from calibration.images import CalibrationSet
 from calibration.progress import Progress, Quiet
 from edgekd.run import Run
 from targets import TARGETS
-from targets.artefact import open_artefact
-from targets.base import PRECISIONS, Artefact
+from targets.artefact import open_artefact, read_artefact
+from targets.base import PRECISIONS, Artefact, Precision
 
 __all__ = [
+    "DEFAULT_PRECISIONS",
     "artefact_folder",
     "built_artefacts",
     "calibration_set",
@@ -22,7 +23,11 @@ __all__ = [
     "export_step",
     "exported_names",
     "run_model",
+    "stale_artefact",
 ]
+
+DEFAULT_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+"""What `edgekd export` builds where no precision is asked for."""
 
 _QUIET = Quiet()
 _MODELS = ("onnx/student.onnx", "onnx/teacher.onnx")
@@ -82,8 +87,7 @@ def built_artefacts(run: Run, targets: tuple[str, ...] = (), progress: Progress 
                 continue
             name, command = f"{target}-{precision}", run.command(record.command)
             if record.finished is not None:
-                rebuild = f"{command} --force"
-                found.append(replace(_open(run, name, student, rebuild), rebuild=rebuild))
+                found.append(replace(_open(run, name, student), rebuild=f"{command} --force"))
             else:
                 progress.note(f"{name} is left out: its build did not end. Build it: {command}")
     if not found:
@@ -109,14 +113,36 @@ def choose_artefact(run: Run, name: str | None, progress: Progress = _QUIET) -> 
     return max(runnable, key=lambda artefact: PRECISIONS.index(artefact.precision))
 
 
-def _open(run: Run, name: str, student: str, rebuild: str) -> Artefact:
+def stale_artefact(run: Run, name: str) -> ArtefactError:
+    """The error for an artefact that was built from another model than the run's, with what builds all such anew."""
+    model = run.digest(run_model(run))
+    stale = [other for other in exported_names(run) if _is_of_another(run, other, model)]
+    if stale == [name]:
+        command = run.command(run.manifest.steps[export_step(*name.rsplit("-", 1))].command)
+    else:  # without options of one alone, such as --device
+        precisions = {other.rpartition("-")[2] for other in stale}
+        chosen = sorted(precisions, key=PRECISIONS.index) if precisions - {*DEFAULT_PRECISIONS} else ()
+        command = " ".join((f"edgekd export {_quoted(run)}", *(f"--precision {one}" for one in chosen)))
+    more = f" (as were {len(stale) - 1} more)" if len(stale) > 1 else ""
+    return ArtefactError(
+        f"{artefact_folder(run, name)} was built from another model than the run holds now{more}",
+        fix=f"Build it anew: {command} --force",
+    )
+
+
+def _is_of_another(run: Run, name: str, model: str) -> bool:
+    try:
+        return read_artefact(artefact_folder(run, name)).student != model
+    except ArtefactError:  # damaged, which is told elsewhere
+        return False
+
+
+def _open(run: Run, name: str, student: str) -> Artefact:
     folder = artefact_folder(run, name)
     run.verify(folder)
     artefact = open_artefact(folder)
     if artefact.student != student:
-        raise ArtefactError(
-            f"{folder} was built from another model than the run holds now", fix=f"Build it anew: {rebuild}"
-        )
+        raise stale_artefact(run, name)
     return artefact
 
 

@@ -55,6 +55,8 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     Raises what `distill_run` raises.
     """
     require_use(request.statistics, request.settings)
+    if request.out is not None:
+        Run.require_place(request.out)
     request.images.require(request.settings.least_images)
     keep_freed_memory()
     device = choose_device(request.device)

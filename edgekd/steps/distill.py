@@ -68,6 +68,8 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
     Raises UnknownNameError, UsageError, ModelError, DataError, FileError, RunLockedError; RunError when the folder
     holds a run with other settings and `force` is off; KeyboardInterrupt after Ctrl-C, with the checkpoint saved.
     """
+    if request.out is not None:
+        Run.require_place(request.out)
     request.images.require(request.settings.least_images)
     keep_freed_memory()
     with joined(request.device) as (ranks, device):

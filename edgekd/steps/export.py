@@ -14,7 +14,7 @@ from calibration.images import CalibrationSet
 from calibration.progress import Progress
 from edgekd.bench.latency import measure_latency
 from edgekd.run import Run
-from edgekd.steps.artefacts import artefact_folder, calibration_set, export_step, run_model
+from edgekd.steps.artefacts import DEFAULT_PRECISIONS, artefact_folder, calibration_set, export_step, run_model
 from targets import all_targets, get_target
 from targets.artefact import open_artefact, write_artefact
 from targets.base import PRECISIONS, Artefact, BuildOptions, Precision, RunnerOptions, Status, Target
@@ -26,7 +26,6 @@ from targets.quantise import RECIPE, Budget, calibrate
 
 __all__ = ["ExportResult", "ExportSettings", "Exported", "NotExported", "export_run"]
 
-_DEFAULT_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 _GLANCED_ON = 8  # pictures
 _BUDGET = "budget"  # the key in Artefact.settings that marks one over its accuracy budget
 
@@ -158,7 +157,7 @@ def _jobs(
             except UsageError as error:  # the device is meant for the other runtimes
                 left_out.append(NotExported(target.name, error.message, error.fix))
                 continue
-        for precision in dict.fromkeys(cast("tuple[Precision, ...]", settings.precisions) or _DEFAULT_PRECISIONS):
+        for precision in dict.fromkeys(cast("tuple[Precision, ...]", settings.precisions) or DEFAULT_PRECISIONS):
             if precision in status.precisions:
                 jobs.append((target, status, precision))
                 continue

@@ -48,8 +48,10 @@ class ImagesSpec:
         count = self.count if self.folder is None else len(open_source(self.folder))
         if count < images:
             raise UsageError(
-                f"{count} simulated images are too few: set aside and in one batch there are {images}",
-                fix=f"Give --images {images} or more" if self.folder is None else "Give a folder of more images",
+                f"{count} images are too few: set aside and in one batch there are {images}",
+                fix=f"Give --images {images} or more"
+                if self.folder is None
+                else f"Give a folder of more, such as edgekd simulate --count {images} makes, or a smaller --batch",
             )
 
     @property

@@ -11,7 +11,7 @@ from PIL import Image
 
 from calibration.errors import DataError
 from calibration.progress import Progress
-from edgekd.pictures import list_pictures, read_picture, save_depth, save_png, strip
+from edgekd.pictures import list_pictures, read_picture, remark_on_folders, save_depth, save_png, strip
 from edgekd.pictures.colour import DEFAULT_COLOURS
 from targets import get_target
 from targets.base import Artefact, RunnerOptions
@@ -54,6 +54,8 @@ def predict_pictures(
     DataError, ArtefactError, FileError or DiskFullError.
     """
     pictures = list_pictures(source) if source.is_dir() else [source]
+    if source.is_dir():
+        remark_on_folders(source, progress)
     made, unread = [], []
     with (
         get_target(artefact.target).open(artefact, options) as runner,

@@ -17,7 +17,7 @@ from edgekd.distill.statistics_file import LEAST_PICTURES, StatisticsFile, layer
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.checks import varies
 from edgekd.models.teacher import Teacher
-from edgekd.pictures import list_pictures, read_picture
+from edgekd.pictures import list_pictures, read_picture, remark_on_folders
 
 __all__ = ["chosen_statistics", "measure_statistics", "require_use"]
 
@@ -53,6 +53,7 @@ def measure_statistics(
     names = layers_to_measure(teacher)
     observed, normalise = observe(module, names), Normalise(teacher.input).to(where)
     paths, framed = list_pictures(folder), []
+    remark_on_folders(folder, progress)
     pooled, distinct = PooledMoments(), set[str]()
     with progress.task("Measuring", total=len(paths)) as advance:
         for number, path in enumerate(paths):
@@ -68,8 +69,8 @@ def measure_statistics(
             advance(1)
     if pooled.count < LEAST_PICTURES:
         raise DataError(
-            f"Only {pooled.count} of {len(paths)} pictures in {folder} could be read: statistics of so few would be "
-            "those of single pictures",
+            f"{pooled.count} of {len(paths)} pictures in {folder} could be read: statistics of so few would be those "
+            "of single pictures",
             fix=f"Give at least {LEAST_PICTURES}, better some hundreds",
         )
     if len(distinct) < LEAST_PICTURES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from calibration.weights import STATISTICS, kind_of_weights, weights_fault
 from edgekd.run import Run, find_run, is_run
 from edgekd.run.manifest import NAME as RUN
 from edgekd.simulate.store import SimulatedSet, is_set
-from edgekd.steps.artefacts import artefact_folder, run_model
+from edgekd.steps.artefacts import artefact_folder, run_model, stale_artefact
 from targets.artefact import NAME as ARTEFACT
 from targets.artefact import artefact_faults, read_artefact
 from targets.bundle.verify import MANIFEST, bundle_faults, is_bundle
@@ -102,8 +101,7 @@ def _run(run: Run) -> Verified:
                     faults.append(error)
                     continue
                 if artefact.student != model:
-                    built = f"{artefact.folder} was built from another model than the run holds now"
-                    faults.append(FileError(built, fix=f"Build it anew: edgekd export {shlex.quote(str(run.folder))}"))
+                    faults.append(stale_artefact(run, name))
     files = sum(len(record.outputs) for record in run.manifest.steps.values())
     return Verified("run", run.folder, files, sha256_file(run.folder / RUN), tuple(faults))
 

@@ -29,6 +29,7 @@ from edgekd.models.onnx_import.table import ALIASES, BUILDERS, FOLDABLE, POINTWI
 __all__ = ["ImportedNetwork", "import_onnx"]
 
 _MOST_PIXELS = 1 << 24
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 _MOST_FOLDED = 1 << 23  # elements of one computed constant; four times as many of all together
 _SPREADING = frozenset(
     {
@@ -290,9 +291,9 @@ def _picture(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None) -
         raise ModelError(f"{path} has the inputs {names}; one picture is needed", fix="Export it with one input")
     kind = inputs[0].type.tensor_type
     dims = [int(dim.dim_value) if dim.dim_value > 0 else None for dim in kind.shape.dim]  # some write -1 for open
-    if kind.elem_type != onnx.TensorProto.FLOAT:
+    if kind.elem_type not in _FLOATS:  # half and double weights are brought to float32 later on
         name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
-        raise ModelError(f"{path} takes {name} pictures; float32 is needed", fix="Export it in float32")
+        raise ModelError(f"{path} takes {name} pictures; floating point is needed", fix="Export it in float32")
     if len(dims) != 4 or dims[1] not in (3, None) or (dims[1] is None and size is None):
         shape = [dim if dim is not None else "?" for dim in dims]
         raise ModelError(f"{path} takes {shape}; pictures [N, 3, H, W] are needed", fix="Export it for RGB pictures")

@@ -247,7 +247,7 @@ def test_the_preview_of_simulated_rooms_lies_beside_their_folder(
     assert run(["simulate", "--out", out, "--count", "1", "--workers", "1", "--preview", "--json"]) == 0
     shown, err = capsys.readouterr()
     assert Path(json.loads(shown)["preview"]).resolve() == tmp_path / "outer" / "rooms.preview.png"
-    assert err.splitlines()[-1] == "Next: edgekd distill"  # one picture is too few to distil from
+    assert err.splitlines()[-1] == "Next: edgekd simulate --count 144 --out FOLDER"  # one is too few to distil from
     assert (tmp_path / "outer" / "rooms.preview.png").is_file()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
@@ -11,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from notes import Notes
-from onnx import helper
+from onnx import helper, numpy_helper
 from onnx_graphs import conv_norm, network, save
 from torch import nn
 from user_code import write_user_code
@@ -429,3 +431,18 @@ def test_batch_norm_that_was_trained_on_several_gpus_stores_statistics_too() -> 
     teacher, _ = freeze("several", module, InputSpec(Framing(8, 8)), digest="0" * 64, source="made for a test")
     assert list(require_batch_norm(teacher)) == ["1.0"]
     torch.testing.assert_close(teacher.module(x), expected)
+
+
+def test_a_network_of_half_precision_is_computed_in_float32(tmp_path: Path) -> None:
+    """As model.half() is exported: pictures, weights and depth in float16."""
+    whole = conv_norm()
+    halved = copy.deepcopy(whole)
+    for value in (*halved.graph.input, *halved.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    for tensor in halved.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    teacher = load_teacher(str(save(halved, tmp_path / "half.onnx")))
+    x = np.random.default_rng(0).random((2, 3, 12, 16)).astype(np.float32)
+    session = onnxruntime.InferenceSession(whole.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = session.run(None, {"x": x})[0]
+    np.testing.assert_allclose(teacher.module(torch.from_numpy(x)).numpy(), expected, rtol=0.02, atol=0.02)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from notes import Notes
 from PIL import Image
 
 from calibration.errors import DataError
-from edgekd.pictures import list_pictures, read_picture
+from edgekd.pictures import list_pictures, read_picture, remark_on_folders
 
 RGB = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
 
@@ -129,3 +130,16 @@ def test_list_pictures(tmp_path: Path) -> None:
         list_pictures(tmp_path / "folder.png")
     with pytest.raises(DataError, match="no folder"):
         list_pictures(tmp_path / "a.jpg")
+
+
+def test_folders_of_pictures_that_are_left_out_are_told_of(tmp_path: Path) -> None:
+    notes = Notes()
+    for name in ("empty", ".cache", "more"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "empty" / "note.txt").write_bytes(b"x")
+    (tmp_path / ".cache" / "a.png").write_bytes(b"x")
+    remark_on_folders(tmp_path, notes)
+    assert notes.said == []
+    (tmp_path / "more" / "a.png").write_bytes(b"x")
+    remark_on_folders(tmp_path, notes)
+    assert notes.said == [f"Pictures in folders of {tmp_path}, such as more, are left out"]

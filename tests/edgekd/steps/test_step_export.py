@@ -97,9 +97,25 @@ def test_an_artefact_of_another_model_is_refused_with_the_command_that_mends_it(
     run = Run.open(exported_run)
     with run.lock(), run.step("distill", inputs={}, asked={}, command="edgekd distill") as made:
         made.add(save(small_network(offset=0.9), exported_run / "onnx" / "student.onnx"))
-    with pytest.raises(ArtefactError, match=r"another model.*edgekd export runs/small --target onnxruntime"):
+    with pytest.raises(ArtefactError, match=r"another model.*as were 1 more.*: edgekd export runs/small --force$"):
         built_artefacts(Run.open(exported_run))
     assert all(fresh(export(exported_run)).values())
+
+
+def test_one_command_builds_all_artefacts_of_another_model_anew(run_folder: Path) -> None:
+    from small_network import save, small_network
+
+    export(run_folder, targets=("onnxruntime",), precisions=("fp32",))
+    export(run_folder, targets=("tensorrt",), precisions=("fp16",))
+    run = Run.open(run_folder)
+    with run.lock(), run.step("distill", inputs={}, asked={}, command="edgekd distill") as made:
+        made.add(save(small_network(offset=0.9), run_folder / "onnx" / "student.onnx"))
+    with pytest.raises(ArtefactError, match=r"as were 1 more.* --precision fp32 --precision fp16 --force$"):
+        built_artefacts(Run.open(run_folder))
+    export(run_folder, targets=(), precisions=("fp32", "fp16"), force=True)
+    assert {"onnxruntime-fp32", "tensorrt-fp16"} <= {
+        artefact.name for artefact in built_artefacts(Run.open(run_folder))
+    }
 
 
 def test_a_runtime_that_is_missing_stops_only_who_named_it(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

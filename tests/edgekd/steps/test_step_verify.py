@@ -81,7 +81,7 @@ def test_an_artefact_of_another_model_is_not_the_runs(exported_run: Path) -> Non
     assert "another model" in fault.message
     exported_run.rename("my run")
     (fault,) = verify("my run", Quiet()).faults
-    assert fault.fix == "Build it anew: edgekd export 'my run'"
+    assert fault.fix == "Build it anew: edgekd export 'my run' --target onnxruntime --precision fp32 --force"
 
 
 def test_an_artefact_a_set_and_weights_by_themselves(
