@@ -22,15 +22,15 @@ from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.teacher import Teacher
 from targets.input import InputSpec
 
-__all__ = ["DEPTH_KINDS", "UNIT_OF_ITS_OWN", "DepthOfKind", "as_kind", "split_kind"]
+__all__ = ["DEPTH_KINDS", "UNIT_OF_ITS_OWN", "DepthOfKind", "as_kind", "require_kind"]
 
 DEPTH_KINDS = ("metric", "relative", "inverse")
 UNIT_OF_ITS_OWN = "its metres are a unit of their own, and only ratios mean something"
-_PICTURES = 4
+_PICTURES = 2  # as many as every other check feeds: a network may be fixed to them
 
 
 class DepthOfKind(nn.Module):
-    """Wraps a network that gives relative or inverse depth [N, 1, H, W]: it gives depth."""
+    """Wraps a network whose output [N, 1, H, W] is depth of a kind: it gives depth."""
 
     def __init__(self, network: nn.Module, kind: str) -> None:
         super().__init__()
@@ -38,18 +38,23 @@ class DepthOfKind(nn.Module):
         self.register_buffer("unit", torch.tensor(1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        raw: Tensor = self.network(x)
+        raw = self.read(x)
         if self.kind == "inverse":
             # A hundred times as far as what is typical is as far as it goes: a disparity of 0 is infinitely far.
             raw = 1 / torch.maximum(raw, 0.01 / TYPICAL_DEPTH * self.get_buffer("unit"))
         depth: Tensor = raw * self.get_buffer("unit")
         return depth
 
+    def read(self, x: Tensor) -> Tensor:
+        """What the network gives, [N, 1, H, W]."""
+        raw: Tensor = self.network(x)
+        return raw
+
     @torch.no_grad()
     def choose_unit(self, input: InputSpec) -> None:  # noqa: A002 - the field's own name
         """Set the unit. Raises ModelError when what the network gives is not finite, or not positive."""
         pictures = torch.from_numpy(probe_pictures(input.height, input.width, _PICTURES))
-        raw = self.network(NormalisePictures(input)(pictures))
+        raw = self.read(NormalisePictures(input)(pictures))
         if not torch.isfinite(raw).all():
             raise ModelError("The network gives NaN or infinite depth", fix="Save or copy the model again")
         middle = float(raw.clamp_min(0).median())
@@ -61,18 +66,14 @@ class DepthOfKind(nn.Module):
         self.get_buffer("unit").fill_(TYPICAL_DEPTH * middle if self.kind == "inverse" else TYPICAL_DEPTH / middle)
 
 
-def split_kind(spec: str) -> tuple[str, str | None]:
-    """A teacher's name, and the kind of depth that is said behind its last @. Raises UsageError for no such kind."""
-    name, mark, kind = spec.rpartition("@")
-    if not mark or "/" in kind or "." in kind or ":" in kind:  # it is of the name
-        return spec, None
+def require_kind(kind: str) -> None:
+    """Raise UsageError for what is not one of DEPTH_KINDS."""
     if kind not in DEPTH_KINDS:
         raise UsageError(f"There is no kind of depth {kind!r}", fix=f"Say @{', @'.join(DEPTH_KINDS)}")
-    return name, kind
 
 
 def as_kind(teacher: Teacher, kind: str) -> Teacher:
-    """The teacher, its depth read as one of DEPTH_KINDS. Raises ModelError where it cannot be."""
+    """The teacher, checked before, with its depth read as one of DEPTH_KINDS. Raises ModelError where it cannot be."""
     source = f"{teacher.source}, read as {kind} depth"
     if kind == "metric":
         return replace(teacher, source=source, metric=True)
@@ -80,6 +81,7 @@ def as_kind(teacher: Teacher, kind: str) -> Teacher:
     module.choose_unit(teacher.input)
     return replace(
         teacher,
+        name=f"{teacher.name}-{kind}",  # its runs are others than those of the same file taken for metres
         module=module,
         digest=sha256_bytes(f"{teacher.digest} {kind}".encode()),  # not of the unit, which a processor rounds
         source=source,

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calibration.errors import FileError, MissingRuntimeError, ModelError, UsageError
+from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from calibration.reasons import first_line, out_of_memory
 from edgekd.models.checks import require_finite_weights
-from edgekd.models.depth_kinds import DEPTH_KINDS, UNIT_OF_ITS_OWN, as_kind, split_kind
+from edgekd.models.depth_kinds import DEPTH_KINDS, UNIT_OF_ITS_OWN, DepthOfKind, require_kind
 from edgekd.models.freeze import freeze, stated_input
 from edgekd.models.huggingface_input import preprocessed_input
 from edgekd.models.pictures import NormalisePictures, probe_pictures
@@ -41,14 +42,10 @@ _WORKS = "DPT, Depth Anything, GLPN and ZoeDepth are"
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-class _Predicted(nn.Module):
-    """The network's `predicted_depth` as [N, 1, H, W] of the pictures' size: some give it of another."""
+class _Predicted(DepthOfKind):
+    """The network's `predicted_depth`, at the pictures' size: some give it of another."""
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
+    def read(self, x: Tensor) -> Tensor:
         raw: Tensor = self.network(pixel_values=x).predicted_depth[:, None]
         if raw.shape[-2:] != x.shape[-2:]:  # before any reciprocal, as transformers does
             raw = F.interpolate(raw, size=x.shape[-2:], mode="bilinear", align_corners=False)
@@ -61,9 +58,9 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     Raises MissingRuntimeError without transformers, UsageError, FileError or ModelError.
     """
     transformers = _import_transformers()
-    name, stated = spec.removeprefix("hf:"), None
-    if not Path(name).is_dir():  # a folder may have an @ of its own
-        name, stated = split_kind(name)
+    name, stated = _split(spec.removeprefix("hf:"))
+    if stated:
+        require_kind(stated)
     saved = _is_saved(name)
     if saved:
         name = str(Path(name).resolve())
@@ -77,18 +74,22 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
         _require_unused(name, network, missing, described)
         progress.note(f"{name} lacks {len(missing)} weights that its depth does not depend on: they are taken as 0")
     _predicted(network, described)
-    teacher, remarks = freeze(
-        name.rstrip("/").rsplit("/", 1)[-1],
-        _Predicted(network),
-        described,
-        digest=weights_digest(network),
-        source=f"{name} ({config.model_type}), by transformers",
-    )
+    module = _Predicted(network, kind)
+    if kind != "metric":
+        module.choose_unit(described)
     own = "" if kind == "metric" else f": {UNIT_OF_ITS_OWN}"
     progress.note(f"{name} is taken to give {kind} depth, of pictures of {described.height}x{described.width}{own}")
+    teacher, remarks = freeze(
+        name.rstrip("/").rsplit("/", 1)[-1],
+        module,
+        described,
+        digest=sha256_bytes(f"{weights_digest(network)} {kind}".encode()),  # not of the unit, which a processor rounds
+        source=f"{name} ({config.model_type}, {kind} depth), by transformers",
+        metric=kind == "metric",
+    )
     for remark in remarks:
         progress.note(remark)
-    return as_kind(teacher, kind)
+    return teacher
 
 
 def _import_transformers() -> Any:
@@ -139,6 +140,12 @@ def _load(transformers: Any, name: str, saved: bool) -> tuple[Any, nn.Module, li
             fix="Give the config.json and the weights of one model",
         )
     return config, network, sorted(loading["missing_keys"])
+
+
+def _split(spec: str) -> tuple[str, str]:
+    """A name or folder, and the kind of depth behind its @; a folder may have an @ of its own."""
+    head, mark, tail = spec.rpartition("@")
+    return (head, tail) if mark and "/" not in tail and not Path(spec).is_dir() else (spec, "")
 
 
 def _is_saved(name: str) -> bool:

@@ -21,7 +21,7 @@ from pathlib import Path
 from calibration.errors import FileError, UnknownNameError, UsageError
 from calibration.progress import Progress, Quiet
 from edgekd.models.checks import check_teacher
-from edgekd.models.depth_kinds import UNIT_OF_ITS_OWN, as_kind, split_kind
+from edgekd.models.depth_kinds import UNIT_OF_ITS_OWN, as_kind, require_kind
 from edgekd.models.fetch import NpmFile, fetch
 from edgekd.models.freeze import freeze
 from edgekd.models.from_checkpoint import checkpoint_teacher
@@ -100,12 +100,13 @@ def load_teacher(spec: str, *, architecture: str | None = None, progress: Progre
 
 
 def _of_kind(spec: str, architecture: str | None, progress: Progress) -> Teacher:
-    if spec in TEACHERS or spec.startswith("hf:"):
+    name, mark, kind = spec.rpartition("@")
+    of_file = Path(name).suffix.lower() in (".onnx", *_CHECKPOINTS) and not Path(spec).exists()
+    if not mark or spec.startswith("hf:") or not (of_file or ":" in name):  # the @ is of the name
         return _load(spec, architecture, progress)
-    name, kind = split_kind(spec)
+    require_kind(kind)
     teacher = _load(name, architecture, progress)
-    if kind is None:
-        return teacher
+    check_teacher(teacher)  # of the network as it is; what there is to remark on is not yet known
     if kind != "metric":
         progress.note(f"{teacher.name} is taken to give {kind} depth: {UNIT_OF_ITS_OWN}")
     return as_kind(teacher, kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -26,8 +26,9 @@ class _Index(NamedTuple):
     root_idx: int
 
 
-_MOST_INDICES = 500_000
-"""That one layer's channels may become on their way through the network: FCRN's ResNet-50 comes to 70,000."""
+_FEW, _MOST, _OF_EACH = 500_000, 5_000_000, 20
+"""Indices that one layer's channels may become on their way: so many for each channel and each layer, within bounds.
+FCRN's ResNet-50 comes to 70,000, and to 9 million if it were for ever."""
 
 
 @torch.no_grad()
@@ -65,21 +66,35 @@ def beside_depth(network: nn.Module, input: InputSpec) -> list[nn.Module]:  # no
 
     torch-pruning follows what leads to an output: it would cut what they read and not them.
     """
-    layers = [layer for layer in network.modules() if isinstance(layer, (*_CUT, nn.BatchNorm2d))]
-    with torch.enable_grad(), evaluating(network):
-        depth, made = _run_with(network, layers, torch.zeros(1, 3, input.height, input.width))
-        gradients = torch.autograd.grad(depth.sum(), [output for _, output in made], allow_unused=True)
-    led_on = {id(layer) for (layer, _), gradient in zip(made, gradients, strict=True) if gradient is not None}
-    return [layer for layer in dict.fromkeys(layer for layer, _ in made) if id(layer) not in led_on]
+    made: list[tuple[nn.Module, Any]] = []
+    with ExitStack() as hooks, torch.enable_grad(), evaluating(network):
+        for layer in network.modules():
+            if isinstance(layer, (*_CUT, nn.BatchNorm2d)):  # as it was made: what follows may change it in place
+                note = layer.register_forward_hook(
+                    lambda layer, given, out: made.append((layer, getattr(out, "grad_fn", None)))
+                )
+                hooks.callback(note.remove)
+        depth = network(torch.zeros(1, 3, input.height, input.width))
+    reached: set[Any] = set()
+    waiting = [depth.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in reached:
+            reached.add(node)
+            waiting += [before for before, _ in node.next_functions]
+    led_on = {layer for layer, node in made if node is None or node in reached}  # None: made under torch.no_grad
+    return [layer for layer in dict.fromkeys(layer for layer, _ in made) if layer not in led_on]
 
 
-def with_outputs_of(layers: Iterable[nn.Module]) -> Callable[[nn.Module, Tensor], list[Tensor]]:
+def with_outputs_of(layers: Sequence[nn.Module]) -> Callable[[nn.Module, Tensor], list[Tensor]]:
     """What runs a network for torch-pruning: it gives its depth and what these layers gave."""
-    watched = list(layers)
 
     def run(network: nn.Module, pictures: Tensor) -> list[Tensor]:
-        depth, made = _run_with(network, watched, pictures)
-        return [depth, *(output for _, output in made)]
+        made: list[Tensor] = []
+        with ExitStack() as hooks:
+            for layer in layers:
+                hooks.callback(layer.register_forward_hook(lambda layer, given, out: made.append(out)).remove)
+            return [network(pictures), *made]
 
     return run
 
@@ -87,9 +102,6 @@ def with_outputs_of(layers: Iterable[nn.Module]) -> Callable[[nn.Module, Tensor]
 def endless(graph: Any) -> list[nn.Module]:
     """The layers whose channels a torch-pruning DependencyGraph would follow for ever, or for minutes: those of a
     tensor that meets itself a channel further on, as the edges of AdaBins' bins do."""
-    from torch_pruning.dependency import index_mapping
-
-    index_mapping.update_index_mapping(graph)
     return [layer for layer in graph.module2node if isinstance(layer, _CUT) and not _ends(graph, layer)]
 
 
@@ -101,7 +113,7 @@ def _ends(graph: Any, layer: nn.Module) -> bool:
         return True
     all_of_them = tuple(_Index(number, number) for number in range(channels))
     waiting = [(graph.module2node[layer], pruner.prune_out_channels, all_of_them)]
-    seen, left = set(waiting), _MOST_INDICES
+    seen, left = set(waiting), min(_MOST, max(_FEW, _OF_EACH * channels * len(graph.module2node)))
     while waiting:
         node, pruning, indices = waiting.pop()
         for dependency in node.dependencies:
@@ -121,13 +133,3 @@ def _ends(graph: Any, layer: nn.Module) -> bool:
                 seen.add(step)
                 waiting.append(step)
     return True
-
-
-def _run_with(
-    network: nn.Module, layers: Iterable[nn.Module], pictures: Tensor
-) -> tuple[Tensor, list[tuple[nn.Module, Tensor]]]:
-    made: list[tuple[nn.Module, Tensor]] = []
-    with ExitStack() as hooks:
-        for layer in layers:
-            hooks.callback(layer.register_forward_hook(lambda layer, given, out: made.append((layer, out))).remove)
-        return network(pictures), made

@@ -6,5 +6,6 @@ from edgekd.run.find import RUNS, find_run, is_run
 from edgekd.run.folder import Run
 from edgekd.run.lock import locked
 from edgekd.run.manifest import TeacherRecord
+from edgekd.run.place import require_place
 
-__all__ = ["RUNS", "Run", "TeacherRecord", "find_run", "is_run", "locked"]
+__all__ = ["RUNS", "Run", "TeacherRecord", "find_run", "is_run", "locked", "require_place"]

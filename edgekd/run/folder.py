@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import shutil
 import time
@@ -19,7 +18,7 @@ from edgekd.run.lock import locked
 from edgekd.run.manifest import NAME, FileRecord, Manifest, StepRecord, TeacherRecord, differences, now, plain
 from edgekd.run.versions import versions
 
-__all__ = ["Run"]
+__all__ = ["Run", "require_empty"]
 
 _QUIET = Quiet()
 _CHANGE = {True: "left out instead of given", False: "given instead of left out"}  # recorded, then asked
@@ -37,7 +36,7 @@ class Run:
         """Start a run in a folder that is new or empty. Raises RunError when it holds something, RunLockedError."""
         folder = Path(folder)
         with locked(folder):
-            _require_empty(folder)
+            require_empty(folder)
             manifest = Manifest(created=now(), edgekd=versions()["edgekd"], teacher=teacher)
             manifest.write(folder)
         return cls(folder, manifest)
@@ -52,21 +51,6 @@ class Run:
     def open_or_create(cls, folder: Path, teacher: TeacherRecord | None = None) -> Run:
         """The run in `folder`, started if there is none."""
         return cls.open(folder) if cls.exists(folder) else cls.create(folder, teacher)
-
-    @classmethod
-    def require_place(cls, folder: Path) -> None:
-        """Raise what starting a run in the folder would, before minutes went into what belongs there."""
-        folder = Path(folder)
-        try:
-            place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        except OSError as error:  # a name that no folder can have, or a parent that may not be looked into
-            raise FileError(f"Cannot write {folder}: {error.strerror}", fix="Choose another --out") from error
-        if not place.is_dir():
-            raise FileError(f"{place} is a file, and a run is a folder", fix="Choose another --out")
-        if not os.access(place, os.W_OK):
-            raise FileError(f"Cannot write {place}: Permission denied", fix="Choose a folder that can be written")
-        if place == folder and not cls.exists(folder):
-            _require_empty(folder)
 
     @staticmethod
     def exists(folder: Path) -> bool:
@@ -262,7 +246,8 @@ def _record(path: Path) -> FileRecord:
     return FileRecord(sha256_file(path), path.stat().st_size)
 
 
-def _require_empty(folder: Path) -> None:
+def require_empty(folder: Path) -> None:
+    """Raise RunError when a folder holds anything but hidden files."""
     if any(not entry.name.startswith(".") for entry in folder.iterdir()):
         what = "a run already" if (folder / NAME).exists() else "other files and no run"
         raise RunError(f"{folder} holds {what}", fix="Choose another --out")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from calibration.errors import FileError, RunLockedError
 from calibration.progress import Progress, Quiet
+from edgekd.run.manifest import NAME as RUN
 from edgekd.run.manifest import now
 
 __all__ = ["LOCK", "Holder", "locked"]
@@ -61,10 +62,9 @@ def locked(folder: Path, progress: Progress = _QUIET, *, wait: float = 0.0) -> I
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise FileError(
-            f"Cannot write {path}: {error.strerror}",
-            fix=f"Choose a folder that can be written, such as a copy of {folder}",
-        ) from error
+        read_only = path.with_name(RUN).exists()
+        fix = f"Work on a copy of {folder}" if read_only else "Choose a folder that can be written"
+        raise FileError(f"Cannot write {path}: {error.strerror}", fix=fix) from error
     try:
         _take_within(wait, handle, folder, progress)
         try:

@@ -115,19 +115,23 @@ def choose_artefact(run: Run, name: str | None, progress: Progress = _QUIET) -> 
 
 def stale_artefact(run: Run, name: str) -> ArtefactError:
     """The error for an artefact that was built from another model than the run's, with what builds all such anew."""
-    model = run.digest(run_model(run))
-    stale = [other for other in exported_names(run) if _is_of_another(run, other, model)]
-    if stale == [name]:
-        command = run.command(run.manifest.steps[export_step(*name.rsplit("-", 1))].command)
-    else:  # without options of one alone, such as --device
-        precisions = {other.rpartition("-")[2] for other in stale}
-        chosen = sorted(precisions, key=PRECISIONS.index) if precisions - {*DEFAULT_PRECISIONS} else ()
-        command = " ".join((f"edgekd export {_quoted(run)}", *(f"--precision {one}" for one in chosen)))
-    more = f" (as were {len(stale) - 1} more)" if len(stale) > 1 else ""
     return ArtefactError(
-        f"{artefact_folder(run, name)} was built from another model than the run holds now{more}",
-        fix=f"Build it anew: {command} --force",
+        f"{artefact_folder(run, name)} was built from another model than the run holds now",
+        fix=f"Build it anew: {_rebuilding(run)}",
     )
+
+
+def _rebuilding(run: Run) -> str:
+    """What builds all artefacts of another model anew: one command where none has options of its own."""
+    model, built = run.digest(run_model(run)), exported_names(run)
+    stale = [name for name in built if _is_of_another(run, name, model)]
+    commands = {name: run.manifest.steps[f"export {name}"].command for name in stale}
+    precisions = {name.rpartition("-")[2] for name in stale}
+    plain = all(command.endswith(f" --precision {name.rpartition('-')[2]}") for name, command in commands.items())
+    if len(stale) < 2 or stale != built or not plain:
+        return " && ".join(f"{run.command(command)} --force" for command in commands.values())
+    chosen = sorted(precisions, key=PRECISIONS.index) if precisions - {*DEFAULT_PRECISIONS} else ()
+    return " ".join((f"edgekd export {_quoted(run)}", *(f"--precision {one}" for one in chosen), "--force"))
 
 
 def _is_of_another(run: Run, name: str, model: str) -> bool:

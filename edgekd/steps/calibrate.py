@@ -17,7 +17,7 @@ from edgekd.distill.loop import fit_transform
 from edgekd.distill.settings import DistillSettings, TransformSettings
 from edgekd.models.checks import stores_statistics
 from edgekd.models.teachers import load_teacher
-from edgekd.run import RUNS, Run, TeacherRecord
+from edgekd.run import RUNS, Run, TeacherRecord, require_place
 from edgekd.steps.busy import remark_on_others
 from edgekd.steps.images import ImagesSpec
 from edgekd.steps.statistics import chosen_statistics, require_use
@@ -55,8 +55,7 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     Raises what `distill_run` raises.
     """
     require_use(request.statistics, request.settings)
-    if request.out is not None:
-        Run.require_place(request.out)
+    require_place(request.out)
     request.images.require(request.settings.least_images)
     keep_freed_memory()
     device = choose_device(request.device)

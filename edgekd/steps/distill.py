@@ -31,7 +31,7 @@ from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import TEACHERS, load_teacher
 from edgekd.models.to_onnx import require_exportable
 from edgekd.models.weights import fill, load_weights, save_weights
-from edgekd.run import RUNS, Run, TeacherRecord
+from edgekd.run import RUNS, Run, TeacherRecord, require_place
 from edgekd.simulate.sample import ImageSource
 from edgekd.steps.busy import remark_on_others
 from edgekd.steps.images import ImagesSpec, grow_images, open_rendered
@@ -68,8 +68,7 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
     Raises UnknownNameError, UsageError, ModelError, DataError, FileError, RunLockedError; RunError when the folder
     holds a run with other settings and `force` is off; KeyboardInterrupt after Ctrl-C, with the checkpoint saved.
     """
-    if request.out is not None:
-        Run.require_place(request.out)
+    require_place(request.out)
     request.images.require(request.settings.least_images)
     keep_freed_memory()
     with joined(request.device) as (ranks, device):

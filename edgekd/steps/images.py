@@ -51,7 +51,7 @@ class ImagesSpec:
                 f"{count} images are too few: set aside and in one batch there are {images}",
                 fix=f"Give --images {images} or more"
                 if self.folder is None
-                else f"Give a folder of more, such as edgekd simulate --count {images} makes, or a smaller --batch",
+                else f"Give a folder of more, such as edgekd simulate --count {images} makes",
             )
 
     @property

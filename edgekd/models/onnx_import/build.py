@@ -29,7 +29,7 @@ from edgekd.models.onnx_import.table import ALIASES, BUILDERS, FOLDABLE, POINTWI
 __all__ = ["ImportedNetwork", "import_onnx"]
 
 _MOST_PIXELS = 1 << 24
-_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+_FLOATS = ("float", "float16", "double")  # ONNX's names; the last two are brought to float32
 _MOST_FOLDED = 1 << 23  # elements of one computed constant; four times as many of all together
 _SPREADING = frozenset(
     {
@@ -54,14 +54,14 @@ class ImportedNetwork:
 
 
 def import_onnx(path: Path, *, size: tuple[int, int] | None = None) -> ImportedNetwork:
-    """Import a network of one float32 input [N, 3, H, W]; `size` is needed when the graph leaves H and W open.
+    """Import a network of one input [N, 3, H, W]; `size` is needed when the graph leaves H and W open.
 
     The result is in eval mode and frozen; gradients flow to its input. Raises FileError when the file cannot be read,
     ModelError when the graph cannot be imported: the message names the node.
     """
     model = read_onnx(path)
     try:
-        picture, height, width = _picture(model, path, size)
+        picture, height, width, kind = _picture(model, path, size)
         assembly = _Assembly(model, picture, height, width)
         with torch.no_grad():
             for index, node in enumerate(model.graph.node):
@@ -74,7 +74,9 @@ def import_onnx(path: Path, *, size: tuple[int, int] | None = None) -> ImportedN
     output = max(names, key=assembly.pixels_of_depth)
     module = assembly.finish(output)
     others = [name for name in names if name != output]
-    remarks = (f"took the output {output}, and left {', '.join(others)}",) if others else ()
+    remarks: tuple[str, ...] = (f"took the output {output}, and left {', '.join(others)}",) if others else ()
+    if kind != "float":
+        remarks += (f"takes pictures in {kind}: it is computed in float32",)
     return ImportedNetwork(module, height, width, remarks)
 
 
@@ -282,18 +284,18 @@ class _Assembly:
         return taken
 
 
-def _picture(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None) -> tuple[str, int, int]:
-    """Name, height and width of the one input. Raises ModelError when it is not RGB pictures of a known size."""
+def _picture(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None) -> tuple[str, int, int, str]:
+    """Name, height, width and type of the one input. Raises ModelError when it is not RGB pictures of a known size."""
     given = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in given]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise ModelError(f"{path} has the inputs {names}; one picture is needed", fix="Export it with one input")
-    kind = inputs[0].type.tensor_type
-    dims = [int(dim.dim_value) if dim.dim_value > 0 else None for dim in kind.shape.dim]  # some write -1 for open
-    if kind.elem_type not in _FLOATS:  # half and double weights are brought to float32 later on
-        name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
-        raise ModelError(f"{path} takes {name} pictures; floating point is needed", fix="Export it in float32")
+    tensor = inputs[0].type.tensor_type
+    dims = [int(dim.dim_value) if dim.dim_value > 0 else None for dim in tensor.shape.dim]  # some write -1 for open
+    kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    if kind not in _FLOATS:
+        raise ModelError(f"{path} takes {kind} pictures, not {' or '.join(_FLOATS)}", fix="Export it in float32")
     if len(dims) != 4 or dims[1] not in (3, None) or (dims[1] is None and size is None):
         shape = [dim if dim is not None else "?" for dim in dims]
         raise ModelError(f"{path} takes {shape}; pictures [N, 3, H, W] are needed", fix="Export it for RGB pictures")
@@ -308,7 +310,7 @@ def _picture(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None) -
         raise ModelError(f"{path} takes {own} pictures, not {height}x{width}", fix="State its own size")
     if not 0 < height * width <= _MOST_PIXELS:
         raise ModelError(f"{path} declares pictures of {height}x{width}", fix="Export it for a size that can be run")
-    return inputs[0].name, height, width
+    return inputs[0].name, height, width, kind
 
 
 def _read(graph: onnx.GraphProto) -> Iterator[str]:

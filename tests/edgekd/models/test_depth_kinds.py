@@ -10,8 +10,9 @@ import pytest
 import torch
 from notes import Notes
 from onnx_graphs import conv_norm, save
+from user_code import write_user_code
 
-from calibration.errors import UsageError
+from calibration.errors import ModelError, UnknownNameError, UsageError
 from edgekd.models.depth_kinds import as_kind
 from edgekd.models.pictures import probe_pictures
 from edgekd.models.teachers import load_teacher
@@ -34,8 +35,8 @@ def test_distances_keep_their_ratios_and_the_median_is_a_rooms(disparity: Path, 
     notes = Notes()
     teacher = load_teacher(f"{disparity}@{kind}", progress=notes)
     assert any(f"taken to give {kind} depth" in note and "only ratios" in note for note in notes.said)
-    assert (teacher.name, teacher.metric) == ("net@home", False)
-    pictures = probe_pictures(12, 16, 4)
+    assert (teacher.name, teacher.metric) == (f"net@home-{kind}", False)
+    pictures = probe_pictures(12, 16, 2)
     depth = teacher.module(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255).numpy()
     raw = _raw(disparity, pictures)
     middle = np.sort(raw.ravel())[(raw.size - 1) // 2]
@@ -55,3 +56,21 @@ def test_a_kind_makes_another_teacher_of_the_same_weights(disparity: Path) -> No
 def test_a_kind_that_there_is_not_is_refused(disparity: Path) -> None:
     with pytest.raises(UsageError, match=r"no kind of depth 'disparity'\. Say @metric, @relative, @inverse"):
         load_teacher(f"{disparity}@disparity")
+
+
+@pytest.mark.parametrize("spec", ["rooms@inverse", "rooms@foo"])
+def test_a_named_teacher_has_no_other_kind(spec: str) -> None:
+    with pytest.raises(UnknownNameError, match="rooms"):
+        load_teacher(spec)
+
+
+def test_a_file_that_has_it_in_its_name_is_that_file(disparity: Path) -> None:
+    named = disparity.rename(disparity.with_name("net.onnx@inverse"))
+    with pytest.raises(UsageError, match="neither a known kind of model file"):
+        load_teacher(str(named))
+
+
+def test_what_is_wrong_with_the_network_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = write_user_code(tmp_path, "mynets_scales", monkeypatch)
+    with pytest.raises(ModelError, match="gives dict where depth of"):
+        load_teacher(f"{name}:scales@inverse")

@@ -34,6 +34,14 @@ def ratios_of_a_teacher():
     net = make()
     return Teacher("mine", net, net.input, "0" * 64, "mine", metric=False)
 
+class Scales(Net):
+    def forward(self, x):
+        depth = super().forward(x)
+        return {"fine": depth, "coarse": depth[:, :, ::2, ::2]}
+
+def scales():
+    return _described(Scales())
+
 class Silent(Net):
     def train(self, mode=True):  # keeps its BatchNorm frozen, and returns nothing
         super().train(mode)

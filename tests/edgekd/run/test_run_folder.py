@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from calibration.errors import DiskFullError, EdgekdError, FileError, RunError
+from calibration.errors import DiskFullError, FileError, RunError
 from calibration.files import replacing_folder, write_bytes
 from edgekd.run import Run, TeacherRecord
 
@@ -139,20 +139,6 @@ def test_a_run_is_not_started_over_something_else(tmp_path: Path, run: Run) -> N
     with pytest.raises(RunError, match="other files"):
         Run.create(tmp_path / "photos")
     assert sorted(path.name for path in (tmp_path / "photos").iterdir() if path.name != ".lock") == ["a.jpg"]
-
-
-def test_a_place_that_no_run_can_be_in_is_told_beforehand(tmp_path: Path, run: Run) -> None:
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.jpg").write_bytes(b"")
-    refused = {"photos": "other files", "photos/a.jpg": "is a file", "photos/a.jpg/x": r"a\.jpg is a file"}
-    for folder, said in refused.items():
-        with pytest.raises(EdgekdError, match=said):
-            Run.require_place(tmp_path / folder)
-    with pytest.raises(FileError, match="Cannot write"):
-        Run.require_place(tmp_path / ("x" * 300))
-    Run.require_place(run.folder)
-    Run.require_place(tmp_path / "new" / "one")
-    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', '{"format": 1, "created": "now"}'])
