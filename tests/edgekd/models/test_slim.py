@@ -285,3 +285,19 @@ def test_bins_keep_their_number_and_what_leads_to_them_is_cut() -> None:
     assert [len(channels) for channels in student.kept.values()] == [16]
     shares, widths = (student.network.get_submodule(name) for name in ("shares", "widths"))
     assert (shares.in_channels, shares.out_channels, widths.in_features, widths.out_features) == (16, 16, 16, 16)
+
+
+def test_what_works_in_place_or_without_gradients_where_it_does_not_learn_is_cut() -> None:
+    class Finished(_Pyramid):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():  # a frozen encoder
+                x = self.blocks[0](x)
+            depth = torch.sigmoid(self.heads[2](self.blocks[2](self.blocks[1](x))))
+            if not self.training:
+                depth *= 10
+                depth.clamp_(0.1, 8)
+            return depth
+
+    teacher, _ = freeze("finished", Finished(), InputSpec(Framing(16, 16)), digest="d", source="a test")
+    kept = slim(teacher, 0.5).kept
+    assert len(kept["blocks.1.1"]) == 16 and len(kept["blocks.2.1"]) == 16
