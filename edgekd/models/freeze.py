@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,17 @@ from calibration.errors import FileError, ModelError
 from calibration.files import read_json
 from edgekd.models.plain_network import plain_network
 from edgekd.models.teacher import Teacher
-from targets.input import InputSpec
+from targets.input import Framing, InputSpec
 
 __all__ = ["INPUT_EXAMPLE", "DepthAtInputSize", "OnCopies", "freeze", "stated_input"]
 
-_FIELDS: dict[str, Any] = {
-    "framing": {"height": 224, "width": 224, "resize_height": None, "crop": None},
-    "mean": [0.485, 0.456, 0.406],
-    "std": [0.229, 0.224, 0.225],
-}
-INPUT_EXAMPLE = json.dumps(_FIELDS)
+INPUT_EXAMPLE = json.dumps(
+    {
+        "framing": {"height": 224, "width": 224, "resize_height": None, "crop": None},
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    }
+)
 """What a <file>.input.json beside a model looks like."""
 
 
@@ -138,10 +140,11 @@ def stated_input(path: Path) -> InputSpec | None:
 
 def _require_known(described: dict[str, Any], fix: str) -> None:
     """Raise ModelError for a field that would be passed over: a slip, or something that was meant to hold, as BGR."""
-    for part, fields in ((described, _FIELDS), (described["framing"], _FIELDS["framing"])):
+    for part, kind in ((described, InputSpec), (described["framing"], Framing)):
+        known = [field.name for field in fields(kind)]
         for name in part:
-            if name not in fields:
-                raise ModelError(f"An input description knows no {name!r}, only {', '.join(fields)}", fix=fix)
+            if name not in known:
+                raise ModelError(f"An input description knows no {name!r}, only {', '.join(known)}", fix=fix)
 
 
 def _is_one_map(shape: tuple[int, ...], input: InputSpec) -> bool:  # noqa: A002

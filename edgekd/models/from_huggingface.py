@@ -73,9 +73,9 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     if missing:
         _require_unused(name, network, missing, described)
         progress.note(f"{name} lacks {len(missing)} weights that its depth does not depend on: they are taken as 0")
-    _predicted(network, described)
     module = _Predicted(network, kind)
     if kind != "metric":
+        _predicted(network, described)  # whether it takes such pictures: of what gives metres check_teacher tells
         module.choose_unit(described)
     own = "" if kind == "metric" else f": {UNIT_OF_ITS_OWN}"
     progress.note(f"{name} is taken to give {kind} depth, of pictures of {described.height}x{described.width}{own}")

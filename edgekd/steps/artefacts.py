@@ -22,6 +22,7 @@ __all__ = [
     "choose_artefact",
     "export_step",
     "exported_names",
+    "rebuilding_stale",
     "run_model",
     "stale_artefact",
 ]
@@ -113,19 +114,18 @@ def choose_artefact(run: Run, name: str | None, progress: Progress = _QUIET) -> 
     return max(runnable, key=lambda artefact: PRECISIONS.index(artefact.precision))
 
 
-def stale_artefact(run: Run, name: str) -> ArtefactError:
-    """The error for an artefact that was built from another model than the run's, with what builds all such anew."""
+def stale_artefact(folder: Path, rebuilding: str) -> ArtefactError:
+    """The error for an artefact that was built from another model than the run holds; `rebuilding` is the command."""
     return ArtefactError(
-        f"{artefact_folder(run, name)} was built from another model than the run holds now",
-        fix=f"Build it anew: {_rebuilding(run)}",
+        f"{folder} was built from another model than the run holds now", fix=f"Build it anew: {rebuilding}"
     )
 
 
-def _rebuilding(run: Run) -> str:
+def rebuilding_stale(run: Run) -> str:
     """What builds all artefacts of another model anew: one command where none has options of its own."""
     model, built = run.digest(run_model(run)), exported_names(run)
     stale = [name for name in built if _is_of_another(run, name, model)]
-    commands = {name: run.manifest.steps[f"export {name}"].command for name in stale}
+    commands = {name: run.manifest.steps[export_step(*name.rsplit("-", 1))].command for name in stale}
     precisions = {name.rpartition("-")[2] for name in stale}
     plain = all(command.endswith(f" --precision {name.rpartition('-')[2]}") for name, command in commands.items())
     if len(stale) < 2 or stale != built or not plain:
@@ -146,7 +146,7 @@ def _open(run: Run, name: str, student: str) -> Artefact:
     run.verify(folder)
     artefact = open_artefact(folder)
     if artefact.student != student:
-        raise stale_artefact(run, name)
+        raise stale_artefact(folder, rebuilding_stale(run))
     return artefact
 
 

@@ -53,8 +53,9 @@ def predict_pictures(
     A picture of a folder that cannot be read is named and left out: these are returned beside what was made. Raises
     DataError, ArtefactError, FileError or DiskFullError.
     """
-    pictures = list_pictures(source) if source.is_dir() else [source]
+    pictures = [source]
     if source.is_dir():
+        pictures = list_pictures(source)
         remark_on_folders(source, progress)
     made, unread = [], []
     with (
