@@ -1,8 +1,8 @@
-"""Do two benches of one artefact agree? Benches it again and again and compares each with the one before.
+"""Do two benches of one artefact agree? Benches it repeatedly and compares each bench with the one before.
 
     python examples/bench/agreement.py runs/NAME/artefacts/openvino-int8 [--times 8]
 
-The promise: p50 within 3 %, or one of the two is graded B or worse.
+The promise: their p50 agree within 3 %, or one of the two is graded B or worse.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Our p50 against OpenVINO's benchmark_app and against a bare ONNX Runtime loop, on the same file and settings.
+"""edgekd's p50 against OpenVINO's benchmark_app and a bare ONNX Runtime loop, on the same file and settings.
 
     python examples/bench/others.py runs/NAME/artefacts/openvino-int8 runs/NAME/artefacts/onnxruntime-int8 [--rounds 5]
 
-They take turns; printed is the median of the rounds' ratios, ours over theirs. The aim is 1.00 within 3 %.
-benchmark_app leaves filling the input out of its loop, so it is compared with our figure without copies; session.run
-copies, as `infer` does.
+They take turns. Prints the median of the rounds' ratios, edgekd's over the other's; the aim is 1.00 within 3 %.
+benchmark_app does not fill the input inside its loop, so it is compared with edgekd's figure without copies;
+session.run copies, as `infer` does.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What does our bench add to a latency? It and a bare loop take turns on the same session, with the same pictures.
+"""What does edgekd's bench add to a latency? It takes turns with a bare loop, on the same session and pictures.
 
     python examples/bench/overhead.py [student.onnx] [--rounds 5]
 
-Prints the ratio of the medians, bench over bare loop; 1.00 means that nothing is added. Without a model a small
-convolutional one is made. The turns alternate because a machine changes over minutes more than a bench should.
+Prints the ratio of the medians, bench over bare loop; 1.00 means that the bench adds nothing. Without a model it makes
+a small convolutional one. The two alternate because a machine drifts more over minutes than a bench may.
 """
 
 from __future__ import annotations

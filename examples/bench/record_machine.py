@@ -1,8 +1,8 @@
-"""Records what a bench reads of this machine, to be added to tests/edgekd/bench/machines.
+"""Records what a bench reads of this machine, for adding to tests/edgekd/bench/machines.
 
     python examples/bench/record_machine.py > mine.txt
 
-Only the files named here are read: no serial number, no address, no host name. Run it with sudo where RAPL is closed.
+It reads only the files named here: no serial number, no address, no host name. Where RAPL needs root, use sudo.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Ways to frame a camera's picture inside the graph, against Pillow's anti-aliased resize: how far off, and how long.
+"""Ways to frame a camera's picture inside the graph: their error against Pillow's anti-aliased resize, and their time.
 
     python examples/bundle/framing.py [PICTURE]
 
-A 640x480 frame to 224x224 as FastDepth was trained (height 250, centre crop 228x304). One thread, the ways in turns.
+Takes a 640x480 frame to 224x224 as FastDepth was trained (height 250, centre crop 228x304). One thread, in turns.
 """
 
 from __future__ import annotations

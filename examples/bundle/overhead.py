@@ -1,10 +1,10 @@
-"""What run.py of a bundle adds to the runtime: to its start, and to each frame. Both in turns with the bare runtime.
+"""What a bundle's run.py adds to start-up and to each frame, measured in turns with the bare runtime.
 
     python examples/bundle/overhead.py runs/kitchen/bundle/kitchen
 
-Start: a process that opens the model through run.py (digests, self-test and all) against one that imports numpy and the
-runtime and opens the same file. Frame: `Predictor.depth` of a picture at the network's resolution against the runtime's
-own call, and of a 640x480 picture, which run.py frames with numpy.
+Start: a process that opens the model through run.py (with digests and self-test) against one that imports numpy and the
+runtime and opens the same file. Frame: `Predictor.depth` on a picture at the network's resolution, and on a 640x480
+picture that run.py frames with numpy, both against the runtime's own call.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def bare_call(runtime: str, path: Path, size: tuple[int, int]) -> Callable[[np.n
     told |= {"NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
     core = openvino.Core()
     model = core.read_model(str(path))
-    model.reshape({"image": [1, *size, 3]})  # as run.py does: for one picture it is a quarter quicker
+    model.reshape({"image": [1, *size, 3]})  # as run.py does: a quarter faster for one picture
     request = core.compile_model(model, "CPU", told).create_infer_request()
     return lambda image: request.infer({"image": image}, share_inputs=False, share_outputs=False)["depth"]
 

@@ -1,4 +1,4 @@
-"""How long exporting every target in int8 takes, and how much memory: of the command as a user gives it.
+"""How long exporting every target in int8 takes, and how much memory, by the command that a user would type.
 
 python examples/calibration/export_cost.py runs/fastdepth
 """
@@ -22,7 +22,7 @@ def main() -> None:
     command = [sys.executable, "-c", main_of_edgekd, "export", arguments.run, "--precision", "int8", "--force"]
     subprocess.run(command, check=True)
     seconds = time.monotonic() - start
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2  # GiB: kilobytes on Linux
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2  # GiB; Linux reports kilobytes
     print(f"\n{seconds:.0f} s, {peak:.2f} GiB at most, on {len(os.sched_getaffinity(0))} cores")
 
 

@@ -1,9 +1,10 @@
-"""How many pictures int8 needs, and whether choosing among them helps: with what `edgekd check` says of each set.
+"""How many pictures int8 needs, and whether choosing them helps, with what `edgekd check` says about each set.
 
     python examples/calibration/how_many.py runs/fastdepth
 
-Agreement with the model's own fp32 is measured on simulated rooms of the photographed look. A set is told by the worst
-layer: how much half of it lacks of the range (growth), and what the stored statistics expect beyond the range.
+Agreement with the model's own fp32 is measured on simulated rooms of the photographed look. A set is judged by its
+worst layer: how much the range grows from half of the set to all of it (growth), and what share of values the stored
+statistics expect beyond the range.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     edgekd calibrate --teacher fastdepth            # or edgekd distill
     python examples/calibration/levers.py runs/fastdepth [--pairs PAIRS/index.csv]
 
-Everything as it is built, then each lever changed alone, calibrated on the run's own set. Agreement with the model's
-own fp32 depth on simulated rooms of the photographed look, by which the levers were chosen, and on the real frames of
-PAIRS, which only confirm.
+Measures the model as it is built, then with each lever changed alone, calibrated on the run's own set. Prints agreement
+with the model's own fp32 depth on simulated rooms of the photographed look, by which the levers were chosen, and on the
+real frames of PAIRS, which only confirm.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Levers:
     learned: bool = True
     corrected: bool = True
     kept: float = KEPT
-    reach: float = REACH  # deviations of what BatchNorm stored that ranges hold; 0: none
-    ends: bool = False  # are the first and the output layer int8 too?
+    reach: float = REACH  # stored BatchNorm deviations that the ranges cover; 0: none
+    ends: bool = False  # whether the first and the output layer are int8 too
 
 
 def calibrated_with(levers: Levers, graph: DepthGraph, images: Images, floats: tuple[str, ...]) -> Calibrated:

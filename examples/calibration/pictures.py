@@ -1,4 +1,4 @@
-"""The pictures that the scripts of this folder calibrate on."""
+"""Pictures that the scripts in this folder calibrate on."""
 
 from __future__ import annotations
 

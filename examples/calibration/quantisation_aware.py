@@ -1,11 +1,11 @@
-"""What finishing a student's training in simulated int8 is worth, against as many steps without.
+"""What finishing a student's training in simulated int8 is worth, against the same number of steps in float.
 
     edgekd distill --teacher fastdepth --out runs/student
     python examples/calibration/quantisation_aware.py runs/student --teacher fastdepth [--pairs PAIRS/index.csv]
 
-Both go on from the run's student, with the run's transformation, the same rooms, rate and number of steps. Printed: how
-far the int8 models are from their own fp32 and from the teacher, on rooms of the photographed look and on the frames
-of PAIRS, and with depth at hand delta1.
+Both continue from the run's student, with the run's transformation and the same rooms, rate and number of steps. Prints
+how far the int8 models are from their own fp32 and from the teacher, on rooms of the photographed look and on the
+frames of PAIRS, where it also prints delta1 against their depth.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def finished(
     student: nn.Module, teacher: Teacher, pictures: Images, settings: DistillSettings, *, int8: bool
 ) -> dict[str, tuple[float, float]]:
     """Train `student` in place; returns the learned ranges."""
-    # As in its run, a student that was solved for keeps what its BatchNorm layers were set to.
+    # A student whose weights were solved for keeps its BatchNorm layers as they were set, as in its run.
     shares: dict[str, float] | None = {} if isinstance(student, Slim) else None
     fit = StudentFit(student, teacher.input, settings, torch.device("cpu"), shares=shares)
     assert settings.quantisation is not None and fit.int8 is not None

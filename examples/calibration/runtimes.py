@@ -1,4 +1,4 @@
-"""Running int8 models as their targets do, straight from what calibration decided."""
+"""Runs int8 models as their targets do, straight from what calibration decided."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""What int8 is calibrated on, and what comes of it: the table of calibration/README.md.
+"""What difference the calibration pictures make to int8: the table in calibration/README.md.
 
     edgekd calibrate --teacher fastdepth            # or edgekd distill: makes the model, its transformation and its set
     python examples/calibration/sources.py runs/fastdepth --pairs PAIRS/index.csv --scene 7scenes --same-place FOLDER
 
-Every source of pictures calibrates the same model in the same way; the depth of each int8 model is compared with the
-model's own fp32 depth on real frames, without alignment, and with the frames' depth (delta1, 0.1-10 m). The frames only
-measure. Those of PAIRS that are of SCENE are measured on and the others are "another place"; FOLDER holds pictures of
-the same place as SCENE, none of them in PAIRS. And the other way round, with FOLDER as the other place.
+Calibrates the same model in the same way on every source of pictures. On real frames, which are used only to measure,
+it compares the depth of each int8 model with the model's own fp32 depth, without alignment, and with the frames' depth
+(delta1, 0.1-10 m). FOLDER holds pictures of the same place as SCENE, none of them in PAIRS. Measured on the frames of
+SCENE, FOLDER is "the same place" and the other frames of PAIRS are "another place"; measured on those other frames,
+FOLDER is "another place".
 """
 
 from __future__ import annotations
@@ -90,9 +91,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run of edgekd calibrate or distill, with its transformation")
     parser.add_argument("--pairs", required=True, help="index.csv of RGB-D frames to measure on")
-    parser.add_argument("--scene", required=True, help="the scene of PAIRS that FOLDER is of")
+    parser.add_argument("--scene", required=True, help="the scene of PAIRS that FOLDER shows")
     parser.add_argument("--same-place", type=Path, required=True, help="pictures of that scene, none of them in PAIRS")
-    parser.add_argument("--count", type=int, default=64, help="pictures of each source")
+    parser.add_argument("--count", type=int, default=64, help="pictures from each source")
     arguments = parser.parse_args()
     run = find_run(arguments.run, Quiet())
     graph = read_graph(run_model(run))

@@ -4,7 +4,7 @@
     python examples/calibration/speed.py runs/fastdepth [--threads 1]
 
 Plain int8 is what ONNX Runtime's own quantiser makes of the same model and pictures (quantize_static, Q/DQ, weights per
-channel, extremes, every layer), read by the same runtime.
+channel, ranges from the extremes, every layer), run by the same runtime.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from targets.reference import import_onnxruntime, open_session
 from targets.turns import time_in_turns
 
 ROUNDS, REPEATS = 40, 10
-PICTURES = 16  # to calibrate plain int8 on: its speed does not depend on them
+PICTURES = 16  # for calibrating plain int8; its speed does not depend on them
 
 Call = Callable[[], object]
 
@@ -67,7 +67,7 @@ def openvino_call(model: onnx.ModelProto, threads: int, image: Images) -> Call:
     core = openvino.Core()
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     read = core.read_model(model.SerializeToString(), b"")
-    read.reshape({"image": list(image.shape)})  # as the target does: for one picture it is a quarter quicker
+    read.reshape({"image": list(image.shape)})  # as the target does: a quarter faster for one picture
     request = core.compile_model(read, "CPU", settings).create_infer_request()
     return lambda: request.infer({"image": image}, share_inputs=False)
 

@@ -1,4 +1,4 @@
-"""Calibrating without a single picture: channels, ranges and biases from the scale and shift of the BatchNorm layers.
+"""Calibrates without any pictures: channels, ranges and biases come from the scale and shift of the BatchNorm layers.
 
 As in Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019.
 """

@@ -1,8 +1,8 @@
-"""Does torch.compile pay? A plain step's networks with and without it, alternating in one run.
+"""Does torch.compile pay off? Runs a plain step's networks with and without it, alternating.
 
     python examples/distill/compiled.py [--teacher fastdepth] [--student slim-l] [--batch 16] [--steps 10]
 
-Prints milliseconds of the teacher forwards and the student forwards and backwards, and how long compiling took.
+Prints the milliseconds of the teacher's forward pass, of the student's forward and backward passes, and of compiling.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far a run's pictures are from what its teacher stored, layer by layer: simulated as they are, and transformed.
+"""How far a run's pictures are from its teacher's stored statistics, layer by layer: simulated, and transformed.
 
     python examples/distill/layers.py runs/fastdepth-slim-l IMAGES [--pictures 200] [--out examples/distill]
 

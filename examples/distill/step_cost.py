@@ -1,12 +1,12 @@
-"""What mixing, transformation and features add to a distillation step: ratios to the plain one, alternating.
+"""What mixing, transformation and features add to a distillation step, as ratios to a plain one, measured in turns.
 
     python examples/distill/step_cost.py [--teacher rooms] [--student slim-l] [--batch 16] [--parts] [--bfloat16]
 
-Prints the mean of each and its ratio to plain; steps with and without an update of the transformation take turns, and
-both are in the mean. `quickest` is the same of the quickest step of either kind, for a machine that does other work
-too. --parts also measures each part alone, --bfloat16 both kinds of step in that format too. What making a batch takes
-is in each step and told apart: a run makes it ahead in a thread. The pictures are noise with block-shaped ids: the cost
-does not depend on them.
+Prints the mean of each kind of step and its ratio to plain. Steps with and without an update of the transformation
+alternate, and the mean includes both. `quickest` averages the quickest step of either sort instead, for a busy machine.
+--parts also measures each part alone; --bfloat16 also measures plain and full in that format. Each step includes making
+its batch, which a run does ahead in a thread; that time is printed separately. The pictures are noise with block-shaped
+ids: the cost does not depend on them.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def main() -> None:
     parser.add_argument("--student", default=DEFAULT_STUDENT)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--parts", action="store_true", help="measure each part alone, too")
-    parser.add_argument("--bfloat16", action="store_true", help="measure plain and full in bfloat16, too")
+    parser.add_argument("--parts", action="store_true", help="also measure each part alone")
+    parser.add_argument("--bfloat16", action="store_true", help="also measure plain and full in bfloat16")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     keep_freed_memory()
@@ -79,7 +79,7 @@ def main() -> None:
     for step in range(arguments.steps + 3):
         for name, (fitting, batches) in fittings.items():
             begun = time.perf_counter()
-            # The batch is made in line here, so that mixing is counted; a run makes it ahead in a thread.
+            # The batch is made inline here, so that mixing is counted; a run makes it ahead in a thread.
             fitting.step(batches.batch(step + 1000))
             if device.type == "cuda":
                 torch.cuda.synchronize()
@@ -119,7 +119,7 @@ def _fitting(
         if settings.transform is None
         else TransformFit(teacher, stored_statistics(teacher.module), settings, device)
     )
-    teacher = replace(teacher, module=copy.deepcopy(teacher.module))  # whose features one of them watches
+    teacher = replace(teacher, module=copy.deepcopy(teacher.module))  # a copy: one of them watches its features
     module = build_student(student, teacher, settings.seed)
     features = None
     if settings.features is not None:

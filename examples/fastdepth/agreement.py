@@ -1,8 +1,8 @@
-"""How well a finished run's student agrees with its teacher on pictures of RGB-D pairs, and both with the depth.
+"""How well a finished run's student agrees with its teacher on the pictures of RGB-D pairs, and both with the depth.
 
     python examples/fastdepth/agreement.py runs/fastdepth-slim-l PAIRS/index.csv
 
-Prints mean delta1 and AbsRel over the pictures, no alignment, at the network's resolution, in float32.
+Prints mean delta1 and AbsRel over the pictures, without alignment, at the network's resolution, in float32.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Pictures of a report as a desktop and a phone show it, with the Chromium inside Qt.
+"""Screenshots of a report as a desktop and a phone show it, with the Chromium inside Qt.
 
     pip install PySide6
     python examples/report/screenshots.py report.html
 
-Writes desktop.jpg and phone.jpg beside it. Needs no screen; on a bare system Chromium's libraries (apt install libnss3
-libegl1 libxkbcommon0 libdbus-1-3 libasound2).
+Writes desktop.jpg and phone.jpg beside the report. It needs no screen, but on a bare system it needs Chromium's
+libraries (apt install libnss3 libegl1 libxkbcommon0 libdbus-1-3 libasound2).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 
 SIZES = {"desktop": (1240, 2500), "phone": (500, 1500)}
-_SETTLED = 1000  # milliseconds from the page's end to its picture: charts and fonts are drawn
+_SETTLED = 1000  # milliseconds from loading the page to its picture, for charts and fonts
 _GIVEN_UP = 60_000
 
 

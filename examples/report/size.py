@@ -1,8 +1,8 @@
-"""How long the report of 5 artefacts and 100 scored frames takes, and how large it is.
+"""How long a report of 5 artefacts and 100 scored frames takes, and how large it is.
 
     python examples/report/size.py
 
-The run is made of noise in a temporary folder: pictures of noise are the largest that JPEG makes. The aim: 20 s, 5 MB.
+The run is made of noise, in a temporary folder: noise gives the largest JPEG files. The aim: 20 s, 5 MB.
 """
 
 from __future__ import annotations

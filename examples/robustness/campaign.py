@@ -5,7 +5,7 @@
     python examples/robustness/campaign.py fuzz --inputs 100000 --parsers onnx picture
     python examples/robustness/campaign.py soak --steps 10000 --plot memory.png
 
-The exit code is 1 when anything was lost. What was lost is told on standard error as it is found.
+The exit code is 1 when anything was lost. Each loss is printed on standard error as it is found.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ CAMPAIGNS = ("kill", "limits", "fuzz", "soak")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("campaigns", nargs="*", metavar="CAMPAIGN", help=f"of: {', '.join(CAMPAIGNS)}")
+    parser.add_argument("campaigns", nargs="*", metavar="CAMPAIGN", help=f"any of {', '.join(CAMPAIGNS)}; default: all")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--trials", type=int, default=50, help="kills over all verbs")
-    parser.add_argument("--verbs", nargs="*", help="those to kill")
-    parser.add_argument("--inputs", type=int, default=100_000, help="for each parser")
-    parser.add_argument("--parsers", nargs="*", default=[], help="those to fuzz")
-    parser.add_argument("--unguided", action="store_true", help="fuzz by mutation alone")
+    parser.add_argument("--trials", type=int, default=50, help="number of kills, over all verbs")
+    parser.add_argument("--verbs", nargs="*", help="verbs to kill")
+    parser.add_argument("--inputs", type=int, default=100_000, help="inputs for each parser")
+    parser.add_argument("--parsers", nargs="*", default=[], help="parsers to fuzz")
+    parser.add_argument("--unguided", action="store_true", help="fuzz by mutation only")
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--exports", type=int, default=100)
     parser.add_argument("--predictions", type=int, default=1000)
-    parser.add_argument("--plot", type=Path, help="a PNG of memory over time")
+    parser.add_argument("--plot", type=Path, help="write a PNG of memory over time here")
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.campaigns) - {*CAMPAIGNS}):
         parser.error(f"there is no campaign {unknown[0]}; choose of {', '.join(CAMPAIGNS)}")
-    os.environ["OMP_NUM_THREADS"] = "1"  # before anything heavy is imported: OpenMP's threads would wait busily
+    os.environ["OMP_NUM_THREADS"] = "1"  # set before heavy imports: OpenMP's threads would busy-wait
     sys.path.insert(0, str(Path(__file__).parent))
     from parsers import PARSERS
     from table import Row, printed

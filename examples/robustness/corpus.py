@@ -1,4 +1,4 @@
-"""Small files for corpora, made by code."""
+"""Makes small files for the corpora."""
 
 from __future__ import annotations
 

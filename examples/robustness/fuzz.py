@@ -1,9 +1,9 @@
-"""Fuzzing the parsers: coverage-guided with atheris where it is installed, else by mutation alone.
+"""Fuzzes a parser: guided by coverage where atheris is installed, otherwise by mutation only.
 
     python examples/robustness/fuzz.py --parser onnx --inputs 100000
 
-One parser a process. It prints a line of JSON: inputs tried, what they raised that no parser may raise, hangs, and the
-most memory that the process had.
+One parser per process. It prints a line of JSON: the inputs tried, errors that no parser may raise, hangs, and the
+process's peak memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from parsers import PARSERS
 __all__ = ["Found", "fuzz"]
 
 _HANG = 5.0  # seconds of processor time
-_SHOWN = 8  # different faults that are kept
+_SHOWN = 8  # distinct faults to keep
 
 
 class _HangError(BaseException):
@@ -53,7 +53,7 @@ class Found:
     base_mb: int = 0  # before the first input
     peak_mb: int = 0
     guided: bool = False
-    faults: dict[str, str] = field(default_factory=dict)  # type and place to an input in base64
+    faults: dict[str, str] = field(default_factory=dict)  # from type and place to an input in base64
 
 
 def _megabytes() -> int:
@@ -107,7 +107,7 @@ def fuzz(parser: str, inputs: int, seed: int, *, guided: bool) -> Found:
         if not found.accepted:
             raise SystemExit(f"the corpus of {parser} is not accepted: it would test nothing")
         rng = random.Random(seed)
-        while found.inputs < (inputs // 2 if guided else inputs):  # mutation reaches deeper, coverage wider
+        while found.inputs < (inputs // 2 if guided else inputs):  # mutation goes deeper, coverage wider
             one(_mutated(corpus, rng))
         if guided:
             _guided(one, corpus, found, inputs, seed)
@@ -193,7 +193,7 @@ def main() -> int:
     parser.add_argument("--parser", required=True)
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--unguided", action="store_true", help="by mutation alone, even where atheris is installed")
+    parser.add_argument("--unguided", action="store_true", help="by mutation only, even if atheris is installed")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     guided = not arguments.unguided

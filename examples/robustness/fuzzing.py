@@ -1,4 +1,4 @@
-"""Every parser fuzzed in a process of its own: what it may not raise, hangs, and memory."""
+"""Fuzzes every parser in a process of its own, and counts forbidden errors, hangs and excess memory."""
 
 from __future__ import annotations
 

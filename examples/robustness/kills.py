@@ -1,4 +1,4 @@
-"""SIGKILL at random moments, the same command again, and whether anything differs from an uninterrupted run."""
+"""Sends SIGKILL at random moments, repeats the command, and checks for differences from an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from edgekd.run import Run
 
 __all__ = ["Trial", "damage", "finished", "kill_campaign", "kill_trial", "said", "started", "state", "unlike"]
 
-_AGAIN = 0.3  # share of the trials in which the second call is killed as well
-_MEASURED = ("latency", "throughput", "cold")  # of a bench row: never the same twice
+_AGAIN = 0.3  # share of trials in which the second call is killed too
+_MEASURED = ("latency", "throughput", "cold")  # in a bench row: never the same twice
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Trial:
 
     verb: str
     moment: float  # seconds after the work began
-    killed: bool  # False: it was done before
+    killed: bool  # False: it had finished before the kill
     fault: str | None
 
 

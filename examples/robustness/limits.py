@@ -1,7 +1,7 @@
-"""Disks that fill up, files that may not grow, folders that cannot be written, folders that go away, memory that ends.
+"""Full disks, files that may not grow, read-only folders, folders that go away, memory that runs out.
 
-Whatever happens, the verb ends with one line, what was finished before is whole, and the same command goes on from
-there once there is room.
+Whatever happens, the verb must end with one line, what was finished before must be whole, and the same command must go
+on from there once there is room.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tiny import VERBS
 
 __all__ = ["limits_campaign"]
 
-_TRIALS = 4  # of each kind and verb
+_TRIALS = 4  # per kind and verb
 
 
 def _file_size(limit: int) -> Callable[[], None]:
@@ -112,10 +112,10 @@ def _ended_well(verb: str, folder: Path, prepare: Callable[[], None]) -> str | N
     status = os.waitpid(started(verb, folder, prepare), 0)[1]
     if status == 0:
         return None
-    if os.WIFSIGNALED(status):  # C++ code that finds no memory ends its process: that is as a kill is
+    if os.WIFSIGNALED(status):  # C++ code that finds no memory aborts, which is like a kill
         return None
     lines = said(folder)
-    # Where not a byte can be written, not even the reason can.
+    # Where not a byte can be written, neither can the reason.
     if lines != ["without a word"] and not any(line.startswith("Error: ") for line in lines):
         return f"exit code {os.WEXITSTATUS(status)} and no line of its own: {lines[-1]}"
     bugs = [line for line in lines if "bug in edgekd" in line or line.startswith("Traceback")]
@@ -127,7 +127,7 @@ def _read_only(verb: str, before: Path) -> str | None:
         folder = Path(name).resolve() / "work"
         shutil.copytree(before, folder)
         untouched = state(folder)
-        root = os.geteuid() == 0  # who may write whatever the permissions say: the mount has to be read-only
+        root = os.geteuid() == 0  # root ignores permissions: the mount must be read-only
         if root:
             for options in (["--bind", str(folder)], ["-o", "remount,ro,bind"]):
                 if subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False).returncode:

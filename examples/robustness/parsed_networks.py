@@ -1,4 +1,4 @@
-"""Parsers of networks: ONNX, weights, statistics, what a teacher wants to be fed; with corpora that code makes."""
+"""Parsers of networks, with corpora made by code: ONNX, weights, statistics, and what input a teacher expects."""
 
 from __future__ import annotations
 

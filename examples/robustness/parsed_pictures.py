@@ -1,4 +1,4 @@
-"""Parsers of pictures, depth and sets of them, meshes among them; with corpora that code makes."""
+"""Parsers of pictures, depth, sets of them and meshes, with corpora made by code."""
 
 from __future__ import annotations
 

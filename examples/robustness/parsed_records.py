@@ -1,4 +1,4 @@
-"""Parsers of what edgekd writes beside pictures and networks: runs, artefacts, bundles, benches; packages of npm."""
+"""Parsers of edgekd's other files (runs, artefacts, bundles, benches) and npm packages, with corpora made by code."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def signed(data: bytes) -> bytes:
     try:
         value = json.loads(data)
         return as_json({**value, "digest": manifest_digest(value)})
-    except Exception:  # whatever it is, it goes to the parser as it is
+    except Exception:  # whatever this is, the parser gets it unchanged
         return data
 
 

@@ -1,4 +1,4 @@
-"""Every parser of files from outside: how it is called, and a small corpus that code makes."""
+"""Every parser of outside files: how to call it, and a small corpus made by code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one table of all campaigns."""
+"""The table that all campaigns share."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every verb that writes, at a size that takes a second or two: what the campaigns interrupt and repeat.
+"""The verbs that the campaigns interrupt and repeat, at sizes that take seconds.
 
-It works in the current folder (rooms/, runs/tiny/).
+They work in the current folder (rooms/, runs/tiny/).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def simulate(workers: int = 2, count: int = 64) -> int:
 
 
 def distil(steps: int = _SETTINGS.steps, save_every: float = 0.02) -> int:
-    loop._SAVE_EVERY_SECONDS = save_every  # so that a kill in a run of seconds finds a checkpoint to go on from
+    loop._SAVE_EVERY_SECONDS = save_every  # so that a kill within seconds finds a checkpoint to resume from
     settings = replace(_SETTINGS, steps=steps)
     images = ImagesSpec(folder=ROOMS)
     request = DistillRequest("tiny:teacher", None, "mobile-s", images, settings, device="cpu", out=RUN)

@@ -2,11 +2,11 @@
 
     python examples/rooms_teacher/train.py --out rooms.safetensors --work rooms-teacher --images 3200 --steps 3600
 
-makes the built-in teacher; --architecture and --size make others for the same stand-in world.
+makes the built-in teacher; --architecture and --size make other teachers for the same stand-in world.
 
-The photographed look stands in for a camera's private pictures. The teacher sees their true depth here and nowhere
-else: distillation has only its weights. Rendering and training go on where they stopped; a checkpoint of other settings
-or another set is refused.
+The photographed look stands in for a camera's private pictures. Their true depth is used here and nowhere else:
+distillation has only the teacher's weights. Rendering and training resume where they stopped; a checkpoint of other
+settings or another set is refused.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _saved(checkpoint: Path, made_with: dict[str, Any]) -> tuple[int, dict[str, 
     try:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         before, step, state = dict(saved["made with"]), int(saved["step"]), dict(saved["state"])
-    except Exception as error:  # torch's for damaged files are of many types
+    except Exception as error:  # torch raises many types for damaged files
         raise RunError(f"The checkpoint {checkpoint} is damaged or of another version", fix=anew) from error
     apart = [name for name, value in made_with.items() if before.get(name) != value]
     if apart:

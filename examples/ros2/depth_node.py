@@ -1,9 +1,9 @@
-"""A ROS 2 node: subscribes to pictures, publishes depth in metres, with a bundle of `edgekd bundle`.
+"""A ROS 2 node that subscribes to pictures and publishes depth in metres, using a bundle from `edgekd bundle`.
 
     python3 depth_node.py --ros-args -p bundle:=/home/me/kitchen -r image:=/camera/image_raw
 
-Topics: `image` (sensor_msgs/Image, rgb8, bgr8 or mono8) in, `depth` (sensor_msgs/Image, 32FC1, metres) out, with the
-picture's own stamp and frame. Depth has the network's resolution and shows the part of the picture that it sees.
+Topics: `image` in (sensor_msgs/Image; rgb8, bgr8 or mono8), `depth` out (sensor_msgs/Image, 32FC1, metres) with the
+picture's own stamp and frame. Depth has the network's resolution and covers what the network sees of it.
 Parameters: `bundle`, its folder; `runtime` and `precision` as run.py takes them, empty for the first and the fastest.
 """
 
@@ -26,7 +26,7 @@ def load_runner(folder: str) -> Any:
     if spec is None or spec.loader is None or not (Path(folder) / "run.py").is_file():
         raise FileNotFoundError(f"{folder!r} holds no run.py: set the parameter bundle to a bundle's folder")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look their module up
+    sys.modules[spec.name] = module  # its dataclasses look up their module
     spec.loader.exec_module(module)
     return module
 
@@ -48,7 +48,7 @@ def fill(message: Any, depth: np.ndarray, header: Any) -> Any:
     message.header = header
     message.height, message.width = depth.shape
     message.encoding, message.is_bigendian, message.step = "32FC1", int(sys.byteorder == "big"), 4 * depth.shape[1]
-    # An array and no bytes: ROS looks at every byte of those, which takes longer than the network.
+    # An array, not bytes: ROS checks every element of bytes, which takes longer than the network.
     message.data = array("B", np.ascontiguousarray(depth, np.float32).tobytes())
     return message
 
@@ -68,9 +68,9 @@ def main() -> None:
             folder, *asked = (self.get_parameter(name).value or None for name in ("bundle", "runtime", "precision"))
             self.predictor = load_runner(folder or "").Predictor(
                 folder, *asked
-            )  # the self-test's failure ends the node
+            )  # if the self-test fails, the node ends
             self.get_logger().info(f"{self.predictor.about}; self-test {self.predictor.error:.3%} from fp32")
-            # Reliable: RViz and others take nothing else by default. Of the camera the newest frame alone.
+            # Reliable: by default RViz and others take nothing else. Only the camera's newest frame is kept.
             self.publisher = self.create_publisher(Image, "depth", QoSProfile(depth=1))
             newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
             self.create_subscription(Image, "image", self.on_image, newest)

@@ -1,4 +1,4 @@
-"""Look at simulated rooms: picture, depth and ids of each, on one sheet.
+"""Writes a contact sheet of simulated rooms: picture, depth and ids of each.
 
 python examples/simulate/contact_sheet.py [LOOK] [COUNT] [FILE]
 """

@@ -1,8 +1,8 @@
-"""Are the two looks two domains? A small depth network is trained on each and tested on both.
+"""Are the two looks two domains? Trains a small depth network on each look and tests it on both.
 
     python examples/simulate/domain_gap.py
 
-Three minutes on one core. Prints delta1, raw and median-scaled, of 100 pictures of each look.
+Takes three minutes on one core. Prints delta1, raw and median-scaled, on 100 pictures of each look.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The same rooms and cameras through Mitsuba 3, a path tracer: pictures a second of processor time, side by side.
+"""edgekd's renderer against Mitsuba 3, a path tracer, on the same rooms and cameras: pictures per processor second.
 
     pip install mitsuba
     python examples/simulate/other_renderer.py [ROOMS] [SAMPLES] [VARIANT]
 
-Mitsuba gets each room's triangles with their mean colours (no textures), its lamps as spheres, one bounce, and gives
-colour, depth and ids, as ours does. Building its scene is counted once a room, as ours is; placing the furniture, which
-it does not do, is left out of its time and counted in ours.
+Mitsuba gets each room's triangles with their mean colours (no textures), the lamps as spheres, and one bounce. Like
+edgekd, it returns colour, depth and ids, and its time includes building the scene once per room. Placing the furniture,
+which Mitsuba does not do, counts only in edgekd's time.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ SEED = 77
 try:
     import mitsuba as mi
 except ImportError:
-    mi = None  # --help works without
+    mi = None  # --help works without it
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rooms", nargs="?", type=int, default=4, metavar="ROOMS")
-    parser.add_argument("samples", nargs="?", type=int, default=16, metavar="SAMPLES", help="rays a pixel")
-    # llvm_ad_rgb is its fast one on processors; it needs LLVM's library
-    parser.add_argument("variant", nargs="?", default="scalar_rgb", metavar="VARIANT", help="of Mitsuba")
+    parser.add_argument("samples", nargs="?", type=int, default=16, metavar="SAMPLES", help="rays per pixel")
+    # llvm_ad_rgb is the fast one on CPUs; it needs LLVM's library
+    parser.add_argument("variant", nargs="?", default="scalar_rgb", metavar="VARIANT", help="Mitsuba's variant")
     arguments = parser.parse_args()
     if mi is None:
         parser.error("Mitsuba is not installed: pip install mitsuba")
@@ -45,7 +45,7 @@ def main() -> None:
 def compare(rooms: int, samples: int) -> None:
     settings = RoomSettings()
     count = rooms * settings.views_per_room
-    render(settings, SEED, count)  # the textures are baked once a process
+    render(settings, SEED, count)  # the textures are baked once per process
     start = time.process_time()
     ours = [render(settings, SEED, index) for index in range(count)]
     own = count / (time.process_time() - start)
@@ -61,7 +61,7 @@ def compare(rooms: int, samples: int) -> None:
         seconds += time.process_time() - start
         depth, ids = planar(picture[..., 3], camera), np.round(picture[..., 4]).astype(int)
         truth, inside = ours[index].depth, interior(ours[index].ids)
-        ids -= ids[inside].min()  # it numbers shapes on from one scene to the next; the room itself is the first
+        ids -= ids[inside].min()  # Mitsuba keeps numbering shapes from scene to scene; the first is the room
         gaps.append(np.median(np.abs(depth - truth)[inside] / truth[inside]))
         agree.append((ids == ours[index].ids)[inside].mean())
         if index < 2:
@@ -101,7 +101,7 @@ def shapes_of(scene: Scene) -> dict[str, object]:
         given.update()
         shapes[f"object{owner:04d}"] = mesh
     for number, lamp in enumerate(scene.lights):
-        radius = 0.05  # inside its shade, which would hide it: it hangs below
+        radius = 0.05  # hung lower, because its shade would hide it
         emitted = [value / (math.pi * radius**2) for value in lamp.colour]
         shapes[f"z_lamp{number}"] = {
             "type": "sphere",

@@ -1,4 +1,4 @@
-"""A sheet of simulated pictures alone, half their size; with a folder of meshes they stand in the rooms.
+"""Writes a sheet of simulated pictures at half size; meshes from a folder are placed in the rooms if one is given.
 
 python examples/simulate/pictures.py [COUNT] [COLUMNS] [FILE] [MESHES]
 """
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("count", nargs="?", type=int, default=64)
     parser.add_argument("columns", nargs="?", type=int, default=8)
     parser.add_argument("file", nargs="?", type=Path, default=Path("pictures.jpg"))
-    parser.add_argument("meshes", nargs="?", type=Path, help="a folder of meshes that stand in the rooms")
+    parser.add_argument("meshes", nargs="?", type=Path, help="a folder of meshes to place in the rooms")
     asked = parser.parse_args()
     settings = RoomSettings(meshes=MeshFolder.open(asked.meshes, Quiet()) if asked.meshes else None)
     chosen = np.random.default_rng(1).choice(8000, asked.count, replace=False)

@@ -1,9 +1,9 @@
-"""Do simulated rooms look like rooms? A teacher trained on real ones (FastDepth, NYU Depth v2) reads them.
+"""Do simulated rooms look like rooms to a teacher that was trained on real ones (FastDepth, NYU Depth v2)?
 
     python examples/simulate/readability.py [LOOK] [COUNT] [--teacher fastdepth]
 
-Prints delta1 (share of pixels within 25 % of the true depth; per picture, then averaged) as it is and with each
-picture's median put right, and how the depths are spread.
+Prints delta1 (share of pixels within a factor of 1.25 of the true depth; per picture, then averaged), raw and with each
+picture's median corrected, and how the depths are spread.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""How much of every further process's time becomes pictures: sets made by one process and by several, in turns.
+"""How well rendering scales: sets made by one process and by several, in turns.
 
     python examples/simulate/scaling.py [--each PICTURES] [--processes 1 2 16] [--rounds N]
 
-Every process makes the same number of pictures, so what starting it costs weighs alike. On a busy machine wall time
-says little, so both are given: pictures for a second of processor time (of all processes together; what they waste on
-each other shows here) and for a second of wall time, the best of the rounds.
+Every process makes the same number of pictures, so its start-up cost weighs the same. On a busy machine wall time says
+little, so two figures are printed, each the best of the rounds: pictures per second of processor time (summed over all
+processes, so it shows what they cost each other) and pictures per second of wall time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgekd.simulate.store import write_set
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--each", type=int, default=128, help="pictures a process makes")
+    parser.add_argument("--each", type=int, default=128, help="pictures per process")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()

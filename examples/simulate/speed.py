@@ -1,4 +1,4 @@
-"""How many simulated images a second one core makes and reads (processor time, so a busy machine does not matter).
+"""How many simulated images per second one core makes and reads (in processor time, so a busy machine is fine).
 
 python examples/simulate/speed.py [LOOK] [COUNT]
 """
@@ -29,7 +29,7 @@ def main() -> None:
 
 def measure(look: str, count: int) -> None:
     settings = RoomSettings(look=look)
-    render(settings, 1, 0)  # the textures are baked once a process
+    render(settings, 1, 0)  # the textures are baked once per process
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
         stored = write_set(

@@ -1,11 +1,11 @@
-"""Furniture of Sweet Home 3D's catalogues as meshes in metres, to simulate rooms with.
+"""Converts furniture from Sweet Home 3D's catalogues to meshes in metres, for simulated rooms.
 
     apt-get install sweethome3d-furniture            (820 models, CC-BY 3.0 and CC0, see its copyright file)
     python examples/simulate/sweet_home.py /usr/share/sweethome3d/furniture FURNITURE
     edgekd simulate --meshes FURNITURE
 
-The models have units of their own; their true sizes are in the catalogues. What is no furniture of a room (doors, cars,
-trees, people) and what hangs (lamps, pictures) is left out.
+The models have units of their own; their true sizes are in the catalogues. Left out are things that are not a room's
+furniture (doors, cars, trees, people) and things that hang (lamps, pictures).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OUTSIDE = ("Doors and windows", "Exterior", "Vehicles", "Staircases", "Characte
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, help="folder of catalogues, .sh3f")
+    parser.add_argument("source", type=Path, help="folder of catalogues (.sh3f)")
     parser.add_argument("target", type=Path, help="folder for the meshes")
     asked = parser.parse_args()
     catalogues = sorted(asked.source.glob("*.sh3f"))

@@ -1,10 +1,10 @@
-"""How varied simulated pictures are: depth, brightness and tilt of the camera as histograms, and near-duplicates.
+"""How varied simulated pictures are: histograms of depth, brightness and camera tilt, and near-duplicates.
 
     python examples/simulate/variety.py [COUNT] [LOOK] [HEIGHT]
 
-Pictures are compared as thumbnails of 32x24 RGB by their mean absolute difference. A near-duplicate is one that some
-other picture matches better than a picture matches itself moved by 5 % of its width (the camera turned by 3 degrees),
-in the median. HEIGHT 60 is enough: the statistics of the first 100 pictures are printed for 240 rows too.
+Pictures are compared as 32x24 RGB thumbnails, by mean absolute difference. A picture is a near-duplicate if it is
+closer to some other picture than the median picture is to itself moved by 5 % of its width (the camera turned by 3
+degrees). HEIGHT 60 is enough; as a check, the statistics of the first 100 pictures are printed for 240 rows too.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def report_duplicates(thumbnails: np.ndarray, views: int, alike: float) -> None:
         apart[index] = np.inf
         own = rooms == rooms[index]
         nearest[0, index] = apart[own].min()
-        nearest[1, index] = apart[~own].min(initial=np.inf)  # few pictures are all of one room
+        nearest[1, index] = apart[~own].min(initial=np.inf)  # with few pictures, all are of one room
     either = nearest.min(axis=0)
     print(f"\nnear-duplicates (under {alike:.1f} of 255): {(either < alike).mean():.2%} of {len(thumbnails)} pictures,")
     print(f"  {(nearest[0] < alike).mean():.2%} within a room, {(nearest[1] < alike).mean():.2%} across rooms")

@@ -1,10 +1,10 @@
-"""Which of the names that edgekd calls a TensorRT package has: the package is read, not run, so no GPU is needed.
+"""Which of the API names that edgekd uses a TensorRT package has. It reads the package, so no GPU is needed.
 
     pip download --no-deps tensorrt-stubs==10.13.0.35.1        # type stubs of TensorRT 10
     pip download --no-deps --python-version 3.10 --only-binary=:all: tensorrt-bindings==8.6.1
     python examples/targets/api_names.py *.whl
 
-In type stubs a name must stand in its own class; a compiled module only shows that the name is in it.
+In type stubs a name must be in its own class; of a compiled module one sees only that it contains the name.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Builds and runs TensorRT engines on this machine's GPU; their depth against ONNX Runtime's on the same file.
+"""Builds and runs TensorRT engines on this machine's GPU and compares their depth with ONNX Runtime's on the same file.
 
     python examples/targets/engines.py runs/kitchen                   # a run's tensorrt-* artefacts
     python examples/targets/engines.py fp32.onnx fp16.onnx int8.onnx  # the model.onnx of such artefacts
     python examples/targets/engines.py --make out student.onnx        # writes such files; no GPU needed
 
-For each file: the build's time, the engine's size, the depth's error, and the host's latency (picture in, depth out)
-with and without CUDA graphs, all engines in turns. Each step is a process of its own, so that one that crashes takes
-nothing with it; what it said is shown in full and kept, as it comes, in --out. `--module tensorrt` takes TensorRT in
-place of TensorRT for RTX.
+For each file it prints the build time, the engine's size, the depth error, and the host's latency (picture in, depth
+out) with and without CUDA graphs, all engines in turns. Each step is a process of its own, so that a crash takes
+nothing with it; its output is shown in full and kept, as it comes, in --out. `--module tensorrt` uses TensorRT instead
+of TensorRT for RTX.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ import numpy as np
 
 ROUNDS, REPEATS = 30, 20
 LIMIT = 150  # seconds a step may take
-WAYS = ("default", "CURRENT", "SM80", "SM89")  # compute capabilities that RTX builds for; the first that runs is taken
+WAYS = ("default", "CURRENT", "SM80", "SM89")  # compute capabilities RTX builds for; the first that runs is used
 MARK = "RESULT "
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # also where edgekd is not installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it works where edgekd is not installed
 
 
 def machine() -> dict[str, Any]:
@@ -264,7 +264,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", type=Path, help="ONNX files, or a run's folder")
     parser.add_argument("--module", action="append", help="tensorrt, tensorrt_rtx or tensorrt_rtx_bindings")
     parser.add_argument("--out", type=Path, default=Path("engines-out"), help="folder for engines.json and the engines")
-    parser.add_argument("--make", type=Path, metavar="FOLDER", help="write the three models of fp32 files there")
+    parser.add_argument("--make", type=Path, metavar="FOLDER", help="write the three models of each fp32 file here")
     parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:

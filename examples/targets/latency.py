@@ -1,9 +1,9 @@
-"""Medians and tails of artefacts side by side, taken in turns so that a busy machine slows all of them alike.
+"""Median and tail latencies of artefacts, measured in turns so that a busy machine slows all of them alike.
 
     python examples/targets/latency.py runs/kitchen/artefacts/*
 
-For figures to quote use `edgekd bench`; this is for choosing settings. Rows of onnxruntime are also taken with threads
-that spin, which is what ONNX Runtime does by itself.
+This is for choosing settings; for figures to quote use `edgekd bench`. Artefacts of onnxruntime are also measured with
+threads that spin, which is ONNX Runtime's default.
 """
 
 from __future__ import annotations
