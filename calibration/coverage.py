@@ -1,4 +1,4 @@
-"""Is a calibration set good enough? What can be told from its pictures alone, and which sets are refused."""
+"""Is a calibration set good enough? What its pictures alone tell, and which sets are refused."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from calibration.files import sha256_bytes
 __all__ = ["FEW", "Coverage", "check_images", "measure_coverage"]
 
 FEW = 16
-"""Four pictures served FastDepth nearly as well as 64 (README.md); more leave room for networks that differ."""
+"""Four pictures served FastDepth nearly as well as 64 (README.md); 16 leave a margin for other networks."""
 
-_FLAT = 2.0  # grey levels of standard deviation below which a picture shows nothing
-_NOISE = 0.5  # correlation of neighbouring pixels; pictures of anything lie above 0.8, noise at 0
-_MAKE = "Use pictures that differ and show something: `edgekd distill` or `edgekd calibrate` make them"
+_FLAT = 2.0  # standard deviation in grey levels below which a picture shows nothing
+_NOISE = 0.5  # correlation of neighbouring pixels; pictures of rooms lie above 0.8, noise at 0
+_OTHER_PICTURES = "Use pictures that differ and show something: `edgekd distill` and `edgekd calibrate` make them"
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Coverage:
     smoothness: float  # median over pictures of the correlation between neighbouring pixels, -1..1
 
     def remarks(self) -> list[str]:
-        """One line for each weakness that does not forbid calibrating on the set."""
+        """One line for each weakness that does not rule out calibrating on the set."""
         found = []
         if self.count < FEW:
-            found.append(f"{self.count} calibration pictures are few: take {FEW} or more")
+            found.append(f"{self.count} calibration pictures are few: use {FEW} or more")
         if self.distinct < self.count:
-            found.append(f"{self.count - self.distinct} of {self.count} calibration pictures repeat another")
+            found.append(f"{self.count - self.distinct} of {self.count} calibration pictures are duplicates")
         if self.flat:
             found.append(f"{self.flat} of {self.count} calibration pictures show a single colour")
         if self.smoothness < _NOISE:
@@ -48,7 +48,7 @@ class Coverage:
 def check_images(images: NDArray[np.uint8]) -> Coverage:
     """What the pictures cover.
 
-    Raises DataError for pictures that cannot calibrate: not uint8 [N, H, W, 3], none, all flat, or one repeated.
+    Raises DataError for an unusable set: not uint8 [N, H, W, 3], no pictures, all flat, or one repeated.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise DataError(
@@ -56,13 +56,13 @@ def check_images(images: NDArray[np.uint8]) -> Coverage:
             fix="Frame the pictures with InputSpec.framing.image and stack them",
         )
     if images.size == 0:
-        raise DataError(f"The calibration set is empty (shape {list(images.shape)})", fix=_MAKE)
+        raise DataError(f"The calibration set is empty (shape {list(images.shape)})", fix=_OTHER_PICTURES)
     coverage = measure_coverage(images)
     if coverage.flat == coverage.count:
         colour = "black" if coverage.brightest < 1 else "of a single colour each"
-        raise DataError(f"All {coverage.count} calibration pictures are {colour}", fix=_MAKE)
+        raise DataError(f"All {coverage.count} calibration pictures are {colour}", fix=_OTHER_PICTURES)
     if coverage.distinct == 1:
-        raise DataError(f"The calibration set is one picture, {coverage.count} times", fix=_MAKE)
+        raise DataError(f"The calibration set is one picture, {coverage.count} times", fix=_OTHER_PICTURES)
     return coverage
 
 

@@ -1,19 +1,19 @@
-"""The one exception tree of edgekd. It stands in the lowest package so that all three can raise from it.
+"""The one exception tree of edgekd. It lives in the lowest package so that all three can raise from it.
 
     EdgekdError                 exit code 1
-    ├── UsageError              2   an argument that cannot be meant
+    ├── UsageError              2   an invalid argument
     │   └── UnknownNameError    2   a target, teacher, student or protocol that is not in its table
     ├── MissingRuntimeError     3   a runtime, device or extra that is not installed
     ├── BudgetError             4   built and kept, but the accuracy budget was not met
     ├── FileError               1   a file that is missing, truncated, altered or cannot be written
     │   └── DiskFullError       1
-    ├── ModelError              1   a teacher or ONNX model that cannot serve
-    ├── DataError               1   pictures or depth that cannot serve
+    ├── ModelError              1   a teacher or ONNX model that cannot be used
+    ├── DataError               1   pictures or depth that cannot be used
     ├── ArtefactError           1   an artefact that does not fit this machine, model or version
     └── RunError                1   a run folder that is locked, altered or incomplete
         └── RunLockedError      1
 
-A known error is one line: what is wrong, where, and the command or change that mends it.
+A known error is one line: what is wrong, where, and the command or change that fixes it.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ __all__ = [
 
 
 _COMMAND = re.compile(r"(^|^Run |: )(edgekd|pip|sudo|cd|python3?|trtexec|tensorrt_rtx) \S")
-"""Where in a fix a command to copy begins; it goes on to the end, and may hold colons: hf:org/name, user@board:22."""
+"""Finds the command in a fix. It runs to the end of the fix and may contain colons: hf:org/name, user@board:22."""
 
 
 class EdgekdError(Exception):
-    """A known error. `message` says what is wrong and where; `fix` says what mends it."""
+    """A known error. `message` says what is wrong and where; `fix` says how to fix it."""
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, fix: str) -> None:
         message, fix = (" ".join(part.split("\n")) if "\n" in part else part for part in (message, fix))
         self.message = message.rstrip(". ")
-        command = _COMMAND.search(fix) is not None  # it is copied, and a stop behind it would be too
+        command = _COMMAND.search(fix) is not None  # users copy it: a full stop after it would be copied too
         self.fix = fix.rstrip() if command else fix.rstrip(". ")
         end = "" if command or self.fix.endswith("?") else "."
         super().__init__(f"{self.message}. {self.fix}{end}")
@@ -68,13 +68,13 @@ def _rebuild(kind: type[EdgekdError], message: str, fix: str) -> EdgekdError:
 
 
 class UsageError(EdgekdError):
-    """An argument that cannot be meant."""
+    """An invalid argument."""
 
     exit_code = 2
 
 
 class UnknownNameError(UsageError):
-    """A name that is not in its table; the message gives the near matches."""
+    """A name that is not in its table; the message lists close matches."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
@@ -84,7 +84,7 @@ class UnknownNameError(UsageError):
 
 
 class MissingRuntimeError(EdgekdError):
-    """A runtime, device or optional dependency that is not there."""
+    """A runtime, device or optional dependency that is missing."""
 
     exit_code = 3
 
@@ -104,11 +104,11 @@ class DiskFullError(FileError):
 
 
 class ModelError(EdgekdError):
-    """A teacher or ONNX model that cannot serve."""
+    """A teacher or ONNX model that cannot be used."""
 
 
 class DataError(EdgekdError):
-    """Pictures or depth that cannot serve."""
+    """Pictures or depth that cannot be used."""
 
 
 class ArtefactError(EdgekdError):

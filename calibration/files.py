@@ -1,4 +1,4 @@
-"""Files that are whole or not there: digests, and writing beside and renaming into place."""
+"""Files that are either complete or absent: digests, and writing to a temporary file that is renamed into place."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ __all__ = [
 ]
 
 
-_ELSEWHERE = (errno.ENOMEM, errno.EPIPE, errno.EMFILE, errno.ENFILE)
-_NO_NAME = (errno.ENAMETOOLONG, errno.EINVAL)
+_UNRELATED = (errno.ENOMEM, errno.EPIPE, errno.EMFILE, errno.ENFILE)
+_INVALID_NAME = (errno.ENAMETOOLONG, errno.EINVAL)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NUMPY_DISK_FULL = re.compile(r"Not enough free space|\d+ requested and \d+ written")
-"""numpy's C code writes arrays itself and raises an OSError without errno."""
+"""numpy writes arrays in C and raises an OSError without errno."""
 
 
 _OLD = ".old"
 
 
 def inside(folder: Path, name: str) -> Path:
-    """`folder`/`name`, once it is sure that it lies in the folder. Raises FileError for a name that leads out of it."""
+    """`folder`/`name`, checked to be inside the folder. Raises FileError for a name that leads out of it."""
     path = Path(folder) / name
     if (
         not name
@@ -52,29 +52,31 @@ def inside(folder: Path, name: str) -> Path:
         or Path(name).is_absolute()
         or not path.resolve().is_relative_to(Path(folder).resolve())
     ):
-        raise FileError(f"{folder} names the file {name!r}, which lies outside it", fix="Get it anew from its maker")
+        raise FileError(
+            f"{folder} names the file {name!r}, which lies outside it", fix="Get a fresh copy from where it came from"
+        )
     return path
 
 
 def name_of(folder: Path) -> str:
-    """The folder's own name, which . and .. do not say."""
+    """The folder's real name, even for . and .."""
     return folder.name if folder.name not in ("", "..") else folder.resolve().name
 
 
 def fault_of(path: Path, sha256: str, size: int | None = None) -> str | None:
-    """What is wrong with a file of that digest (and size in bytes), in words; None when it is whole."""
+    """What is wrong with a file of that digest (and size in bytes), in words; None when it is intact."""
     try:
         there = path.is_file()
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno not in _NO_NAME:
+        if isinstance(error, OSError) and error.errno not in _INVALID_NAME:
             raise
-        there = False  # a name that no file can have
+        there = False  # no file can have this name
     if not there:
         return "is missing"
     found = path.stat().st_size
     if size is not None and found != size:
         return f"has {found} bytes instead of {size}: it was truncated or altered"
-    return None if sha256_file(path) == sha256 else "was altered or truncated since it was made"
+    return None if sha256_file(path) == sha256 else "was altered or truncated after it was made"
 
 
 def sha256_bytes(data: bytes | memoryview) -> str:
@@ -96,26 +98,26 @@ def sha256_file(path: Path) -> str:
 
 @contextlib.contextmanager
 def _explaining(path: Path) -> Iterator[None]:
-    """Whatever the machine answers (a full disk, a lost network folder) is one line about `path`."""
+    """Turn an OS error about `path` (a full disk, a lost network folder) into a one-line error."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL or _NUMPY_DISK_FULL.search(str(error)):
-            what = "The disk or the quota is full" if error.errno != errno.EFBIG else "A file may not grow that large"
+            what = "The disk or the quota is full" if error.errno != errno.EFBIG else "The file size limit was reached"
             raise DiskFullError(
-                f"{what} while writing {path}; what was there before is whole",
+                f"{what} while writing {path}; what was there before is intact",
                 fix="Free some space and run the same command again",
             ) from error
-        if error.errno in (None, *_ELSEWHERE):  # about something else than this file, raised while it was written
+        if error.errno in (None, *_UNRELATED):  # not about this file, only raised while it was being written
             raise
-        raise FileError(f"Cannot write {path}: {error.strerror}", fix="Choose a folder that can be written") from error
+        raise FileError(f"Cannot write {path}: {error.strerror}", fix="Choose a writable folder") from error
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside `path`; on success it is synced and renamed over `path`, on any error removed.
+    """Yield a temporary file beside `path`. On success it is synced and renamed over `path`, on any error removed.
 
-    Raises DiskFullError or FileError; `path` is then as it was.
+    Raises DiskFullError or FileError; `path` is then unchanged.
     """
     path = Path(path)
     with _explaining(path):
@@ -135,23 +137,23 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def require_writable(path: Path) -> None:
-    """Raise what writing a file there would, before what is to be written has cost an hour; nothing is changed."""
+    """Raise what writing `path` would raise, before an hour is spent on its content. The file itself is not changed."""
     if Path(path).is_dir():
-        raise FileError(f"Cannot write {path}: it is a folder", fix="Name a file in it")
+        raise FileError(f"Cannot write {path}: it is a folder", fix="Choose a file in it")
     with contextlib.suppress(_TriedError), replacing(path):
         raise _TriedError
 
 
 class _TriedError(Exception):
-    """That a file could be begun."""
+    """Ends a trial write that works."""
 
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; on success it takes the place of `path`, on any error it goes."""
+    """Yield an empty temporary folder beside `path`; on success it replaces `path`, on any error it is removed."""
     path = Path(path)
     if path.exists() and not path.is_dir():
-        raise FileError(f"Cannot write {path}: it is a file", fix="Name another folder")
+        raise FileError(f"Cannot write {path}: it is a file", fix="Choose another folder")
     with _explaining(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
@@ -176,8 +178,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def restore_replaced(old: Path) -> None:
-    """Put back the folder that `replacing_folder` had laid aside in `old` (.NAME.*.old) when it was killed, if nothing
-    has taken its place; then remove `old`."""
+    """Put back the folder that a killed `replacing_folder` left in `old` (.NAME.*.old), unless another has taken its
+    place; then remove `old`."""
     for kept in [*old.iterdir()] if old.is_dir() else []:
         if not (old.parent / kept.name).exists():
             kept.replace(old.parent / kept.name)
@@ -185,31 +187,32 @@ def restore_replaced(old: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all."""
+    """Write `data` to `path`, completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON (no NaN or infinity: they are not JSON), whole or not at all."""
+    """Write `value` as indented JSON (no NaN or infinity: they are not JSON), completely or not at all."""
     write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file. Raises FileError naming the file when it is missing, truncated, not JSON or not finite."""
+    """Parse a JSON file. Raises FileError naming the file when it is missing or truncated, is not JSON,
+    or holds a number that is not finite."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except OSError as error:
         raise FileError(f"Cannot read {path}: {error.strerror}", fix="Check the path and its permissions") from error
     except (ValueError, RecursionError) as error:
-        raise FileError(f"{path} is not valid JSON ({error})", fix="Restore the file or make it anew") from error
+        raise FileError(f"{path} is not valid JSON ({error})", fix="Restore the file or recreate it") from error
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is no number of JSON")
+        raise ValueError(f"{text} is not a JSON number")
     return value
 
 

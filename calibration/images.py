@@ -21,19 +21,19 @@ __all__ = ["CalibrationSet"]
 _IMAGES = "images.npy"
 _DESCRIPTION = "calibration.json"
 _HELD_OUT_EVERY = 8
-_MAKE_ANEW = "Make the set anew: `edgekd distill` or `edgekd calibrate`"
+_REBUILD = "Rebuild the set: `edgekd distill` or `edgekd calibrate`"
 
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Pictures uint8 RGB [count, height, width, 3] in `folder`; the pixels are read from disk when they are used."""
+    """Pictures uint8 RGB [count, height, width, 3] in `folder`; the pixels are read from disk on use."""
 
     folder: Path
     count: int
     height: int
     width: int
     sha256: str  # of images.npy
-    origin: str  # one line for people: what the pictures are
+    origin: str  # what the pictures are, in one line for people
     made_from: Mapping[str, str]  # name to digest of everything the pictures came from
 
     @property
@@ -61,9 +61,9 @@ class CalibrationSet:
     def write(
         cls, folder: Path, images: NDArray[np.uint8], *, origin: str, made_from: Mapping[str, str]
     ) -> CalibrationSet:
-        """Write `images` uint8 [N, H, W, 3] as a set, whole or not at all.
+        """Write `images` uint8 [N, H, W, 3] as a set, completely or not at all.
 
-        Raises DataError, before anything is written, for pictures that cannot calibrate (see `coverage.check_images`).
+        Raises DataError, before anything is written, for pictures that cannot be used (see `coverage.check_images`).
         """
         check_images(images)
         folder = Path(folder)
@@ -82,7 +82,7 @@ class CalibrationSet:
         folder = Path(folder)
         for name in (_DESCRIPTION, _IMAGES):
             if not (folder / name).is_file():
-                raise FileError(f"{folder} is no calibration set: {name} is missing", fix=_MAKE_ANEW)
+                raise FileError(f"{folder} is not a calibration set: {name} is missing", fix=_REBUILD)
         value = read_json(folder / _DESCRIPTION)
         try:
             opened = cls(
@@ -96,22 +96,22 @@ class CalibrationSet:
             )
             digest = str(value["digest"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise FileError(f"{folder / _DESCRIPTION} lacks a field ({error!r})", fix=_MAKE_ANEW) from error
+            raise FileError(f"{folder / _DESCRIPTION} lacks a field ({error!r})", fix=_REBUILD) from error
         if opened.digest != digest:
-            raise FileError(f"{folder / _DESCRIPTION} was altered: its digest does not fit", fix=_MAKE_ANEW)
+            raise FileError(f"{folder / _DESCRIPTION} was altered: its digest does not match", fix=_REBUILD)
         if sha256_file(folder / _IMAGES) != opened.sha256:
-            raise FileError(f"{folder / _IMAGES} was altered or truncated: its digest does not fit", fix=_MAKE_ANEW)
+            raise FileError(f"{folder / _IMAGES} was altered or truncated: its digest does not match", fix=_REBUILD)
         if opened.images.shape != (opened.count, opened.height, opened.width, 3):
-            raise FileError(f"{folder / _IMAGES} does not have the shape that {_DESCRIPTION} states", fix=_MAKE_ANEW)
+            raise FileError(f"{folder / _IMAGES} does not have the shape stated in {_DESCRIPTION}", fix=_REBUILD)
         return opened
 
     def require_size(self, height: int, width: int) -> None:
         """Raise DataError unless the pictures have the resolution of the model they are to calibrate."""
         if (self.height, self.width) != (height, width):
             raise DataError(
-                f"The calibration set {self.folder} has pictures of {self.height}x{self.width}, the model takes "
+                f"The calibration set {self.folder} has pictures of {self.height}x{self.width}, but the model takes "
                 f"{height}x{width}",
-                fix="Make the set for this model: `edgekd calibrate`, or `edgekd distill` with this student",
+                fix="Make a set for this model: `edgekd calibrate`, or `edgekd distill` with this student",
             )
 
     def _description(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class CalibrationSet:
 
 
 def _map(path: Path) -> NDArray[np.uint8]:
-    images: NDArray[np.uint8] = read_array(path, fix=_MAKE_ANEW)
+    images: NDArray[np.uint8] = read_array(path, fix=_REBUILD)
     if images.dtype != np.uint8:
-        raise FileError(f"{path} holds {images.dtype}, not uint8", fix=_MAKE_ANEW)
+        raise FileError(f"{path} holds {images.dtype}, not uint8", fix=_REBUILD)
     return images

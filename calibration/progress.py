@@ -1,4 +1,4 @@
-"""How long work reports how far it is, without knowing who shows it."""
+"""How long-running work reports progress, without knowing who shows it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Shows tasks. The command line's is a rich bar with the time left; `Quiet` shows nothing."""
+    """Shows tasks. The command line uses a rich bar with the time left; `Quiet` shows nothing."""
 
     def task(self, label: str, total: int | None = None, *, every: float = 20.0) -> AbstractContextManager[Advance]:
         """A bar for `total` units of work; with `total` None, a timer for work of unknown length.
 
-        Where lines are shown in place of bars, one comes at least every so many seconds.
+        Where lines are shown instead of bars, one is printed at least every `every` seconds.
         """
         ...
 

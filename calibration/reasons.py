@@ -1,4 +1,4 @@
-"""What errors that are not ours say, in a line that one of ours can quote."""
+"""What third-party errors say, as one line that our own errors can quote."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ _NO_MEMORY = re.compile(
     "can't allocate memory|cannot allocate memory|failed to allocate memory|out of memory"
     "|bad_alloc|bad allocation|can't start new thread|alloc_failed|out_of_memory"
     "|failed to map segment|returned null without setting an exception"
-    "|could not create a primitive(?! descriptor)"  # a descriptor lacks for a type or shape that is not computed
+    "|could not create a primitive(?! descriptor)"  # the descriptor fails for an unsupported type or shape
 )
-"""How torch, ONNX Runtime, the system, CUDA, C++, threads, cuBLAS, the loader, Python and oneDNN say so."""
+"""How torch, ONNX Runtime, the system, CUDA, C++, threads, cuBLAS, the loader, Python and oneDNN report it."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first, or its class where it says nothing."""
+    """The first line of an error, or its class where it has no text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def out_of_memory(error: BaseException | None) -> bool:
-    """Whether memory ran out, of the machine or of a GPU: many libraries say so in errors of other types."""
+    """Whether the machine or a GPU ran out of memory, which many libraries report in errors of other types."""
     return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error).lower()) is not None

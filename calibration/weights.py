@@ -1,7 +1,7 @@
-"""Weights files (safetensors) without torch: whether their tensors are those that they were written with.
+"""Weights files (safetensors) without torch: whether their tensors are still the ones written.
 
 Source of the layout: the safetensors README, "Format": eight bytes with the header's length, the header as JSON, and
-the tensors' bytes, which the header finds by offsets.
+the tensors' bytes, which the header locates by offset.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from calibration.errors import FileError
 __all__ = ["NETWORK", "STATISTICS", "kind_of_weights", "tensors_digest", "weights_fault"]
 
 NETWORK, STATISTICS = "edgekd", "edgekd.statistics"
-"""Where a file of edgekd keeps its description: weights of a network, statistics of a teacher."""
+"""Metadata keys of the description in edgekd's files: a network's weights, a teacher's statistics."""
 
 _TYPES = {
     "F64": "float64",
@@ -32,11 +32,11 @@ _TYPES = {
     "U8": "uint8",
 }
 _LONGEST_HEADER = 100_000_000  # bytes: safetensors' own limit
-_HEAD = 4096  # bytes, in which a file of edgekd has its description
+_HEAD = 4096  # bytes within which edgekd writes the description
 
 
 def kind_of_weights(path: Path) -> str:
-    """STATISTICS, or NETWORK for every other file; of a damaged one what it was. Raises FileError."""
+    """STATISTICS, or NETWORK for every other file; works on a damaged file too. Raises FileError."""
     try:
         with open(path, "rb") as stream:
             return STATISTICS if f'"{STATISTICS}"'.encode() in stream.read(_HEAD) else NETWORK
@@ -56,13 +56,13 @@ def weights_fault(path: Path) -> str | None:
         stated = json.loads(described)["weights"]
     except (StopIteration, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise FileError(
-            f"{path} states no digest: edgekd did not write it", fix="Compare its sha256 by hand"
+            f"{path} states no digest: it was not written by edgekd", fix="Compare its sha256 by hand"
         ) from error
-    return None if tensors_digest(header, data) == stated else "was altered since it was made"
+    return None if tensors_digest(header, data) == stated else "was altered after it was made"
 
 
 def tensors_digest(header: dict[str, Any], data: memoryview) -> str:
-    """Hex SHA-256 over the names, types, shapes and bytes of a file's tensors; the one of `edgekd.models.weights`."""
+    """Hex SHA-256 over the names, types, shapes and bytes of a file's tensors; as in `edgekd.models.weights`."""
     digest = hashlib.sha256()
     for name, tensor in sorted((name, value) for name, value in header.items() if name != "__metadata__"):
         start, end = map(operator.index, tensor["data_offsets"])
@@ -73,7 +73,7 @@ def tensors_digest(header: dict[str, Any], data: memoryview) -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
-    damaged = FileError(f"{path} is not a whole safetensors file", fix="Copy it again")
+    damaged = FileError(f"{path} is not a complete safetensors file", fix="Copy it again")
     try:
         content = Path(path).read_bytes()
     except OSError as error:

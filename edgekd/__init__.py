@@ -9,13 +9,13 @@ __all__: list[str] = []
 
 
 def _refuse_shadows() -> None:
-    """`targets` and `calibration` are generic names: say which file took one, instead of failing later."""
+    """Raise ImportError naming the file that shadows `targets` or `calibration`, instead of failing later."""
     installed = _Path(__file__).resolve().parent.parent
     for name in ("targets", "calibration"):
         spec = _find_spec(name)
         found = None if spec is None or spec.origin is None else _Path(spec.origin).resolve()
         if found is None:
-            raise ImportError(f"The package {name!r} of edgekd is not installed. Install edgekd again.")
+            raise ImportError(f"The package {name!r} of edgekd is not installed. Reinstall edgekd.")
         if found != installed / name / "__init__.py":
             raise ImportError(
                 f"{found} hides the package {name!r} of edgekd. Rename that file, or start Python from another folder."

@@ -1,4 +1,4 @@
-"""`python -m edgekd`, where the command itself is not on the path."""
+"""`python -m edgekd`, for when the `edgekd` command is not on the path."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ __all__ = ["allowed_cores"]
 
 
 def allowed_cores() -> frozenset[int]:
-    """Their numbers. A container's quota may grant less of them than there are: see edgekd.bench.machine."""
+    """The numbers of those cores. A container's quota may allow less time on them: see edgekd.bench.machine."""
     try:
         return frozenset(os.sched_getaffinity(0))
-    except (AttributeError, OSError):  # not on macOS and Windows
+    except (AttributeError, OSError):  # not available on macOS and Windows
         return frozenset(range(os.cpu_count() or 1))

@@ -1,4 +1,4 @@
-"""Every error that edgekd raises on purpose; the tree is drawn in `calibration.errors`."""
+"""Every error that edgekd raises on purpose. `calibration.errors` shows the class hierarchy."""
 
 from calibration.errors import (
     ArtefactError,

@@ -1,4 +1,4 @@
-"""Ctrl-C where it can be answered: between two steps, and not while a library that swallows it is at work."""
+"""Handles Ctrl-C between two steps, not inside a library that would swallow it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _ENDS = tuple(signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if hasattr(
 
 @contextlib.contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C, SIGTERM or SIGHUP came; a second one interrupts at once.
+    """Yield a function that returns whether Ctrl-C, SIGTERM or SIGHUP came; a second signal interrupts at once.
 
-    Off the main thread signals cannot be caught, and the function always says no.
+    Outside the main thread, signals cannot be caught and the function always returns False.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -39,9 +39,9 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 def end_as_interrupted() -> None:
-    """SIGTERM and SIGHUP (a closed connection) end this process as Ctrl-C does, with what was finished kept.
+    """Make SIGTERM and SIGHUP (a closed connection) end this process as Ctrl-C does, keeping finished work.
 
-    Not where they are ignored, as with nohup.
+    Signals that are ignored, as under nohup, stay ignored.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:

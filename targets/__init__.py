@@ -1,4 +1,4 @@
-"""Runtimes that artefacts are built for: a table of names, each imported only when it is asked for. See README.md."""
+"""Runtimes that artefacts are built for: a table of names, each imported only when used. See README.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TARGETS = {
     "tensorrt": "targets.tensorrt:TensorRT",
     "tensorrt-rtx": "targets.tensorrt_rtx:TensorRTRtx",
 }
-"""To add a target: its file beside this one, and its line here."""
+"""To add a target, put its file beside this one and its line here."""
 
 
 def get_target(name: str) -> Target:

@@ -1,4 +1,4 @@
-"""The artefact folder: artefact.json beside the model's files, written whole, verified when it is opened."""
+"""The artefact folder: artefact.json beside the model's files, written in full or not at all, verified when opened."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ANY = "edgekd export --force"
 
 
 def rebuild_command(artefact: Artefact) -> str:
-    """What builds the artefact anew: known of whoever keeps it, or else with the engine options that it has."""
+    """The command that rebuilds the artefact: the one that the run recorded, else one with its engine options."""
     if artefact.rebuild is not None:
         return artefact.rebuild
     words = ["edgekd export --target", artefact.target, "--precision", artefact.precision, "--force"]
@@ -48,11 +48,11 @@ def rebuild_command(artefact: Artefact) -> str:
 
 def misfit(artefact: Artefact, reason: str) -> ArtefactError:
     """The error for an artefact that does not fit, whose fix is the command that rebuilds it."""
-    return ArtefactError(f"{artefact.folder}: {reason}", fix=f"Build it anew: {rebuild_command(artefact)}")
+    return ArtefactError(f"{artefact.folder}: {reason}", fix=f"Rebuild it: {rebuild_command(artefact)}")
 
 
 def digest_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file in an artefact folder but artefact.json, by its path inside."""
+    """SHA-256 of every file in an artefact folder except artefact.json, by relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != NAME)
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
 
@@ -67,24 +67,24 @@ def read_artefact(folder: Path) -> Artefact:
     file outside the folder."""
     folder = Path(folder)
     if not (folder / NAME).is_file():
-        raise ArtefactError(f"{folder} is no artefact: {NAME} is missing", fix="Build one: edgekd export")
+        raise ArtefactError(f"{folder} is not an artefact: {NAME} is missing", fix="Build one: edgekd export")
     try:
         value = read_json(folder / NAME)
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             found = value.get("format") if isinstance(value, dict) else None
-            raise FileError(f"{folder / NAME} has format {found}, this version of edgekd reads {FORMAT}", fix=_ANY)
+            raise FileError(f"{folder / NAME} has format {found}; this version of edgekd reads {FORMAT}", fix=_ANY)
         artefact = _from_json(folder, value)
         for name in artefact.files:
             inside(folder, name)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ArtefactError(f"{folder / NAME} lacks a field ({error!r})", fix=f"Build it anew: {_ANY}") from error
+        raise ArtefactError(f"{folder / NAME} lacks a field ({error!r})", fix=f"Rebuild it: {_ANY}") from error
     except EdgekdError as error:
-        raise ArtefactError(error.message, fix=f"Build it anew: {_ANY}") from error
+        raise ArtefactError(error.message, fix=f"Rebuild it: {_ANY}") from error
     return artefact
 
 
 def artefact_faults(artefact: Artefact) -> list[ArtefactError]:
-    """An error for each of its files that is missing or altered."""
+    """An error for each of the artefact's files that is missing or altered."""
     faults = ((name, fault_of(artefact.folder / name, digest)) for name, digest in artefact.files.items())
     return [misfit(artefact, f"{name} {fault}") for name, fault in faults if fault is not None]
 
@@ -93,7 +93,7 @@ def open_artefact(folder: Path) -> Artefact:
     """Read and verify an artefact.
 
     Raises ArtefactError with the command that rebuilds it when artefact.json is missing, of another format or
-    incomplete, or when a file is missing or altered. Whether it fits this machine is for its target's `open` to say.
+    incomplete, or when a file is missing or altered. Whether it fits this machine is checked by its target's `open`.
     """
     artefact = read_artefact(folder)
     for fault in artefact_faults(artefact):

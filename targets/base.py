@@ -34,7 +34,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 @dataclass(frozen=True)
 class Status:
-    """What a target can do on this machine. `missing` and `fix` say why not, and the command that mends it."""
+    """What a target can do on this machine. `missing` says what it lacks, `fix` the command that fixes it."""
 
     can_build: bool
     can_run: bool
@@ -47,9 +47,9 @@ class Status:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build. `device` None means the target's own default device; `engine` is for the TensorRTs.
+    """How to build. `device` None means the target's own default device; `engine` applies to the TensorRTs.
 
-    `max_drift` is the mean relative depth error against fp32 that int8 may have; None leaves it to the defaults.
+    `max_drift` is the mean relative depth error against fp32 that int8 may have; None uses the defaults.
     """
 
     device: str | None = None
@@ -59,7 +59,7 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class RunnerOptions:
-    """How to run. Threads are stated, never left to a guess: they are printed beside every latency."""
+    """How to run. Threads are explicit, never guessed, and printed beside every latency."""
 
     threads: int = 1
     device: str | None = None
@@ -78,13 +78,13 @@ class Artefact:
     student: str  # sha256 of the fp32 ONNX it was built from
     calibration: str | None  # digest of the calibration set, for int8
     versions: Mapping[str, str]  # the runtime and the tools that built it
-    device: str | None  # what it was built for; None: any that the runtime has
-    can_run_here: bool = True  # False: not on the machine that built it
+    device: str | None  # the device it was built for; None: any of the runtime's
+    can_run_here: bool = True  # False: it cannot run on the machine that built it
     device_command: str | None = None  # the command that finishes or runs the model on the device
-    settings: Mapping[str, str] = field(default_factory=dict)  # what was decided on the way: encoding, float layers
-    drift: Mapping[str, float] = field(default_factory=dict)  # against the fp32 student, when it was built
+    settings: Mapping[str, str] = field(default_factory=dict)  # what was decided while building: encoding, float layers
+    drift: Mapping[str, float] = field(default_factory=dict)  # from the fp32 student, measured when it was built
     drift_on: str | None = None  # which pictures drift was measured on
-    rebuild: str | None = None  # the command that builds it anew, of whoever keeps it; not in artefact.json
+    rebuild: str | None = None  # the command that rebuilds it, set by the run; not in artefact.json
 
     @property
     def name(self) -> str:
@@ -97,7 +97,7 @@ class Artefact:
         return self.folder / self.model
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the folder, which is wherever it was copied to, and what depends on it."""
+        """Every field but `folder` and `rebuild`, which depend on where the artefact was copied to."""
         fields = asdict(self)
         del fields["folder"], fields["rebuild"]
         return fields
@@ -107,12 +107,12 @@ class Runner(Protocol):
     """An opened artefact; a context manager that frees what it holds."""
 
     artefact: Artefact
-    settings: Mapping[str, str]  # what the runtime was told: threads, pinning, provider
+    settings: Mapping[str, str]  # how the runtime was set up: threads, pinning, provider
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Depth in metres, float32 [N, H, W], of pictures uint8 [N, H, W, 3] at the network's resolution.
 
-        Raises DataError for any other input, and for more pictures at once than the model was built for; one always is.
+        Raises DataError for any other input, or more pictures at once than the model was built for; one always works.
         """
         ...
 
@@ -125,12 +125,14 @@ class Runner(Protocol):
 
 @runtime_checkable
 class Holding(Protocol):
-    """A runner that can infer without copying: what a bench takes from `infer` to tell what the copies cost."""
+    """A runner that can also infer without copying, so that a bench can tell what the copies in `infer` cost."""
 
     def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
-        """Put pictures uint8 [N, H, W, 3] where the runtime reads them; each call of what is returned infers them
-        there, leaves the depth where the runtime wrote it, and returns when it is done. Good until the next `infer`
-        or `hold`."""
+        """Put pictures uint8 [N, H, W, 3] where the runtime reads them, and return a function that infers them there.
+
+        Each call leaves the depth where the runtime wrote it and returns when it is done. Valid until the next `infer`
+        or `hold`.
+        """
         ...
 
 
@@ -140,7 +142,7 @@ class Target(Protocol):
     name: str
 
     def status(self) -> Status:
-        """Version, devices and precisions, or what is missing and the command that mends it. Never raises."""
+        """Version, devices and precisions, or what is missing and the command that fixes it. Never raises."""
         ...
 
     def build(
@@ -153,7 +155,7 @@ class Target(Protocol):
         *,
         into: Path,
     ) -> Artefact:
-        """Build the fp32 model `onnx` for this target and write the artefact folder `into`, whole or not at all.
+        """Build the fp32 model `onnx` for this target and write the artefact folder `into`, completely or not at all.
 
         Raises MissingRuntimeError, ModelError, ArtefactError or FileError.
         """

@@ -1,4 +1,4 @@
-"""What every build has in common: checking before anything is written, and a folder that is whole or not there."""
+"""What every build has in common: checking before anything is written, and a folder that is complete or absent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Built", "Job", "package", "prepare"]
 
 @dataclass(frozen=True)
 class Job:
-    """A checked order to build: nothing that can be known beforehand is wrong with it."""
+    """A build job that has passed every check that can be made beforehand."""
 
     target: str
     graph: DepthGraph
@@ -41,7 +41,7 @@ class Job:
 
     @property
     def budget(self) -> Budget | None:
-        """What int8 may lose, where that was said."""
+        """What int8 may lose, where a limit was given."""
         return None if self.max_drift is None else Budget(self.max_drift, self.drift_images)
 
 
@@ -69,15 +69,15 @@ def prepare(
 ) -> Job:
     """Check the model and the calibration set. Raises UsageError, FileError, ModelError or DataError."""
     if precision not in supported:
-        kind = "is not a precision" if precision not in PRECISIONS else f"is not built for {target}"
+        kind = "is not a precision" if precision not in PRECISIONS else f"is not available for {target}"
         raise UsageError(f"{precision!r} {kind}", fix=f"Choose one of: {', '.join(supported)}")
     graph = read_graph(onnx)
     height, width = graph.input.height, graph.input.width
     if calibration is None:
         if precision == "int8":
             raise UsageError(
-                f"{target} int8 needs calibration pictures and there are none",
-                fix="Make them: `edgekd calibrate`, or take another --precision",
+                f"{target} int8 needs calibration pictures, and there are none",
+                fix="Make them with `edgekd calibrate`, or use another --precision",
             )
         trial = trial_pictures(height, width)
         return Job(target, graph, precision, None, trial[:0], trial, "two trial pictures")
@@ -94,14 +94,14 @@ def prepare(
 
 
 def _require_same_teacher(graph: DepthGraph, calibration: CalibrationSet) -> None:
-    """Pictures adapted to one teacher say nothing of what the students of another read."""
+    """Raise DataError for a set of another teacher: pictures adapted to one say nothing about another's students."""
     of_model = metadata(graph.model).get(TEACHER_KEY, "").rpartition(" ")[2]
     of_set = calibration.made_from.get("teacher", "")
     if of_model and of_set and of_model != of_set:
         raise DataError(
             f"The calibration set {calibration.folder} was made for another model: its teacher is {of_set[:12]}, that "
             f"of {graph.path} is {of_model[:12]}",
-            fix="Make the set for this model: `edgekd calibrate`, or `edgekd distill` with this student",
+            fix="Make a set for this model: `edgekd calibrate`, or `edgekd distill` with this student",
         )
 
 
@@ -115,8 +115,8 @@ def package(
 ) -> Artefact:
     """Build into a folder beside `into`, measure drift, and move the folder into place.
 
-    `reference` gives the fp32 model's depth; a model whose depth is not finite or zero everywhere is refused with
-    ModelError before anything is built.
+    `reference` gives the fp32 model's depth; a model whose depth is not finite, or is zero everywhere, is refused
+    with ModelError before anything is built.
     """
     expected = reference(job.drift_images)
     check_depth(expected, str(job.graph.path))
@@ -143,7 +143,7 @@ def package(
             artefact = replace(artefact, drift=drift.to_json(), drift_on=job.drift_on)
         elif built.stand_in is not None:
             depth = emulate_model(load_model(folder / built.stand_in), job.drift_images)
-            where = f"{job.drift_on}, computed in float by ONNX Runtime in place of the device"
+            where = f"{job.drift_on}, computed in float by ONNX Runtime instead of on the device"
             artefact = replace(artefact, drift=measure_drift(depth, expected).to_json(), drift_on=where)
         write_artefact(artefact)
     return replace(artefact, folder=Path(into))

@@ -29,9 +29,9 @@ class Calibrated:
 
     model: onnx.ModelProto  # folded and equalised, in float
     ranges: Ranges
-    rounded: Mapping[str, Weights]  # what each layer gets where it is int8
-    float_layers: tuple[str, ...] = ()  # left in float because int8 hurts them, beside the first and the output layer
-    damage: Mapping[str, float] = field(default_factory=dict)  # what int8 in a layer alone costs, as far as measured
+    rounded: Mapping[str, Weights]  # each layer's weights where it is int8
+    float_layers: tuple[str, ...] = ()  # left in float because int8 hurts them, besides the first and output layers
+    damage: Mapping[str, float] = field(default_factory=dict)  # the cost of int8 in each layer alone, where measured
 
     def settings(self, encoding: Encoding) -> dict[str, str]:
         """What an artefact records of this."""
@@ -48,7 +48,7 @@ def quantise(calibrated: Calibrated, encoding: Encoding) -> onnx.ModelProto:
 
 
 def nodes_with(model: onnx.ModelProto, layer: str) -> list[str]:
-    """A layer and its activation function: its own output may need a far wider range than what that leaves of it."""
+    """A layer and its activation function: the layer's own output may need a far wider range than the function's."""
     outputs = {name for node in model.graph.node if node.name == layer for name in node.output}
     behind = [node.name for node in model.graph.node if node.op_type in ACTIVATIONS and node.input[0] in outputs]
     return [layer, *behind]
@@ -64,10 +64,10 @@ def encode_nodes(calibrated: Calibrated, encoding: Encoding, nodes: Sequence[str
 
 
 def infer_quantised(calibrated: Calibrated, encoding: Encoding, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Depth float32 [N, H, W] of the int8 model in `encoding`: computed by ONNX Runtime where it is made for that."""
+    """Depth float32 [N, H, W] of the int8 model in `encoding`: run by ONNX Runtime if made for it, else in float."""
     return infer_encoded(quantise(calibrated, encoding), encoding, images)
 
 
 def infer_encoded(model: onnx.ModelProto, encoding: Encoding, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The same of a model that is written in `encoding`."""
+    """The same for a model already written in `encoding`."""
     return emulate_model(model, images) if encoding.signed else infer_model(model, images)

@@ -23,10 +23,10 @@ __all__ = ["parse_size", "with_camera"]
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """(height, width) of a text such as 640x480, width first as cameras say it. Raises UsageError."""
+    """(height, width) from text such as 640x480, width first as is usual for cameras. Raises UsageError."""
     width, by, height = text.lower().partition("x")
     if not (by and width.isdecimal() and height.isdecimal() and 16 <= int(width) <= 8192 and 16 <= int(height) <= 8192):
-        raise UsageError(f"A camera of {text!r} cannot be meant", fix="Give width and height, such as 640x480")
+        raise UsageError(f"{text!r} is not a camera size", fix="Use width and height, such as 640x480")
     return int(height), int(width)
 
 
@@ -42,7 +42,7 @@ def with_camera(model: onnx.ModelProto, framing: Framing, camera: tuple[int, int
     for node in copy.graph.node:
         for index, name in enumerate(node.input):
             if name == "image":
-                node.input[index] = "camera.framed"  # float where it was uint8: what follows is a Cast to float
+                node.input[index] = "camera.framed"  # float, not uint8: the Cast to float that follows takes either
     front = [
         helper.make_node("Cast", ["image"], ["camera.float"], name="camera.float", to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["camera.float"], ["camera.nchw"], name="camera.nchw", perm=[0, 3, 1, 2]),

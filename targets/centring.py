@@ -1,9 +1,9 @@
 """All 256 codes of int8 for activations that are never negative, without a zero-point.
 
 TensorRT takes no zero-points, and a symmetric int8 spends half of its codes on negative numbers that ReLU never gives.
-So such an activation is moved down by half of its range: the bias of the convolution that writes it is lowered, the
-biases of those that read it make up for that. The quantiser saturates at the lowest code just where the ReLU would,
-which therefore goes. Only where no reader pads: padding is by zeros, and zero has moved.
+Such an activation is therefore moved down by half of its range: the bias of the convolution that writes it is lowered,
+and the biases of those that read it compensate. The quantiser then saturates at the lowest code exactly where the ReLU
+would, so the ReLU is dropped. This works only where no reader pads: padding adds zeros, and zero has moved.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def centre(
     rounded: Mapping[str, Weights],
     nodes: Collection[str],
 ) -> tuple[onnx.ModelProto, dict[str, tuple[float, float]], dict[str, Weights]]:
-    """The model with its activations moved where that can be, and the ranges and rounded weights that then hold.
+    """The model with its activations moved where possible, and the ranges and rounded weights to match.
 
     `nodes` are those that will be int8; the readers of a moved activation are among them.
     """
@@ -48,7 +48,7 @@ def centre(
             given = weights[reader.name]
             up = np.float32(down) * given.weight.sum(axis=(1, 2, 3))
             weights[reader.name] = changed[reader.name] = Weights(given.weight, given.bias + up, given.scale)
-        # The symmetric range whose scale is `step`; the codes go one further down than up.
+        # The symmetric range whose scale is `step`; there is one more code below zero than above.
         moved_ranges[layer.output] = (-step * (_LOWEST - 1), step * (_LOWEST - 1))
         for node in copy.graph.node:
             node.input[:] = [layer.output if name == activation.output[0] else name for name in node.input]
@@ -63,7 +63,7 @@ def _movable(
     ranges: Mapping[str, tuple[float, float]],
     nodes: Collection[str],
 ) -> list[tuple[ConvLayer, onnx.NodeProto, list[ConvLayer]]]:
-    """(convolution, the ReLU or Clip behind it, the convolutions that read that) for every activation to be moved."""
+    """(convolution, the ReLU or Clip behind it, the convolutions that read that) for every movable activation."""
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:

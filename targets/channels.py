@@ -2,7 +2,7 @@
 
 Between the convolutions that write an activation and those that read it, ReLU, pooling, resizing and adding commute
 with a positive factor per channel: dividing the weights that write channel i by a factor and multiplying those that
-read it by the same leaves the network's output as it was.
+read it by the same leaves the network's output unchanged.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _COMMUTING = frozenset({"Relu", "Clip", "Resize", "MaxPool", "AveragePool", "Glo
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Activations that must be scaled alike, the convolutions that write and read them, the bounds that hold them.
+    """Activations that must be scaled alike, the convolutions that write and read them, and the bounds that limit them.
 
-    A Clip does not commute with every factor, but with one that leaves all that was seen within its bound.
+    A Clip commutes only with factors that keep all values seen within its bound.
     """
 
     tensors: tuple[str, ...]
@@ -63,7 +63,7 @@ def channel_groups(model: onnx.ModelProto) -> list[ChannelGroup]:
 
 
 def _one_width(found: _Found, layers: Mapping[str, ConvLayer]) -> bool:
-    """Whether all have as many channels: an Add may spread one channel over many."""
+    """Whether all have the same number of channels: an Add may broadcast one channel over many."""
     written = {len(layers[name].weights.weight) for name in found.writers}
     return len(written | {layers[name].inputs for name in found.readers}) == 1
 

@@ -38,7 +38,7 @@ class FloatLayer:
 def price_float_layers(calibrated: Calibrated, image: NDArray[np.uint8], progress: Progress) -> list[FloatLayer]:
     """Each float layer of the calibrated model, timed on one picture uint8 [1, H, W, 3] by ONNX Runtime, one thread.
 
-    Models are run in turns, so that a busy machine slows all alike, and each is taken at its median.
+    Models run in turns, so that a busy machine slows all alike; each time is a median.
     """
     if not calibrated.float_layers:
         return []

@@ -1,8 +1,8 @@
-"""Do a calibration set's ranges hold what the network will meet? Told layer by layer, from the set and the weights.
+"""Do a calibration set's ranges hold what the network will meet? Assessed layer by layer, from the set and the weights.
 
-Three things are looked at. Do pictures that were held out stay within the ranges? Do the ranges still grow with the
-number of pictures? And would the pictures that the network was trained on, as far as its BatchNorm layers remember
-them, stay within? The last is what agreed with real pictures best (README.md).
+Three questions are asked. Do held-out pictures stay within the ranges? Do the ranges still grow with the number of
+pictures? Would the pictures that the network was trained on, as far as its BatchNorm layers stored them, stay within?
+The last agreed best with real pictures (README.md).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["GROWING", "UNCOVERED", "LayerCoverage", "measure_layers", "measure_saturation"]
 
 UNCOVERED = 1e-4
-"""Share of a layer's values, by the stored statistics, that may lie beyond its range. FastDepth's ranges from 64 and
-more simulated rooms leave 2e-5, from eight up to 1e-3 (calibration/README.md), from noise 3e-2."""
+"""Share of a layer's values, by the stored statistics, that may lie beyond its range. FastDepth's ranges leave
+2e-5 from 64 or more simulated rooms, up to 1e-3 from eight (calibration/README.md), and 3e-2 from noise."""
 
 GROWING = 0.1
-"""ln of what either half of the pictures lacks of a range. Of FastDepth's ranges from 32 and more pictures up to two
-lack more (0.25 the worst), from 8 up to eight (0.67): calibration/README.md."""
+"""The largest `growth` of a settled range. From 32 or more pictures up to two of FastDepth's ranges exceed it (0.25 the
+worst), from 8 up to eight (0.67): calibration/README.md."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LayerCoverage:
     """How well a set covers what one convolution reads."""
 
     layer: str
-    activation: str  # that it reads
+    activation: str  # what it reads
     low: float  # the range
     high: float
     saturated: float  # share of values on held-out pictures beyond the range
@@ -51,12 +51,12 @@ class LayerCoverage:
 
     @property
     def narrow(self) -> bool:
-        """Is too much beyond the range, by the stored statistics or, where there are none, by what was held out?"""
+        """Whether too much lies beyond the range, by the stored statistics or, without any, on held-out pictures."""
         return (self.saturated if self.expected is None else self.expected) > UNCOVERED
 
     @property
     def weaknesses(self) -> tuple[str, ...]:
-        """What speaks against the range; nothing where it is good enough."""
+        """The range's weaknesses; empty where it is good enough."""
         found = []
         if self.narrow:
             found.append(
@@ -78,7 +78,7 @@ class LayerCoverage:
 def measure_layers(
     graph: DepthGraph, images: NDArray[np.uint8], held_out: NDArray[np.uint8], progress: Progress
 ) -> list[LayerCoverage]:
-    """Coverage of every layer that int8 rounds the input of, in the order of the graph.
+    """Coverage of every layer whose input int8 rounds, in the order of the graph.
 
     Pictures uint8 [N, H, W, 3]. Raises MissingRuntimeError without ONNX Runtime.
     """
@@ -123,7 +123,7 @@ def measure_saturation(
 
 
 def _read_by(model: onnx.ModelProto) -> Mapping[str, str]:
-    """Layers between the pre-processing and the output layer that read what another layer gave, and what they read."""
+    """The convolutions whose input int8 rounds, by name, and the activation that each reads."""
     layers = conv_layers(model)
     inside = [node.name for node in inner(model, frozenset({"Conv"})) if node.name in layers]
     return {name: layers[name].source for name in inside}
@@ -134,5 +134,5 @@ def _width(found: tuple[float, float]) -> float:
 
 
 def _expected(stored: Gaussian | None, found: tuple[float, float]) -> float | None:
-    # Above alone: below, a normal distribution says too much of what ReLU and sums with it give.
+    # Only above: below, a normal distribution overstates what ReLU and sums of its outputs give.
     return None if stored is None else float(share_above(found[1], stored).mean())

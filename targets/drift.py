@@ -1,7 +1,7 @@
 """How far an artefact's depth lies from the fp32 student's on the same pictures: a proxy that needs no labels.
 
 Drift says what building cost, not how accurate the depth is. It is measured raw, because aligning hides the scale error
-that int8 causes, and aligned by the median, because the difference of the two tells that error apart.
+that int8 causes, and aligned by the median, because the difference of the two isolates that error.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ def measure_drift(depth: NDArray[np.float32], reference: NDArray[np.float32]) ->
 
 
 def require_reference(reference: NDArray[np.float32]) -> None:
-    """Raise DataError or ModelError where depth [N, H, W] of the fp32 model is none that others can be held against."""
+    """Raise DataError or ModelError where depth [N, H, W] of the fp32 model cannot serve as a reference."""
     check_depth(reference, "the fp32 model")
     blank = np.flatnonzero(~(reference > _NEAREST).any(axis=(1, 2)))
     if len(blank):
         raise DataError(
-            f"Picture {blank[0] + 1} of {len(reference)} has no pixel with depth in the fp32 model",
-            fix="Leave the picture out",
+            f"Picture {blank[0] + 1} of {len(reference)} has no pixel with valid depth in the fp32 model",
+            fix="Omit the picture",
         )
 
 
@@ -76,7 +76,8 @@ def check_depth(depth: NDArray[np.float32], whose: str) -> None:
     """Raise ModelError when depth is not finite or no pixel of it is above zero."""
     if not np.isfinite(depth).all():
         raise ModelError(
-            f"The depth of {whose} is not finite (NaN or infinity)", fix="Build with --precision fp32, or train anew"
+            f"The depth of {whose} is not finite (NaN or infinity)",
+            fix="Build with --precision fp32, or retrain the model",
         )
     if not (depth > 0).any():
         raise ModelError(f"The depth of {whose} is zero everywhere", fix="Check the model's weights and its export")

@@ -1,4 +1,4 @@
-"""Artefacts that do not run where they are: they were built for another machine, or before there was a device."""
+"""Artefacts that do not run here: they were built for another machine, or without a device."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["why_elsewhere"]
 
 
 def why_elsewhere(artefact: Artefact) -> tuple[str, str] | None:
-    """Why the artefact runs elsewhere alone, and what mends it; None where it runs here."""
+    """Why the artefact only runs elsewhere, and how to fix that; None where it runs here."""
     if artefact.can_run_here:
         return None
     if get_target(artefact.target).status().can_run:
-        return "built where no device was", f"Build it for this one: {rebuild_command(artefact)}"
-    return "built for another device than this machine", artefact.device_command or "Copy the run to the device"
+        return "built on a machine without the device", f"Rebuild it for this one: {rebuild_command(artefact)}"
+    return "built for a device other than this machine", artefact.device_command or "Copy the run to the device"

@@ -32,8 +32,7 @@ def encode(
 ) -> onnx.ModelProto:
     """A copy of `model` in which the named nodes are rounded to int8; `ranges` covers the activations they touch.
 
-    Of the convolutions in `rounded` the weights, biases and scales are taken from there. A layer without gets the
-    nearest codes.
+    Convolutions in `rounded` take their weights, biases and scales from there; other layers get the nearest codes.
 
     Raises MissingRuntimeError without ONNX Runtime, ModelError when the model cannot be encoded.
     """
@@ -46,12 +45,12 @@ def encode(
         copy = copy_model(model)
         replace_weights(copy, rounded)
         open_ends = {} if encoding.signed else last_activations(model, set(nodes))
-        chosen = set(nodes) - set(open_ends.values()) - (set() if encoding.signed else _clips_beside_zero(model))
+        chosen = set(nodes) - set(open_ends.values()) - (set() if encoding.signed else _clips_excluding_zero(model))
         kinds = sorted({node.op_type for node in copy.graph.node if node.name in chosen} & encoding.kinds)
         quantizer = QDQQuantizer(
             copy,
             True,  # weights per channel
-            False,  # the whole range of 8 bits
+            False,  # use the whole range of 8 bits
             QuantType.QInt8,
             QuantType.QInt8 if encoding.signed else QuantType.QUInt8,
             TensorsData(
@@ -73,7 +72,7 @@ def encode(
         try:
             quantizer.quantize_model()
             quantizer.model.topological_sort()
-        except Exception as error:  # ValueError, KeyError, AssertionError... all: this model does not fit
+        except Exception as error:  # ValueError, KeyError, AssertionError...: all mean an unsuitable model
             raise ModelError(
                 f"The model cannot be encoded as {encoding.name} ({error!r})", fix="Build with --precision fp32"
             ) from error
@@ -88,9 +87,9 @@ def encode(
     return encoded
 
 
-def _clips_beside_zero(model: onnx.ModelProto) -> set[str]:
-    """Clips that no value of 0 passes. Every range holds 0, and the quantiser drops a Clip where codes are to do its
-    work: they could not do that of these."""
+def _clips_excluding_zero(model: onnx.ModelProto) -> set[str]:
+    """Clips whose bounds exclude 0. The quantiser drops a Clip and relies on the codes' range to clip; but every range
+    includes 0, so these must stay."""
     values = constants(model)
     found = set()
     for node in model.graph.node:
@@ -102,7 +101,7 @@ def _clips_beside_zero(model: onnx.ModelProto) -> set[str]:
 
 
 def _overrides(model: onnx.ModelProto, rounded: Mapping[str, Weights]) -> dict[str, list[dict[str, Any]]]:
-    """The scales of rounded weights, channel by channel: ONNX Runtime would take them from the largest weight."""
+    """The scales of rounded weights per channel: ONNX Runtime would derive them from the largest weight."""
     zero = np.array(0, np.int8)
     scales = {node.input[1]: rounded[node.name].scale for node in model.graph.node if node.name in rounded}
     return {
@@ -116,7 +115,7 @@ def _free_fused_branches(model: onnx.ModelProto) -> None:
     """Take the Q/DQ pair off the branch of a residual Add that comes straight from a convolution.
 
     TensorRT fuses convolution and Add into one kernel when only the identity branch is rounded; with a pair between
-    them it writes the convolution out in 8 bits and adds in a second kernel.
+    them it writes the convolution's output in 8 bits and adds in a second kernel.
     """
     made_by = {name: node for node in model.graph.node for name in node.output}
     for add in model.graph.node:
@@ -135,11 +134,11 @@ def _free_fused_branches(model: onnx.ModelProto) -> None:
 
 
 def _guard_float_layers(model: onnx.ModelProto) -> None:
-    """Give convolutions in float that read an int8 activation a DequantizeLinear with a scale per channel, all alike;
-    transposed ones, which are always in float, too.
+    """Give float convolutions that read an int8 activation a DequantizeLinear with a scale per channel, all equal. This
+    includes transposed ones, which are always in float.
 
-    ONNX Runtime's optimiser rounds the weights of a layer between DequantizeLinear and QuantizeLinear to int8, with one
-    scale for all, whatever the model says (WeightBiasQuantization). Behind a scale per channel it leaves them alone.
+    ONNX Runtime's optimiser (WeightBiasQuantization) rounds the weights of any layer between DequantizeLinear and
+    QuantizeLinear to int8, with one scale for all. Behind a scale per channel it leaves them alone.
     """
     from onnx import helper, numpy_helper
 
@@ -166,7 +165,7 @@ def _guard_float_layers(model: onnx.ModelProto) -> None:
 
 
 def _next_kind(node: onnx.NodeProto, model: onnx.ModelProto) -> str:
-    """The operator that reads a node's output, activation functions aside."""
+    """The operator that reads a node's output, skipping activation functions."""
     while True:
         readers = [reader for reader in model.graph.node if node.output[0] in reader.input]
         if not readers or readers[0].op_type not in ACTIVATIONS:
@@ -176,13 +175,13 @@ def _next_kind(node: onnx.NodeProto, model: onnx.ModelProto) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """ONNX Runtime's quantiser advises, through the root logger, on steps that are taken here in another way."""
+    """Silence the quantiser's advice on the root logger: it is about steps that edgekd takes in another way."""
     root = logging.getLogger()
 
     def from_elsewhere(record: logging.LogRecord) -> bool:
         return "onnxruntime" not in record.pathname
 
-    # The quantiser calls logging.info and its like, which would also install a handler on the root logger.
+    # The quantiser calls logging.info and the like, which also install a handler on the root logger.
     handlers = list(root.handlers)
     root.addFilter(from_elsewhere)
     try:

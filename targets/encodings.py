@@ -1,6 +1,6 @@
 """The two int8 encodings: which operators are rounded, and how.
 
-Both round the same activations by the same ranges; they differ in what their runtimes want. The rules of each are in
+Both round the same activations by the same ranges; they differ in what their runtimes need. The rules of each are in
 README.md, under "The encodings". `encode.py` writes them into a model.
 """
 
@@ -46,7 +46,7 @@ U8S8 = Encoding(
 """For ONNX Runtime on x86 (VNNI): uint8 activations with zero-points, int8 weights per channel."""
 
 U8S8_FLOAT_SUMS = replace(U8S8, name="u8s8-float-sums", kinds=U8S8.kinds - {"Add", "Resize"})
-"""For OpenVINO: it adds and enlarges in float whatever the model says, and needs no pairs around either for it."""
+"""For OpenVINO, which adds and resizes in float whatever the model says and so needs no pairs around either."""
 
 S8 = Encoding(name="s8", signed=True, bias=False, outputs=False, kinds=_LAYERS | {"Add"})
 """For TensorRT: int8 throughout, every zero-point 0, weights per channel, biases in float."""

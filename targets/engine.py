@@ -1,4 +1,4 @@
-"""What TensorRT and TensorRT for RTX share here: the modules of `targets.board`, with edgekd's errors and progress."""
+"""What both TensorRT targets share: the modules of `targets.board`, with edgekd's errors and progress."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MODEL, ENGINE = "model.onnx", "model.engine"
 """The files of an artefact of either TensorRT."""
 
 _FIRST_GPU = "cuda", "cuda:0"
-"""The names of the device that engines are built for and run on."""
+"""Names of the only device that engines are built for and run on."""
 
 _BUILD = "from targets.board.apart import serve_build\nsys.exit(serve_build(sys.argv[-1]))"
 
@@ -56,7 +56,7 @@ _KINDS: dict[type[errors.BoardError], type[EdgekdError]] = {
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """A board's error inside becomes the edgekd error that stands for it."""
+    """Turn a board's error into the matching edgekd error."""
     try:
         yield
     except errors.BoardError as error:
@@ -68,14 +68,14 @@ def require_first_gpu(target: str, device: str | None) -> None:
     if device not in (None, *_FIRST_GPU):
         raise UsageError(
             f"{target} builds for and runs on the first GPU, not on {device!r}",
-            fix="Leave --device out and choose the GPU with CUDA_VISIBLE_DEVICES, a DLA core with --engine dla=0",
+            fix="Omit --device and choose the GPU with CUDA_VISIBLE_DEVICES, a DLA core with --engine dla=0",
         )
 
 
 def build_engine(module: str, job: Job, options: EngineOptions, folder: Path, probe: Probe, progress: Progress) -> None:
-    """Build ENGINE from MODEL in `folder`, in a process of its own, with a clock and an estimate where there is one.
+    """Build ENGINE from MODEL in `folder`, in a separate process, showing a clock and, where known, an estimate.
 
-    Raises ModelError with TensorRT's own words, UsageError for an option it does not have, FileError.
+    Raises ModelError with TensorRT's own message, UsageError for an option it does not have, FileError.
     """
     model, engine = folder / MODEL, folder / ENGINE
     size = (job.graph.input.height, job.graph.input.width)
@@ -91,7 +91,7 @@ def build_engine(module: str, job: Job, options: EngineOptions, folder: Path, pr
         def show(seconds: float, step: str) -> None:
             nonlocal done
             units = int(seconds) - done
-            if total is not None and done + units >= total:  # past the estimate: the clock goes on, the bar waits
+            if total is not None and done + units >= total:  # past the estimate, the bar waits just below full
                 units = max(0, total - 1 - done)
             done += units
             advance(units)
@@ -108,7 +108,7 @@ class EngineRunner:
         rebuild = rebuild_command(artefact)
         with explained():
             options = EngineOptions.parse(artefact.settings.get(ENGINE_OPTIONS, ""))
-            Device()  # first of all: without one TensorRT can end the process
+            Device()  # first: without a device TensorRT can crash the process
             trt = _import(module)
             version = str(trt.__version__)
             key = here_key(artefact.target, version, artefact.files[MODEL], options)
@@ -116,7 +116,7 @@ class EngineRunner:
             self._engine = Engine(trt, plan, host_code=options.version_compatible, dla=options.dla)
         self._most = options.most
         self.artefact = artefact
-        # Now rather than in the first inference of the caller's: TensorRT settles, and the CUDA graph is recorded.
+        # The first inference is slow: TensorRT settles and the CUDA graph is recorded. Spare the caller that.
         try:
             self.infer(np.zeros((1, artefact.input.height, artefact.input.width, 3), np.uint8))
         except BaseException:
@@ -138,7 +138,7 @@ class EngineRunner:
             return self._engine.infer(images)
 
     def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
-        """See `targets.base.Holding`: in the device's memory."""
+        """See `targets.base.Holding`. Pictures and depth stay in device memory."""
         images = self._require(images)
         with explained():
             return self._engine.hold(images)
@@ -148,7 +148,7 @@ class EngineRunner:
         if len(images) > self._most:
             raise DataError(
                 f"The engine takes up to {self._most} pictures at once, not {len(images)}",
-                fix="Give fewer at once, or export with --engine batch=N",
+                fix="Pass fewer at once, or export with --engine batch=N",
             )
         return images
 
@@ -166,4 +166,4 @@ def _import(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise errors.MissingError(f"{module} does not load ({error})", "Install it anew") from error
+        raise errors.MissingError(f"{module} fails to load ({error})", "Reinstall it") from error

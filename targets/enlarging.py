@@ -1,4 +1,4 @@
-"""Enlarging int8 maps by copying: what ONNX Runtime's Resize does to eight-bit numbers one by one, in whole rows.
+"""Enlarging int8 maps by copying whole rows, where ONNX Runtime's Resize handles eight-bit numbers one by one.
 
 Its nearest Resize has a fast path for float maps only. A map in the order rows, columns, channels is enlarged by
 writing every column twice and every row twice: two Concat operators, which copy blocks of memory. ONNX Runtime keeps
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["enlarge_by_copying"]
 
 _REPEATING = {(b"asymmetric", b"floor"), (b"half_pixel", b"round_prefer_floor")}
-"""(coordinate transformation, nearest mode) that repeat every pixel as often as a whole scale says."""
+"""(coordinate transformation, nearest mode) with which an integer scale repeats every pixel that many times."""
 
 
 @dataclass(frozen=True)
 class _Enlargement:
-    """A nearest Resize between the DequantizeLinear that gives codes and the one that takes the same codes enlarged."""
+    """A nearest Resize that is encoded alike before and after, so its codes can be enlarged instead."""
 
     name: str
     codes: str  # the int8 map [N, C, H, W]
@@ -37,7 +37,7 @@ class _Enlargement:
 
 
 def enlarge_by_copying(model: onnx.ModelProto) -> None:
-    """Replace nearest Resizes by whole scales, rounded alike before and behind, by copies of their codes, in place."""
+    """Replace, in place, nearest Resizes with integer scales, encoded alike on both sides, by copies of their codes."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model).graph.value_info

@@ -1,10 +1,10 @@
 """Equalising channels: a factor per channel makes every channel of an activation fill the one range they share.
 
 After Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, section 4.1,
-with the ranges of activations in the place of the weights': weights have a scale per channel in every encoding, so only
-activations suffer from channels of unlike size. Where only depthwise convolutions read an activation this is free,
-because their weights' scales take the factor up. Where others read it, channels grow alike at the cost of weights that
-do not (Xiao et al., "SmoothQuant", ICML 2023); what that gains is in README.md.
+with the ranges of activations instead of weights: weights have a scale per channel in every encoding, so only
+activations suffer from channels of unequal size. Where only depthwise convolutions read an activation this is free,
+because the scales of their weights absorb the factor. Where others read it, channels become more equal and weights less
+so (Xiao et al., "SmoothQuant", ICML 2023); README.md has what that gains.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["EQUALISING", "LARGEST_FACTOR", "SMOOTHING", "channel_factors", "divide_channels", "measure_reach"]
 
 LARGEST_FACTOR = 64.0
-"""A channel is made larger by this at most: what hardly fires on the calibration pictures may do so on others."""
+"""A channel is enlarged by this at most: one that hardly fires on the calibration pictures may fire on others."""
 
 EQUALISING, SMOOTHING = 0.5, 0.0
 """Exponents of the factors where only depthwise convolutions read the activation, and elsewhere: 1 makes all channels
-fill the range, 0 leaves them. Full channels have no room for what other pictures may bring (README.md)."""
+fill the range, 0 leaves them as they are. A full range has no room for other pictures' values (README.md)."""
 
 Array = NDArray[np.float32]
 
@@ -39,7 +39,7 @@ Array = NDArray[np.float32]
 def channel_factors(
     model: onnx.ModelProto, reach: Mapping[str, Array], equalising: float = EQUALISING, smoothing: float = SMOOTHING
 ) -> list[tuple[ChannelGroup, Array]]:
-    """What the channels of each group of a folded model are to be divided by [C], by the `reach` of its activations."""
+    """Each channel group of a folded model and the divisors [C] of its channels, from its activations' `reach`."""
     layers = conv_layers(model)
     found = []
     for group in channel_groups(model):
@@ -52,7 +52,7 @@ def channel_factors(
 def divide_channels(model: onnx.ModelProto, factors: Iterable[tuple[ChannelGroup, Array]]) -> onnx.ModelProto:
     """A copy of the model with its channels divided.
 
-    Its depth is the model's own, up to rounding, on all that stays within what the factors' reach came from.
+    Up to rounding, it gives the same depth for pictures whose activations stay within the factors' reach.
     """
     copy = copy_model(model)
     layers = conv_layers(copy)
@@ -72,7 +72,7 @@ def _factors(group: ChannelGroup, reach: Mapping[str, Array], exponent: float) -
     least = 1 / LARGEST_FACTOR
     factors = np.maximum(largest / max(float(largest.max()), 1e-12), least) ** exponent
     for name, bound in group.bounds.items():
-        # Divided, what was seen must still lie below the bound; multiplied, the bound must not open.
+        # Divided, the values seen must stay below the Clip's bound; a factor above 1 would let larger ones pass.
         factors = factors.clip(np.clip(reach[name] / bound, least, 1), 1)
     rounded: Array = factors.astype(np.float32)
     return rounded
@@ -86,7 +86,7 @@ def _per_input(layer: ConvLayer, factors: Array) -> Array:
 def measure_reach(model: onnx.ModelProto, images: NDArray[np.uint8], progress: Progress) -> dict[str, Array]:
     """The largest magnitude of each channel [C] of every activation that can be equalised, over pictures uint8."""
     before = {node.input[0] for node in model.graph.node if node.op_type in ACTIVATIONS}
-    # What an activation function reads is never rounded by itself; but a Clip's bound must hold it in any case.
+    # The input of an activation function is never rounded by itself; a Clip's output is needed for its bound anyway.
     names = [
         name for group in channel_groups(model) for name in group.tensors if name not in before or name in group.bounds
     ]

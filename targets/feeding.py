@@ -1,4 +1,4 @@
-"""What a runner accepts, checked in one place so that every runtime refuses with the same words; and feeding it."""
+"""Checking what a runner accepts, in one place so that every runtime gives the same message; and feeding it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def require_images(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uin
 
 
 def infer_each(runner: Runner, images: NDArray[np.uint8], advance: Advance | None = None) -> NDArray[np.float32]:
-    """Depth float32 [N, H, W] of pictures uint8 [N, H, W, 3], one at a time, which every artefact takes."""
+    """Depth float32 [N, H, W] of pictures uint8 [N, H, W, 3], one at a time, which every artefact accepts."""
     depths = []
     for image in images:
         depths.append(runner.infer(image[None]))

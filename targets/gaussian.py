@@ -1,6 +1,6 @@
 """What activations look like by the stored statistics alone: no picture is run through the network.
 
-Every channel behind a BatchNorm is taken as normally distributed with the mean and deviation that were stored, and
+Every channel behind a BatchNorm is assumed to be normally distributed with the stored mean and deviation, and is
 followed through the operators up to the next one, as in Nagel et al., "Data-Free Quantization Through Weight
 Equalization and Bias Correction", ICCV 2019, sections 4.2 and 5.
 """
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["DEVIATIONS", "Gaussian", "propagate", "share_above"]
 
 DEVIATIONS = 6.0
-"""How many deviations around its mean a channel is taken to reach (Nagel et al. take six)."""
+"""How many deviations around its mean a channel is assumed to reach (Nagel et al. use six)."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Of every channel [C]: mean and deviation, and the lowest and highest value it is taken to reach."""
+    """Per channel [C]: mean, deviation, and the lowest and highest value it is assumed to reach."""
 
     mean: Array
     deviation: Array
@@ -52,8 +52,8 @@ def propagate(
 ) -> dict[str, Gaussian]:
     """The distribution of the activations behind the pre-processing, by tensor name.
 
-    What an operator of unknown effect gives is left out, and all that follows from it up to the next stored statistics.
-    Without any statistics nothing is known: what can be said of pixels alone is no distribution of activations.
+    The output of an operator with unknown effect is left out, and all that depends on it up to the next stored
+    statistics. Without any statistics the result is empty: pixels alone do not give a distribution of activations.
     """
     if not statistics:
         return {}
@@ -62,7 +62,7 @@ def propagate(
     for node in model.graph.node:
         layer = layers.get(node.name)
         if layer is not None:
-            if not known and layer.inputs == len(spec.mean):  # others do not read pixels as they are
+            if not known and layer.inputs == len(spec.mean):  # others do not read the pixels directly
                 known[layer.source] = _pictures(spec)
             stored = statistics.get(layer.name)
             if stored is not None:
@@ -88,7 +88,7 @@ def share_above(value: float, gaussian: Gaussian) -> Array:
 
 
 def _bounds(node: onnx.NodeProto, values: Mapping[str, NDArray[np.float32]]) -> tuple[float, float]:
-    """What an activation function cuts off below and above; a Clip may have either bound, both or none."""
+    """The bounds of an activation function; a Clip may have either, both or none."""
     if node.op_type == "Relu":
         return 0.0, math.inf
     given = dict(zip(("low", "high"), node.input[1:], strict=False))
@@ -97,7 +97,7 @@ def _bounds(node: onnx.NodeProto, values: Mapping[str, NDArray[np.float32]]) -> 
 
 
 def _pictures(spec: InputSpec) -> Gaussian:
-    """Pixels of any value, equally likely, normalised."""
+    """Normalised pixels, all values equally likely."""
     mean, std = np.array(spec.mean), np.array(spec.std)
     low, high = -mean / std, (1 - mean) / std
     return Gaussian((low + high) / 2, (high - low) / math.sqrt(12), low, high)
@@ -114,13 +114,13 @@ def _convolved(source: Gaussian, layer: ConvLayer) -> Gaussian:
 
 
 def _clipped(source: Gaussian, low: float, high: float) -> Gaussian:
-    """A normal distribution cut off at both ends, what is beyond lying at them."""
+    """A normal distribution clipped at both ends: what lies beyond an end is counted at it."""
     deviation = np.maximum(source.deviation, 1e-12)
     a, b = (low - source.mean) / deviation, (high - source.mean) / deviation
     below, above = 1 - _above(a), _above(b)
     inside = 1 - below - above
     density_a, density_b = _density(a), _density(b)
-    bottom, top = (0.0 if math.isinf(end) else end for end in (low, high))  # nothing lies at an end that is not there
+    bottom, top = (0.0 if math.isinf(end) else end for end in (low, high))  # an infinite end holds nothing
     mean = source.mean * inside + deviation * (density_a - density_b) + bottom * below + top * above
     near, far = (np.where(np.isinf(end), 0, end) for end in (a, b))
     second = (

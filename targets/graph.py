@@ -1,4 +1,4 @@
-"""The fp32 ONNX model that every target builds from: reading and checking it, and what its nodes are."""
+"""The fp32 ONNX model that every target builds from: reading and checking it, and telling its nodes apart."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ INPUT_KEY = "edgekd.input"
 """The metadata key that holds the InputSpec as JSON."""
 
 TEACHER_KEY = "edgekd.teacher"
-"""In a model's metadata: name and digest of the teacher."""
+"""The metadata key that holds name and digest of the teacher."""
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """The operators that have weights."""
 
 ACTIVATIONS = frozenset({"Clip", "Relu"})
-"""What a runtime joins to the layer before it."""
+"""The operators that a runtime fuses into the preceding layer."""
 
 OPSETS = range(13, 24)
-"""13 brought Q/DQ per channel; TensorRT 8.5 reads up to 17, so that is what `edgekd` exports."""
+"""13 introduced Q/DQ per channel; `edgekd` exports 17, the newest that TensorRT 8.5 reads."""
 
-_EXPORT = "Export it anew with edgekd.models.to_onnx.export_onnx"
+_EXPORT = "Export it again with edgekd.models.to_onnx.export_onnx"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class DepthGraph:
 
 
 def read_graph(path: Path) -> DepthGraph:
-    """Read and check an fp32 model. Raises FileError or ModelError naming what does not fit."""
+    """Read and check an fp32 model. Raises FileError or ModelError naming what is wrong."""
     import onnx
 
     try:
@@ -76,7 +76,7 @@ def read_graph(path: Path) -> DepthGraph:
     try:
         model = onnx.load_model_from_string(data)
         onnx.checker.check_model(model)
-    except Exception as error:  # protobuf and the checker have several unrelated types, all meaning the same here
+    except Exception as error:  # protobuf and the checker raise several unrelated types
         reason = first_line(error)
         raise ModelError(f"{path} is not a valid ONNX model ({reason})", fix=_EXPORT) from error
     return DepthGraph(Path(path), sha256_bytes(data), _check(model, path), model)
@@ -90,13 +90,13 @@ def load_model(path: Path) -> onnx.ModelProto:
 
 
 def write_model(path: Path, model: onnx.ModelProto) -> None:
-    """Write a model in one file, whole or not at all."""
+    """Write a model in one file, completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
 
 
 def mark(model: onnx.ModelProto, *, student: str, calibration: CalibrationSet | None) -> None:
-    """State in the metadata which fp32 model and which calibration set a model was made from."""
+    """Record in the metadata which fp32 model and which calibration set a model was made from."""
     from onnx import helper
 
     made_from = {"edgekd.student": student}
@@ -115,7 +115,7 @@ def copy_model(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def drop_unused(model: onnx.ModelProto) -> None:
-    """Remove nodes and constants that nothing reads, and operator sets that no node is of."""
+    """Remove nodes and constants that nothing reads, and operator sets that no node uses."""
     needed = {output.name for output in model.graph.output}
     kept = []
     for node in reversed(model.graph.node):
@@ -134,7 +134,7 @@ def drop_unused(model: onnx.ModelProto) -> None:
 
 
 def read_by(node: onnx.NodeProto) -> Iterator[str]:
-    """Its inputs, and what its branches or its body read from around them."""
+    """A node's inputs, and what its branches or body read from the graph around them."""
     yield from node.input
     for inside in subgraphs(node):
         for within in inside.node:
@@ -151,7 +151,7 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Give every node a name of its own; exporters may leave them out."""
+    """Give every node a unique name; exporters may omit or repeat names."""
     seen = {node.name for node in model.graph.node}
     taken: set[str] = set()
     for index, node in enumerate(model.graph.node):
@@ -163,7 +163,7 @@ def name_nodes(model: onnx.ModelProto) -> None:
 
 
 def body(model: onnx.ModelProto, kinds: frozenset[str]) -> list[onnx.NodeProto]:
-    """The nodes of the given op types that lie between the pre-processing and the output layer, both left out.
+    """The nodes of the given op types that lie between the pre-processing and the output layer, without either.
 
     The pre-processing is everything before the first convolution. The output layer is every convolution that reaches
     the output through no other one, and all that follows it: rounding it to 8 bits costs 0.6 % of depth on its own.
@@ -189,15 +189,14 @@ def body(model: onnx.ModelProto, kinds: frozenset[str]) -> list[onnx.NodeProto]:
 def inner(model: onnx.ModelProto, kinds: frozenset[str]) -> list[onnx.NodeProto]:
     """The nodes of `body` that int8 rounds: all but the layers that read the pre-processed picture.
 
-    A layer of three channels has few multiplications, and int8 costs it much accuracy and saves it no time
-    (README.md).
+    A layer of three channels has few multiplications: int8 costs much accuracy there and saves no time (README.md).
     """
     behind_layer = _behind_layers(model)
     return [node for node in body(model, kinds) if any(name in behind_layer for name in node.input)]
 
 
 def _behind_layers(model: onnx.ModelProto) -> set[str]:
-    """Tensors with a layer upstream; what is computed of their shapes alone is not of them."""
+    """Tensors with a layer upstream, except what is computed from shapes alone."""
     found: set[str] = set()
     for node in model.graph.node:
         if node.op_type in ("Shape", "Size"):
@@ -224,17 +223,17 @@ def _check(model: onnx.ModelProto, path: Path) -> InputSpec:
     rounded = next((node for node in model.graph.node if "Quantize" in node.op_type or "QLinear" in node.op_type), None)
     if rounded is not None:
         raise ModelError(
-            f"{path} is int8 already ({rounded.op_type} {rounded.name!r}): what one runtime wrote another may read "
+            f"{path} is already int8 ({rounded.op_type} {rounded.name!r}): what one runtime wrote another may read "
             "wrongly, as TensorRT reads uint8 as int8",
             fix="Build from the fp32 model; each target gets the encoding that it reads",
         )
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     used = {node.domain or "ai.onnx" for node in model.graph.node}
     if used != {"ai.onnx"}:
-        raise ModelError(f"{path} uses operators outside the standard ({', '.join(sorted(used))})", fix=_EXPORT)
+        raise ModelError(f"{path} uses non-standard operators ({', '.join(sorted(used))})", fix=_EXPORT)
     if opsets.get("ai.onnx") not in OPSETS:
         raise ModelError(
-            f"{path} has opset {opsets.get('ai.onnx')}; this needs {OPSETS.start} to {OPSETS.stop - 1}", fix=_EXPORT
+            f"{path} has opset {opsets.get('ai.onnx')}; {OPSETS.start} to {OPSETS.stop - 1} is needed", fix=_EXPORT
         )
     constants = {constant.name for constant in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
@@ -252,7 +251,7 @@ def _check_tensor(
     if [value.name for value in values] != [name]:
         raise ModelError(f"{path} must have one {role} named {name!r}, not {[v.name for v in values]}", fix=_EXPORT)
     if not values[0].type.HasField("tensor_type"):
-        raise ModelError(f"{path}: {role} {name!r} is no tensor", fix=_EXPORT)
+        raise ModelError(f"{path}: {role} {name!r} is not a tensor", fix=_EXPORT)
     tensor = values[0].type.tensor_type
     found = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
     fits = len(found) == len(shape) and all(
@@ -261,7 +260,7 @@ def _check_tensor(
         for have, want in zip(found, shape, strict=False)
     )
     if role == "input" and found and found[0] is not None:
-        raise ModelError(f"{path} was exported for a batch of {found[0]} alone", fix=_EXPORT)
+        raise ModelError(f"{path} was exported for a fixed batch of {found[0]}", fix=_EXPORT)
     if tensor.elem_type != kind or not fits:
         raise ModelError(
             f"{path}: {role} {name!r} is {helper.tensor_dtype_to_np_dtype(tensor.elem_type)} {_sizes(found)}, "

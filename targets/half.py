@@ -22,7 +22,7 @@ LARGEST = 65504.0
 """The largest float16; anything above becomes infinite."""
 
 # Operators that only move, compare or add up few values. Everything else keeps float32: exponentials overflow, long
-# means lose digits. onnxconverter-common blocks by the same thought, with a list of what may not be converted.
+# means lose digits. onnxconverter-common follows the same idea with a list of blocked operators.
 _KINDS = frozenset(
     {
         "Add", "AveragePool", "Clip", "Concat", "Conv", "ConvTranspose", "Flatten", "Gemm", "HardSigmoid", "HardSwish",
@@ -60,7 +60,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
     copy = copy_model(fold(model))
     del copy.graph.value_info[:]
-    others = not_floats(copy)  # sizes, which are computed on the way, and what is done to them
+    others = not_floats(copy)  # sizes computed in the graph, and what is computed from them
     floats = {constant.name: constant for constant in copy.graph.initializer if constant.data_type == TensorProto.FLOAT}
     vanishing = {name for name, constant in floats.items() if _vanishes(numpy_helper.to_array(constant))}
     converted = {
@@ -69,13 +69,13 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
         if others.isdisjoint(node.output) and (node.op_type in LAYERS or vanishing.isdisjoint(node.input))
     }
     halves = {name for node in copy.graph.node if node.name in converted for name in node.output}
-    made: dict[str, str] = {}  # a tensor and the type it is wanted in, to the name it has in that type
+    casts: set[str] = set()  # names of the converted tensors so far
     nodes: list[onnx.NodeProto] = []
 
     def cast(name: str, to: int) -> str:
         wanted = f"{name}.{'half' if to == TensorProto.FLOAT16 else 'float'}"
-        if wanted not in made:
-            made[wanted] = wanted
+        if wanted not in casts:
+            casts.add(wanted)
             if name in floats:
                 half = numpy_helper.to_array(floats[name]).astype(np.float16)
                 copy.graph.initializer.append(numpy_helper.from_array(half, wanted))
@@ -98,5 +98,5 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _vanishes(values: NDArray[np.float32]) -> bool:
-    """Whether float16 makes 0 of one that is not, such as the 1e-8 that keeps a division from being one by 0."""
+    """Whether float16 rounds a nonzero value to 0, such as a 1e-8 that guards against division by 0."""
     return bool(((values != 0) & (values.astype(np.float16) == 0)).any())

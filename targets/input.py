@@ -1,4 +1,4 @@
-"""What a network wants to be fed: its resolution, its normalisation, and how a camera's picture is framed for it."""
+"""What a network expects as input: its resolution, its normalisation, and how a camera's picture is framed for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Framing", "InputSpec"]
 class Framing:
     """How any picture becomes `height` x `width`: optional resize to a height, centre crop, resize.
 
-    With `crop` None the largest centred rectangle of the network's own aspect is taken, so nothing is distorted.
+    With `crop` None it takes the largest centred rectangle of the network's aspect ratio, so nothing is distorted.
     """
 
     height: int
@@ -30,10 +30,10 @@ class Framing:
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1:
             raise ModelError(
-                f"A network input of {self.height}x{self.width} has no pixels", fix="Give a positive height and width"
+                f"A network input of {self.height}x{self.width} has no pixels", fix="Use a positive height and width"
             )
         if self.crop is not None and self.resize_height is None:
-            raise ModelError("A framing with a crop needs resize_height", fix="Give both or neither")
+            raise ModelError("A framing with a crop needs resize_height", fix="Set both or neither")
 
     def box(self, height: int, width: int) -> tuple[float, float, float, float]:
         """The rectangle (left, top, right, bottom), in the picture's own pixels, that the network will see."""
@@ -48,7 +48,7 @@ class Framing:
         return np.asarray(picture.resize((self.width, self.height), Image.Resampling.BILINEAR, box=box))
 
     def nearest(self, plane: NDArray[Any]) -> NDArray[Any]:
-        """Frame ids or depth [H, W] of any type by nearest neighbour; no value is ever blended with its neighbour."""
+        """Frame ids or depth [H, W] of any type by nearest neighbour; values are never blended."""
         left, top, right, bottom = self.box(plane.shape[0], plane.shape[1])
         rows = np.floor(top + (np.arange(self.height) + 0.5) * (bottom - top) / self.height).astype(np.intp)
         columns = np.floor(left + (np.arange(self.width) + 0.5) * (right - left) / self.width).astype(np.intp)
@@ -69,12 +69,10 @@ class InputSpec:
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ModelError(
                 f"A normalisation of mean {self.mean} and std {self.std} cannot be applied to RGB",
-                fix="Give three means and three positive deviations",
+                fix="Use three means and three positive deviations",
             )
-        if max(self.mean) > 2:  # of pixels from 0 to 1, so it can only be of those from 0 to 255
-            raise ModelError(
-                f"A mean of {self.mean} is not one of pixels from 0 to 1", fix="Give mean and std divided by 255"
-            )
+        if max(self.mean) > 2:  # too large for pixels from 0 to 1: it is for 0 to 255
+            raise ModelError(f"A mean of {self.mean} is not for pixels from 0 to 1", fix="Divide mean and std by 255")
 
     @property
     def height(self) -> int:
@@ -88,7 +86,7 @@ class InputSpec:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], *, fix: str = "Export the model anew") -> InputSpec:
+    def from_json(cls, value: Mapping[str, Any], *, fix: str = "Export the model again") -> InputSpec:
         """The inverse of `to_json`; resize_height and crop may be left out.
 
         Raises ModelError when a field is missing or of the wrong kind: `fix` is what to do then.

@@ -1,4 +1,4 @@
-"""The convolutions of a folded model, and giving them other weights."""
+"""The convolutions of a folded model, and replacing their weights."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Weights:
-    """Of a convolution: float32 [outputs, inputs / groups, height, width], and a bias [outputs].
+    """A convolution's weights, float32 [outputs, inputs / groups, height, width], and bias [outputs].
 
-    `scale` [outputs] where the weights lie on an int8 grid: each is then a whole number of -127..127 times its scale.
+    `scale` [outputs] is set where the weights lie on an int8 grid: each is a whole number in -127..127 times its scale.
     """
 
     weight: Array
@@ -47,7 +47,7 @@ class ConvLayer:
 
     @property
     def depthwise(self) -> bool:
-        """Does every input channel have weights, and an output, of its own?"""
+        """Whether every input channel has its own weights and its own output."""
         return 1 < self.groups == len(self.weights.weight) == self.inputs
 
     @property
@@ -80,7 +80,7 @@ def conv_layers(model: onnx.ModelProto) -> dict[str, ConvLayer]:
         weight = values[node.input[1]]
         bias = values.get(node.input[2]) if len(node.input) > 2 else None
         if bias is None and len(node.input) > 2 and node.input[2]:
-            continue  # a bias that is computed
+            continue  # a computed bias
 
         def pair(name: str, given: Mapping[str, onnx.AttributeProto] = given) -> tuple[int, int]:
             first, second = given[name].ints if name in given else (1, 1)
@@ -115,7 +115,7 @@ def replace_weights(model: onnx.ModelProto, weights: Mapping[str, Weights]) -> N
         own = {name for name in node.input[1:] if readers[name] == 1}
         given, names = weights[node.name], []
         for kind, values in (("weight", given.weight), ("bias", given.bias)):
-            # Under names of their own: exporters share equal constants between layers.
+            # Under unique names: exporters share equal constants between layers.
             name = f"{node.name}.{kind}"
             while name in taken and name not in own:
                 name += "_"
@@ -128,5 +128,5 @@ def replace_weights(model: onnx.ModelProto, weights: Mapping[str, Weights]) -> N
     read = {name for node in graph.node for name in read_by(node)} | {output.name for output in graph.output}
     made = {tensor.name for tensor in new}
     kept = [one for one in graph.initializer if one.name not in made and (one.name in read or one.name not in replaced)]
-    del graph.initializer[:]  # once: what is deleted keeps its memory as long as the model lives
+    del graph.initializer[:]  # only once: deleted elements keep their memory as long as the model lives
     graph.initializer.extend([*kept, *new])

@@ -1,8 +1,8 @@
-"""Ranges that were learned while the student was trained in simulated int8: they travel in the fp32 model's metadata.
+"""Ranges learned while the student was trained in simulated int8, kept in the fp32 model's metadata.
 
-By the name of the convolution that reads the activation. Where a model has them, they are taken in place of ranges
-measured on the calibration pictures, and weights and biases are what they were in training: the nearest code, and as
-they are.
+They are stored by the name of the convolution that reads the activation. Where a model has them, they replace the
+ranges measured on the calibration pictures. As in training, weights then go to the nearest code and biases stay as they
+are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["RANGES_KEY", "learned_ranges", "pack_ranges", "read_ranges"]
 RANGES_KEY = "edgekd.ranges"
 
 _KEEPING = frozenset({"Clip", "MaxPool", "Relu", "Resize"})
-"""What such an operator reads may have the range of what it gives: the rest is cut off or not there."""
+"""The input of such an operator may take its output's range: values beyond it are cut off or do not occur."""
 
 
 def pack_ranges(ranges: Mapping[str, tuple[float, float]]) -> str:
@@ -33,22 +33,22 @@ def pack_ranges(ranges: Mapping[str, tuple[float, float]]) -> str:
 
 
 def read_ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
-    """Range of what each named convolution reads; nothing where nothing was learned. Raises ModelError."""
+    """The range of each named convolution's input; empty where nothing was learned. Raises ModelError."""
     text = next((entry.value for entry in model.metadata_props if entry.key == RANGES_KEY), "{}")
     try:
         found = {name: (float(low), float(high)) for name, (low, high) in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelError(
-            f"{RANGES_KEY} in the model's metadata cannot be read ({error})", fix="Export the model anew"
+            f"{RANGES_KEY} in the model's metadata cannot be read ({error})", fix="Export the model again"
         ) from error
     for name, (low, high) in found.items():
         if not (math.isfinite(high - low) and low <= 0 < high):
-            raise ModelError(f"{RANGES_KEY} of {name} is no range: {low} to {high}", fix="Export the model anew")
+            raise ModelError(f"{RANGES_KEY} of {name} is not a range: {low} to {high}", fix="Export the model again")
     return found
 
 
 def learned_ranges(model: onnx.ModelProto, read: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """The same by the activation's name, and of what only keeps or cuts it on the way there."""
+    """The same by activation name, and for the tensors that reach it through `_KEEPING` operators alone."""
     layers = conv_layers(model)
     made_by = {name: node for node in model.graph.node for name in node.output}
     read_by = Counter(name for node in model.graph.node for name in node.input)

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["PatchMoments", "measure_moments", "patches"]
 
 _PLACES = 1024
-"""At most about so many places of a picture are looked at: neighbours tell the same."""
+"""About how many places of a picture are used at most: neighbours are alike."""
 
 
 _WIDEST = 4096
-"""Values of one output beyond which their covariance is too large to be of use."""
+"""Input values per output beyond which their covariance is too large to be of use."""
 
 
 @dataclass(frozen=True)
 class PatchMoments:
-    """Over pictures and places, for each of the convolution's groups, of the K values that one output is made of."""
+    """Moments over pictures and places of the K values that one output is computed from, for each group."""
 
     mean: NDArray[np.float64]  # [groups, K]
     covariance: NDArray[np.float64] | None  # [groups, K, K]; None where K is too large
@@ -43,7 +43,7 @@ def measure_moments(
     sums: dict[str, NDArray[np.float64]] = {}
     squares: dict[str, NDArray[np.float64]] = {}
     counts = dict.fromkeys(layers, 0)
-    with progress.task("Measuring what layers read", len(images)) as advance:
+    with progress.task("Measuring the inputs of layers", len(images)) as advance:
         for tensors in stream_tensors(model, images, sources, batch=1):
             read = dict(zip(sources, tensors, strict=True))
             for name, layer in layers.items():
@@ -70,7 +70,7 @@ def _add(sums: dict[str, NDArray[np.float64]], name: str, values: NDArray[np.flo
 def patches(tensor: NDArray[np.float32], layer: ConvLayer) -> NDArray[np.float32]:
     """Input patches [groups, places, K] of activations [N, C, H, W], K in the order of the layer's weights.
 
-    Places lie an odd number of steps apart, so that both rows of an enlarged picture are met alike.
+    Places lie an odd number of steps apart, so that even and odd rows of an enlarged map are sampled alike.
     """
     height, width = layer.weights.weight.shape[2:]
     top, left, bottom, right = layer.pads

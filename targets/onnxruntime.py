@@ -83,7 +83,7 @@ class OnnxRuntime:
 
 
 class OnnxRuntimeRunner:
-    """A session with stated threads; spinning is off, because threads that wait busily raise the tail of latency."""
+    """A session with an explicit thread count. Spinning is off, because busy-waiting threads raise tail latency."""
 
     def __init__(self, artefact: Artefact, options: RunnerOptions) -> None:
         runtime = import_onnxruntime()
@@ -99,9 +99,10 @@ class OnnxRuntimeRunner:
         except Exception as error:  # its exceptions share no base class
             reason = first_line(error)
             raise misfit(artefact, f"ONNX Runtime {runtime.__version__} cannot open the model ({reason})") from error
-        if provider not in self._session.get_providers():  # it falls back to the CPU with no more than a log line
+        if provider not in self._session.get_providers():  # it falls back to the CPU with only a log line
             raise MissingRuntimeError(
-                f"ONNX Runtime cannot start {device!r} here", fix="Check the driver with `edgekd doctor`, or use cpu"
+                f"ONNX Runtime cannot use {device!r} on this machine",
+                fix="Check the driver with `edgekd doctor`, or use --device cpu",
             )
         self.artefact = artefact
         self.settings: Mapping[str, str] = {
@@ -119,7 +120,7 @@ class OnnxRuntimeRunner:
         return depth
 
     def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
-        """See `targets.base.Holding`: bound once, in the provider's own memory."""
+        """See `targets.base.Holding`. Input and output are bound once, in the provider's own memory."""
         runtime = import_onnxruntime()
         device = "cuda" if self.settings["provider"] == _PROVIDERS["cuda"] else "cpu"
         feed = runtime.OrtValue.ortvalue_from_numpy(require_images(images, self.artefact.input), device, 0)
@@ -143,12 +144,12 @@ class OnnxRuntimeRunner:
 
 
 def _provider(runtime: ModuleType, device: str) -> str:
-    """The provider of a device. Raises MissingRuntimeError where it is not here."""
+    """The provider of a device. Raises MissingRuntimeError where it is not available."""
     provider = _PROVIDERS.get(device)
     if provider is None or provider not in runtime.get_available_providers():
         raise MissingRuntimeError(
-            f"ONNX Runtime has no device {device!r} here",
-            fix="Install onnxruntime-gpu in place of onnxruntime, or use the device cpu"
+            f"ONNX Runtime has no device {device!r} on this machine",
+            fix="Install onnxruntime-gpu instead of onnxruntime, or use --device cpu"
             if device == "cuda"
             else f"Choose one of: {', '.join(_PROVIDERS)}",
         )

@@ -48,9 +48,9 @@ class OpenVino:
             devices = tuple(name.lower() for name in runtime.Core().available_devices)
         except MissingRuntimeError as error:
             return Status(can_build=False, can_run=False, missing=error.message, fix=error.fix)
-        except RuntimeError as error:  # a plugin that does not load
+        except RuntimeError as error:  # a plugin fails to load
             reason = first_line(error)
-            return Status(False, False, missing=f"OpenVINO does not start ({reason})", fix=_INSTALL)
+            return Status(False, False, missing=f"OpenVINO fails to start ({reason})", fix=_INSTALL)
         return Status(True, True, version=_version(runtime), devices=devices, precisions=_PRECISIONS)
 
     def build(
@@ -94,7 +94,7 @@ class OpenVino:
 
 
 class OpenVinoRunner:
-    """A compiled model with stated threads and arithmetic. Pinning is off: on a busy core it doubled the median."""
+    """A compiled model with explicit threads and arithmetic. Pinning is off: on a busy core it doubled the median."""
 
     def __init__(self, artefact: Artefact, options: RunnerOptions) -> None:
         runtime = _import_openvino()
@@ -120,16 +120,16 @@ class OpenVinoRunner:
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Depth float32 [N, H, W] in metres of pictures uint8 [N, H, W, 3]. Raises DataError for any other input."""
         feed = {"image": require_images(images, self.artefact.input)}
-        # Nothing shared: a request that has once shared the caller's array writes later pictures into it.
+        # Share nothing: a request that once shared the caller's array writes later pictures into it.
         depth = self._request(len(images)).infer(feed, share_inputs=False, share_outputs=False)["depth"]
         return np.asarray(depth, dtype=np.float32)
 
     def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
-        """See `targets.base.Holding`. In the runner's own request: OpenVINO writes on into the memory of one that
-        shared its model and is gone."""
+        """See `targets.base.Holding`. Uses the runner's own request, because OpenVINO keeps writing into the memory of
+        a freed request of the same model."""
         self.infer(images)  # copies them into the request's tensor
         request = self._request(len(images))
-        return lambda: request.infer(share_outputs=True)  # a view of the depth, which nobody keeps
+        return lambda: request.infer(share_outputs=True)  # a view of the depth, which the caller drops
 
     def _request(self, batch: int) -> Any:
         try:
@@ -163,7 +163,7 @@ def _version(runtime: ModuleType) -> str:
 
 
 def _arithmetic(core: Any, device: str, precision: Precision) -> str:
-    """What the device computes in. The hint f16 becomes bfloat16 on CPUs without fp16, at ten times its error."""
+    """The precision of the arithmetic. On CPUs without fp16 the hint f16 gives bfloat16, at ten times the error."""
     has_half = "FP16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
     return "f16" if precision == "fp16" and has_half else "f32"
 
@@ -180,12 +180,12 @@ def _convert(runtime: ModuleType, model: Any, path: Path, *, half: bool) -> None
         write_model(Path(folder) / "model.onnx", model)
         converted = runtime.Core().read_model(Path(folder) / "model.onnx")
     for number, op in enumerate(converted.get_ordered_ops()):
-        if re.fullmatch(r"[A-Za-z]+_\d+", op.get_friendly_name()):  # counted over all that the process has converted
+        if re.fullmatch(r"[A-Za-z]+_\d+", op.get_friendly_name()):  # its number depends on earlier conversions
             op.set_friendly_name(f"{op.get_type_name()}_{number}")
     try:
         runtime.save_model(converted, path, compress_to_fp16=half)
     except RuntimeError as error:
-        # OpenVINO's stream errors carry no reason: ask the disk itself.
+        # OpenVINO's stream errors give no reason: check the disk itself.
         if shutil.disk_usage(path.parent).free < model.ByteSize():
             raise DiskFullError(
                 f"The disk is full while writing {path}", fix="Free some space and run the same command again"
@@ -198,9 +198,9 @@ def _convert(runtime: ModuleType, model: Any, path: Path, *, half: bool) -> None
 def _infer_float(runtime: ModuleType, job: Job, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     try:
         compiled = runtime.Core().compile_model(str(job.graph.path), _DEVICE, _settings(_DEVICE, "f32", 1))
-    except RuntimeError as error:  # an operator that it has not
+    except RuntimeError as error:  # an unsupported operator
         raise ModelError(
-            f"OpenVINO {_version(runtime)} cannot take {job.graph.path} ({_reason(error)})",
+            f"OpenVINO {_version(runtime)} cannot convert {job.graph.path} ({_reason(error)})",
             fix="Build for another target: edgekd export --target onnxruntime",
         ) from error
     request = compiled.create_infer_request()
@@ -211,7 +211,7 @@ def _infer_float(runtime: ModuleType, job: Job, images: NDArray[np.uint8]) -> ND
 
 
 def _reason(error: RuntimeError) -> str:
-    """Of OpenVINO's many lines the one that names operators it has not, or else the last."""
+    """The line of OpenVINO's message that names unsupported operators, or else the last line."""
     lines = [line.strip("- ") for line in str(error).splitlines() if line.strip()] or ["no reason given"]
     return next((line for line in lines if line.startswith("No conversion rule")), lines[-1])
 
@@ -219,6 +219,6 @@ def _reason(error: RuntimeError) -> str:
 def _require_device(core: Any, device: str) -> None:
     if device not in core.available_devices:
         raise MissingRuntimeError(
-            f"OpenVINO has no device {device!r} here",
+            f"OpenVINO has no device {device!r} on this machine",
             fix=f"Choose one of: {', '.join(name.lower() for name in core.available_devices)}",
         )

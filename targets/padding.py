@@ -1,7 +1,7 @@
-"""Channels that exist for their number only: depthwise convolutions that ONNX Runtime has a fast int8 kernel for.
+"""Padding the channels of depthwise convolutions, so that ONNX Runtime can use its fast int8 kernel.
 
-Its kernel for x86 takes channels in sixteens; for any other number a slow one is taken, two to three times slower.
-Channels of zeros are added up to the next sixteen: the depth stays as it was.
+Its kernel for x86 needs a multiple of 16 channels; for any other number a kernel two to three times slower is used.
+Channels of zeros are added up to the next multiple of 16, which leaves the depth unchanged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MULTIPLE = 16
 
 
 def pad_channels(calibrated: Calibrated) -> Calibrated:
-    """The same with the channels of depthwise convolutions padded, wherever all that touches them can be."""
+    """The same with the channels of depthwise convolutions padded, where everything that touches them can be padded."""
     model = copy_model(calibrated.model)
     layers = conv_layers(model)
     padded = _padded_tensors(model, layers)

@@ -1,8 +1,8 @@
-"""The last two layers where both are pointwise: the first of them in int8, and what it gives in float.
+"""The last two layers where both are pointwise: the first in int8, its output in float.
 
-Rounding what the output layer reads costs the more of the depth, the further a few of its values reach: FastDepth's lie
-below 1 nearly everywhere and above 20 in places. No runtime needs it rounded: OpenVINO has int8 convolutions that give
-float, and ONNX Runtime has matrix products that do, which is what a pointwise convolution is.
+Rounding the output layer's input costs more accuracy the further a few of its values reach: FastDepth's lie below 1
+nearly everywhere and above 20 in places. No runtime needs it rounded: OpenVINO has int8 convolutions with float output,
+and ONNX Runtime has such matrix products, which is what a pointwise convolution is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CONV = frozenset({"Conv"})
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two pointwise convolutions, one reading what the other gives, with at most an activation function between."""
+    """Two pointwise convolutions, one reading the other's output, with at most an activation function between."""
 
     first: onnx.NodeProto
     activation: onnx.NodeProto | None
@@ -34,9 +34,9 @@ class _Pair:
 
 
 def last_activations(model: onnx.ModelProto, rounded: Collection[str]) -> dict[str, str]:
-    """The tensors that stay in float because only a pointwise output layer reads them behind one of the `rounded`.
+    """The outputs of `rounded` layers that stay in float because only a pointwise output layer reads them.
 
-    From what the layer gives to the name of the node that reads it, its activation function or the output layer.
+    Each is mapped to the name of the node that reads it: the activation function or the output layer.
     """
     return {
         pair.first.output[0]: (pair.activation or pair.last).name
@@ -46,7 +46,7 @@ def last_activations(model: onnx.ModelProto, rounded: Collection[str]) -> dict[s
 
 
 def multiply_last_layers(encoded: onnx.ModelProto) -> None:
-    """Write the two layers as matrix products over the pixels, in place, where the first is int8 and has a bias."""
+    """Write the two layers as matrix products over the pixels, in place, if the first is int8 and both have a bias."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(encoded).graph.value_info
@@ -70,7 +70,7 @@ def multiply_last_layers(encoded: onnx.ModelProto) -> None:
 def _products(
     model: onnx.ModelProto, pair: _Pair, dequantised: list[onnx.NodeProto], shape: list[int]
 ) -> list[onnx.NodeProto]:
-    """Pixels as rows, channels as columns: the order in which ONNX Runtime keeps int8 maps, so nothing is moved."""
+    """Pixels as rows, channels as columns: the order in which ONNX Runtime keeps int8 maps, so no data is moved."""
     from onnx import helper, numpy_helper
 
     values, name = constants(model), f"{pair.first.name}.product"
@@ -92,7 +92,7 @@ def _products(
         helper.make_node("Gemm", [f"{name}.rows", f"{name}.columns", bias.output[0]], [f"{name}.given"]),
     ]
     given = f"{name}.given"
-    # Max and Min for Relu and Clip: behind those ONNX Runtime has the product in float only.
+    # Max and Min replace Relu and Clip: ONNX Runtime computes a product followed by those in float only.
     for kind, bound in zip(("Max", "Min"), _bounds(pair.activation, f"{name}.zero"), strict=False):
         if bound:
             nodes.append(helper.make_node(kind, [given, bound], [f"{name}.{kind.lower()}"]))
@@ -108,7 +108,7 @@ def _products(
 
 
 def _bounds(activation: onnx.NodeProto | None, zero: str) -> list[str]:
-    """What holds the lowest and the highest value behind an activation function; an empty name where it has none."""
+    """The tensors that hold the lower and upper bound of an activation function; an empty name where it has none."""
     if activation is None:
         return []
     return [zero] if activation.op_type == "Relu" else list(activation.input[1:])
@@ -133,7 +133,7 @@ def _pairs(model: onnx.ModelProto) -> Iterator[_Pair]:
 
 
 def _is_pointwise(node: onnx.NodeProto, model: onnx.ModelProto, made_by: dict[str, onnx.NodeProto]) -> bool:
-    """A 1x1 convolution of constant weights, in float or behind DequantizeLinear, on every pixel and nothing else."""
+    """Whether it is a 1x1 convolution with one group, stride 1, no padding, and constant weights, in float or int8."""
     source = made_by.get(node.input[1])
     name = source.input[0] if source is not None and source.op_type == "DequantizeLinear" else node.input[1]
     shape = next((list(constant.dims) for constant in model.graph.initializer if constant.name == name), [])

@@ -1,7 +1,7 @@
-"""Will TensorRT build this ONNX model? Told by reading it, per version, with the nodes that will not and why.
+"""Will TensorRT build this ONNX model? Decided by reading it, per version, with the nodes that will not build and why.
 
-The rules are those of each version's operator table and parser; the ones of TensorRT for RTX are held against its
-builder by tests/targets/test_preflight.py. A rule is stricter than a parser that takes what it computes wrongly.
+The rules follow each version's operator table and parser; tests/targets/test_preflight.py checks those of TensorRT for
+RTX against its builder. A rule is stricter than the parser where the parser accepts what it then computes wrongly.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SAME_TYPES = frozenset(
         "PRelu",
     }
 )
-"""Operators whose inputs a strongly typed network wants to be of one type."""
+"""Operators whose inputs must all have one type in a strongly typed network."""
 
 _FOREIGN = frozenset({"INT16", "UINT16", "UINT32", "UINT64", "STRING", "COMPLEX64", "COMPLEX128"})
 _RESIZES = frozenset({"half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners"})
@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one version makes of the model."""
+    """One version's verdict on the model."""
 
     version: str
     findings: tuple[Finding, ...]
@@ -67,13 +67,13 @@ class Verdict:
 
 
 def preflight(model: onnx.ModelProto, versions: tuple[Version, ...] = VERSIONS) -> tuple[Verdict, ...]:
-    """One verdict a version, in the order given. The model need not be valid ONNX."""
+    """One verdict per version, in the order given. The model need not be valid ONNX."""
     graph = _Graph(model)
     return tuple(Verdict(version.name, tuple(_find(graph, version))) for version in versions)
 
 
 class _Graph:
-    """A model with what the rules ask of it: types, constants, and the operator's definition of each node."""
+    """A model with what the rules need: types, constants, and the operator definition of each node."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         import onnx
@@ -82,7 +82,7 @@ class _Graph:
         self.opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
         try:
             inferred = onnx.shape_inference.infer_shapes(model)
-        except Exception:  # of several unrelated types; types are then those that the model states
+        except Exception:  # of several unrelated types; use the types that the model states
             inferred = model
         graphs = list(_all_graphs(model.graph))
         self.nodes = [node for graph in graphs for node in graph.node]
@@ -111,17 +111,17 @@ class _Graph:
         return {attribute.name: self._attribute(attribute) for attribute in node.attribute}
 
     def since(self, node: onnx.NodeProto) -> int | None:
-        """The opset that the node's definition is of; None where the standard has no such operator."""
+        """The opset of the node's definition; None where the standard has no such operator."""
         import onnx
 
         try:
             return int(onnx.defs.get_schema(node.op_type, self.opset, "").since_version)
-        except Exception:  # SchemaError, which has moved between onnx's versions
+        except Exception:  # SchemaError, whose module differs between onnx versions
             return None
 
 
 def _all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """With the branches of If and the bodies of Loop and Scan inside it."""
+    """The graph and, inside it, the branches of If and the bodies of Loop and Scan."""
     yield graph
     for node in graph.node:
         for inside in subgraphs(node):
@@ -134,19 +134,19 @@ def _find(graph: _Graph, version: Version) -> Iterator[Finding]:
             reason = rule(graph, node, version)
             if reason is not None:
                 yield Finding(node.name or node.output[0], node.op_type, reason)
-                break  # one reason a node: the others tend to follow from it
+                break  # one reason per node: the others tend to follow from it
 
 
 def _operator(graph: _Graph, node: onnx.NodeProto, version: Version) -> str | None:
     if node.domain not in ("", "ai.onnx"):
-        return f"op: {node.domain} is not a standard domain, and there is no plugin of that name"
+        return f"op: {node.domain} is not a standard domain, and there is no plugin for it"
     since = graph.since(node)
     if since is None:
         return f"op: opset {graph.opset} has no such operator"
     if node.op_type in version.lacks:
-        return "op: it is not among those supported"
+        return "op: unsupported"
     if since > version.opset:
-        return f"opset: this definition is of opset {since}, the version reads up to {version.opset}"
+        return f"opset: defined in opset {since}; this version reads up to {version.opset}"
     return None
 
 
@@ -156,15 +156,15 @@ def _types(graph: _Graph, node: onnx.NodeProto, version: Version) -> str | None:
     kinds = {name: graph.types.get(name, "UNDEFINED") for name in (*node.input, *node.output) if name}
     foreign = sorted({*kinds.values()} & _FOREIGN)
     if foreign:
-        return f"type: {', '.join(foreign)} is not known"
+        return f"type: {', '.join(foreign)} is unsupported"
     if "BFLOAT16" in kinds.values() and not version.bfloat16:
-        return "type: BFLOAT16 came with TensorRT 10"
+        return "type: BFLOAT16 needs TensorRT 10 or newer"
     narrow = [name for name, kind in kinds.items() if kind == "UINT8"]
     if any(name not in graph.inputs for name in narrow) or (narrow and node.op_type != "Cast"):
-        return "type: UINT8 is for the network's input alone, and a Cast must follow it"
+        return "type: UINT8 is for the network's input only, and a Cast must follow it"
     found = sorted({kinds[name] for name in node.input if name} - {"UNDEFINED"})
     if node.op_type in _SAME_TYPES and len(found) > 1:
-        return f"type: its inputs are of {' and '.join(found)}"
+        return f"type: its inputs differ in type: {' and '.join(found)}"
     return None
 
 
@@ -173,32 +173,32 @@ def _quantisation(graph: _Graph, node: onnx.NodeProto, version: Version) -> str 
         return None
     kind = _quantised_type(graph, node)
     if node.op_type == "DequantizeLinear" and kind == "INT32":
-        return "bias: int32 is not dequantised; leave biases in float"
+        return "bias: int32 is not dequantised; keep biases in float"
     if kind == "UINT8":
         return "type: uint8 is read as int8, so that values above 127 are lost"
     if kind != "INT8" and not (kind.startswith(("FLOAT8", "INT4")) and version.bfloat16):
-        return f"type: {kind} is not a type to quantise to"
+        return f"type: {kind} is not a quantised type"
     scale = graph.value(node.input[1])
     if scale is None and version.constant_scales:
-        return "scale: it must be a constant"
+        return "scale: must be a constant"
     if scale is not None and not (scale.astype(np.float64) > 0).all():
-        return "scale: it must be positive throughout"
+        return "scale: must be positive throughout"
     if len(node.input) > 2 and node.input[2]:
         zero = graph.value(node.input[2])
         if zero is None or (zero.astype(np.float32) != 0).any():
-            return "zero-point: it must be 0"
+            return "zero-point: must be 0"
     if version.float_weights and node.op_type == "DequantizeLinear" and node.input[0] in graph.constants:
         return "weights: int8 constants are not read, only float behind QuantizeLinear and DequantizeLinear"
     return None
 
 
 def _quantised_type(graph: _Graph, node: onnx.NodeProto) -> str:
-    """The type of the integers on either side of the pair."""
+    """The integer type that a QuantizeLinear writes or a DequantizeLinear reads."""
     if node.op_type == "DequantizeLinear":
         return graph.types.get(node.input[0], "INT8")
     if len(node.input) > 2 and node.input[2]:
         return graph.types.get(node.input[2], "INT8")
-    return graph.types.get(node.output[0], "UINT8")  # what ONNX takes where nothing is said
+    return graph.types.get(node.output[0], "UINT8")  # ONNX's default
 
 
 def _attributes(graph: _Graph, node: onnx.NodeProto, version: Version) -> str | None:
@@ -210,11 +210,11 @@ def _attributes(graph: _Graph, node: onnx.NodeProto, version: Version) -> str | 
         if how not in _RESIZES:
             return f"attribute: the coordinate transformation {how} is not supported"
         if told.get("keep_aspect_ratio_policy", b"stretch") != b"stretch":
-            return "attribute: it can only stretch"
+            return "attribute: keep_aspect_ratio_policy must be stretch"
     if node.op_type == "MaxPool" and any(name in graph.read for name in node.output[1:]):
         return "output: the indices of MaxPool are not supported"
     if node.op_type in ("MaxPool", "AveragePool", "LpPool") and set(told.get("dilations", [1])) != {1}:
-        return "attribute: pooling cannot be dilated"
+        return "attribute: dilated pooling is not supported"
     if node.op_type == "ScatterND" and told.get("reduction", b"none") != b"none":
-        return "attribute: no reduction is supported"
+        return "attribute: reductions are not supported"
     return None

@@ -1,4 +1,4 @@
-"""What each TensorRT reads of ONNX: its newest opset, and the operators it has not, by its own operator table.
+"""What each TensorRT reads of ONNX: its newest opset and the operators it lacks, by its own operator table.
 
 Tables: onnx-tensorrt's docs/operators.md of 8.5 and of 10.15; 8.6 and 11 by their release notes and support matrices.
 Boards: JetPack 5 has 8.5, JetPack 6 has 10.3, JetPack 7 has 10.13 and 11.
@@ -45,4 +45,4 @@ VERSIONS: tuple[Version, ...] = (
     Version("11", 25, _NOWHERE),
     Version("rtx", 25, _NOWHERE | {"NonZero"}),  # RTX has no plugins, and NonZero is one
 )
-"""In the order of their age; a version in between is no worse than the one before it."""
+"""Oldest first; a version in between is no worse than the one before it."""

@@ -1,4 +1,4 @@
-"""Asking a runtime whether it works, in a process of its own: TensorRT without a driver can end the one it is in."""
+"""Asking TensorRT whether it works, in a separate process: without a driver it can crash the one it is in."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def probe_tensorrt(module: str) -> Probe:
         )
         return Probe(**json.loads(answer.stdout.splitlines()[-1]))
     except (OSError, subprocess.SubprocessError, ValueError, IndexError, TypeError) as error:
-        return Probe(None, False, None, None, f"{module} ended the process it was tried in ({type(error).__name__})")
+        return Probe(None, False, None, None, f"{module} crashed the process that probed it ({type(error).__name__})")
 
 
 def runs_engines(module: str) -> bool:
-    """Whether `module` is installed and a CUDA device answers: what an engine needs, told at once, in this process."""
+    """Whether `module` is installed and a CUDA device answers, as an engine needs; quick, and in this process."""
     try:
         Device()
     except MissingError:

@@ -1,7 +1,7 @@
-"""Does this processor add int8 products as they are? One without VNNI cuts each pair of them off at 16 bits.
+"""Does this processor sum int8 products exactly? One without VNNI saturates the sum of each pair at 16 bits.
 
-ONNX Runtime and OpenVINO both use the instruction that does so (vpmaddubsw) where there is no other. Behind ReLU large
-codes rarely meet; an activation that may be negative lies around code 128 everywhere, and then they do.
+Without VNNI, ONNX Runtime and OpenVINO both use the instruction that does so (vpmaddubsw). After a ReLU, large codes
+rarely coincide; an activation that may be negative lies around code 128 everywhere, so there they do.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import numpy as np
 
 from targets.reference import open_session
 
-__all__ = ["cuts_products_off"]
+__all__ = ["saturates_products"]
 
 _COUNT = 64
 
 
 @cache
-def cuts_products_off() -> bool:
+def saturates_products() -> bool:
     """Whether sums of the largest codes come out too small, tried with ONNX Runtime."""
     from onnx import TensorProto, helper, numpy_helper
 

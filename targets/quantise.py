@@ -1,4 +1,4 @@
-"""From the fp32 model and the calibration pictures to what every encoding is written from: calibrated once."""
+"""Calibrating the fp32 model on the calibration pictures, once for all encodings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from targets.gaussian import propagate
 from targets.graph import ACTIVATIONS, LAYERS, DepthGraph, body, inner
 from targets.layers import conv_layers
 from targets.learned import learned_ranges, read_ranges
-from targets.products import cuts_products_off
+from targets.products import saturates_products
 from targets.ranges import RANGED_ON, activations, measure_ranges, spread
 from targets.reference import emulate_model, fold, infer_model
 from targets.rounding import round_layers, round_nearest
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["RECIPE", "Budget", "calibrate"]
 
 RECIPE = 5
-"""Counts the ways in which int8 models were made; an artefact made in another way is out of date."""
+"""Version of the way int8 models are made; an artefact of another version is out of date."""
 
 _ROUNDED_ON = 32  # pictures on which rounding is learned
 _TRIED_ON = 8  # pictures on which the layers' damage is measured
@@ -65,8 +65,8 @@ def calibrate(
 ) -> Calibrated:
     """Measure ranges on pictures uint8 [N, H, W, 3], round the weights and choose the layers that stay in float.
 
-    With a `budget` these are the fewest that keep every encoding within it; where none do, those that come nearest.
-    The last answer is kept, so that exporting to several targets calibrates once. Raises MissingRuntimeError without
+    With a `budget` these are the fewest that keep every encoding within it; where none do, those that come closest.
+    The last result is cached, so that exporting to several targets calibrates once. Raises MissingRuntimeError without
     ONNX Runtime, ModelError when the model has nothing to quantise.
     """
     key = graph.sha256, _digest(images), None if budget is None else (budget.abs_rel, _digest(budget.images))
@@ -76,7 +76,7 @@ def calibrate(
             calibrated = _keep_in_float(calibrated, images, progress)
         else:
             calibrated = _meet(budget, calibrated, graph, images, progress)
-        _note_what_is_cut_off(calibrated, images, progress)
+        _note_saturation(calibrated, images, progress)
         _last.clear()
         _last[key] = calibrated
     return _last[key]
@@ -84,14 +84,14 @@ def calibrate(
 
 def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress) -> Calibrated:
     folded, images, read = fold(graph.model), spread(images, RANGED_ON), read_ranges(graph.model)
-    # What is learned was learned with the channels as they are.
+    # Learned ranges hold only for channels that are not rescaled.
     factors = [] if read else channel_factors(folded, measure_reach(folded, images, progress))
     model = divide_channels(folded, factors)
     nodes = inner(model, U8S8.kinds)
     layers = {name: layer for name, layer in conv_layers(model).items() if name in {node.name for node in nodes}}
     if not layers:
-        raise ModelError(f"{graph.path} has no convolution that could be int8", fix="Build with --precision fp32")
-    for kind, names in _float_for_want_of_a_kernel(model).items():
+        raise ModelError(f"{graph.path} has no convolution that can be int8", fix="Build with --precision fp32")
+    for kind, names in _layers_without_int8_kernel(model).items():
         progress.note(f"No runtime has int8 for {kind}: {', '.join(names)} in float32")
     names = activations(model, nodes)
     ranges = measure_ranges(model, images, names, progress)
@@ -105,32 +105,32 @@ def _calibrate(graph: DepthGraph, images: NDArray[np.uint8], progress: Progress)
 
 
 def _keep_in_float(calibrated: Calibrated, images: NDArray[np.uint8], progress: Progress) -> Calibrated:
-    """The default: what hurts noticeably stays in float, within a share of the arithmetic."""
+    """Without a budget: layers that int8 hurts noticeably stay in float, within FLOAT_SHARE of the arithmetic."""
     tried_on = spread(images, _TRIED_ON)
     exact = infer_model(calibrated.model, tried_on)
     lost = max(mean_error(infer_quantised(calibrated, encoding, tried_on), exact) for encoding in _ENCODINGS)
-    if lost < NOTICEABLE_FOR_NOTHING:  # all layers together lose less than one may
+    if lost < NOTICEABLE_FOR_NOTHING:  # all layers together lose less than a single one may
         return calibrated
     damage = _damage(calibrated, tried_on, progress)
     chosen = choose_float_layers(damage, count_operations(calibrated.model), _behind_float(calibrated))
     return replace(calibrated, damage=damage, float_layers=tuple(chosen))
 
 
-def _note_what_is_cut_off(calibrated: Calibrated, images: NDArray[np.uint8], progress: Progress) -> None:
-    """Say so where this processor's int8 moves the depth away from what the model says: on another it will not."""
-    if not cuts_products_off():
+def _note_saturation(calibrated: Calibrated, images: NDArray[np.uint8], progress: Progress) -> None:
+    """Report where this processor's int8 moves the depth away from the model's; on another it will not."""
+    if not saturates_products():
         return
     tried_on, encoded = spread(images, _TRIED_ON), quantise(calibrated, U8S8)
     moved = mean_error(infer_model(encoded, tried_on), emulate_model(encoded, tried_on))
     if moved >= NOTICEABLE:
         progress.note(
-            "This processor has no VNNI and cuts large int8 sums off: that alone moves the depth of onnxruntime and "
-            f"openvino by {moved:.1%} here; take fp32 on such a processor, or --max-drift"
+            "This processor has no VNNI and saturates large int8 sums: that alone moves the depth of onnxruntime and "
+            f"openvino by {moved:.1%} here; use fp32 on such a processor, or --max-drift"
         )
 
 
 def _behind_float(calibrated: Calibrated) -> set[str]:
-    """The layers that read what the first layer gives, which is never rounded."""
+    """The layers that read the first layer's output, which is never rounded."""
     made_by = {name: node for node in calibrated.model.graph.node for name in node.output}
 
     def giving(name: str) -> str:
@@ -155,7 +155,7 @@ def _meet(
     if drift(()) <= budget.abs_rel:
         return calibrated
     damage = _damage(calibrated, spread(images, _TRIED_ON), progress)
-    with progress.task("Looking for the fewest float layers"):
+    with progress.task("Searching for the fewest float layers"):
         chosen = fewest_float_layers(damage, count_operations(calibrated.model), drift, budget.abs_rel)
     return replace(calibrated, damage=damage, float_layers=chosen)
 
@@ -170,7 +170,7 @@ def _damage(calibrated: Calibrated, images: NDArray[np.uint8], progress: Progres
     return measure_damage(infer_model(calibrated.model, images), layers, rounded, progress)
 
 
-def _float_for_want_of_a_kernel(model: onnx.ModelProto) -> dict[str, list[str]]:
+def _layers_without_int8_kernel(model: onnx.ModelProto) -> dict[str, list[str]]:
     """Layers of kinds that no encoding rounds, by kind."""
     found: dict[str, list[str]] = {}
     for node in body(model, LAYERS - U8S8.kinds):

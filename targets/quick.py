@@ -1,4 +1,4 @@
-"""The int8 model as ONNX Runtime is quickest with: the same numbers, arranged for its kernels."""
+"""The int8 model in the form that ONNX Runtime runs fastest: the same numbers, arranged for its kernels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["quantise_for_onnxruntime"]
 
 
 def quantise_for_onnxruntime(calibrated: Calibrated) -> onnx.ModelProto:
-    """The model in U8S8, with channels padded, maps enlarged by copying and its last layers multiplied."""
+    """The model in U8S8, with channels padded, maps enlarged by copying and the last layers as matrix products."""
     model = quantise(pad_channels(calibrated), U8S8)
     enlarge_by_copying(model)
     multiply_last_layers(model)

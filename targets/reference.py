@@ -1,4 +1,4 @@
-"""Running an ONNX model in float on the CPU, through ONNX Runtime: the yardstick, and the eyes of calibration."""
+"""Running an ONNX model in float on the CPU with ONNX Runtime: the reference for drift and calibration."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def import_onnxruntime() -> ModuleType:
         ) from error
     try:
         onnxruntime.set_default_logger_severity(3)
-    except AttributeError as error:  # what is left of it when onnxruntime-gpu is uninstalled from beside it
+    except AttributeError as error:  # left behind where onnxruntime-gpu was uninstalled beside it
         raise MissingRuntimeError(
-            f"ONNX Runtime is not whole ({error})",
-            fix="Install it anew: pip install --force-reinstall onnxruntime",
+            f"The ONNX Runtime installation is damaged ({error})",
+            fix="Reinstall it: pip install --force-reinstall onnxruntime",
         ) from error
     return onnxruntime  # type: ignore[no-any-return]
 
 
 def open_session(model: onnx.ModelProto, options: Any = None) -> Any:
-    """A CPU session on a model in memory. Raises ModelError when ONNX Runtime cannot take it."""
+    """A CPU session on a model in memory. Raises ModelError when ONNX Runtime cannot load it."""
     onnxruntime = import_onnxruntime()
     if options is None:
         options = _session_options()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it takes the cores from all others
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning takes cores from other work
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base class
         raise ModelError(
-            f"ONNX Runtime cannot load the model ({first_line(error)})", fix="Export the model anew"
+            f"ONNX Runtime cannot load the model ({first_line(error)})", fix="Export the model again"
         ) from error
 
 
@@ -61,9 +61,9 @@ def infer_model(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np
 
 
 def emulate_model(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The same, every node computed by itself as it is written, in float: what another runtime makes of a Q/DQ model.
+    """The same with every node computed as written, in float: what another runtime makes of a Q/DQ model.
 
-    ONNX Runtime's optimiser would rewrite it for its own kernels, and round to int8 what the model leaves in float.
+    ONNX Runtime's optimiser would rewrite the model for its own kernels and round to int8 what it leaves in float.
     """
     options = _session_options()
     options.graph_optimization_level = import_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -1,9 +1,9 @@
 """Rounding weights to int8 so that the layer's output moves least, learned from what the layer reads.
 
 The nearest whole number is best for each weight alone, not for a sum of them: errors of neighbours that always fire
-together add up. Weights are rounded one after the other, and what each moves the output by is made up for, as far as
-possible, by those still to come (Frantar et al., "GPTQ", ICLR 2023, after Hassibi and Stork's optimal brain surgeon).
-The bias then takes back what is left in the mean (Nagel et al., ICCV 2019, section 4.2).
+together add up. Weights are rounded one after the other, and those still to come compensate, as far as possible, for
+what each moves the output by (Frantar et al., "GPTQ", ICLR 2023, after Hassibi and Stork's optimal brain surgeon).
+The bias then corrects the mean error that is left (Nagel et al., ICCV 2019, section 4.2).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["round_layer", "round_layers", "round_nearest"]
 
 _LARGEST = 127  # codes are symmetric: TensorRT takes no zero-point
-_BARELY = 1e-4  # the step of a layer without any weight
+_BARELY = 1e-4  # the step of a layer whose weights are all 0
 _DAMPING = 1e-2
-"""Of the mean variance, added to each: keeps weights of inputs that never vary where they are."""
+"""Share of the mean variance that is added to each: keeps the weights of inputs that never vary where they are."""
 
 _HELD = 256 << 20
-"""Bytes of covariances that are held at one time."""
+"""Bytes of covariances held at once."""
 
 Float64 = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def round_layers(
 ) -> dict[str, Weights]:
     """Rounded weights and corrected bias of each of the layers, by name; pictures are uint8 [N, H, W, 3].
 
-    With `learned` off every weight goes to the nearest code: what learning is measured against.
+    With `learned` off every weight goes to the nearest code: the baseline for learning.
     """
     rounded: dict[str, Weights] = {}
     for part in _parts(layers):
@@ -79,7 +79,7 @@ def round_layer(layer: ConvLayer, moments: PatchMoments, *, learned: bool = True
 
 
 def round_nearest(layer: ConvLayer) -> Weights:
-    """Weights rounded to the nearest code and the bias as it is: for a layer that was trained so."""
+    """Weights rounded to the nearest code, and the bias as it is: for a layer that was trained that way."""
     rows, steps = _rows(layer)
     return _weights(layer, _nearest(rows, steps), steps, layer.weights.bias)
 
@@ -89,8 +89,8 @@ def _rows(layer: ConvLayer) -> tuple[Float64, Float64]:
     weight = layer.weights.weight
     rows = weight.reshape(layer.groups, len(weight) // layer.groups, -1).astype(np.float64)
     largest = np.abs(rows).max(axis=2)
-    # Biases are whole steps of the input times this: of weights that are all 0, as pruning leaves them, it is that of
-    # the layer's others.
+    # Biases are encoded in the input's step times this one. An output whose weights are all 0, as after pruning, takes
+    # the median of the layer's others.
     some = largest[largest > 0]
     largest = np.where(largest > 0, largest, np.median(some) if some.size else _LARGEST * _BARELY)
     scale = (largest / _LARGEST).astype(np.float32)
@@ -110,14 +110,14 @@ def _nearest(rows: Float64, steps: Float64) -> Float64:
 
 
 def _compensated(rows: Float64, steps: Float64, covariance: Float64) -> Float64:
-    """Codes [groups, outputs, K] of rows of weights, each rounding error passed on to the weights behind it."""
+    """Codes [groups, outputs, K] of rows of weights, each rounding error passed on to the weights after it."""
     size = rows.shape[2]
     variance = np.einsum("gkk->gk", covariance).mean(axis=1).clip(1e-12)
     damped = covariance + _DAMPING * variance[:, None, None] * np.eye(size)
-    # Row i of the upper Cholesky factor of the inverse says how weights behind i answer for a change of weight i.
+    # Row i of the inverse's upper Cholesky factor says how the weights after i compensate for a change of weight i.
     try:
         answers = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
-    except np.linalg.LinAlgError:  # inputs that depend on each other to the last digit leave nothing to pass errors by
+    except np.linalg.LinAlgError:  # linearly dependent inputs: no weight to pass errors on to
         return _nearest(rows, steps)
     rest, codes = rows.copy(), np.empty_like(rows)
     for index in range(size):

@@ -1,7 +1,7 @@
-"""Which layers int8 hurts most, told without labels; those few stay in float.
+"""Which layers int8 hurts most, measured without labels; those few stay in float.
 
 Each layer is rounded alone and the depth compared with the fp32 model's. In depth networks the damage sits in a
-few early layers: of FastDepth's 38, one depthwise convolution of 16 channels makes most of it (README.md).
+few early layers: of FastDepth's 38, one depthwise convolution of 16 channels causes most of it (README.md).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ FLOAT_SHARE = 0.10
 """At most this share of the network's multiplications stays in float."""
 
 LARGEST_SHARE = 0.5
-"""At most this share where a drift budget asks for it: beyond, little of int8 is left."""
+"""The same where a drift budget asks for it: beyond, little of int8 is left."""
 
 NOTICEABLE = 0.006
-"""A layer that moves depth by less than this, as a share of its mean, is left to int8."""
+"""A layer that moves depth by less than this share of its mean stays in int8."""
 
 NOTICEABLE_FOR_NOTHING = 0.003
-"""The same of a layer that reads what the first layer gives: in float that is not rounded, and it costs hardly more."""
+"""The same for a layer that reads the first layer's output: its input is float anyway, so float costs hardly more."""
 
 
 def measure_damage(
@@ -43,9 +43,9 @@ def measure_damage(
     rounded: Callable[[str], Iterable[NDArray[np.float32]]],
     progress: Progress,
 ) -> dict[str, float]:
-    """Mean error of depth over mean depth of `rounded(layer)`, the depths with that layer in int8: of the worst."""
+    """By layer, mean depth error over mean depth: the worst of `rounded(layer)`, its depths with that layer in int8."""
     damage = {}
-    with progress.task("Measuring what each layer loses in int8", len(layers)) as advance:
+    with progress.task("Measuring the int8 error of each layer", len(layers)) as advance:
         for layer in layers:
             damage[layer] = max(mean_error(depth, reference) for depth in rounded(layer))
             advance(1)
@@ -62,7 +62,7 @@ def choose_float_layers(
 ) -> list[str]:
     """The layers to leave in float: the most damaging first, within FLOAT_SHARE of all `operations`.
 
-    `behind_float` names those that read what a layer in float gives.
+    `behind_float` names the layers that read a float layer's output.
     """
     budget = FLOAT_SHARE * sum(operations.values())
     chosen = []
@@ -82,8 +82,8 @@ def fewest_float_layers(
 ) -> tuple[str, ...]:
     """The fewest layers, the most damaging first, with which `drift(layers)` is at most `budget`.
 
-    At most LARGEST_SHARE of all `operations` go to float. Where that is not enough: the layers with the least drift of
-    those tried.
+    At most LARGEST_SHARE of all `operations` go to float. Where that is not enough, returns those tried with the least
+    drift.
     """
     allowed = LARGEST_SHARE * sum(operations.values())
     order: list[str] = []
@@ -102,11 +102,11 @@ def fewest_float_layers(
     if not meets(tuple(order)):
         meets(())
         return min(tried, key=lambda layers: (tried[layers], len(layers)))
-    while enough - short > 1:  # of the most damaging layers, how many?
+    while enough - short > 1:  # bisect: how many of the most damaging layers?
         middle = (short + enough) // 2
         short, enough = (short, middle) if meets(tuple(order[:middle])) else (middle, enough)
     chosen = tuple(order[:enough])
-    for layer in order[:enough][::-1]:  # damages do not quite add up: is one of them needless beside the others?
+    for layer in order[:enough][::-1]:  # damages do not quite add up: one may be needless beside the others
         without = tuple(name for name in chosen if name != layer)
         if meets(without):
             chosen = without
@@ -128,9 +128,9 @@ def count_operations(model: onnx.ModelProto) -> dict[str, int]:
         if node.op_type not in LAYERS:
             continue
         given, weight, output = (shapes.get(name, []) for name in (*node.input[:2], node.output[0]))
-        if node.op_type in ("Conv", "ConvTranspose"):  # each weight meets every place of the smaller of the two maps
+        if node.op_type in ("Conv", "ConvTranspose"):  # each weight is applied at every place of the smaller map
             counts[node.name] = _product(weight) * _product((output if node.op_type == "Conv" else given)[2:])
-        else:  # each value that is given out is a sum over what is given in its last axis
+        else:  # each output value is a sum over the input's last axis
             transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
             counts[node.name] = _product(output[1:]) * _product(given[:1] if transposed else given[-1:])
     return counts

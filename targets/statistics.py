@@ -1,8 +1,8 @@
 """What the training pictures looked like inside the network, as far as its BatchNorm layers stored it.
 
 A BatchNorm with scale gamma and shift beta gave its channel a mean of beta and a deviation of |gamma| over the pictures
-it was trained on. Folding it into a convolution loses that; so it travels in the fp32 model's metadata, by the name of
-the convolution whose output it is.
+it was trained on. Folding it into a convolution loses that, so the fp32 model's metadata keeps it, by the name of the
+convolution whose output it describes.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class ChannelStatistics:
 
 
 def pack_statistics(statistics: Mapping[str, ChannelStatistics]) -> str:
-    """As text for the metadata: JSON of half-precision numbers in base64."""
+    """The statistics as text for the metadata: JSON of half-precision numbers in base64."""
     return json.dumps({name: [_pack(one.mean), _pack(one.deviation)] for name, one in statistics.items()})
 
 
 def read_statistics(model: onnx.ModelProto) -> dict[str, ChannelStatistics]:
-    """What the model's metadata says, by the name of the convolution; nothing where it says nothing.
+    """What the model's metadata holds, by the name of the convolution; empty where it holds nothing.
 
     Raises ModelError when it cannot be read.
     """
@@ -52,7 +52,7 @@ def read_statistics(model: onnx.ModelProto) -> dict[str, ChannelStatistics]:
         return {name: ChannelStatistics(_unpack(mean), _unpack(deviation)) for name, (mean, deviation) in found.items()}
     except (ValueError, TypeError, AttributeError, binascii.Error) as error:
         raise ModelError(
-            f"{STATISTICS_KEY} in the model's metadata cannot be read ({error})", fix="Export the model anew"
+            f"{STATISTICS_KEY} in the model's metadata cannot be read ({error})", fix="Export the model again"
         ) from error
 
 

@@ -1,6 +1,6 @@
-"""TensorRT: the engine where a device is here, otherwise the model it is built from and the command that builds it.
+"""TensorRT: an engine where there is a device, otherwise the model to build it from and the command that builds it.
 
-Versions 8.5 to 11 differ in what board/versions.py names. int8 is explicit Q/DQ throughout: 11 has no other kind.
+board/versions.py has the differences between versions 8.5 and 11. int8 is always explicit Q/DQ: 11 has no other kind.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TensorRT:
         works = probe.builds and probe.device is not None
         if works:
             return Status(True, True, probe.version, (str(probe.device),), _PRECISIONS)
-        missing = f"TensorRT does not run here ({probe.problem or 'no CUDA device'}); the model for the device is built"
+        missing = f"TensorRT does not run here ({probe.problem or 'no CUDA device'}); only the device's model is built"
         fix = (
             'On a desktop: pip install "edgekd[tensorrt]"; on a Jetson: sudo apt install tensorrt python3-libnvinfer. '
             "Or take it to the device: edgekd bundle --target tensorrt"
@@ -85,14 +85,14 @@ class TensorRT:
             raise MissingRuntimeError(f"{artefact.name} cannot run here: {here.missing}", fix=here.fix or "")
         if not (artefact.folder / ENGINE).is_file():
             raise ArtefactError(
-                f"{artefact.folder} was built where no device was and holds no engine",
-                fix=f"Build it for this one: {rebuild_command(artefact)}",
+                f"{artefact.folder} was built on a machine without the device and holds no engine",
+                fix=f"Rebuild it for this one: {rebuild_command(artefact)}",
             )
         return EngineRunner(_MODULE, artefact)
 
 
 def _preflight(path: Path, progress: Progress) -> str:
-    """The versions that will build the model, after a note on each node that some will not."""
+    """The versions that will build the model. Notes for each other version up to three nodes that it will not build."""
     verdicts = preflight(load_model(path))
     for verdict in verdicts:
         for finding in verdict.findings[:3]:

@@ -1,8 +1,8 @@
 """The part of TensorRT's Python interface that edgekd calls, as types: what a version must have to work.
 
-Written after the documentation of 8.5, 8.6, 10 and 11. Names that only some versions have are used in board/versions.py
-alone. tests/targets/board/test_versions.py holds this file against TensorRT for RTX, and examples/targets/api_names.py
-against any version's package.
+It follows the documentation of 8.5, 8.6, 10 and 11. Only board/versions.py uses names that some versions lack.
+tests/targets/board/test_versions.py checks this file against TensorRT for RTX, and examples/targets/api_names.py checks
+it against any version's package.
 """
 
 from __future__ import annotations

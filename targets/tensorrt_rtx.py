@@ -1,4 +1,4 @@
-"""TensorRT for RTX: engines for laptops and workstations with an RTX card, built with no card and no driver at hand."""
+"""TensorRT for RTX: engines for laptops and workstations with an RTX card, built without a card or driver."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from targets.typed import write_typed
 __all__ = ["TensorRTRtx", "installed_module", "rtx_refusal"]
 
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
-_MODULES = ("tensorrt_rtx", "tensorrt_rtx_bindings")  # the vendor's wheel, and the one of the package index
+_MODULES = ("tensorrt_rtx", "tensorrt_rtx_bindings")  # the vendor's wheel, and the one on PyPI
 _INSTALL = 'Install it (Linux, x86-64): pip install "edgekd[tensorrt-rtx]"'
 
 
 def rtx_refusal(model: bytes) -> str | None:
-    """Why TensorRT for RTX refuses an ONNX model, or None where it takes it: the acceptance test of every encoding.
+    """Why TensorRT for RTX rejects an ONNX model, or None where it accepts it: the acceptance test of every encoding.
 
     Raises MissingRuntimeError where it is not installed.
     """
@@ -46,7 +46,7 @@ class TensorRTRtx:
         probe = probe_tensorrt(name)
         if not probe.builds:
             return Status(
-                False, False, probe.version, missing=f"Its builder does not start ({probe.problem})", fix=_INSTALL
+                False, False, probe.version, missing=f"The builder fails to start ({probe.problem})", fix=_INSTALL
             )
         if probe.device is None:
             return Status(
@@ -54,7 +54,7 @@ class TensorRTRtx:
                 False,
                 probe.version,
                 precisions=_PRECISIONS,
-                missing="No CUDA device is here: engines are built but not run",
+                missing="No CUDA device on this machine: engines are built but not run",
                 fix="Take them to a machine with an RTX card: edgekd bundle --target tensorrt-rtx",
             )
         return Status(True, True, probe.version, (probe.device,), _PRECISIONS)
@@ -115,4 +115,4 @@ def _import_rtx() -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingRuntimeError(f"TensorRT for RTX does not load ({error})", fix=_INSTALL) from error
+        raise MissingRuntimeError(f"TensorRT for RTX fails to load ({error})", fix=_INSTALL) from error

@@ -1,4 +1,4 @@
-"""A picture to try a model on when no other is at hand: a room's worth of shading, edges and colours."""
+"""A picture to try a model on when no other is available: a room's worth of shading, edges and colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ONNX model a strongly typed runtime is given: its types say what is computed in which precision."""
+"""The ONNX model for a strongly typed runtime: its types state the precision of each computation."""
 
 from __future__ import annotations
 

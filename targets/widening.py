@@ -1,7 +1,8 @@
-"""Ranges that hold what the network was trained on, and not only what it is calibrated on.
+"""Ranges that cover what the network was trained on, not only what it is calibrated on.
 
-Simulated rooms rarely show what lies beyond five metres; one BatchNorm in FastDepth remembers that the lost pictures
-did. Each range is widened to REACH deviations of what was stored of its channels, followed to where it is rounded.
+Simulated rooms rarely show anything beyond five metres; the statistics of one BatchNorm in FastDepth show that the lost
+pictures did. Each range is widened to REACH deviations of its channels' stored distribution, followed through the
+layers to where it is rounded.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from targets.statistics import ChannelStatistics
 __all__ = ["LARGEST", "REACH", "divide_statistics", "widen"]
 
 REACH = 4.0
-"""Deviations; README.md has what others gave."""
+"""Standard deviations; README.md has the results of other values."""
 
 LARGEST = 2.0
-"""A range grows by this factor at most: a distribution that is followed through layers is a guess."""
+"""A range grows by this factor at most: a distribution followed through layers is an estimate."""
 
 
 def divide_statistics(
     statistics: Mapping[str, ChannelStatistics],
     factors: Iterable[tuple[ChannelGroup, NDArray[np.float32]]],
 ) -> dict[str, ChannelStatistics]:
-    """What was stored, of the model whose channels were divided by `factors`."""
+    """The statistics of the model after dividing its channels by `factors`."""
     divided = dict(statistics)
     for group, divisors in factors:
         for name in group.writers:
@@ -41,7 +42,7 @@ def divide_statistics(
 
 
 def widen(ranges: Ranges, stored: Mapping[str, Gaussian], reach: float = REACH) -> dict[str, tuple[float, float]]:
-    """The ranges, each at least as wide as the distribution of its activation, within LARGEST times what it was."""
+    """The ranges, each widened to the distribution of its activation, at most to LARGEST times what it was."""
     return {
         name: (low, high) if name not in stored else _widened(low, high, stored[name], reach)
         for name, (low, high) in ranges.items()

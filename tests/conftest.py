@@ -1,4 +1,4 @@
-"""What every test relies on."""
+"""Set-up and fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every process they start: those
-# that test what Ctrl-C does would wait for ever.
+# A shell that starts the tests in the background makes them, and every process they start, ignore Ctrl-C: the tests of
+# Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Tests that run beside each other (pytest -n) share the cores: with a thread for every core they wait for each other.
+# Parallel tests (pytest -n) share the cores: with one thread per core each, they would wait for each other.
 if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 @pytest.fixture(scope="session")
 def pretend_device(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment with a CUDA driver and a TensorRT that are stand-ins: see tests/pretend."""
+    """An environment with stand-ins for the CUDA driver and TensorRT: see tests/pretend."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or sys.platform != "linux":
         pytest.skip("no C compiler is here to build the stand-in driver")

@@ -1,4 +1,4 @@
-"""What is said while something works, kept for a test to read."""
+"""A Progress whose notes a test can read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Notes"]
 
 
 class Notes(Quiet):
-    """A Progress that keeps its notes."""
+    """A Progress that records its notes."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

@@ -1,4 +1,4 @@
-"""The three packages: arrows one way, and light to import."""
+"""The three packages import each other in one direction only, and are light to import."""
 
 from __future__ import annotations
 

@@ -54,12 +54,12 @@ class BenchSettings:
         counts = {"threads": self.threads, "batch": self.batch, "minimum": self.minimum, "streams": self.streams}
         for name, count in counts.items():
             if count is not None and count < 1:
-                raise DataError(f"A bench with {name} of {count} cannot be run", fix="Give at least 1")
+                raise DataError(f"A bench with {name} {count} cannot be run", fix="Use at least 1")
         if not 0 <= self.seconds < float("inf"):
-            raise DataError(f"A bench of {self.seconds} s an artefact cannot be run", fix="Give 0 seconds or more")
+            raise DataError(f"A bench of {self.seconds} s per artefact cannot be run", fix="Use 0 seconds or more")
 
     def streams_on(self, machine: Machine) -> int:
-        """How many streams throughput is measured with: two at least, for one is what latency tells."""
+        """How many streams throughput is measured with: at least two, as latency covers one."""
         return self.streams or max(2, min(int(machine.usable_cores // self.threads), _MOST_STREAMS))
 
 
@@ -69,7 +69,7 @@ class Scoring:
 
     data: DepthDataset
     protocol: ScoringProtocol
-    spec: str = ""  # where the data lie, as it was given
+    spec: str = ""  # the path of the data, as it was given
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class Clip:
 
     shots: tuple[NDArray[np.uint8], ...]
     about: str
-    spec: str | None = None  # where it lies, as it was given
+    spec: str | None = None  # its path, as it was given
 
 
 @dataclass
 class _Bench:
-    """One bench: what all its rows share."""
+    """What all rows of one bench share."""
 
     pictures: Sequence[NDArray[np.uint8]]
     settings: BenchSettings
@@ -112,18 +112,18 @@ class _Bench:
             return self._measured(row, artefact)
         except _PartError as error:
             row, cause = error.row, error.cause
-        except Exception as error:  # what a runtime raises has no common base; the other artefacts still count
+        except Exception as error:  # runtimes' errors have no common base class; the other artefacts still count
             cause = error
         if isinstance(cause, EdgekdError):
             reason, fix = cause.message, cause.fix
         else:
             line = (str(cause).strip().splitlines() or [""])[0]
-            reason, fix = f"{type(cause).__name__}: {line}", f"Build it anew: {rebuild_command(artefact)}"
+            reason, fix = f"{type(cause).__name__}: {line}", f"Rebuild it: {rebuild_command(artefact)}"
         self.progress.note(f"{row.name} cannot be measured: {reason}")
         return replace(row, reason=reason, fix=fix)
 
     def _measured(self, row: BenchRow, artefact: Artefact) -> BenchRow:
-        """Part by part, so that what was measured before a failure is kept."""
+        """Measure part by part, so that what was measured before a failure is kept."""
         options = RunnerOptions(self.settings.threads, self.settings.device)
         target = get_target(artefact.target)
         try:
@@ -145,7 +145,7 @@ class _Bench:
             row = replace(row, throughput=throughput)
             if self.settings.cold:
                 row = replace(row, cold=measure_cold(artefact, options.threads, options.device))
-            if self.clip is not None:  # last: of a clip with a depth that is no number only the flicker is missing
+            if self.clip is not None:  # last: where the depth of a clip is not finite, only the flicker is missing
                 with target.open(artefact, options) as runner:
                     row = replace(row, flicker=self._flicker(runner, self.clip))
         except Exception as error:
@@ -207,7 +207,7 @@ def bench(
     if not artefacts:
         raise DataError("There are no artefacts to measure", fix="Build some: edgekd export")
     if not pictures:
-        raise DataError("There are no pictures to measure latency on", fix="Give at least two")
+        raise DataError("There are no pictures to measure latency on", fix="Pass at least two")
     if scoring is not None:
         require_scorable(scoring)
     machine = describe_machine()
@@ -231,9 +231,9 @@ def bench(
 
 
 def require_scorable(scoring: Scoring) -> None:
-    """Raise DataError, before anything is measured, when the first frame cannot be read or the protocol's crop not fit.
+    """Raise DataError, before anything is measured, when the first frame cannot be read or does not fit the protocol.
 
-    The rest is found out when the frames are read: a row then has its latency and the reason.
+    The other frames are only checked when they are read: a row then has its latency and the reason.
     """
     frame = scoring.data[0]
     height, width = frame.depth.shape
@@ -245,13 +245,13 @@ def require_scorable(scoring: Scoring) -> None:
 
 
 def frame_pictures(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], input: InputSpec) -> NDArray[np.uint8]:  # noqa: A002
-    """Pictures at the network's resolution, uint8 [N, H, W, 3]; those that have it already are left as they are."""
+    """Pictures at the network's resolution, uint8 [N, H, W, 3]; those that already have it are unchanged."""
     size = (input.height, input.width, 3)
     return np.stack([p if p.shape == size else input.framing.image(p) for p in pictures])
 
 
 def _idle_watts() -> dict[str, float]:
-    """What the machine takes while nothing is inferred; no time is spent where no sensor can be read."""
+    """The machine's power while nothing is inferred; returns at once where no sensor can be read."""
     first = read_conditions()
     if not (first.power.rails or first.power.counters):
         return {}

@@ -1,4 +1,4 @@
-"""What a program pays before its first depth, and the memory it needs: measured in processes of their own.
+"""The time a program takes before its first depth, and the memory it needs, measured in processes of their own.
 
     python -m edgekd.bench.cold ARTEFACT_FOLDER THREADS [DEVICE]
 
@@ -63,7 +63,7 @@ def measure_cold(artefact: Artefact, threads: int, device: str | None) -> Cold:
 
 
 def _grade(loads: list[float]) -> Grade:
-    """Three processes tell little, so a difference of a tenth is already noise."""
+    """Three processes are few, so a spread of more than a tenth already counts as noise."""
     spread = max(loads) / min(loads)
     letter: Letter = "A" if spread <= 1.1 else "B" if spread <= 1.5 else "C"
     said = f"{len(loads)} processes, loading took {min(loads):.0f}-{max(loads):.0f} ms"
@@ -71,8 +71,8 @@ def _grade(loads: list[float]) -> Grade:
 
 
 def _ask(command: list[str], artefact: Artefact) -> dict[str, Any]:
-    """Run in the artefact's folder: `python -m` imports from the current one first, where files of the user's may have
-    the names of our packages. What this process imports from, that one does, too."""
+    """Run in the artefact's folder: `python -m` imports from the current folder first, where the user's own files may
+    have the names of our packages. The new process has the import paths of this one."""
     paths = {"PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)}
     try:
         done = subprocess.run(
@@ -89,15 +89,15 @@ def _ask(command: list[str], artefact: Artefact) -> dict[str, Any]:
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         said = (done.stderr.strip().splitlines() or [""])[-1] if isinstance(error, (ValueError, IndexError)) else error
         raise ArtefactError(
-            f"The artefact does not open in a process of its own ({said})",
-            fix=f"Build it anew: {rebuild_command(artefact)}",
+            f"The artefact fails to open in a new process ({said})",
+            fix=f"Rebuild it: {rebuild_command(artefact)}",
         ) from error
     return answer
 
 
 def _resident_mib(field: str) -> float | None:
-    """VmRSS (now) or VmHWM (at most so far) of this process. Not from getrusage: its peak is inherited from whoever
-    started the process."""
+    """VmRSS (now) or VmHWM (the peak so far) of this process. Not from getrusage, whose peak is inherited from the
+    parent process."""
     for line in (text(Path("/proc/self/status")) or "").splitlines():
         name, _, value = line.partition(":")
         if name == field:

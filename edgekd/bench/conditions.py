@@ -1,6 +1,6 @@
-"""Under which conditions something was measured: clocks, heat, power, load by others, throttling. Never fails.
+"""The conditions of a measurement: clocks, heat, power, load by others, throttling. Never fails.
 
-Readings are taken before, during and after a measurement; `summarise` tells what happened between them.
+Readings are taken before, during and after a measurement; `summarise` says what happened between them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Conditions", "Reading", "read_conditions", "summarise"]
 
 @dataclass(frozen=True)
 class Reading:
-    """The machine at one moment. None: not to be read here."""
+    """The machine at one moment. None: cannot be read here."""
 
     when: float  # seconds, of the monotonic clock
     load: float | None  # of the last minute
@@ -32,9 +32,9 @@ class Reading:
     clock_limit_mhz: float | None  # the highest it is allowed
     gpu_clock_mhz: float | None
     temperatures: Mapping[str, float]  # Celsius, by zone
-    throttled: float | None  # how often, by any counter there is: core, package, over-current, container quota
+    throttled: float | None  # how often, over all counters there are: core, package, over-current, container quota
     held_back: tuple[str, ...]  # what lowers a clock at this moment
-    cores: int  # on which this process may be scheduled; a container's quota may grant less of them
+    cores: int  # that this process may be scheduled on; a container's quota may grant fewer
     busy: float | None  # seconds of CPU time used by all processes on these cores since start
     stolen: float | None  # seconds that the host kept from these cores since start
     own: float  # seconds of CPU time of this process
@@ -49,8 +49,8 @@ class Conditions:
     seconds: float
     readings: int
     load: float | None  # of the last minute, at the end
-    others: float | None  # of the cores that this process may be scheduled on: kept busy by others, on average
-    stolen: float | None  # of the same cores: kept from this machine by its host, on average
+    others: float | None  # mean number of `Reading.cores` that others kept busy
+    stolen: float | None  # mean number of the same cores that the host kept from this machine
     governors: tuple[str, ...]
     clock_early_mhz: float | None  # the highest reading of the first third
     clock_late_mhz: float | None  # the highest reading of the last third
@@ -58,14 +58,14 @@ class Conditions:
     gpu_clock_early_mhz: float | None
     gpu_clock_late_mhz: float | None
     temperature: float | None  # Celsius, the highest of any zone
-    warmed: float | None  # by how many degrees the hottest zone did so
+    warmed: float | None  # by how many degrees the hottest zone warmed up
     hottest: str | None  # the zone
-    throttled: float | None  # how often in between
+    throttled: float | None  # how often meanwhile
     held_back: tuple[str, ...]  # what lowered a clock at any reading
     on_battery: bool | None
     watts: Mapping[str, float]  # mean, by sensor
     joules: float | None  # of the whole machine, as far as it has sensors
-    energy_from: str | None  # which sensors that is
+    energy_from: str | None  # the sensors that it is from
 
 
 def read_conditions(
@@ -104,7 +104,7 @@ def read_conditions(
 
 
 def summarise(readings: Sequence[Reading]) -> Conditions:
-    """What happened from the first reading to the last, two or more in order of time."""
+    """What happened from the first to the last of two or more readings in order of time."""
     first, last = readings[0], readings[-1]
     seconds = max(last.when - first.when, 1e-9)
     busy, stolen = _difference(first.busy, last.busy), _difference(first.stolen, last.stolen)
@@ -213,7 +213,7 @@ def _temperatures(root: Path) -> dict[str, float]:
 
 
 def _cooling(root: Path) -> list[str]:
-    """Cooling devices of a Jetson that are at work: `cpu-throttle-alert`, `gpu-throttle-alert`, ... A fan is none."""
+    """Active throttling devices of a Jetson: `cpu-throttle-alert`, `gpu-throttle-alert`, ...; fans do not count."""
     found = []
     for folder in each(root / "sys/class/thermal", "cooling_device*"):
         kind = (text(folder / "type") or "").strip()
@@ -221,7 +221,7 @@ def _cooling(root: Path) -> list[str]:
             state = number(folder / "cur_state")
             if state:
                 found.append(kind)
-    for folder in each(root / "sys/class/hwmon", "hwmon*"):  # a Raspberry Pi's
+    for folder in each(root / "sys/class/hwmon", "hwmon*"):  # of a Raspberry Pi
         if (text(folder / "name") or "").strip() == "rpi_volt" and number(folder / "in0_lcrit_alarm"):
             found.append("under-voltage")
     return found
@@ -235,7 +235,7 @@ def _throttled(root: Path, cpus: Path) -> float | None:
 
 
 def _on_battery(root: Path) -> bool | None:
-    """Whether no mains supply is connected; None on a machine without one that tells."""
+    """Whether no mains supply is connected; None on a machine without a readable one."""
     mains = []
     for folder in each(root / "sys/class/power_supply", "*"):
         if (text(folder / "type") or "").strip() == "Mains":

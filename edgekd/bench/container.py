@@ -14,14 +14,14 @@ _ONE = _TWO / "cpu"
 
 
 def core_quota(root: Path) -> float | None:
-    """The cores' worth of time that it may use; None without a limit."""
+    """The CPU time that it may use, in cores; None without a limit."""
     quotas = (quota for _, quota in _quotas(root))
     return next(quotas, None)
 
 
 def times_throttled(root: Path) -> Iterator[float | None]:
-    """How often it used its quota up. Without a quota the count stays 0, and must not pass for heat that was
-    watched: nothing is given then."""
+    """How often it used up its quota. Nothing is given without a quota: the count then stays 0, and must not look as
+    if throttling had been watched."""
     for folder, _ in _quotas(root):
         for line in (text(folder / "cpu.stat") or "").splitlines():
             name, _, value = line.partition(" ")
@@ -39,7 +39,7 @@ def memory_limit(root: Path) -> float | None:
 
 
 def _quotas(root: Path) -> Iterator[tuple[Path, float]]:
-    """The folder of each cgroup that sets a limit, and the cores that it leaves."""
+    """The folder of each cgroup that sets a limit, and the cores that it allows."""
     quota, _, period = (text(root / _TWO / "cpu.max") or "max").strip().partition(" ")
     if quota.isdigit() and period.isdigit() and int(period):
         yield root / _TWO, int(quota) / int(period)

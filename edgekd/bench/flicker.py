@@ -1,4 +1,4 @@
-"""How restless depth is over a clip, and how much of that quantisation adds."""
+"""How much depth flickers over a clip, and how much of that quantisation adds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Flicker:
     """Shares of depth, means over pixels and frames."""
 
     frames: int
-    jitter: float  # |l(t-1) - 2 l(t) + l(t+1)| / 2 of log depth l: what changes and changes back; even motion is none
+    jitter: float  # |l(t-1) - 2 l(t) + l(t+1)| / 2 of log depth l: changes that reverse; even motion adds none
     added: float | None  # |e(t) - e(t-1)|, e the difference of log depth from fp32's on the same frames; motion cancels
 
 
@@ -33,26 +33,27 @@ def measure_flicker(clips: Sequence[NDArray[np.float32]], reference: Sequence[ND
     shape, or depth that is not finite.
     """
     if not clips or any(len(clip) < 3 for clip in clips):
-        raise DataError("Flicker needs clips of three frames or more", fix="Give a longer video, or more pictures")
+        raise DataError("Flicker needs clips of three frames or more", fix="Pass a longer video, or more pictures")
     if not all(np.isfinite(clip).all() for clip in clips):
         raise DataError(
-            "The depth of a clip is NaN or infinite on some pixels", fix="Look at it: edgekd predict; or take fp32"
+            "The depth of a clip is NaN or infinite on some pixels", fix="Inspect it with edgekd predict, or use fp32"
         )
     logs = [np.log(np.maximum(clip, _NEAREST)) for clip in clips]
     jitter = _mean([np.abs(log[:-2] - 2 * log[1:-1] + log[2:]) / 2 for log in logs])
     added = None
     if reference is not None:
         if [clip.shape for clip in clips] != [clip.shape for clip in reference]:
-            raise DataError("Flicker is compared on the same frames", fix="Infer the same clip with both")
+            raise DataError("Flicker can only be compared on the same frames", fix="Run both on the same clip")
         errors = [log - np.log(np.maximum(other, _NEAREST)) for log, other in zip(logs, reference, strict=True)]
         added = _mean([np.abs(np.diff(error, axis=0)) for error in errors])
     return Flicker(sum(map(len, clips)), jitter, added)
 
 
 def panned_clip(pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-    """Clips made of still pictures uint8 [H, W, 3]: a window of three quarters glides over each, one clip a picture.
+    """Clips made of still pictures uint8 [H, W, 3]: a window of three quarters glides over each, one clip per picture.
 
-    For want of a video: the motion is even and known, the pictures are what the network will see. uint8 [T, H, W, 3].
+    They stand in for a video: the motion is even and known, the pictures are what the network will see. Each is uint8
+    [T, H, W, 3].
     """
     from PIL import Image
 

@@ -1,6 +1,6 @@
-"""Pictures with the depth that every artefact gave for them on this machine: what a report shows.
+"""Pictures for a report, with the depth that every artefact gave for them on this machine.
 
-Held-out pictures of the run, and the frames that were scored worst where the user lets them be kept.
+They are held-out pictures of the run and, where the user allows it, the frames that were scored worst.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Gallery:
     note: str = field(default="")  # why there are no worst frames, for people
 
     def write(self, path: Path) -> None:
-        """Write as .npz, depth as 16-bit floats: a difference of 0.05 % is lost, a report shows none that small."""
+        """Write as .npz, depth as 16-bit floats: this loses 0.05 %, and a report shows no difference that small."""
         arrays: dict[str, NDArray[Any]] = {}
         about: dict[str, Any] = {"kind": _KIND, "note": self.note}
         for part in ("held_out", "worst"):
@@ -80,7 +80,7 @@ class Gallery:
                 parts = {part: _shown(part, about[part], arrays) for part in ("held_out", "worst") if part in about}
                 return cls(**parts, note=str(about["note"]))
         except Exception as error:  # a damaged archive fails anywhere in zipfile, zlib and numpy
-            raise FileError(f"{path} cannot be read ({error})", fix="Measure anew with `edgekd bench`") from error
+            raise FileError(f"{path} cannot be read ({error})", fix="Measure again with `edgekd bench`") from error
 
 
 def _shown(part: str, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Shown:
@@ -90,7 +90,7 @@ def _shown(part: str, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any
 
 
 def worst_frames(rows: Sequence[BenchRow], count: int = _WORST) -> list[int]:
-    """Numbers of the frames with the highest AbsRel, worst first: of int8 artefacts, where one was scored."""
+    """Numbers of the frames with the highest AbsRel, worst first, over int8 artefacts if any was scored."""
     scored = [(row.precision, row.evaluation) for row in rows if row.evaluation is not None]
     chosen = [evaluation for precision, evaluation in scored if precision == "int8"] or [e for _, e in scored]
     if not chosen:
@@ -120,29 +120,29 @@ def make_gallery(
     note, frames, truths = "", held_out[:0], None
     names: tuple[str, ...] = ()
     if scoring is None:
-        note = "Nothing was scored: edgekd bench --data"
+        note = "Nothing was scored yet: edgekd bench --data PATH"
     elif not keep_frames:
-        note = "The frames that were scored on were not kept, as asked (--no-frames, --reproduce)"
+        note = "The scored frames were not kept, as requested (--no-frames, --reproduce)"
     elif worst and used:
         spec = used[0].input
         try:
             chosen = [scoring.data[place] for place in worst]
             frames, truths = frame_all(chosen, spec.framing)
             names = tuple(frame.name for frame in chosen)
-        except EdgekdError as error:  # they were there a moment ago; the figures stand
-            note = f"The worst frames cannot be read any more: {error.message}"
+        except EdgekdError as error:  # they could be read a moment ago, so the figures stand
+            note = f"The worst frames can no longer be read: {error.message}"
             progress.note(note)
     depth_out: dict[str, NDArray[np.float32]] = {}
     depth_worst: dict[str, NDArray[np.float32]] = {}
-    with progress.task("Keeping pictures for the report", total=len(used)) as advance:
+    with progress.task("Saving pictures for the report", total=len(used)) as advance:
         for artefact in used:
             try:
                 with get_target(artefact.target).open(artefact, options) as runner:
                     depth_out[artefact.name] = infer_each(runner, held_out)
                     if len(frames):
                         depth_worst[artefact.name] = infer_each(runner, frames)
-            except Exception as error:  # it ran a moment ago, and what a runtime raises has no common base
-                progress.note(f"{artefact.name} gave no pictures: {first_line(error)}")
+            except Exception as error:  # it ran a moment ago; runtimes' errors have no common base class
+                progress.note(f"No report pictures from {artefact.name}: {first_line(error)}")
             advance(1)
     numbers = tuple(f"held-out picture {number}" for number in range(1, len(held_out) + 1))
     return Gallery(

@@ -14,7 +14,7 @@ from typing import Any
 __all__ = ["JETSON_GPUS", "Gpu", "read_gpus"]
 
 JETSON_GPUS = ("gpu", "ga10b", "gv11b", "gp10b")
-"""What the devfreq device of a Jetson's GPU ends in."""
+"""The suffixes of the devfreq device of a Jetson's GPU."""
 
 
 _REASONS = {
@@ -24,12 +24,12 @@ _REASONS = {
     0x40: "heat (hardware)",
     0x80: "power brake",
 }
-"""Bits of nvmlClocksEventReasons that slow a busy card down; idle (0x1) and clocks set by an application are none."""
+"""Bits of nvmlClocksEventReasons that slow a busy card down; idle (0x1) and clocks set by an application do not."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One card at one moment. None: the card does not tell."""
+    """One card at one moment. None: the card does not report it."""
 
     name: str
     driver: str | None

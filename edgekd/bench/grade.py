@@ -34,9 +34,9 @@ def grade(
 ) -> Grade:
     """Grade a timing by its own samples and by what happened while they were taken. The rules are in README.md.
 
-    `room` is the number of cores on which the process may be scheduled, where a container's quota grants it only
-    `usable_cores` of them. `problems` were seen before the first sample, such as a warm-up that did not settle; any
-    makes a B at best. What befalls the GPU counts where it is used: `gpu`.
+    `room` is the number of cores that the process may be scheduled on, where a container's quota grants it only
+    `usable_cores` of them. `problems` were seen before the first sample, such as a warm-up that did not settle; with
+    any of them, the grade is B at best. The state of the GPU counts only if `gpu` says that it is used.
     """
     disturbed = [
         *_slowed(timing),
@@ -57,7 +57,7 @@ def _slowed(timing: Timing) -> list[str]:
     third = max(len(timing.blocks) // 3, 1)
     early, late = min(timing.blocks[:third]), min(timing.blocks[-third:])
     if late > 1.1 * early:
-        found.append(f"slowed down by {_percent(late / early)} from the first third of the measurement to the last")
+        found.append(f"slowed down by {_percent(late / early)} from the first to the last third of the measurement")
     worst = max(timing.blocks) / min(timing.blocks)
     if worst > 1.25:
         found.append(f"a tenth of the measurement was {_percent(worst)} slower than the fastest tenth")
@@ -69,7 +69,7 @@ def _throttled(conditions: Conditions, gpu: bool) -> list[str]:
     if conditions.throttled:
         found.append(f"throttled {conditions.throttled:.0f} times by heat, power or the container's CPU quota")
     if held_back := [what for what in conditions.held_back if gpu or not what.lower().startswith("gpu")]:
-        found.append(f"held back: {', '.join(held_back)}")
+        found.append(f"throttled: {', '.join(held_back)}")
     clocks = {"the clock": (conditions.clock_early_mhz, conditions.clock_late_mhz)}
     if gpu:
         clocks["the GPU's clock"] = (conditions.gpu_clock_early_mhz, conditions.gpu_clock_late_mhz)
@@ -80,13 +80,13 @@ def _throttled(conditions: Conditions, gpu: bool) -> list[str]:
 
 
 def _crowded(timing: Timing, conditions: Conditions, usable_cores: float, room: float) -> list[str]:
-    """Were there too few idle cores left for the inference itself?"""
+    """Evidence that too few idle cores were left for the inference itself."""
     if conditions.others is None:
         return []
     needed = min(max(timing.cores, 1.0), usable_cores)
     if conditions.others + needed > room + 0.25:
         return [
-            f"other processes kept {conditions.others:.1f} of {room:g} cores busy, and the inference needs {needed:.1f}"
+            f"other processes kept {conditions.others:.1f} of {room:g} cores busy, but inference needs {needed:.1f}"
         ]
     return []
 
@@ -103,7 +103,7 @@ def _spread(timing: Timing) -> list[str]:
 def _wavering(timing: Timing) -> list[str]:
     found = []
     if timing.samples < ENOUGH:
-        found.append(f"only {timing.samples} samples: {ENOUGH} bound p99")
+        found.append(f"only {timing.samples} samples: {ENOUGH} are needed to bound p99")
     spread = max(timing.blocks) / min(timing.blocks)
     if 1.08 < spread <= 1.25:
         found.append(f"parts of the measurement differ by {_percent(spread)}")
@@ -115,12 +115,12 @@ def _company(conditions: Conditions) -> list[str]:
     if conditions.others is not None and conditions.others > 0.25:
         found.append(f"other processes kept {conditions.others:.1f} cores busy")
     if conditions.stolen is not None and conditions.stolen > 0.05:
-        found.append(f"the host kept {conditions.stolen:.2f} cores to itself")
+        found.append(f"the host took {conditions.stolen:.2f} cores away")
     slow = [governor for governor in conditions.governors if governor in ("powersave", "ondemand", "conservative")]
     if slow and conditions.clock_late_mhz is None:
         found.append(f"the clock may change: governor {', '.join(slow)}")
     if conditions.on_battery:
-        found.append("on battery: the clocks are those of its power plan")
+        found.append("on battery: clocks follow its power plan")
     return found
 
 

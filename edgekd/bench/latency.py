@@ -23,9 +23,9 @@ from targets.base import Holding, Runner
 __all__ = ["Latency", "Measured", "feeds_of", "measure", "measure_latency", "uses_gpu"]
 
 _WINDOW = 20  # inferences in a window of the warm-up
-_SETTLED = 0.03  # two windows in a row whose medians differ by less: warm
+_SETTLED = 0.03  # warm once the medians of two successive windows differ by less
 _LONGEST_WARM_UP = 10.0  # seconds
-_BESIDE = 2.0  # seconds, at most, for each of the two latencies beside the first
+_BESIDE = 2.0  # seconds, at most, for each of the two additional latencies
 
 Infer = Callable[[NDArray[np.uint8]], Any]
 
@@ -44,10 +44,10 @@ class Latency:
     """One inference of `batch` pictures."""
 
     batch: int
-    settings: Mapping[str, str]  # what the runtime was told: threads, provider, spinning
+    settings: Mapping[str, str]  # of the runtime: threads, provider, spinning
     first: float  # milliseconds of the very first inference after opening, in this process
     warm_up: int  # inferences before the first sample
-    settled: bool  # did the warm-up end by its rule, not by its time limit?
+    settled: bool  # whether the warm-up ended by its rule, not by its time limit
     infer: Measured  # `Runner.infer`: from pictures in memory to depth in memory, copies included
     resident: Measured | None  # the same with the pictures where the runtime reads them and the depth left there
     framed: Measured | None  # with a camera's picture framed for the network before each inference; a batch of one
@@ -76,17 +76,17 @@ def measure_latency(
     """Time `runner.infer` on varied pictures uint8 [N, H, W, 3]: at least `minimum` times and `seconds` seconds.
 
     With `camera`, pictures uint8 [h, w, 3] as they come from one, framing and inference together are timed as well.
-    Raises DataError for pictures that are all the same or settings that cannot be meant, and what `infer` raises.
+    Raises DataError for pictures that are all the same or invalid settings, and what `infer` raises.
     """
     if minimum < 1 or batch < 1 or not (math.isfinite(seconds) and seconds >= 0):
         raise DataError(
-            f"A latency of {minimum} samples, {seconds} s and batches of {batch} cannot be measured",
-            fix="Give at least 1 sample, 1 picture and 0 seconds",
+            f"Latency cannot be measured with {minimum} samples, {seconds} s and batches of {batch}",
+            fix="Use at least 1 sample, 1 picture and 0 seconds",
         )
     if len(images) < 2 or (images == images[0]).all():
         raise DataError(
-            "Latency is measured on pictures that differ: on one repeated picture caches and branches tell lies",
-            fix="Give at least two different pictures",
+            "Latency must be measured on pictures that differ: repeating one flatters caches and branch prediction",
+            fix="Pass at least two different pictures",
         )
     feeds = feeds_of(images, batch)
     start = time.perf_counter_ns()
@@ -94,7 +94,7 @@ def measure_latency(
     first = time.perf_counter_ns() - start
     with progress.task("Warming up", total=None) as advance:
         warm_up, settled = _warm_up(runner.infer, feeds, advance)
-    problem = () if settled else (f"had not settled after {warm_up + 1} inferences of warm-up",)
+    problem = () if settled else (f"had not settled after {warm_up + 1} warm-up inferences",)
 
     def timed(call: Callable[[Any], object], fed: Sequence[Any], at_most: float = math.inf) -> Measured:
         return measure(call, fed, minimum, min(seconds, at_most), usable_cores, problem, gpu=uses_gpu(runner))
@@ -127,9 +127,9 @@ def measure(
     *,
     gpu: bool = True,
 ) -> Measured:
-    """Time a call under watched conditions and grade what came of it; `problems` are known beforehand, as is whether
-    the `gpu` is used."""
-    gc.collect()  # before the watch: the energy of the time is divided among the calls
+    """Time a call under watched conditions and grade the result; `problems` are known beforehand, as is whether the
+    `gpu` is used."""
+    gc.collect()  # before the watch, whose energy is divided among the calls
     watch = Watch()
     timing = time_calls(call, feeds, minimum=minimum, seconds=seconds, between=watch.look)
     conditions = watch.conditions()
@@ -137,7 +137,7 @@ def measure(
 
 
 def uses_gpu(runner: Runner) -> bool:
-    """Whether a runner computes on a GPU, as its target or what its runtime was told says."""
+    """Whether a runner computes on a GPU, judged by its target and its runtime's settings."""
     told = " ".join(runner.settings.values()).lower()
     return runner.artefact.target.startswith("tensorrt") or any(name in told for name in ("gpu", "cuda", "tensorrt"))
 

@@ -36,14 +36,14 @@ _ARM_CORES = {
     (0x4E, 0x003): "Denver 2",
     (0x4E, 0x004): "Carmel",
 }
-"""(implementer, part) of /proc/cpuinfo: kernels of 64-bit Arm give numbers in place of a name."""
+"""(implementer, part) of /proc/cpuinfo: 64-bit Arm kernels give numbers instead of a name."""
 
 _RTX_LIBS = ("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu12-libs")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine in words and numbers. None: not to be read here."""
+    """A machine in words and numbers. None: cannot be read here."""
 
     device: str  # short, for a file's name and a table's title
     cpu: str
@@ -59,12 +59,12 @@ class Machine:
     driver: str | None  # of the NVIDIA cards
     board_release: str | None  # Jetson Linux
     power_mode: str | None  # Jetson's nvpmodel
-    clocks_locked: bool | None  # as jetson_clocks does: the lowest clock of the cores and the GPU is the highest
+    clocks_locked: bool | None  # as by jetson_clocks: the lowest clock of the cores and the GPU is the highest
     turbo: bool | None
 
     @property
     def title(self) -> str:
-        """The device, and in which power mode where it has some."""
+        """The device, with its power mode if it has one."""
         return f"{self.device}, {self.power_mode}" if self.power_mode else self.device
 
 
@@ -99,7 +99,7 @@ def describe_machine(root: Path = Path("/"), gpus: Callable[[], tuple[Gpu, ...]]
 
 
 def _arm_core(info: str) -> str | None:
-    """The kind of core, of the last one listed: big cores come last."""
+    """The kind of the last core listed: big cores come last."""
     kinds = []
     for line in info.splitlines():
         name, _, value = (part.strip() for part in line.partition(":"))
@@ -120,7 +120,7 @@ def _clocks_locked(root: Path) -> bool | None:
         (number(path), number(path.with_name(path.name.replace("min", "max"))))
         for folder, pattern in (
             (root / "sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_min_freq"),
-            # The GPU's alone: jetson_clocks leaves video's and others' as they are.
+            # Only the GPU's: jetson_clocks leaves those of video and others as they are.
             *((root / "sys/class/devfreq", f"*.{kind}/min_freq") for kind in JETSON_GPUS),
         )
         for path in each(folder, pattern)
@@ -164,7 +164,7 @@ def _memory(root: Path) -> float | None:
 
 
 def _gpus(root: Path) -> tuple[str, ...]:
-    """NVIDIA GPUs by the driver's own files: no library is loaded."""
+    """NVIDIA GPUs from the driver's own files, without loading a library."""
     found = []
     try:
         folders = sorted((root / "proc/driver/nvidia/gpus").iterdir())

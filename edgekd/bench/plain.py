@@ -1,4 +1,4 @@
-"""Dataclasses of plain values from JSON again, strictly: nothing may be missing, and nothing of another kind."""
+"""Reads dataclasses of plain values back from JSON, strictly: no field may be missing or of another kind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _read(kind: Any, value: Any) -> Any:
         return _read(one, value)
     if origin is Literal:
         if value not in inner:
-            raise ValueError(f"{value!r} is none of {inner}")
+            raise ValueError(f"{value!r} is not one of {inner}")
         return value
     if origin is tuple:
         parts = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
@@ -44,10 +44,10 @@ def _read(kind: Any, value: Any) -> Any:
         return kind(**{name: _read(part, value[name]) for name, part in _fields(kind).items()})
     if kind is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"{value!r} is no number")
+            raise TypeError(f"{value!r} is not a number")
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise TypeError(f"{value!r} is not of the kind {kind.__name__}")
+        raise TypeError(f"{value!r} is not of type {kind.__name__}")
     return value
 
 

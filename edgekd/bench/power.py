@@ -1,8 +1,8 @@
 """Power from the machine's own sensors: a Jetson's rails, RAPL of x86 processors, NVIDIA cards. Never fails.
 
-Rails tell watts at a moment, counters joules since some start. What the whole machine takes is one rail where the board
-has a sensor at its input, else the sum of those there are (NVIDIA's Jetson Linux Developer Guide, "Power monitoring";
-Linux's Documentation/power/powercap and Documentation/hwmon/ina3221).
+Rails give watts at a moment, counters joules since some start. The whole machine's power is that of one rail where the
+board has a sensor at its input, otherwise the sum of its sensors (NVIDIA's Jetson Linux Developer Guide, "Power
+monitoring"; Linux's Documentation/power/powercap and Documentation/hwmon/ina3221).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from edgekd.bench.sysfs import each, number, text
 __all__ = ["Counter", "Power", "joules_between", "read_power", "whole"]
 
 _WHOLE = ("VDD_IN", "POM_5V_IN", "5V_IN", "VIN")
-"""Rails that hold all the others: of Orin Nano, Orin NX, Xavier NX and TX2; of Nano; of Thor."""
+"""Rails that include all the others: of Orin Nano, Orin NX, Xavier NX and TX2; of Nano; of Thor."""
 
 _INSIDE = {"VDDQ_VDD2_1V8AO": "VIN_SYS_5V0"}
-"""Rails that another one supplies, which holds them: the memory's of AGX Orin."""
+"""Rails that another one supplies and so includes: that of AGX Orin's memory."""
 
 _CARD = "GPU "
 
 
 @dataclass(frozen=True)
 class Counter:
-    """Joules counted since some start; at `wraps` it begins anew."""
+    """Joules counted since some start; at `wraps` the count restarts."""
 
     joules: float
     wraps: float | None = None
@@ -56,10 +56,10 @@ def read_power(root: Path, gpus: Sequence[Gpu]) -> Power:
 
 
 def whole(names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the sensors that together are what the machine takes, without counting anything twice.
+    """The sensors that together give the machine's power, without counting anything twice.
 
-    None where cards alone have one: what the processor takes is then not known, and an idle card's watts say nothing of
-    what runs on it.
+    Empty where only cards have sensors: the processor's power is then unknown, and an idle card's watts say nothing
+    about what runs on the processor.
     """
     for name in _WHOLE:
         if name in names:
@@ -100,7 +100,7 @@ def _rails(root: Path) -> Iterator[tuple[str, float]]:
 
 
 def _rapl(root: Path) -> Iterator[tuple[str, Counter]]:
-    """Packages, and memory where it is counted beside them. Cores and uncore are parts of their package."""
+    """Packages, and memory where it is counted separately. Cores and uncore are parts of their package."""
     for folder in each(root / "sys/class/powercap", "intel-rapl:*"):
         name = (text(folder / "name") or "").strip()
         counted = number(folder / "energy_uj")

@@ -1,4 +1,4 @@
-"""Measuring again what a bench result says, and comparing within stated tolerances."""
+"""Repeating the measurements of a bench result, and comparing them within stated tolerances."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Tolerances:
 
     stable: float = 0.03  # where both have grade A
     noisy: float = 0.15  # where either has grade B; C is not compared
-    accuracy: float = 0.002  # on the same kind of processor; arithmetic differs between others
+    accuracy: float = 0.002  # on the same kind of processor: arithmetic differs between kinds
     accuracy_elsewhere: float = 0.02
 
 
@@ -41,13 +41,13 @@ class Comparison:
 
 
 def settings_of(result: BenchResult) -> BenchSettings:
-    """The settings of a bench, to measure with again. Raises DataError for what can be none."""
+    """The settings of a bench, for measuring again. Raises DataError for invalid ones."""
     usual = asdict(BenchSettings())
     try:
         return read_plain(BenchSettings, {name: result.settings.get(name, value) for name, value in usual.items()})
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"The settings of a bench cannot be read ({error})", fix="Give the file as bench wrote it"
+            f"The settings of a bench cannot be read ({error})", fix="Pass the file as bench wrote it"
         ) from error
 
 
@@ -65,7 +65,7 @@ def compare(before: BenchResult, after: BenchResult, tolerances: Tolerances) -> 
             found.append(Comparison(row.name, "all", None, None, None, "differs", why))
             continue
         if again.model != row.model:
-            why = f"another artefact: {row.model[:12]} then, {again.model[:12]} now"
+            why = f"different artefact: {row.model[:12]} then, {again.model[:12]} now"
             found.append(Comparison(row.name, "model", None, None, None, "differs", why))
             continue
         found += _speed(row, again, other, tolerances)
@@ -74,7 +74,7 @@ def compare(before: BenchResult, after: BenchResult, tolerances: Tolerances) -> 
 
 
 def _other_machine(before: Machine, after: Machine) -> str | None:
-    """What of the machine is another, in words; None where latencies can be compared."""
+    """How the machine differs, in words; None where latencies can be compared."""
     parts: dict[str, Callable[[Machine], object]] = {
         "device": lambda machine: machine.device,
         "CPU": lambda machine: machine.cpu,
@@ -84,7 +84,7 @@ def _other_machine(before: Machine, after: Machine) -> str | None:
     changed = [
         f"{name} {get(before)} then, {get(after)} now" for name, get in parts.items() if get(before) != get(after)
     ]
-    return "another machine: " + "; ".join(changed) if changed else None
+    return "different machine: " + "; ".join(changed) if changed else None
 
 
 def _speed(row: BenchRow, again: BenchRow, other: str | None, tolerances: Tolerances) -> Iterator[Comparison]:
@@ -120,10 +120,10 @@ def _accuracy(row: BenchRow, again: BenchRow, allowed: float) -> Iterator[Compar
     if scored is None:
         return
     if rescored is None:
-        yield Comparison(row.name, "accuracy", None, None, None, "not compared", "it was not scored: give --data")
+        yield Comparison(row.name, "accuracy", None, None, None, "not compared", "it was not scored: pass --data")
         return
     if (scored.protocol, scored.digest) != (rescored.protocol, rescored.digest):
-        yield Comparison(row.name, "accuracy", None, None, None, "differs", "other data or another protocol")
+        yield Comparison(row.name, "accuracy", None, None, None, "differs", "different data or protocol")
         return
     before, after = scored.means["raw"]["absrel"], rescored.means["raw"]["absrel"]
     yield _within(row.name, "AbsRel", before, after, allowed, abs(after - before) / max(before, 1e-9))

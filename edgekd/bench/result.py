@@ -1,4 +1,4 @@
-"""What a bench gives: one row an artefact, in a file that later versions can read or refuse."""
+"""The result of a bench: one row per artefact, in a file that later versions can read or refuse."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCHEMA = 2
 class BenchRow:
     """One artefact. Where it could not run, or not to the end, `reason` and `fix` say why.
 
-    All figures are of the same files, inferred in one pass a picture.
+    All figures are of the same files, inferred in one pass per picture.
     """
 
     name: str
@@ -50,7 +50,7 @@ class BenchRow:
 
     @property
     def millijoules(self) -> float | None:
-        """Millijoules a picture while latency was measured, of the sensors that `Conditions.energy_from` names."""
+        """Millijoules per picture while latency was measured, from the sensors that `Conditions.energy_from` names."""
         if self.latency is None:
             return None
         infer = self.latency.infer
@@ -73,8 +73,8 @@ class BenchResult:
     settings: Mapping[str, float | str | None]  # threads, device, batch, minimum, seconds, streams
     pictures: str  # one line: on which pictures latency was measured
     clip: str | None  # one line: on which frames flicker was measured
-    data: str | None  # the path that was scored on, as it was given
-    idle_watts: Mapping[str, float]  # by sensor, of a second before the first artefact
+    data: str | None  # the path of the data for scoring, as it was given
+    idle_watts: Mapping[str, float]  # by sensor, over a second before the first artefact
     rows: tuple[BenchRow, ...]
     schema: int = SCHEMA
 
@@ -90,10 +90,10 @@ class BenchResult:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> BenchResult:
         """The inverse of `to_json`. Raises DataError for another schema, or when a field is missing or wrong."""
-        again = "Measure anew with `edgekd bench`"
+        again = "Measure again with `edgekd bench`"
         found = value.get("schema") if isinstance(value, Mapping) else None
         if found != SCHEMA:
-            raise DataError(f"The bench result has schema {found}, this version of edgekd reads {SCHEMA}", fix=again)
+            raise DataError(f"The bench result has schema {found}; this version of edgekd reads {SCHEMA}", fix=again)
         try:
             settings = {str(name): setting for name, setting in value["settings"].items()}
             for name, setting in settings.items():

@@ -1,4 +1,4 @@
-"""Pictures a second when several streams infer at once, each with an opened artefact and a thread of its own."""
+"""Pictures per second when several streams infer at once, each with an opened artefact and a thread of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WARM_UP = 0.3  # seconds
 
 @dataclass(frozen=True)
 class Throughput:
-    """`streams` at once. In `measured` are the latencies that each stream saw meanwhile."""
+    """The rate of `streams` at once; `measured` holds the latencies that they saw meanwhile."""
 
     streams: int
     pictures_per_second: float
@@ -68,7 +68,7 @@ def _measure(
                 if counting.is_set():
                     own.append((end, end - start))
                 turn += 1
-        except BaseException as error:  # told by the thread that waits
+        except BaseException as error:  # raised again by the waiting thread
             errors.append(error)
             over.set()
 
@@ -86,13 +86,13 @@ def _measure(
             watch.look()
         stop, cpu = time.perf_counter_ns(), time.process_time_ns() - cpu
         conditions = watch.conditions()
-    finally:  # also after Ctrl-C: runners that are still used must not be closed
+    finally:  # also after Ctrl-C: runners still in use must not be closed
         over.set()
         for thread in threads:
             thread.join()
     if errors:
         raise errors[0]
-    # What was still under way has taken time but given no pictures yet: with a slow network that is a good part.
+    # Only what ended in time counts: with a slow network, a good part is still under way when time is up.
     ended = sorted(entry for own in done for entry in own if entry[0] <= stop)
     passed = (stop - begun) / 1e9
     timing = summarise_times(np.array([took for _, took in ended], np.int64), cpu, passed)

@@ -27,7 +27,7 @@ class _Column:
     cell: Callable[[BenchRow], float | str | None]
     format: str = ""
     better: Callable[[float, float], bool] | None = None  # None: no best value
-    rank: int = 0  # the highest goes first when the table is too wide
+    rank: int = 0  # the highest is dropped first when the table is too wide
 
     def texts(self, rows: tuple[BenchRow, ...]) -> list[str]:
         """The cells, the best one starred: colour alone would be lost in a pipe."""
@@ -46,7 +46,7 @@ class _Column:
 def bench_table(result: BenchResult, *, width: int = 100) -> RenderableType:
     """A rich table with what does not fit into cells beneath it: reasons, evidence, protocols.
 
-    In fewer than `width` columns the least important ones are left out, and a line says which.
+    In fewer than `width` columns the least important ones are omitted, and a line says which.
     """
     from rich import box
     from rich.console import Group
@@ -60,7 +60,7 @@ def bench_table(result: BenchResult, *, width: int = 100) -> RenderableType:
         table.add_column(heading, justify="left" if place == 0 else "right", no_wrap=True)
     for cells in zip(*(column.texts(result.rows) for column in columns), strict=True):
         table.add_row(*(Text(cell, style="bold" if cell.endswith("*") else "") for cell in cells))
-    lines = [*_remarks(result), *([f"Left out for width: {', '.join(dropped)}"] if dropped else [])]
+    lines = [*_remarks(result), *([f"Omitted for width: {', '.join(dropped)}"] if dropped else [])]
     return Group(table, *(Text(line) for line in lines))
 
 
@@ -144,7 +144,7 @@ def _title(result: BenchResult) -> str:
 
 
 def _remarks(result: BenchResult) -> list[str]:
-    lines = ["* best of its column"]
+    lines = ["* best in its column"]
     for row in result.rows:
         if row.reason is not None:
             lines.append(f"{row.name}: {EdgekdError(row.reason, fix=row.fix or '')}")
@@ -160,17 +160,17 @@ def _remarks(result: BenchResult) -> list[str]:
             f"{evaluation.protocol}: {evaluation.about}; {evaluation.images} images of {evaluation.dataset}, "
             "unaligned; "
             + (
-                "one image has no interval"
+                "no interval from a single image"
                 if ends is None
                 else f"95 % interval of δ1 about ±{(ends[1] - ends[0]) / 2:.3f} ({evaluation.drawn} drawn)"
             )
         )
     if result.clip is not None:
-        lines.append(f"Flicker on {result.clip}: what depth differs from fp32's from frame to frame, in % of depth")
+        lines.append(f"Flicker on {result.clip}: frame-to-frame change of the difference from fp32, in % of depth")
     latencies = [row.latency for row in result.rows if row.latency is not None]
     sensors = dict.fromkeys(latency.infer.conditions.energy_from for latency in latencies)
-    lines += [f"Energy a picture: of the whole machine, by {names}" for names in sensors if names is not None]
+    lines += [f"Energy per picture: the whole machine, from {names}" for names in sensors if names is not None]
     unknown = sorted({name for latency in latencies for name in latency.infer.grade.unknown})
     if unknown:
-        lines.append(f"Not to be watched on this machine: {', '.join(unknown)}")
+        lines.append(f"Not measurable on this machine: {', '.join(unknown)}")
     return lines

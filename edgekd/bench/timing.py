@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 __all__ = ["ENOUGH", "Timing", "p99_interval", "summarise_times", "time_calls"]
 
 ENOUGH = 368
-"""Samples from which on the 99th percentile has an upper bound at 95 %: 0.99 ** 368 < 0.025."""
+"""Samples needed for the 95 % interval of the 99th percentile to have an upper bound: 0.99 ** 368 < 0.025."""
 
-_CHUNK = 50  # calls, at most, between looks at the time that has passed
+_CHUNK = 50  # calls, at most, between checks of the elapsed time
 _CHUNK_SECONDS = 0.25
 _BLOCKS = 10  # parts of the measurement whose medians are compared
 _MOST = 100_000  # samples
-_LONGEST = 60.0  # seconds after which the least number of samples no longer counts
+_LONGEST = 60.0  # seconds after which the minimum number of samples no longer counts
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def time_calls(
     seconds: float,
     between: Callable[[], None] = lambda: None,
 ) -> Timing:
-    """Time `call(feed)` on feeds that take turns: at least `minimum` times and `seconds` seconds, a minute at most.
+    """Time `call(feed)` on the feeds in turn: at least `minimum` times and `seconds` seconds, a minute at most.
 
-    `between` is called now and then between two calls, outside of what is timed.
+    `between` is called now and then between two calls, outside what is timed.
     """
     clock, cpu_clock = time.perf_counter_ns, time.process_time_ns
     times = np.zeros(_MOST, np.int64)
@@ -103,10 +103,10 @@ def summarise_times(nanoseconds: NDArray[np.int64], cpu: int, seconds: float) ->
 
 
 def p99_interval(values: NDArray[np.float64]) -> tuple[float, float | None]:
-    """95 % interval of the 99th percentile, of whatever distribution: two order statistics.
+    """95 % interval of the 99th percentile, for any distribution: two order statistics.
 
     How many of n samples lie above the true percentile is binomial (W. Conover, *Practical Nonparametric Statistics*,
-    chapter 3.2). Without enough samples to bound it above the second is None.
+    chapter 3.2). The second is None without enough samples to bound it above.
     """
     n, above = len(values), 0.01
     counts = np.arange(n + 1)

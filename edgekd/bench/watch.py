@@ -1,6 +1,7 @@
-"""Looking at the machine while something is measured: between inferences, never inside one.
+"""Watching the machine during a measurement: between inferences, never inside one.
 
-No thread and no second process: either would take time from what is measured. A look takes about a millisecond.
+It needs no thread and no second process: either would take time from what is measured. A look takes about a
+millisecond.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _EVERY = 0.25  # seconds
 
 
 class Watch:
-    """Takes a reading when it is made, when `look` is called and a quarter of a second has passed, and at the end."""
+    """Takes a reading at the start, when `look` is called and a quarter of a second has passed, and at the end."""
 
     def __init__(self, read: Callable[[], Reading] = read_conditions) -> None:
         self._read = read
@@ -24,7 +25,7 @@ class Watch:
 
     @property
     def cores(self) -> int:
-        """On how many cores this process may be scheduled."""
+        """The number of cores that this process may be scheduled on."""
         return self._readings[0].cores
 
     def look(self) -> None:

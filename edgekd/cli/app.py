@@ -1,4 +1,4 @@
-"""Wires the verbs into one program and turns every ending into one line and an exit code."""
+"""Combines the verbs into one program, and turns every outcome into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from edgekd.interrupt import end_as_interrupted
 __all__ = ["app", "main", "run"]
 
 _INTERRUPTED = 130  # 128 + SIGINT
-_GO_ON = ("simulate", "distill", "calibrate", "export", "bundle", "demo")  # where they were interrupted
+_RESUMABLE = ("simulate", "distill", "calibrate", "export", "bundle", "demo")  # verbs that resume after an interruption
 _PACKAGES = ("edgekd", "targets", "calibration")
 _VERBS = (
     *(demo, distill, calibrate, export, preflight, bench, check),
@@ -49,7 +49,7 @@ _VERBS = (
 
 
 class _InterruptedByUserError(Exception):
-    """Ctrl-C, as an error that typer passes on instead of answering itself."""
+    """Ctrl-C, as an error that typer passes on instead of handling it itself."""
 
 
 class _Group(TyperGroup):
@@ -60,14 +60,14 @@ class _Group(TyperGroup):
             raise _InterruptedByUserError from error
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(self.commands)  # in the order of use, not of the alphabet
+        return list(self.commands)  # in the order of use, not alphabetical
 
 
 app = typer.Typer(
     name="edgekd",
     cls=_Group,
     add_completion=False,
-    rich_markup_mode=None,  # its panels fold the help to ribbons in 80 columns, and take 0.1 s
+    rich_markup_mode=None,  # its panels squeeze the help into narrow columns at 80 characters, and take 0.1 s
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -84,7 +84,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def edgekd(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """From the weights of a depth network to a small quantised student on the device, without any data."""
@@ -119,10 +119,10 @@ def run(arguments: Sequence[str]) -> int:
     except (_InterruptedByUserError, KeyboardInterrupt):
         console.failure(f"Interrupted. {_after_interruption(arguments)}")
         return _INTERRUPTED
-    except SystemExit as ended:  # typer's own answer to a reader of the output who has left
+    except SystemExit as ended:  # typer's own response to a closed output pipe
         return ended.code if isinstance(ended.code, int) else 1
     except BrokenPipeError:
-        # Whoever read the output has left; without this Python complains when it flushes at exit.
+        # The reader closed the pipe. Without this, Python complains when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
@@ -130,15 +130,15 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _after_interruption(arguments: Sequence[str]) -> str:
-    """What was kept, and the command to give now: with --force a second one would throw away what this one made."""
-    goes_on = bool(arguments) and arguments[0] in _GO_ON
+    """What was kept, and the command to run now: without --force, which would discard what was kept."""
+    goes_on = bool(arguments) and arguments[0] in _RESUMABLE
     if not goes_on or (arguments[0] == "export" and "--force" in arguments):
-        return f"The same command begins again: edgekd {shlex.join(arguments)}"
+        return f"The same command starts over: edgekd {shlex.join(arguments)}"
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        return "What was finished is kept, and the same torchrun command, without --force, goes on from there"
+        return "Finished work is kept; the same torchrun command, without --force, resumes from there"
     which = "the same command without --force" if "--force" in arguments else "the same command"
     command = shlex.join(word for word in arguments if word != "--force")
-    return f"What was finished is kept, and {which} goes on from there: edgekd {command}"
+    return f"Finished work is kept; {which} resumes from there: edgekd {command}"
 
 
 def _known(error: EdgekdError) -> int:
@@ -147,7 +147,7 @@ def _known(error: EdgekdError) -> int:
 
 
 def _unexpected(error: Exception) -> int:
-    # The classes of typer's usage errors moved between its versions; what they can do did not.
+    # The classes of typer's usage errors moved between its versions; their attributes did not.
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "edgekd"
@@ -159,8 +159,8 @@ def _unexpected(error: Exception) -> int:
     if any(map(out_of_memory, (error, error.__cause__, error.__context__))):
         return _known(
             EdgekdError(
-                "There is not enough memory; what was finished is kept",
-                fix="Close other programs, or take less at once: a smaller --batch, --accumulate or fewer --workers, "
+                "Out of memory; finished work is kept",
+                fix="Close other programs, or use less memory: a smaller --batch, --accumulate, or fewer --workers, "
                 "where the command has them",
             )
         )
@@ -175,7 +175,7 @@ def _unexpected(error: Exception) -> int:
 
 
 def _place(trace: TracebackType | None) -> str:
-    """file:line of the last frame in our own packages, and of the last frame of all where that is another."""
+    """file:line of the last frame in our own packages, and of the very last frame if it is a different one."""
     frames = traceback.extract_tb(trace)
     root = Path(__file__).resolve().parents[2]
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(root)]

@@ -1,4 +1,4 @@
-"""How far work is: bars on a terminal; elsewhere (a log, a pipe) a line now and then, so that it is never silent."""
+"""Progress of work: bars on a terminal; elsewhere (a log, a pipe) an occasional line, so that it is never silent."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Bars", "Lines"]
 
-_FIRST_LINE = 5.0  # seconds of work before a log hears of it
-_AT_ONCE = 0.2  # seconds within which what is done had been done before, by a command that was interrupted
+_FIRST_LINE = 5.0  # seconds of work before a log mentions it
+_AT_ONCE = 0.2  # seconds; units done within them are taken as the finished work of an interrupted command
 _COLOURS = {"red": "\x1b[31m", "bold": "\x1b[1m"}
 
 
 class Bars:
-    """Bars with percentage, count, time spent and time left, on the terminal that standard error is."""
+    """Bars with percentage, count, time spent and time left, on standard error."""
 
     def __init__(self) -> None:
         self._live: Progress | None = None
         self._open = 0
 
     def print(self, text: str, style: str = "") -> None:
-        """One line; above the bars while there are any."""
+        """Print one line, above the bars while there are any."""
         if self._live is not None:
             self._live.console.print(text, style=style or None, markup=False, highlight=False, soft_wrap=True)
         else:
@@ -40,7 +40,7 @@ class Bars:
 
     @contextlib.contextmanager
     def task(self, label: str, total: int | None, every: float = 20.0) -> Iterator[Advance]:
-        """A bar, redrawn five times a second; one inside another goes when it is done, the outermost stays."""
+        """A bar, redrawn five times a second. A nested bar disappears when it is done; the outermost one stays."""
         live = self._begin()
         bar = live.add_task(label, total=total, count="")
         done = 0
@@ -92,16 +92,16 @@ class Bars:
 
 
 class Lines:
-    """Plain lines, from a thread of their own, so that one long step does not look like a hang."""
+    """Plain lines, printed from a separate thread, so that one long step does not look like a hang."""
 
     def print(self, text: str, style: str = "") -> None:
-        """One line; a log has no style."""
+        """Print one line; `style` is ignored, as a log has none."""
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
     @contextlib.contextmanager
     def task(self, label: str, total: int | None, every: float = 20.0) -> Iterator[Advance]:
-        """Says after a few seconds, and then now and then, how far it is; and once it is done, how long it took."""
+        """Report progress after a few seconds, then every `every` seconds, and the total time at the end."""
         started, done, ahead, over = time.monotonic(), 0, 0, threading.Event()
 
         def advance(units: int) -> None:

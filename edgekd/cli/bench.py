@@ -1,4 +1,4 @@
-"""`edgekd bench`: latency on this machine, and accuracy where there are data."""
+"""`edgekd bench`: latency on this machine, and accuracy if there is data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def bench(
     run: RunName = None,
     target: Targets = None,
     data: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Pictures with depth to score on; see edgekd.evaluate.")
+        str | None,
+        typer.Option(metavar="PATH", help="Pictures with ground-truth depth to score on; see edgekd.evaluate."),
     ] = None,
     protocol: Annotated[str, typer.Option(metavar="NAME", help="How depth is scored: plain, nyu-eigen, ...")] = _PLAIN,
     clip: Annotated[
@@ -33,11 +34,11 @@ def bench(
     ] = None,
     threads: Threads = 1,
     streams: Annotated[
-        int | None, typer.Option(min=1, max=64, metavar="N", help="Inferences at once, for the throughput.")
+        int | None, typer.Option(min=1, max=64, metavar="N", help="Concurrent inferences, for throughput.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures an inference.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures per inference.")] = 1,
     seconds: Annotated[
-        float, typer.Option(min=0.0, metavar="S", help="Measure each artefact at least this long.")
+        float, typer.Option(min=0.0, metavar="S", help="Measure each artefact for at least this long.")
     ] = 5.0,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="The runtime's device.")] = None,
     frames: Annotated[
@@ -45,16 +46,16 @@ def bench(
     ] = True,
     reproduce: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.json", help="Measure again what this bench says, and compare."),
+        typer.Option(metavar="FILE.json", help="Repeat the measurements of this bench file and compare."),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0.0, metavar="SHARE", help="With --reproduce: how far latency may differ.")
+        float, typer.Option(min=0.0, metavar="SHARE", help="With --reproduce: how much latency may differ.")
     ] = 0.03,
     json: Json = False,
 ) -> None:
     """Measure latency and accuracy on this machine.
 
-    Accuracy only with --data; it is that of the same files whose latency is measured.
+    Accuracy needs --data; it is measured on the same files as latency.
     """
     from calibration.errors import ArtefactError, DataError, UsageError
     from edgekd.bench import BenchSettings, Scoring, bench_table
@@ -64,12 +65,12 @@ def bench(
 
     scored_by = get_protocol(protocol)
     if data is None and reproduce is None and protocol != _PLAIN:
-        raise UsageError(f"{protocol} is a protocol for depth that is scored, and there is no --data", fix="Add --data")
+        raise UsageError(f"--protocol {protocol} needs --data to score on", fix="Add --data")
     settings = BenchSettings(threads=threads, device=device, batch=batch, seconds=seconds, streams=streams)
     if reproduce is not None and (target or clip is not None or protocol != _PLAIN or settings != BenchSettings()):
         raise UsageError(
-            f"{reproduce} says what is measured, and how: other settings would not be compared with it",
-            fix="With --reproduce give --data and --tolerance alone",
+            f"{reproduce} fixes what is measured and how: other settings would not be comparable",
+            fix="With --reproduce pass only --data and --tolerance",
         )
     found = find_run(run, console)
     if reproduce is not None:
@@ -81,9 +82,9 @@ def bench(
         found, tuple(target or ()), settings, console, scoring=scoring, clip=shots, keep_frames=frames
     )
     console.result(result.to_json(), bench_table(result, width=console.width))
-    console.note(f"Kept in {path}")
+    console.note(f"Saved to {path}")
     if scoring is not None and found.caution is not None:
-        console.note(f"{found.caution}: look at the figures aligned by scale, in the report")
+        console.note(f"{found.caution}: use the scale-aligned figures in the report")
     if all(row.latency is None for row in result.rows):
         raise ArtefactError(f"Nothing was measured: {result.rows[0].reason}", fix=result.rows[0].fix or "")
     if scoring is not None and all(row.evaluation is None for row in result.rows):
@@ -100,15 +101,15 @@ def _reproduce(run: Run, reproduce: Path, data: str | None, tolerance: float) ->
     tolerances = Tolerances(stable=tolerance, noisy=max(tolerance, Tolerances().noisy))
     compared, path = reproduce_bench(run, reproduce, data, tolerances, console)
     console.result([asdict(one) for one in compared], _comparison(compared))
-    console.note(f"Kept in {path}")
+    console.note(f"Saved to {path}")
     if differing := [one for one in compared if one.outcome == "differs"]:
         raise DataError(
             f"{len(differing)} of {len(compared)} figures differ from {reproduce}, first {differing[0].figure} of "
             f"{differing[0].artefact}: {differing[0].why}",
-            fix="See the table; on a busy machine wait and try again",
+            fix="See the table; if the machine is busy, wait and try again",
         )
     if all(one.outcome == "not compared" for one in compared):
-        raise DataError(f"Nothing of {reproduce} could be compared", fix="See the table for why")
+        raise DataError(f"Nothing in {reproduce} could be compared", fix="See the table for why")
     console.next_command("report", run.folder)
 
 

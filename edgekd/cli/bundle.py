@@ -1,4 +1,4 @@
-"""`edgekd bundle`: a folder to copy to the device, which builds, checks and runs itself there."""
+"""`edgekd bundle`: a folder to copy to the device, where it builds, tests and runs itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["bundle"]
 
 Camera = Annotated[
     str | None,
-    typer.Option(metavar="WxH", help="The camera's frames, such as 640x480, go in as they are, resized in the graph."),
+    typer.Option(metavar="WxH", help="The camera's frame size, such as 640x480; frames are then resized in the graph."),
 ]
 
 
@@ -30,14 +30,14 @@ def bundle(
     camera: Camera = None,
     engine: Engine = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where it goes; bundle/ in the run when left out.")
+        Path | None, typer.Option(metavar="FOLDER", help="Where to write it.  [default: bundle/ in the run]")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a folder that runs itself on the device.
+    """Write a self-contained folder to run on the device.
 
     It builds what is missing there, tests itself, shows its latency and predicts; it needs Python 3.8, numpy and a
-    runtime, and no edgekd. For every runtime unless --target says which.
+    runtime, but not edgekd. For every runtime unless --target is given.
     """
     from edgekd.run import find_run
     from edgekd.steps.bundle import BundleSettings, bundle_run
@@ -58,7 +58,7 @@ def _table(written: WrittenBundle) -> Table:
         for file, error in written.errors.items()
     ]
     caption = (
-        f"{written.folder}: {size_text(written.size)}, of which models {size_text(written.models_size)}; "
+        f"{written.folder}: {size_text(written.size)}, of which {size_text(written.models_size)} is models; "
         f"{written.archive.name} {size_text(written.archive.stat().st_size)}"
     )
     return Table(("model", "size", "self-test", "allowed"), rows, right=(1, 2, 3), caption=caption)

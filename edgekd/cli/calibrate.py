@@ -1,4 +1,4 @@
-"""`edgekd calibrate`: the teacher itself to the device, quantised without its data."""
+"""`edgekd calibrate`: prepares the teacher itself for the device, quantised without its data."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def calibrate(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Take the teacher itself to the device: no student.
+    """Prepare the teacher itself for the device, without a student.
 
-    It is exported, and gets simulated images to be calibrated on when it is quantised.
+    Exports the teacher, and makes simulated images to calibrate on when it is quantised.
     """
     from calibration.errors import UsageError
     from edgekd.steps.requirements import require_training
 
     if teacher is None:
-        raise UsageError("Calibrating needs a teacher", fix="Give --teacher; `rooms` is the built-in one")
+        raise UsageError("Calibrating needs a teacher", fix="Pass --teacher; `rooms` is the built-in one")
     require_training()
     from edgekd.distill.settings import DistillSettings
     from edgekd.steps.calibrate import CALIBRATING, CalibrateRequest, calibrate_run

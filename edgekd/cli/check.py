@@ -28,13 +28,13 @@ def check(
     target: Targets = None,
     frames: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Pictures as the device will see them; they only measure."),
+        typer.Option(metavar="FOLDER", help="Pictures as the device will see them; used to measure only."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Measure drift and coverage, without labels.
 
-    Drift is how far an artefact's depth lies from the fp32 model's and the teacher's: a proxy for accuracy.
+    Drift is how far an artefact's depth is from the fp32 model's and the teacher's: a proxy for accuracy.
     Coverage is whether the calibration set is good enough.
     """
     from edgekd.run import find_run
@@ -46,14 +46,14 @@ def check(
     for row in result.rows:
         if row.reason is not None:
             console.note(f"{row.name}: {EdgekdError(row.reason, fix=row.fix or '')}")
-    console.note(f"On {result.pictures}; drift says what building cost, not how accurate the depth is")
+    console.note(f"On {result.pictures}; drift is what building cost, not how accurate the depth is")
     for line in coverage_notes(result):
         console.note(line)
     console.next_command("predict", found.folder, "PICTURE")
 
 
 def check_tables(result: CheckResult) -> list[Table]:
-    """Drift from the fp32 model, and from the teacher where there is one beside it; the least covered layers."""
+    """Tables of drift from the fp32 model, drift from the teacher if it is a separate model, and weak layers."""
     tables = [
         _table("Against the fp32 model", [(row.name, row.from_model) for row in result.rows]),
         _table("Against the fp32 model, on the frames", [(row.name, row.on_frames) for row in result.rows]),
@@ -64,7 +64,7 @@ def check_tables(result: CheckResult) -> list[Table]:
 
 
 def coverage_notes(result: CheckResult) -> list[str]:
-    """Whether the calibration set is good enough, in a line or two."""
+    """Lines that say whether the calibration set is good enough."""
     lines = []
     if result.layers and not result.weak:
         lines.append(f"The calibration set covers all {len(result.layers)} layers")
@@ -82,9 +82,9 @@ def coverage_notes(result: CheckResult) -> list[str]:
         else:
             lines.append("The frames saturate no layer")
         agreeing = f"{result.frames.agreeing} of {len(saturated)} layers"
-        lines.append(f"What the set says of its ranges holds on the frames for {agreeing}")
+        lines.append(f"The set's verdict on its ranges holds on the frames for {agreeing}")
         lines += [
-            f"{row.name} drifts {row.on_frames.abs_rel:.4f} on the frames; the set said {row.from_model.abs_rel:.4f}"
+            f"{row.name} drifts {row.on_frames.abs_rel:.4f} on the frames and {row.from_model.abs_rel:.4f} on the set"
             for row in result.rows
             if row.on_frames is not None and row.from_model is not None and row.name.endswith("int8")
         ]
@@ -92,7 +92,7 @@ def coverage_notes(result: CheckResult) -> list[str]:
 
 
 def _layers(result: CheckResult) -> Table:
-    """The layers with most to be said against them."""
+    """The layers with the most weaknesses."""
     from targets.coverage import GROWING, UNCOVERED
 
     def badness(index: int) -> float:
@@ -116,9 +116,7 @@ def _layers(result: CheckResult) -> Table:
     frames = () if on_frames is None else ("frames",)
     headings = ("layer", "range of\nits input", "beyond it:\nexpected", "held out", *frames, "growth", "")
     title = f"Coverage of the calibration set, the {len(rows)} least covered of {len(result.layers)} layers"
-    caption = (
-        "expected: by the statistics that the network stored; growth: of the range by the other half of the pictures"
-    )
+    caption = "expected: from the network's stored statistics; growth: of the range from the other half of the pictures"
     return Table(headings, rows, right=range(1, len(headings) - 1), title=title, caption=caption)
 
 

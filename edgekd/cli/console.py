@@ -1,4 +1,4 @@
-"""The one place that prints: data on standard output, everything else on standard error."""
+"""The only module that prints: data on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["Console", "console"]
 
 
 class Console:
-    """What a verb shows. It is a `calibration.progress.Progress`: bars on a terminal, occasional lines elsewhere."""
+    """Shows a verb's output. Implements `calibration.progress.Progress`: bars on a terminal, otherwise plain lines."""
 
     def __init__(self) -> None:
         self.start()
 
     def start(self, arguments: Sequence[str] = ()) -> None:
-        """Begin a command with these arguments, and forget the one before: several may run in one process."""
+        """Begin a command with these arguments and forget the previous one: a process may run several."""
         self.arguments = tuple(arguments)
         self.json = False
         self._said: set[str] = set()
@@ -37,7 +37,7 @@ class Console:
 
     @property
     def width(self) -> int:
-        """Columns that a table on standard output may have."""
+        """Columns available to a table on standard output."""
         return width(sys.stdout)
 
     def say(self, text: str) -> None:
@@ -45,7 +45,7 @@ class Console:
         print(text, flush=True)  # noqa: T201
 
     def result(self, value: Any, *shown: Table | RenderableType) -> None:
-        """The outcome of a verb, on standard output: `value` as JSON with --json, else what is shown to people."""
+        """The outcome of a verb, on standard output: `value` as JSON with --json, else the tables in `shown`."""
         if self.json:
             self.say(json.dumps(value, indent=2, allow_nan=False))
             return
@@ -53,7 +53,7 @@ class Console:
             self.say("\n\n".join(render(part, sys.stdout) for part in shown))
 
     def note(self, text: str) -> None:
-        """One line that stays on the screen above the bars; said once, however many steps have it to say."""
+        """One line that stays on the screen above the bars; printed once, however many steps repeat it."""
         if text not in self._said:
             self._said.add(text)
             self._show().print(printable(text))
@@ -72,7 +72,7 @@ class Console:
 
     @contextlib.contextmanager
     def task(self, label: str, total: int | None = None, *, every: float = 20.0) -> Iterator[Advance]:
-        """A bar for `total` units of work, or a timer for work of unknown length; in a log a line `every` so often."""
+        """A bar for `total` units of work, or a timer without a total; in a log, a line every `every` seconds."""
         with self._show().task(label, total, every) as advance:
             yield advance
 
@@ -83,4 +83,4 @@ class Console:
 
 
 console = Console()
-"""The command line's own; a library caller passes a Progress of its choice instead."""
+"""The command line's console. A library caller passes its own Progress instead."""

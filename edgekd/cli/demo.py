@@ -1,4 +1,4 @@
-"""`edgekd demo`: the whole way in minutes, with nothing downloaded."""
+"""`edgekd demo`: the whole pipeline in minutes, with nothing downloaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ __all__ = ["demo"]
 
 def demo(
     images: Annotated[int | None, typer.Option(min=1, metavar="N", help="Rooms to simulate.  [default: 640]")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Steps of the student.  [default: 500]")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Training steps of the student.  [default: 500]")
+    ] = None,
     seed: Seed = 0,
     threads: Threads = 1,
     device: Device = "auto",
@@ -28,9 +30,9 @@ def demo(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Show the whole way in minutes, with no data and no download.
+    """Run the whole pipeline in minutes: no data, no download.
 
-    Distils the built-in teacher, exports the student to every target that is here, checks and benches it.
+    Distils the built-in teacher, exports the student to every target available, checks and benches it.
     """
     from edgekd.steps.requirements import require_training
 
@@ -58,7 +60,7 @@ def demo(
         bench_table(result.bench, width=console.width),
     )
     for picture in result.pictures:
-        console.note(f"To look at: {picture}")
+        console.note(f"Have a look at: {picture}")
     console.note(f"Everything is in {result.run.folder}; it took {result.seconds / 60:.1f} minutes")
     console.next_command("distill", "--teacher", "SPEC")
 
@@ -69,5 +71,5 @@ def _accuracy(result: DemoResult) -> Table:
         ("in float32, on held-out rooms", "AbsRel ↓", "δ1 ↑", "agreement ↑"),
         rows,
         right=(1, 2, 3),
-        caption="agreement: δ1 against the teacher. The rooms are simulated: this is no accuracy on real pictures",
+        caption="agreement: δ1 against the teacher. The rooms are simulated: this is not accuracy on real pictures",
     )

@@ -31,49 +31,51 @@ def distill(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Cut out of the teacher: slim-s, slim-m, slim-l. Others: mobile-s, mobile-m, mobile-l, "
+            help="Cut from the teacher: slim-s, slim-m, slim-l. Others: mobile-s, mobile-m, mobile-l, "
             "mobilenetv2-035, mobilenetv2-050, mobilenetv2-100, lite0-small, lite0, hu-mobilenetv2, hu-resnet34, "
             "fcrn-resnet18, fcrn-resnet50.  [default: slim-l]",
         ),
     ] = None,
     images: Images = "2000",
     steps: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Steps of the student.  [default: what suits it]")
+        int | None, typer.Option(min=1, metavar="N", help="Training steps.  [default: depends on the student]")
     ] = None,
-    batch: Annotated[int, typer.Option(min=2, metavar="N", help="Images a step.")] = _STANDARD.batch,
+    batch: Annotated[int, typer.Option(min=2, metavar="N", help="Images per step.")] = _STANDARD.batch,
     accumulate: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Parts that a batch is worked off in, for want of memory.")
+        int, typer.Option(min=1, metavar="N", help="Split each batch into this many parts, to save memory.")
     ] = _STANDARD.accumulate,
     learning_rate: Annotated[
-        float | None, typer.Option(min=0.0, metavar="RATE", help="Of the student.  [default: what suits it]")
+        float | None, typer.Option(min=0.0, metavar="RATE", help="Learning rate.  [default: depends on the student]")
     ] = None,
-    mixing: Annotated[bool, typer.Option("--mixing/--no-mixing", help="Paste objects of other images in.")] = True,
+    mixing: Annotated[bool, typer.Option("--mixing/--no-mixing", help="Paste in objects from other images.")] = True,
     transformation: Annotated[
         bool, typer.Option("--transformation/--no-transformation", help="Fit images to the teacher's statistics.")
     ] = True,
     features: Annotated[
-        bool, typer.Option("--features/--no-features", help="Hold the student's features to the teacher's too.")
+        bool, typer.Option("--features/--no-features", help="Match the student's features to the teacher's too.")
     ] = True,
     reconstruction: Annotated[
         bool,
         typer.Option(
             "--reconstruction/--no-reconstruction",
-            help="Solve for the first weights of a slim student by least squares.",
+            help="Initialise a slim student by least squares.",
         ),
     ] = True,
     int8_steps: Annotated[
         int,
-        typer.Option(min=0, metavar="N", help="Steps after those, with int8 simulated: the ranges are learned."),
+        typer.Option(min=0, metavar="N", help="Extra steps in simulated int8, which learn the ranges."),
     ] = 0,
     statistics: Statistics = None,
     background: Annotated[
-        bool, typer.Option("--background", help="Start while the rooms are still being rendered.")
+        bool, typer.Option("--background", help="Start training while the rooms are still being rendered.")
     ] = False,
     seed: Seed = 0,
     device: Device = "auto",
     precision: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Of the training: auto, float32 or bfloat16. auto: bfloat16 on a GPU only."),
+        typer.Option(
+            metavar="NAME", help="Training precision: auto, float32 or bfloat16. auto: bfloat16 on a GPU only."
+        ),
     ] = _STANDARD.precision,
     out: Out = None,
     force: Force = False,
@@ -81,8 +83,7 @@ def distill(
 ) -> None:
     """Distil a small student from a depth teacher.
 
-    Simulated images are all it needs; an interrupted distillation goes on when the same command is
-    run again.
+    Simulated images are all it needs. If interrupted, run the same command again to resume.
     """
     from edgekd.steps.requirements import require_training
 
@@ -93,7 +94,7 @@ def distill(
     from edgekd.steps.images import parse_images
 
     if teacher is None and leads():
-        console.note("No --teacher was given: taking `rooms`, the built-in one. It stands in for yours")
+        console.note("No --teacher given: using `rooms`, the built-in one, as a stand-in for yours")
     chosen = student or DEFAULT_STUDENT
     entry = student_named(chosen)
     request = DistillRequest(

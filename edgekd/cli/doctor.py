@@ -1,4 +1,4 @@
-"""`edgekd doctor`: what this machine can do, and what would mend the rest."""
+"""`edgekd doctor`: what this machine can do, and how to fix the rest."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["doctor"]
 
 
 def doctor(json: Json = False) -> None:
-    """Show what this machine can do, and what mends the rest."""
+    """Show what this machine can do, and how to fix the rest."""
     from edgekd.steps.doctor import examine
 
     found = examine(console)
     boards = [] if found.jetson is None else [_jetson(found.jetson)]
-    console.result(found.to_json(), _machine(found), *boards, _targets(found), *_mending(found))
+    console.result(found.to_json(), _machine(found), *boards, _targets(found), *_fixes(found))
     trains = not found.extras[0].missing
     console.next_command("demo" if trains else "bench")
 
@@ -77,12 +77,12 @@ def _can(status: Status) -> str:
     return " and ".join(can) or "nothing"
 
 
-def _mending(found: Examination) -> list[Table]:
-    """Reasons are sentences: each goes over its remedy, not beside it, so that both have room."""
-    ailments = [(name, status.missing, status.fix) for name, status in found.targets.items() if status.missing]
+def _fixes(found: Examination) -> list[Table]:
+    """What to fix. Reasons are whole sentences, so each goes above its fix, not beside it."""
+    problems = [(name, status.missing, status.fix) for name, status in found.targets.items() if status.missing]
     if found.jetson is not None:
-        ailments += [(ailment.what, ailment.wrong, ailment.fix) for ailment in found.jetson.ailments]
+        problems += [(problem.what, problem.wrong, problem.fix) for problem in found.jetson.problems]
     extras = [extra for extra in found.extras if extra.missing]
-    ailments += [(extra.name, f"Missing: {', '.join(extra.missing)}", extra.fix) for extra in extras]
-    rows = [(name, f"{what}\n> {fix or 'no remedy is known'}") for name, what, fix in ailments]
-    return [Table(("to mend", "what is wrong, and what mends it"), rows)] if rows else []
+    problems += [(extra.name, f"Missing: {', '.join(extra.missing)}", extra.fix) for extra in extras]
+    rows = [(name, f"{what}\n> {fix or 'no known fix'}") for name, what, fix in problems]
+    return [Table(("to fix", "what is wrong, and how to fix it"), rows)] if rows else []

@@ -29,14 +29,14 @@ def export(
     ] = None,
     engine: Engine = None,
     on: Annotated[
-        str | None, typer.Option(metavar="USER@BOARD", help="Build, test and measure on a board, over ssh.")
+        str | None, typer.Option(metavar="USER@BOARD", help="Build, test and measure on a board over SSH.")
     ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
     """Build artefacts for the runtimes of a device.
 
-    By default fp32 and int8 for every target that can build here; what cannot is said.
+    By default fp32 and int8 for every target that can build here; the others are reported.
     """
     from edgekd.run import find_run
     from edgekd.steps.export import ExportSettings, export_run
@@ -54,7 +54,7 @@ def export(
     console.result(_json(result), *export_tables(result))
     for exported in result.exported:
         if exported.artefact.device_command is not None:
-            console.note(f"{exported.artefact.name}, on the device: {exported.artefact.device_command}")
+            console.note(f"{exported.artefact.name}: run on the device: {exported.artefact.device_command}")
     result.raise_failures(settings)
     artefacts = [exported.artefact for exported in result.exported]
     if artefacts and not any(artefact.can_run_here for artefact in artefacts):
@@ -65,7 +65,7 @@ def export(
 
 
 def export_tables(result: ExportResult) -> list[Table]:
-    """The artefacts with size, latency and drift, and what int8 left in float."""
+    """Tables of the artefacts with size, latency and drift, and of the layers that int8 kept in float."""
     if not result.exported:
         return []
     headings = ("artefact", "size", "latency\n~ ms", "drift\n↓", "< 5 %\n↑", "< 1 %\n↑", "scale\n→ 1", "")
@@ -103,8 +103,8 @@ def _float_layers(result: ExportResult) -> list[Table]:
         )
         for layer in result.float_layers
     ]
-    headings = ("left in float", "drift of it\nalone in int8", "of the\nmultiplications", "costs\nms")
-    caption = "for every target alike; milliseconds by ONNX Runtime on this machine, one thread"
+    headings = ("kept in float", "drift with it\nalone in int8", "of the\nmultiplications", "costs\nms")
+    caption = "the same for every target; milliseconds from ONNX Runtime on this machine, one thread"
     return [Table(headings, rows, right=(1, 2, 3), caption=caption)]
 
 

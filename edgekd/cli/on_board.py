@@ -1,4 +1,4 @@
-"""What `edgekd export --on` shows."""
+"""`edgekd export --on`: exports on a board and shows the results."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def export_on_board(run: Run, address: str, asked: ExportSettings) -> None:
     if asked.device is not None or asked.max_drift is not None or asked.force:
         raise UsageError(
             "--device, --max-drift and --force are for exports on this machine",
-            fix="Leave them out; the bundle's self-test has a tolerance of its own",
+            fix="Omit them; the bundle's self-test has its own tolerance",
         )
     found = export_on(run, address, BundleSettings(asked.targets, asked.precisions, engine=asked.engine), console)
     console.result({**found.result, "kept": str(found.kept), "there": found.there}, _table(found))
-    console.note(f"On {found.address}: {found.there}; kept here in {found.kept}")
+    console.note(f"On {found.address}: {found.there}; saved here to {found.kept}")
     console.next_command("check", run.folder)
 
 

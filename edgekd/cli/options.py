@@ -1,4 +1,4 @@
-"""Options that several verbs share, so that each is called and explained alike everywhere."""
+"""Options that several verbs share, with the same name and help everywhere."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _switch_json(wanted: bool) -> bool:
 
 RunName = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="A run: its folder or its name under runs/. The newest when left out."),
+    typer.Argument(metavar="[RUN]", help="A run: its folder or its name under runs/. Default: the newest."),
 ]
 TeacherSpec = Annotated[
     str | None,
@@ -48,7 +48,7 @@ TeacherSpec = Annotated[
         "--teacher",
         metavar="SPEC",
         help="rooms, fastdepth, a .onnx, a .pt or .safetensors with --architecture, hf:org/name, or module:factory; "
-        "@inverse behind it for a network of disparity.",
+        "append @inverse for a network that outputs disparity.",
     ),
 ]
 Statistics = Annotated[
@@ -56,34 +56,34 @@ Statistics = Annotated[
     typer.Option(
         "--statistics",
         metavar="FILE",
-        help="Of edgekd statistics, for a teacher without BatchNorm.",
+        help="From edgekd statistics, for a teacher without BatchNorm.",
         show_default=False,
     ),
 ]
 Architecture = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="The network that a weights file belongs to."),
+    typer.Option(metavar="NAME", help="Architecture of a teacher given as a weights file."),
 ]
 Images = Annotated[
     str,
-    typer.Option(metavar="SPEC", help="How many rooms to simulate, or a folder of simulated images."),
+    typer.Option(metavar="SPEC", help="Number of rooms to simulate, or a folder of simulated images."),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="Where PyTorch runs: auto, cpu, cuda or cuda:N.")]
 Targets = Annotated[
     list[str] | None,
-    typer.Option("--target", metavar="NAME", help="onnxruntime, openvino, tensorrt, ...; repeat it for several."),
+    typer.Option("--target", metavar="NAME", help="onnxruntime, openvino, tensorrt, ...; repeat for several."),
 ]
 Precisions = Annotated[
-    list[str] | None, typer.Option("--precision", metavar="NAME", help="fp32, fp16 or int8; repeat it for several.")
+    list[str] | None, typer.Option("--precision", metavar="NAME", help="fp32, fp16 or int8; repeat for several.")
 ]
 Json = Annotated[
-    bool, typer.Option("--json", callback=_switch_json, help="Print the outcome as JSON, and nothing else, on stdout.")
+    bool, typer.Option("--json", callback=_switch_json, help="Print the result as JSON, and nothing else, on stdout.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Do it again even where nothing has changed.")]
+Force = Annotated[bool, typer.Option("--force", help="Redo it even if nothing has changed.")]
 Seed = Annotated[
     int, typer.Option(min=0, metavar="N", help="The same seed gives the same pictures, weights and batches.")
 ]
-Threads = Annotated[int, typer.Option(min=1, max=256, metavar="N", help="CPU threads of the runtime.")]
+Threads = Annotated[int, typer.Option(min=1, max=256, metavar="N", help="CPU threads for the runtime.")]
 Engine = Annotated[
     str | None,
     typer.Option(
@@ -93,12 +93,12 @@ Engine = Annotated[
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Where the run is made; a folder in runs/ when left out.", show_default=False),
+    typer.Option(metavar="FOLDER", help="Folder of the run. Default: a folder in runs/.", show_default=False),
 ]
 
 
 def engine_options(text: str | None) -> EngineOptions:
-    """What --engine says. Raises UsageError."""
+    """Parse --engine. Raises UsageError."""
     from targets.board.options import EngineOptions
     from targets.engine import explained
 
@@ -107,7 +107,7 @@ def engine_options(text: str | None) -> EngineOptions:
 
 
 def again(verb: str) -> str:
-    """The command as it was given, with {run} in place of the run's folder, for run.json: it makes the run anew."""
+    """The command that recreates the run, for run.json: as it was given, with {run} in place of the run's folder."""
     words = iter(console.arguments[1:])
     kept = []
     for word in words:

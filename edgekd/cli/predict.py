@@ -1,4 +1,4 @@
-"""`edgekd predict`: depth of a person's own pictures, videos and cameras."""
+"""`edgekd predict`: depth for the user's own pictures, videos and cameras."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ __all__ = ["predict"]
 
 def predict(
     first: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="As elsewhere; may be left out.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[RUN]", help="A run, as elsewhere. Default: the newest.", show_default=False),
     ] = None,
     second: Annotated[
         str | None,
@@ -30,24 +31,25 @@ def predict(
     ] = None,
     artefact: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Such as onnxruntime-int8. Left out: one that runs here, int8 first."),
+        typer.Option(metavar="NAME", help="Such as onnxruntime-int8. Default: one that runs here, int8 first."),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the results go.")] = Path("predicted"),
-    npy: Annotated[bool, typer.Option("--npy", help="Write float32 metres as .npy as well.")] = False,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the results.")] = Path("predicted"),
+    npy: Annotated[bool, typer.Option("--npy", help="Also write float32 metres as .npy.")] = False,
     frames: Annotated[
-        bool, typer.Option("--frames", help="Of a video: keep every frame's depth as 16-bit PNG.")
+        bool, typer.Option("--frames", help="For a video: also write each frame's depth as 16-bit PNG.")
     ] = False,
     seconds: Annotated[
-        float | None, typer.Option(min=0.0, metavar="S", help="Of a camera: so long; without it until Ctrl-C.")
+        float | None,
+        typer.Option(min=0.0, metavar="S", help="For a camera: how long to record. Default: until Ctrl-C."),
     ] = None,
-    colours: Annotated[str, typer.Option(metavar="NAME", help="warm, sea or grey.")] = "warm",
+    colours: Annotated[str, typer.Option(metavar="NAME", help="Colour map: warm, sea or grey.")] = "warm",
     threads: Threads = 1,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="The runtime's device.")] = None,
     json: Json = False,
 ) -> None:
     """Predict the depth of pictures, a video or a camera.
 
-    Writes depth in colour with a scale, and of pictures as 16-bit PNG in millimetres; of a video or camera
+    Writes depth in colour with a scale, and for pictures as 16-bit PNG in millimetres; for a video or camera
     one video with picture and depth side by side.
     """
     from calibration.errors import DataError, UnknownNameError, UsageError
@@ -62,18 +64,18 @@ def predict(
     if colours not in COLOURS:
         raise UnknownNameError("colour map", colours, COLOURS)
 
-    run, source = (None, first) if second is None else (first, second)  # the run comes first and may be left out
+    run, source = (None, first) if second is None else (first, second)  # the run comes first and may be omitted
     if source is None or (second is None and is_run(source)):
-        raise UsageError("Nothing to predict on was given", fix="Give a picture, a folder, a video or camera")
+        raise UsageError("No input to predict on", fix="Pass a picture, a folder, a video or camera")
     if seconds is not None and not is_camera(source):
-        raise UsageError(f"--seconds is for a camera, and {source} is none", fix="Leave it out")
+        raise UsageError(f"--seconds is for a camera, and {source} is not one", fix="Omit it")
     if frames and not (is_camera(source) or is_video(source)):
         raise UsageError(
-            f"--frames is for a video, and {source} is none", fix="Leave it out: pictures keep their depth"
+            f"--frames is for a video, and {source} is not one", fix="Omit it: depth of pictures is always written"
         )
     found = find_run(run, console)
     chosen = choose_artefact(found, artefact, console)
-    console.note(f"Predicting with {chosen.name} of {found.folder}")
+    console.note(f"Predicting with {chosen.name} from {found.folder}")
     options = RunnerOptions(threads, device)
     if is_camera(source) or is_video(source):
         settings = VideoSettings(seconds, frames, npy, colours)
@@ -84,12 +86,12 @@ def predict(
         console.result([_json(prediction) for prediction in made], *([_table(made)] if made else []))
         if unread:
             raise DataError(
-                f"{len(unread)} of {len(made) + len(unread)} pictures in {source} could not be read, the first "
+                f"{len(unread)} of {len(made) + len(unread)} pictures in {source} could not be read, first "
                 f"{unread[0]}; the others are in {out}",
-                fix="Restore them or leave them out",
+                fix="Restore or remove them",
             )
         if any(prediction.covered < 0.999 for prediction in made):
-            console.note("The network looks at the middle of a picture; where it saw nothing depth is 0")
+            console.note("The network sees only the middle of a picture; depth is 0 elsewhere")
     if found.caution is not None:
         console.note(found.caution)
     console.next_command("bench", found.folder)

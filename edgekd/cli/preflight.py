@@ -1,4 +1,4 @@
-"""`edgekd preflight`: whether each TensorRT will build a model, without any TensorRT."""
+"""`edgekd preflight`: which TensorRT versions will build a model, without TensorRT installed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["preflight"]
 def preflight(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN|MODEL.onnx]...", help="ONNX files or a run. The newest run when left out."),
+        typer.Argument(metavar="[RUN|MODEL.onnx]...", help="ONNX files or a run. Default: the newest run."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say which TensorRT will build a model.
+    """Say which TensorRT versions will build a model.
 
-    And which nodes one will not, and why. Reads the ONNX: nothing of TensorRT need be installed.
+    Also says which nodes are refused, and why. Only the ONNX is read: TensorRT need not be installed.
     """
     from edgekd.steps.preflight import preflight_models
 
@@ -33,7 +33,7 @@ def preflight(
     versions = list(dict.fromkeys(verdict.version for _, verdict in verdicts))
     rows = [(str(path), *(_word(len(v.findings)) for v in all_verdicts)) for path, all_verdicts in found]
     shown = [Table(("TensorRT", *versions), rows, caption="rtx: TensorRT for RTX")]
-    # The newest version that refuses a node speaks for those before it, whose reasons tend to be the same.
+    # One row per node, for the newest version that refuses it: older versions tend to give the same reason.
     nodes = {
         (str(path), finding.node): (finding.node, finding.op, finding.reason, verdict.version)
         for path, verdict in verdicts

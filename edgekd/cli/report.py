@@ -1,4 +1,4 @@
-"""`edgekd report`: what a run is and what was measured of it, in one file."""
+"""`edgekd report`: what is in a run and what was measured on it, in one file."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["report"]
 def report(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Runs to report on and compare. The newest when left out."),
+        typer.Argument(metavar="[RUN]...", help="Runs to report on and compare. Default: the newest."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where it goes. Left out: the run's own folder."),
+        typer.Option(metavar="FOLDER", help="Where to write it. Default: the run's own folder."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Report on runs: one HTML file, Markdown and CSV.
 
-    Shows what was measured with edgekd bench on every device, and says in words what it means.
+    Shows what edgekd bench measured on every device, and explains it in words.
     """
     from edgekd.report import advise
     from edgekd.run import find_run
@@ -36,7 +36,7 @@ def report(
     from edgekd.steps.report import report_runs
 
     named = [find_run(name, console) for name in runs] if runs else [find_run(None, console)]
-    found = list({run.folder.resolve(): run for run in named}.values())  # each once
+    found = list({run.folder.resolve(): run for run in named}.values())  # without duplicates
     story, written = report_runs(found, out, console)
     advice = advise(story)
     value = {"files": [str(path) for path in written], "advice": [asdict(one) for one in advice]}

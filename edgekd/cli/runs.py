@@ -1,4 +1,4 @@
-"""Showing what a run holds."""
+"""Shows what a run contains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["show_made"]
 
 
 def show_made(run: Run, steps: tuple[str, ...]) -> None:
-    """The files of these steps, by step: folders of many files as one row."""
+    """Show the files that these steps made; a folder of files is one row."""
     rows = []
     for name in steps:
         record = run.manifest.steps[name]

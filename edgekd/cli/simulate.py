@@ -1,4 +1,4 @@
-"""`edgekd simulate`: simulated rooms, to look at or to distil from."""
+"""`edgekd simulate`: simulated rooms, to look at or to distil with."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _PREVIEWED = 8
 
 
 def simulate(
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the set goes.")] = Path("simulated"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the set.")] = Path("simulated"),
     count: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures to render.")] = 200,
-    look: Annotated[str, typer.Option(metavar="NAME", help="simulated or photographed.")] = "simulated",
+    look: Annotated[str, typer.Option(metavar="NAME", help="Look: simulated or photographed.")] = "simulated",
     seed: Seed = 0,
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes that render.  [default: one a core]")
+        int | None, typer.Option(min=1, metavar="N", help="Rendering processes.  [default: one per core]")
     ] = None,
-    keep_depth: Annotated[bool, typer.Option("--keep-depth", help="Keep depth beside picture and ids.")] = False,
+    keep_depth: Annotated[bool, typer.Option("--keep-depth", help="Keep depth beside pictures and ids.")] = False,
     meshes: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="glTF, OBJ or PLY furniture of your own, in metres.")
     ] = None,
@@ -35,7 +35,7 @@ def simulate(
 ) -> None:
     """Render a set of simulated rooms.
 
-    An interrupted one goes on when the same command is run again.
+    If interrupted, run the same command again to resume.
     """
     from edgekd.distill.settings import DistillSettings
     from edgekd.run import locked
@@ -45,7 +45,7 @@ def simulate(
     from edgekd.steps.images import usable_cores
 
     settings = RoomSettings(look=look, meshes=None if meshes is None else MeshFolder.open(meshes, console))
-    named = out if out.name not in ("", "..") else out.resolve()  # . has no name to put beside it
+    named = out if out.name not in ("", "..") else out.resolve()  # `.` has no name for the preview to take
     sheet = named.parent / f"{named.name}.preview.png"
     with locked(out, console):
         made = write_set(
@@ -70,5 +70,5 @@ def simulate(
     least = DistillSettings().least_images
     if len(made) >= least:
         console.next_command("distill", "--teacher", "SPEC", "--images", out)
-    else:  # fewer than a student can be taught with
+    else:  # too few to train a student
         console.next_command("simulate", "--count", str(least), "--out", "FOLDER")

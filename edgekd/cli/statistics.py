@@ -1,4 +1,4 @@
-"""`edgekd statistics`: what the owner of private pictures can give away of them."""
+"""`edgekd statistics`: measures what the owner of private pictures can share about them."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ def statistics(
     teacher: TeacherSpec = None,
     architecture: Architecture = None,
     images: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="The private pictures; they stay there.")
+        Path | None, typer.Option(metavar="FOLDER", help="The private pictures; they stay on this machine.")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to give away.")] = Path("statistics.safetensors"),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to share.")] = Path("statistics.safetensors"),
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Measure what can stand in for private pictures.
+    """Measure statistics that stand in for private pictures.
 
-    A teacher's means and variances, layer by layer, in place of what BatchNorm layers would have stored:
-    distillation takes the file for a teacher that has none. Two numbers a channel, over all pictures together.
+    The file holds a teacher's means and variances, layer by layer: two numbers per channel, over all pictures
+    together. They replace what BatchNorm layers would have stored, for distilling a teacher that has none.
     """
     from calibration.errors import MissingRuntimeError, ModelError, UsageError
     from calibration.files import require_writable
     from edgekd.steps.requirements import require_training
 
     if teacher is None or images is None:
-        raise UsageError("Statistics are of a teacher on pictures", fix="Give --teacher SPEC and --images FOLDER")
+        raise UsageError("Statistics need a teacher and pictures", fix="Pass --teacher SPEC and --images FOLDER")
     require_training()
     require_writable(out)
     _require_replaceable(out)
@@ -56,22 +56,22 @@ def statistics(
         ),
     )
     console.note(
-        "The file holds a mean and a variance for each channel over all pictures. No picture can be computed from them;"
-        " they do tell what the set looks like on the whole"
+        "The file holds a mean and a variance per channel over all pictures. No picture can be computed from them, but"
+        " they do reveal what the set looks like as a whole"
     )
     stated = () if architecture is None else ("--architecture", architecture)
     student: tuple[str, ...] = ()
     try:
         build_student(DEFAULT_STUDENT, loaded)
-    except (ModelError, MissingRuntimeError):  # none can be cut out of such a teacher, or by this machine
+    except (ModelError, MissingRuntimeError):  # no student can be cut from this teacher, or torch-pruning is missing
         student = ("--student", "mobile-m")
     console.next_command("distill", "--teacher", teacher, *stated, *student, "--statistics", out)
 
 
 def _require_replaceable(out: Path) -> None:
-    """Statistics replace statistics, and not a picture or weights whose name was given by mistake."""
+    """Raise UsageError rather than replace a picture or weights, named by mistake; statistics may be replaced."""
     from calibration.errors import UsageError
     from calibration.weights import STATISTICS, kind_of_weights
 
     if out.exists() and out.stat().st_size and kind_of_weights(out) != STATISTICS:
-        raise UsageError(f"{out} is there and holds no statistics", fix="Name another file with --out")
+        raise UsageError(f"{out} exists and is not a statistics file", fix="Choose another file with --out")

@@ -1,4 +1,4 @@
-"""Tables for people: as wide as the terminal at most, and never cut where nobody reads them (a file, a pipe)."""
+"""Tables for people: at most as wide as the terminal, and never cut in a file or a pipe."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["Table", "figure", "printable", "render", "size_text", "width"]
 
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_UNCUT = 400  # columns of a file
-_NAME = 24  # columns that a name or a word keeps, whatever the terminal's width
+_UNCUT = 400  # columns in a file or a pipe
+_NAME = 24  # columns that a name or a word keeps, however narrow the terminal
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings; `right` are the columns of figures, by their number."""
+    """Rows under headings; `right` holds the numbers of the right-aligned columns of figures."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -32,14 +32,14 @@ class Table:
 
 
 def width(stream: TextIO) -> int:
-    """Columns that a table on this stream may have."""
+    """Columns available to a table on this stream."""
     if not stream.isatty():
         return _UNCUT
     return shutil.get_terminal_size((80, 24)).columns
 
 
 def render(shown: Table | RenderableType, stream: TextIO) -> str:
-    """A table, or anything that rich can show, as text for this stream."""
+    """Text for this stream from a table, or from anything else that rich can show."""
     from rich.console import Console
     from rich.measure import Measurement
     from rich.segment import Segment
@@ -51,7 +51,7 @@ def render(shown: Table | RenderableType, stream: TextIO) -> str:
     if isinstance(shown, Table):
         table = _rich(shown)
         needed = Measurement.get(console, console.options.update(width=_UNCUT), table).minimum
-        # As it is drawn too: rich may narrow one column below what it needs, widen it again, and cut the last.
+        # Also measure the drawn table: rich may narrow a column below its need, widen it again, and cut the last.
         drawn = max(map(Segment.get_line_length, Segment.split_lines(console.render(table))), default=0)
         console.print(table if max(needed, drawn) <= console.width else _stacked(shown))
         if shown.caption:
@@ -62,7 +62,7 @@ def render(shown: Table | RenderableType, stream: TextIO) -> str:
 
 
 def _stacked(table: Table) -> RenderableType:
-    """Row under row, for a terminal that is too narrow for the columns: nothing is left out."""
+    """The cells of each row as text below its name, for a terminal too narrow for columns; nothing is left out."""
     from rich.console import Group
     from rich.padding import Padding
     from rich.text import Text
@@ -91,7 +91,7 @@ def _rich(table: Table) -> RichTable:
     )
     for number, heading in enumerate(table.headings):
         figures = number in table.right
-        # Rich would squeeze names and words away before it cuts a figure, and takes a figure's words for apart.
+        # Minimum widths: rich squeezes names and words to nothing before it cuts a figure, and splits a figure's words.
         if figures:
             parts = [line for cell in (heading, *(row[number] for row in table.rows)) for line in cell.splitlines()]
         else:
@@ -110,7 +110,7 @@ def _rich(table: Table) -> RichTable:
 
 
 def printable(text: str) -> str:
-    """Text in which nothing commands a terminal: files and runs may be called anything, an escape sequence too."""
+    """The text without control characters: the name of a file or run may hold an escape sequence."""
     return _COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

@@ -1,4 +1,4 @@
-"""`edgekd verify`: is it whole, and if not, which file is not."""
+"""`edgekd verify`: whether files are intact and, if not, which are damaged."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def verify(
         str | None,
         typer.Argument(
             metavar="[WHAT]",
-            help="A run, a bundle or its .tar.gz, an artefact, a set of images, a .safetensors. The newest run when "
-            "left out.",
+            help="A run, a bundle or its .tar.gz, an artefact, a set of images, a .safetensors. Default: the newest "
+            "run.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Compare files with their digests: whole, or which is not.
+    """Check files against their digests and name the damaged ones.
 
-    Digests show damage. Against somebody who means harm compare the digest that is printed with one
-    that you have from elsewhere.
+    Digests show damage. To detect tampering, compare the printed digest with one
+    from a trusted source.
     """
     from edgekd.steps.verify import verify as look
 
@@ -41,7 +41,7 @@ def verify(
         "digest": found.digest,
         "faults": [{"fault": fault.message, "fix": fault.fix} for fault in found.faults],
     }
-    outcome = "whole" if found.whole else f"NOT WHOLE: {len(found.faults)}"
+    outcome = "intact" if found.whole else f"DAMAGED: {len(found.faults)}"
     rows = [
         (found.kind, str(found.path)),
         ("files", str(found.files)),

@@ -1,4 +1,4 @@
-"""Simulated pictures through a fitted transformation: what calibrates, and what drift is measured on."""
+"""Simulated pictures passed through a fitted transformation, for calibration and for measuring drift."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BATCH = 16
 
 @torch.no_grad()
 def transformed_images(net: TransformNet, images: NDArray[np.uint8], *, seed: int) -> NDArray[np.uint8]:
-    """Transform pictures uint8 [N, H, W, 3]; the noise is a function of `seed`, and the shape stays."""
+    """Transform pictures uint8 [N, H, W, 3]; the noise depends on `seed`, and the shape is unchanged."""
     device = next(net.parameters()).device
     adapted = np.empty_like(images)
     for start in range(0, len(images), _BATCH):
@@ -39,7 +39,7 @@ def save_transform(path: Path, net: TransformNet, spec: InputSpec) -> str:
 
 
 def load_transform(path: Path) -> TransformNet:
-    """Read what `save_transform` wrote. Raises FileError or ModelError when it is something else."""
+    """Read what `save_transform` wrote. Raises FileError or ModelError for anything else."""
     net = TransformNet()
     fill(net, load_weights(path).tensors, str(path), architecture=_ARCHITECTURE)
     return net.eval()

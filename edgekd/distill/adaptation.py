@@ -1,7 +1,8 @@
-"""Did the transformation bring pictures nearer to the teacher's, or only to what it was fitted to?
+"""Whether the transformation brought pictures nearer to the teacher's, or only to what it was fitted to.
 
-It is fitted to the first of the teacher's layers. The others were not looked at, so they tell: where they come nearer
-too, what was changed is what tells simulated pictures from the teacher's; where they stay, it is not. Needs no data.
+It is fitted to the first of the teacher's layers, so the others are an independent check. If pictures come nearer there
+too, it changed what distinguishes simulated pictures from the teacher's; if not, it changed something else. The check
+needs no data.
 """
 
 from __future__ import annotations
@@ -24,34 +25,34 @@ from edgekd.models.teacher import Teacher
 __all__ = ["Adaptation", "measure_adaptation"]
 
 _BATCH = 8
-_CARRIES = 0.75  # of the distance of the layers that were not matched: what may be left of it
+_CARRIES = 0.75  # share of the distance in the unmatched layers that may remain
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """How far pictures are from what the teacher stored, layer by layer in running order, before and after."""
+    """Distance of pictures from the teacher's stored statistics, by layer in running order, before and after."""
 
     layers: tuple[str, ...]
-    matched: int  # of these, the first
+    matched: int  # how many of the layers, from the first, were matched
     simulated: tuple[float, ...]
     transformed: tuple[float, ...]
 
     def means(self, *, matched: bool) -> tuple[float, float] | None:
-        """Mean over the layers that were matched, or over the others: simulated, transformed. None without a layer."""
+        """Mean distance (simulated, transformed) over the matched layers or over the others; None without any."""
         part = slice(self.matched) if matched else slice(self.matched, None)
         if not self.layers[part]:
             return None
         return float(np.mean(self.simulated[part])), float(np.mean(self.transformed[part]))
 
     @property
-    def nears(self) -> bool:
-        """Whether the layers that were matched came nearer at all."""
+    def matched_improve(self) -> bool:
+        """Whether the matched layers came nearer, or at least no farther away; True without any."""
         matched = self.means(matched=True)
         return matched is None or matched[1] <= matched[0]
 
     @property
-    def carries(self) -> bool:
-        """Whether layers that were not matched came nearer, too; True where there are none to tell."""
+    def others_improve(self) -> bool:
+        """Whether the other layers came clearly nearer too; True without any."""
         others = self.means(matched=False)
         return others is None or others[1] <= _CARRIES * others[0]
 
@@ -65,7 +66,9 @@ class Adaptation:
             simulated, transformed = (tuple(map(float, value[name])) for name in ("simulated", "transformed"))
             return cls(tuple(map(str, value["layers"])), int(value["matched"]), simulated, transformed)
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"What a transformation changed cannot be read ({error!r})", fix="Distil anew") from error
+            raise DataError(
+                f"The record of the transformation cannot be read ({error!r})", fix="Distil again"
+            ) from error
 
 
 def measure_adaptation(
@@ -75,7 +78,7 @@ def measure_adaptation(
     simulated: NDArray[np.uint8],
     transformed: NDArray[np.uint8],
 ) -> Adaptation:
-    """Of pictures uint8 [N, H, W, 3] as they were simulated and as they were transformed; on the CPU in float32."""
+    """Compare pictures uint8 [N, H, W, 3] as simulated and as transformed; on the CPU in float32."""
     here = torch.device("cpu")
     stored = stored.to(here).in_order(running_order(teacher.module.to(here), stored.names, teacher.input))
     before, after = (_distances(teacher, stored, pictures) for pictures in (simulated, transformed))
@@ -84,7 +87,7 @@ def measure_adaptation(
 
 @torch.no_grad()
 def _distances(teacher: Teacher, stored: StoredStatistics, pictures: NDArray[np.uint8]) -> tuple[float, ...]:
-    """Of the moments over all pictures, in every layer."""
+    """The distance in each layer of the moments over all pictures."""
     observed, normalise = observe(teacher.module, stored.names).eval(), Normalise(teacher.input)
     pooled = PooledMoments()
     for start in range(0, len(pictures), _BATCH):

@@ -1,6 +1,6 @@
 """Batches of mixed images.
 
-Batch k is a function of the seed and k alone, so a resumed run sees what it would have seen.
+Batch k depends on the seed and k alone, so a resumed run sees the same batches.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _AHEAD = 3
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch as the network's input wants it, before any transformation."""
+    """One batch framed for the network's input, before any transformation."""
 
     step: int
     simulated: Tensor  # uint8 [N, H, W, 3], on the CPU or on the device that trains
     mixed: Tensor  # likewise; the same as `simulated` without mixing
 
     def first(self, count: int) -> Batch:
-        """At most `count` of its pictures."""
+        """The batch cut to at most its first `count` pictures."""
         return Batch(self.step, self.simulated[:count], self.mixed[:count])
 
 
@@ -55,7 +55,7 @@ class Batches:
         self._training = np.setdiff1d(np.arange(len(images)), aside)
 
     def available(self, step: int) -> int:
-        """How many of the images, from the first on, step number `step` may draw from."""
+        """How many images, counted from the first, step number `step` may draw from."""
         count, growth = len(self._images), self._settings.growth
         if growth is None:
             return count
@@ -77,7 +77,7 @@ class Batches:
         return np.stack([self._images[int(index)][0] for index in self.set_aside])
 
     def stream(self, start: int, stop: int) -> Iterator[Batch]:
-        """Batches `start` to `stop`, made ahead in a thread."""
+        """Batches `start` up to but excluding `stop`, prepared ahead in a thread."""
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
             ahead: list[Future[Batch]] = []
             try:
@@ -90,7 +90,7 @@ class Batches:
                     future.cancel()
 
     def _indices(self, step: int) -> list[int]:
-        """Of the images of one batch: by epochs, or at random from as many as are available."""
+        """Numbers of the images of one batch: by epoch, or under growth at random from those available."""
         seed, batch, count = self._settings.seed, self._settings.batch, len(self._training)
         if self._settings.growth is not None:
             rng = np.random.default_rng([seed, 3, step])

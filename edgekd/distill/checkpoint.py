@@ -1,4 +1,4 @@
-"""The state of a distillation between two steps: written whole, read without pickles being executed."""
+"""The state of a distillation between two steps, written atomically and read without executing pickles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Checkpoint", "all_finite"]
 
 
 def all_finite(state: Any) -> bool:
-    """Whether no number in tensors, lists and dicts is NaN or infinite."""
+    """Whether no number in nested tensors, lists and dicts is NaN or infinite."""
     if isinstance(state, torch.Tensor):
         return not state.is_floating_point() or bool(torch.isfinite(state).all())
     if isinstance(state, Mapping):
@@ -30,7 +30,7 @@ def all_finite(state: Any) -> bool:
 
 
 class Checkpoint:
-    """`folder`/state.pt and the key of what it belongs to (settings, teacher, images, student)."""
+    """`folder`/state.pt, with a key of the settings, teacher, images and student it belongs to."""
 
     def __init__(self, folder: Path, key: Mapping[str, Any]) -> None:
         self.path = folder / "state.pt"
@@ -49,17 +49,17 @@ class Checkpoint:
         """
         if not self.path.exists():
             return None
-        anew = f"Delete {self.path.parent} to start the distillation anew"
+        anew = f"Delete {self.path.parent} to start the distillation over"
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
             key, step, state = saved["key"], int(saved["step"]), dict(saved["state"])
-        except Exception as error:  # damaged bytes end in any, from IndexError to struct.error
+        except Exception as error:  # damaged bytes can raise anything from IndexError to struct.error
             if out_of_memory(error):
                 raise
             raise RunError(f"The checkpoint {self.path} cannot be read", fix=anew) from error
         if key != self._key:
             raise RunError(
-                f"The checkpoint {self.path} is of another teacher, student, image set or settings",
-                fix=f"Repeat the command it was made with, give another --out, or {anew[0].lower()}{anew[1:]}",
+                f"The checkpoint {self.path} is for a different teacher, student, image set or settings",
+                fix=f"Run the command it was made with, choose another --out, or {anew[0].lower()}{anew[1:]}",
             )
         return step, state

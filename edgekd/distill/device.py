@@ -31,19 +31,19 @@ def choose_device(name: str) -> torch.device:
             problem = f"sees {torch.cuda.device_count()} GPUs"
         else:
             try:
-                torch.cuda.init()  # with a driver that is too old GPUs are counted, and that is all
+                torch.cuda.init()  # with too old a driver, GPUs are counted but cannot be used
             except RuntimeError as error:
                 problem = f"cannot use it: {first_line(error).rstrip('.')}"
         if problem is not None:
             raise MissingRuntimeError(
-                f"Device {name} was asked for, but PyTorch {torch.__version__} {problem}",
+                f"Device {name} was requested, but PyTorch {torch.__version__} {problem}",
                 fix="Use --device cpu, or install a CUDA build of torch and the NVIDIA driver that it needs",
             )
     return device
 
 
 def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype:
-    """What networks compute in while they are trained: `float32`, `bfloat16`, or `auto`, which is bfloat16 on a GPU
+    """The dtype that networks compute in during training: `float32`, `bfloat16`, or `auto`, which is bfloat16 on a GPU
     that has it and float32 elsewhere.
 
     Raises MissingRuntimeError for bfloat16 on a GPU without it.
@@ -58,7 +58,7 @@ def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype
 
 
 def _computes_in_bfloat16(device: torch.device) -> bool:
-    """From NVIDIA's Ampere on. `is_bf16_supported` also says so of cards where it is emulated, without convolutions."""
+    """True from NVIDIA's Ampere on. `is_bf16_supported` also accepts cards that emulate it, without convolutions."""
     if torch.version.hip is not None:
         return bool(torch.cuda.is_bf16_supported())
     return torch.cuda.get_device_capability(device) >= (8, 0)
@@ -79,12 +79,12 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
 
 @contextlib.contextmanager
 def exact_float32() -> Iterator[None]:
-    """Convolutions of float32 compute in float32 on a GPU, too: cuDNN's keep 10 bits of a number otherwise (TF32)."""
+    """Make a GPU compute float32 convolutions in float32: by default cuDNN uses TF32, with a mantissa of 10 bits."""
     switch: Any = torch.backends.cudnn
     name, exact = "allow_tf32", False  # type: str, bool | str
     try:
         before = switch.allow_tf32
-    except RuntimeError:  # the teacher's code uses torch's newer switch, and not both may be used
+    except RuntimeError:  # the teacher's code uses torch's newer switch, and the two cannot be mixed
         switch, name, exact = switch.conv, "fp32_precision", "ieee"
         before = switch.fp32_precision
     setattr(switch, name, exact)

@@ -1,9 +1,9 @@
 """Holding the student's intermediate features to the teacher's, where both have something to compare.
 
-A student cut out of its teacher has a counterpart of every channel: each BatchNorm output is held to the same channels
-of the teacher's. Any other student is compared at each resolution with the teacher's standardised features, through a
-1x1 convolution that is trained along and thrown away, at a quarter of the pixels where there are many. The teacher runs
-before the student.
+Every channel of a student cut out of its teacher has a counterpart there: each BatchNorm output is held to the same
+channels of the teacher's. Any other student is compared with the teacher's standardised features at each resolution
+they share, through a 1x1 convolution that is trained with it and then discarded; fine maps are compared at a quarter of
+their pixels. The teacher runs before the student.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from edgekd.models.slim import Slim
 
 __all__ = ["FeatureMatch", "Pair", "encoder_pairs", "mirrored_pairs", "pairs_of"]
 
-_SHARE = 1e-2  # of a layer's mean variance: the floor under a channel's, in the teacher's own unit, whatever that is
-_LEAST = 1e-12  # variance of a layer that shows nothing at all
-_FINE = 24  # columns, from which on projected features are compared at every second pixel of every second row
+_SHARE = 1e-2  # of a layer's mean variance, added to each channel's: relative, since teachers differ in scale
+_LEAST = 1e-12  # added to a variance, for layers whose output is constant
+_FINE = 24  # columns; from this width on, projected features are compared at every second pixel of every second row
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A place in the student and its counterpart in the teacher, both by the name of a layer."""
+    """A layer of the student and its counterpart in the teacher, by name."""
 
     student: str
     teacher: str
     widths: tuple[int, int]  # channels of the student and of the teacher
-    channels: tuple[int, ...] | None = None  # of the teacher, that the student's are; None: they are projected
-    at: tuple[int, int] | None = None  # resolution of what is projected: one pooling may leave several; None: any
+    channels: tuple[int, ...] | None = None  # the teacher's that match the student's; None: they are projected
+    at: tuple[int, int] | None = None  # resolution to project at, as a pooling may run at several; None: any
 
 
 def pairs_of(student: nn.Module, teacher: nn.Module, size: tuple[int, int]) -> tuple[Pair, ...]:
@@ -49,9 +49,9 @@ def pairs_of(student: nn.Module, teacher: nn.Module, size: tuple[int, int]) -> t
 
 
 def mirrored_pairs(student: Slim, size: tuple[int, int]) -> tuple[Pair, ...]:
-    """Every BatchNorm layer of a student that was cut out of its teacher, but for those that see views of a picture.
+    """Every BatchNorm layer of a student cut out of its teacher, except those that see several views of a picture.
 
-    Of a teacher that runs on a batch in parts, views stacked into the batch would come in another order.
+    If the teacher runs on a batch in parts, views stacked into the batch come in a different order.
     """
     stacked: set[nn.Module] = set()
 
@@ -72,7 +72,7 @@ def mirrored_pairs(student: Slim, size: tuple[int, int]) -> tuple[Pair, ...]:
 
 
 def encoder_pairs(student: nn.Module, teacher: nn.Module, size: tuple[int, int]) -> tuple[Pair, ...]:
-    """What goes into the first layer that leaves a resolution, where both networks have that resolution."""
+    """Pair the inputs of the first layers to leave each resolution, other than the input's, that both networks have."""
     mine, theirs = _leaving(student, size), _leaving(teacher, size)
     return tuple(
         Pair(mine[at][0], theirs[at][0], (mine[at][1], theirs[at][1]), at=at)
@@ -82,7 +82,7 @@ def encoder_pairs(student: nn.Module, teacher: nn.Module, size: tuple[int, int])
 
 
 class FeatureMatch(nn.Module):
-    """Watches a student and its teacher, and gives the distance of what they last showed; the weights project."""
+    """Watches a student and its teacher and measures how far apart their features are; its weights are projections."""
 
     def __init__(self, pairs: Sequence[Pair], teacher: nn.Module, seed: int = 0, ranks: Ranks = ALONE) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class FeatureMatch(nn.Module):
             self.projections = nn.ModuleList(
                 nn.Identity() if pair.channels is not None else nn.Conv2d(*pair.widths, 1) for pair in pairs
             )
-        self._does_more: set[int] = set()  # pairs whose BatchNorm is of a class of its own
+        self._does_more: set[int] = set()  # pairs whose BatchNorm is a subclass that may do more
         for index, pair in enumerate(pairs):
             if pair.channels is not None:
                 if not is_plain(teacher.get_submodule(pair.teacher)):
@@ -101,56 +101,56 @@ class FeatureMatch(nn.Module):
                 channels = torch.tensor(pair.channels)
                 self.register_buffer(f"channels_{index}", channels, persistent=False)
                 variance = _variance(teacher, pair.teacher)
-                # What a layer gives that was trained to give nothing has no unit.
+                # A layer trained to give a constant has no scale: it does not count.
                 scale = _scale(variance) if varies(variance) else torch.zeros_like(variance)
                 scale = scale[channels].view(-1, 1, 1)
                 self.register_buffer(f"scale_{index}", scale, persistent=False)
-        # By the number of the pair what was shown: by the student in its last run, by its teachers in every run since
-        # the last batch, and in these taken together. Of teachers each time that a layer ran whose channels match.
+        # Features by number of the pair: the student's of its last run, the teachers' of each run since the last batch,
+        # and those of these runs joined. A teacher's layer with matching channels has one entry for each time it ran.
         self._shown: dict[int, Tensor] = {}
         self._runs: list[dict[int, list[Tensor]]] = []
         self._taught: dict[int, list[Tensor]] = {}
-        self._apart: list[Tensor] = []  # how far corresponding channels were from each other
+        self._apart: list[Tensor] = []  # distances between matching channels
         self._watching: list[RemovableHandle] = []
-        self._running: nn.Module | None = None  # of those that are watched
+        self._running: nn.Module | None = None  # the watched network that is running
 
     def watch_student(self, module: nn.Module) -> None:
-        """From now on what `module` shows is compared; teachers must have run on the same pictures before it does."""
+        """Compare the features of `module` from now on; the teachers must run on the same pictures before it does."""
         names = [pair.student for pair in self.pairs]
         self._watch(module, self._before_student, names, self._keep_shown, self._compare)
 
     def watch_teacher(self, module: nn.Module) -> None:
-        """From now on what `module` shows is what the student is compared with.
+        """Compare the student with the features of `module` from now on.
 
-        Several may be watched; what they ran on, in the order in which they did, makes the batch of the student.
+        Several may be watched: the pictures they ran on, joined in that order, are the student's batch.
         """
         names = [pair.teacher for pair in self.pairs]
         self._watch(module, self._before_teacher, names, self._keep_input, self._keep_channels)
 
     def forget(self) -> None:
-        """What teachers showed so far is not of the batch that the student is given next."""
+        """Discard all features so far: they are not of the batch that the student runs on next."""
         self._shown.clear()
         self._runs.clear()
         self._taught.clear()
         self._apart.clear()
 
     def release(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         for handle in self._watching:
             handle.remove()
         self._watching.clear()
         self.forget()
 
     def forward(self) -> Tensor:
-        """Mean over places and channels of the squared difference in units of the teacher's variance; a scalar.
+        """Mean over places and channels of the squared difference, in units of the teacher's variance; a scalar.
 
-        Raises ModelError where the student ran a layer without gradients that it is to be compared in.
+        Raises ModelError where the student ran a compared layer without gradients.
         """
         for index, waiting in self._taught.items():
             if self.pairs[index].channels is not None and waiting:
                 raise ModelError(
                     f"The student runs layer {self.pairs[index].student} without gradients, as checkpoint(..., "
-                    "use_reentrant=True) does, and cannot be held to the teacher's features there",
+                    "use_reentrant=True) does, and cannot be matched to the teacher's features there",
                     fix="Compute it with use_reentrant=False, or distil with --no-features",
                 )
         projected = [
@@ -170,9 +170,9 @@ class FeatureMatch(nn.Module):
         projected: Callable[[int, Pair], Callable[..., Tensor | None]],
         mirrored: Callable[[int], Callable[..., Tensor | None]],
     ) -> None:
-        """Call `before` when `module` runs, and see what the named layers are given, or give where channels match.
+        """Call `before` when `module` runs, and watch the named layers: their input, or output where channels match.
 
-        Only while it runs: parts of a network that is checkpointed to save memory run once more backwards.
+        Only while `module` runs: activation checkpointing runs parts of it again in the backward pass.
         """
 
         def begins(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -206,13 +206,13 @@ class FeatureMatch(nn.Module):
         self._runs.clear()
 
     def _projected(self, index: int, projection: nn.Module) -> Tensor:
-        # In float32 before anything else: under autocast both were seen in bfloat16.
+        # Convert to float32 first: under autocast both are bfloat16.
         mine: Tensor = projection(self._shown[index].float())
         theirs = self._taught[index][0].float()
         seen = self._ranks.moments(Moments(*channel_moments(theirs)))  # of the whole batch
         scale = _scale(seen.variance)
-        # The projection gives standardised features. Were it to give the teacher's own, of FastDepth's, a hundredth of
-        # what it starts from, it would drown the student in its own error.
+        # The projection predicts standardised features. FastDepth's own are a hundredth of what it gives at the start:
+        # its error would drown out the student's.
         standardised = (theirs - seen.mean.view(-1, 1, 1)) * scale.view(-1, 1, 1)
         return with_difference(mine, standardised, torch.ones_like(scale).view(-1, 1, 1))[1]
 
@@ -241,9 +241,9 @@ class FeatureMatch(nn.Module):
     def _compare(self, index: int) -> Callable[..., Tensor | None]:
         def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             if not output.requires_grad:
-                return None  # it is only looked at
+                return None  # a run without gradients, such as a prediction
             theirs = self._taught[index].pop(0)
-            if index in self._does_more:  # such as an activation, whose gradient needs its output untouched
+            if index in self._does_more:  # such as an activation, whose gradient needs its output unmodified
                 output = output.clone()
             output, apart = with_difference(output, theirs, self.get_buffer(f"scale_{index}"))
             self._apart.append(apart)
@@ -259,7 +259,7 @@ def _is_at(pair: Pair, features: Tensor) -> bool:
 def _thinned(features: Tensor) -> Tensor:
     """Every second pixel of every second row of a fine map.
 
-    By a pooling of one pixel: the gradient of a slice comes back as planes, which makes the BatchNorm before it slow.
+    By pooling single pixels: the gradient of a slice is laid out as planes, which slows down the BatchNorm before it.
     """
     return F.avg_pool2d(features, 1, 2) if features.shape[-1] >= _FINE else features
 
@@ -269,12 +269,12 @@ def _whole(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _scale(variance: Tensor) -> Tensor:
-    """What a layer's differences are multiplied by, channel by channel."""
+    """The factor for a layer's differences, by channel."""
     return (variance + _SHARE * variance.mean() + _LEAST).rsqrt()
 
 
 def _variance(teacher: nn.Module, name: str) -> Tensor:
-    """The variance per channel that a BatchNorm layer gives its output: its squared weight."""
+    """The variance by channel of a BatchNorm layer's output: its squared weight."""
     layer = teacher.get_submodule(name)
     assert isinstance(layer, nn.BatchNorm2d)
     weight = torch.ones(layer.num_features) if layer.weight is None else layer.weight.detach()
@@ -282,14 +282,14 @@ def _variance(teacher: nn.Module, name: str) -> Tensor:
 
 
 def _leaving(network: nn.Module, size: tuple[int, int]) -> dict[tuple[int, int], tuple[str, int]]:
-    """By resolution, the first layer that leaves it, and how many channels it is given; the lowest is left upwards."""
+    """By resolution, the first layer that leaves it and its input channels; the lowest is left by upsampling."""
     found: dict[tuple[int, int], tuple[str, int]] = {}
 
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> None:
-            if not inputs:  # given by keyword, where the hooks of a match do not look
+            if not inputs:  # given by keyword, which FeatureMatch's hooks do not see
                 return
-            given = output[0] if isinstance(output, tuple) else output  # a pooling may tell places, too
+            given = output[0] if isinstance(output, tuple) else output  # a pooling may also return indices
             before, after = inputs[0].shape, given.shape
             if before[0] != 1:  # views of a picture, see `mirrored_pairs`
                 return

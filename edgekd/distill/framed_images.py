@@ -1,4 +1,4 @@
-"""Simulated images as a network's input wants them, and batches put together from them."""
+"""Simulated images framed for a network's input, and batches composed of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from targets.input import Framing
 __all__ = ["FramedImages", "Plan", "TrainingImages"]
 
 Plan = Callable[[Sequence[NDArray[np.float64]]], Sequence[Paste]]
-"""From the areas of each picture's objects (`mixing.object_areas`) to what is pasted where."""
+"""Maps the areas of each picture's objects (`mixing.object_areas`) to the pastes to make."""
 
 _KEPT_BYTES = 3 << 30
 
@@ -34,15 +34,15 @@ class TrainingImages(Protocol):
         ...
 
     def compose(self, indices: Sequence[int], flipped: Sequence[bool], plan: Plan | None) -> tuple[Tensor, Tensor]:
-        """The images named, mirrored where `flipped`, and the same with objects of the next one pasted in as planned.
+        """The images at `indices`, mirrored where `flipped`, and the same with objects pasted in as planned.
 
-        Both uint8 [N, H, W, 3], on the device where they are kept; one and the same without a plan.
+        Both are uint8 [N, H, W, 3] on the device where they are kept; without a plan, they are the same tensor.
         """
         ...
 
 
 class FramedImages:
-    """Images kept in the machine's memory once read, as far as they fit into `kept_bytes`."""
+    """Images kept in main memory once read, as many as fit into `kept_bytes`."""
 
     def __init__(self, source: ImageSource, framing: Framing, kept_bytes: int = _KEPT_BYTES) -> None:
         self._source = source

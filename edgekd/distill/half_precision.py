@@ -18,7 +18,7 @@ __all__ = ["require_precision"]
 def require_precision(teacher: Teacher, device: torch.device, precision: str, *, fix: str) -> None:
     """Run the teacher once as in training, before anything is rendered for it; it is back on the CPU afterwards.
 
-    Raises ModelError with `fix` for a teacher with an operation that there is not in bfloat16.
+    Raises ModelError with `fix` for a teacher with an operation that does not exist in bfloat16.
     """
     if training_dtype(device, precision) is not torch.bfloat16:
         return

@@ -43,12 +43,12 @@ _SAVE_EVERY_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Distilled:
-    """What a distillation made."""
+    """The result of a distillation."""
 
     student: nn.Module
     transform: TransformNet | None
     batches: Batches
-    ranges: Mapping[str, tuple[float, float]]  # learned, of what convolutions read; none without quantisation
+    ranges: Mapping[str, tuple[float, float]]  # learned, of convolutions' inputs; empty without quantisation
 
 
 @exact_float32()
@@ -65,13 +65,13 @@ def distill(
     stored: StoredStatistics | None = None,
     ranks: Ranks = ALONE,
 ) -> Distilled:
-    """Train `student` (in place) to give the teacher's depth on adapted simulated images.
+    """Train `student` (in place) to predict the teacher's depth on transformed simulated images.
 
-    `stored` is what the transformation is fitted to; by default what the teacher's BatchNorm layers stored. Several
-    `ranks` share each batch, and the first of them alone writes. Writes
-    metrics.jsonl, previews/ and checkpoint/ into `folder`; with a checkpoint there, goes on from it. The caller
-    removes the checkpoint once what it wants kept is saved. Raises ModelError when the teacher has no statistics and
-    a transformation is asked for, or when a loss is no longer a number; KeyboardInterrupt after Ctrl-C, once saved.
+    The transformation is fitted to `stored`, by default what the teacher's BatchNorm layers stored. Several `ranks`
+    share each batch, and only the first writes: metrics.jsonl, previews/ and checkpoint/ into `folder`. Training
+    continues from a checkpoint found there; the caller removes the checkpoint once it has saved the result. Raises
+    ModelError when the teacher has no statistics and a transformation is asked for, or when a loss becomes NaN or
+    infinite; KeyboardInterrupt after Ctrl-C, once the state is saved.
     """
     ranks.require_parts(settings.batch, settings.accumulate)
     batches = Batches(training_images(images, teacher.input.framing, device), settings)
@@ -91,9 +91,9 @@ def distill(
     saved = checkpoint.load()
     if solved is not None:
         if saved is not None:
-            solved.load_state_dict(saved[1]["student"]["student"])  # which channels it has, before they are compared
+            solved.load_state_dict(saved[1]["student"]["student"])  # sets its channels, before they are compared
         else:
-            progress.note("Choosing which of the teacher's channels the student keeps, on simulated pictures")
+            progress.note("Choosing the teacher's channels that the student keeps, on simulated pictures")
             keep_needed_channels(solved, teacher, batches, settings, device, ranks)
     transform = None
     if settings.transform is not None:
@@ -104,12 +104,12 @@ def distill(
         if pairs:
             features = FeatureMatch(pairs, teacher.module, settings.seed, ranks)
         else:
-            progress.note("Student and teacher have no features to compare: the student is held to the depth alone")
+            progress.note("Student and teacher have no features to compare: the student is trained on depth alone")
     fit = StudentFit(student, teacher.input, settings, device, features, ranks, shares)
     fitting = Fitting(teacher, transform, fit, settings, device, ranks)
     try:
         _run(fitting, batches, folder, checkpoint, saved, progress, "Distilling")
-    finally:  # also after Ctrl-C: the teacher is the caller's
+    finally:  # also after Ctrl-C: the teacher belongs to the caller
         if features is not None:
             features.release()
     ranges = {} if fit.int8 is None else fit.int8.ranges()
@@ -127,9 +127,9 @@ def fit_transform(
     device: torch.device,
     stored: StoredStatistics | None = None,
 ) -> TransformNet:
-    """Fit the transformation alone, with no student: for calibrating the teacher itself. Resumable as `distill` is."""
+    """Fit the transformation without a student, to calibrate the teacher itself. Resumable, like `distill`."""
     if settings.transform is None:
-        raise ModelError("Fitting the transformation was asked for with the transformation off", fix="Switch it on")
+        raise ModelError("Cannot fit the transformation while it is off", fix="Switch it on")
     ALONE.require_parts(settings.batch, settings.accumulate)
     batches = Batches(training_images(images, teacher.input.framing, device), settings)
     transform = TransformFit(teacher, stored or stored_statistics(teacher.module), settings, device)
@@ -156,7 +156,7 @@ def _run(
     if saved is not None:
         start, state = saved
         fitting.load_state_dict(state)
-        progress.note(f"Going on from step {start} of {total}")
+        progress.note(f"Resuming from step {start} of {total}")
     ranks.wait()  # until all have read the checkpoint
     previews = Previews(folder / "previews", batches, fitting)
     saved_at = time.monotonic()
@@ -169,16 +169,16 @@ def _run(
         for batch in batches.stream(start, total):
             begun = time.perf_counter()
             if batch.step == fitting.warm_up and fitting.starts_by_solving:
-                progress.note("Solving for the student's first weights: the next step takes longer")
+                progress.note("Solving for the student's initial weights: the next step takes longer")
                 fitting.start(starting_batches(batches, settings))
             metrics = fitting.step(batch)
             done = batch.step + 1
             good = all(map(math.isfinite, metrics.values()))
-            if good and done == total:  # what the last step did to the weights no later loss would tell
+            if good and done == total:  # no later loss would reveal weights broken by the last step
                 good = all_finite(fitting.state_dict())
             broken, stop = ranks.any(not good, interrupted())
             if broken:
-                raise _no_number(fitting, batch, checkpoint.path)
+                raise _not_finite_error(fitting, batch, checkpoint.path)
             seconds = time.perf_counter() - begun
             advance(1)
             if log is not None:
@@ -189,39 +189,39 @@ def _run(
                 if late or stop or done == total:
                     log.flush()
                     state = fitting.state_dict()
-                    if all_finite(state):  # else the next step's loss tells, and the checkpoint before stays
+                    if all_finite(state):  # otherwise keep the last checkpoint: the next step's loss will fail
                         checkpoint.save(done, state)
                     saved_at = time.monotonic()
             if stop:
                 raise KeyboardInterrupt
-        if any(ranks.any(interrupted())):  # once the last step had been told of
+        if any(ranks.any(interrupted())):  # after the last step's check
             raise KeyboardInterrupt
     fitting.finish()
 
 
-def _no_number(fitting: Fitting, batch: Batch, saved: Path) -> ModelError:
-    """What to say of a step whose loss or weights are not finite: the teacher's depth there tells whose doing it is."""
+def _not_finite_error(fitting: Fitting, batch: Batch, saved: Path) -> ModelError:
+    """The error for a step whose loss or weights are not finite; the teacher's depth there shows the cause."""
     kept = f"the last good checkpoint is {saved}" if saved.exists() else "no checkpoint was saved before it"
     where = f"step {batch.step} (batch {batch.step} of seed {fitting.settings.seed}); {kept}"
-    if not fitting.teaches(batch):
+    if not fitting.teacher_is_finite(batch):
         return ModelError(
-            f"{fitting.teacher} gives depth that is NaN or infinite for pictures of {where}",
-            fix="Check the teacher: it must give a depth for every picture",
+            f"{fitting.teacher} outputs NaN or infinite depth for pictures of {where}",
+            fix="Check the teacher: it must output depth for every picture",
         )
     if fitting.student is None or batch.step < fitting.warm_up:
         return ModelError(
-            f"The loss of the transformation is no longer a number at {where}",
-            fix="Check the teacher, or do without the transformation",
+            f"The loss of the transformation became NaN or infinite at {where}",
+            fix="Check the teacher, or switch off the transformation",
         )
     return ModelError(
-        f"The loss is no longer a number at {where}",
-        fix="Start anew with a lower --learning-rate and --force: a checkpoint serves its own settings alone. Or check "
+        f"The loss became NaN or infinite at {where}",
+        fix="Start over with a lower --learning-rate and --force (a checkpoint only fits its own settings), or check "
         "the teacher",
     )
 
 
 def _open_log(path: Path, start: int) -> TextIO:
-    """metrics.jsonl with the lines of the steps before `start` kept: those after the checkpoint are run again."""
+    """Open metrics.jsonl and keep only the lines of steps before `start`: the later ones are run again."""
     lines: list[bytes] = []
     if start and path.exists():
         for line in path.read_bytes().splitlines(keepends=True):
@@ -229,9 +229,9 @@ def _open_log(path: Path, start: int) -> TextIO:
                 if int(json.loads(line)["step"]) < start:
                     lines.append(line)
             except (ValueError, KeyError, TypeError):
-                continue  # the half line of a killed process
+                continue  # a partial line left by a killed process
     write_bytes(path, b"".join(lines))
     try:
         return open(path, "a", encoding="utf-8")
     except OSError as error:
-        raise FileError(f"Cannot write {path}: {error.strerror}", fix="Choose a folder that can be written") from error
+        raise FileError(f"Cannot write {path}: {error.strerror}", fix="Choose a writable folder") from error

@@ -10,9 +10,9 @@ _NEAREST = 0.1  # metres
 
 
 def log_depth(depth: Tensor) -> Tensor:
-    """Natural logarithm of metres, and nearer than 0.1 m its tangent there.
+    """Natural logarithm of metres, replaced below 0.1 m by its tangent there.
 
-    So a depth of zero or less, which a network without a logarithm at its end may give, has a finite value and a
+    A depth of zero or less, which a network that does not predict log depth may give, thus has a finite value and a
     gradient that leads away from it.
     """
     near = depth.clamp_max(_NEAREST)
@@ -20,10 +20,10 @@ def log_depth(depth: Tensor) -> Tensor:
 
 
 def distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean absolute difference of log depth [N, 1, H, W], and of its gradients at three scales, each weight 1/2.
+    """Mean absolute difference of log depth [N, 1, H, W], and of its gradients at three scales, each with weight 1/2.
 
     In the logarithm an error is a ratio, as in AbsRel and the deltas; the gradients keep edges and flat walls
-    (the multi-scale form of Li and Snavely, MegaDepth, CVPR 2018, with the teacher in the place of the truth).
+    (the multi-scale form of Li and Snavely, MegaDepth, CVPR 2018, with the teacher in place of the truth).
     """
     difference = log_depth(student) - log_depth(teacher)
     loss = difference.abs().mean()

@@ -1,10 +1,10 @@
 """Object mixing: objects of one simulated image pasted into another by their instance ids.
 
 x^ = m * x_j + (1 - m) * x_i, with m the mask of objects of image j (Hu et al., arXiv 2208.12464). It covers more
-arrangements of objects than were rendered. Ours: one to a few objects of middling size, moved to another column.
+arrangements of objects than were rendered. Here one to a few objects of medium size are moved to another column.
 
-What is pasted is planned from the objects' areas alone; `mix_batch` carries a plan out on arrays, resident.py where the
-images are.
+The plan depends on the objects' areas alone. `mix_batch` carries it out on arrays, resident.py on the device that holds
+the images.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ __all__ = ["Paste", "mix_batch", "object_areas", "plan_batch"]
 
 @dataclass(frozen=True)
 class Paste:
-    """One object of another image of a batch, moved sideways: it keeps the row, and with it the height, at which it can
-    stand."""
+    """One object of another image of a batch, moved sideways only: it keeps its row, and with it a height at which it
+    can stand."""
 
     receiver: int  # number of the image in the batch
     giver: int
@@ -31,13 +31,13 @@ class Paste:
     shift: int  # columns to the right
 
     def columns(self, width: int) -> tuple[slice, slice]:
-        """Where the object comes from and where it goes to, both of the same length, in a picture of `width`."""
+        """The columns it is taken from and those it goes to, equally many, in a picture of `width`."""
         taken = slice(max(0, -self.shift), width - max(0, self.shift))
         return taken, slice(taken.start + self.shift, taken.stop + self.shift)
 
 
 def object_areas(ids: NDArray[np.uint16]) -> NDArray[np.float64]:
-    """The share of a picture [H, W] that each id covers, by id. 0 is the room, which is never cut out: 0."""
+    """The share of a picture [H, W] that each id covers, by id. Id 0, the room, is never cut out and gets 0."""
     areas: NDArray[np.float64] = np.bincount(ids.ravel()) / ids.size
     areas[0] = 0
     return areas
@@ -60,7 +60,7 @@ def plan_batch(
 def mix_batch(images: NDArray[np.uint8], ids: NDArray[np.uint16], pastes: Sequence[Paste]) -> NDArray[np.uint8]:
     """A copy of a batch uint8 [N, H, W, 3] with objects of its images pasted as planned.
 
-    `ids` uint16 [N, H, W] say which pixels are whose.
+    `ids` uint16 [N, H, W] give the object that each pixel belongs to.
     """
     mixed = images.copy()
     for paste in pastes:
@@ -73,7 +73,7 @@ def mix_batch(images: NDArray[np.uint8], ids: NDArray[np.uint16], pastes: Sequen
 def _chosen(
     areas: NDArray[np.float64], width: int, settings: MixingSettings, rng: np.random.Generator
 ) -> list[tuple[int, int]]:
-    """One to `max_objects` objects of a fitting size and how far each is moved; none where there is none."""
+    """Up to `max_objects` objects of a suitable size and how far each is moved; empty if there are none."""
     fitting = np.flatnonzero((areas > 0) & (areas >= settings.min_area) & (areas <= settings.max_area))
     if fitting.size == 0:
         return []

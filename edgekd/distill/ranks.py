@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 2 --no-python edgekd distill --batch 32
 
-Each process takes its part of every batch; statistics, BatchNorm and gradients are those of the whole batch, so the
-student is the one that a single process would make, up to the order of summation. The first process alone writes.
+Each process takes its part of every batch. Statistics, BatchNorm and gradients are those of the whole batch, so the
+student is the same as from a single process, up to the order of summation. Only the first process writes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from edgekd.distill.statistics import Moments
 
 __all__ = ["ALONE", "Ranks", "joined", "leads", "sum_over_processes"]
 
-_PATIENCE = timedelta(minutes=30)  # the first process may render for as long before the others hear of it
+_PATIENCE = timedelta(minutes=30)  # the others may wait this long while the first process renders
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Ranks:
             sum_over_processes(tensor)
 
     def any(self, *here: bool) -> tuple[bool, ...]:
-        """For each question whether any process says yes."""
+        """For each question, whether any process answers yes."""
         if self.count == 1:
             return here
         answers = torch.tensor([float(answer) for answer in here])
@@ -94,7 +94,7 @@ class Ranks:
         return tuple(bool(answer) for answer in answers.tolist())
 
     def wait(self) -> None:
-        """Go on once all processes are here."""
+        """Wait until all processes have reached this call."""
         self.any(False)
 
     def require_parts(self, batch: int, accumulate: int = 1) -> None:
@@ -102,14 +102,14 @@ class Ranks:
         parts = self.count * accumulate
         if batch % parts or batch // parts < 2:
             raise UsageError(
-                f"A batch of {batch} cannot be shared by {self.count} processes in {accumulate} parts each",
-                fix=f"Give --batch a multiple of {parts}, at least {2 * parts}",
+                f"A batch of {batch} cannot be split among {self.count} processes in {accumulate} parts each",
+                fix=f"Set --batch to a multiple of {parts}, at least {2 * parts}",
             )
 
 
 def sum_over_processes(tensor: Tensor) -> None:
-    """Replace a tensor by its sum over all processes. Raises EdgekdError when another of them ended."""
-    shared = tensor if torch.distributed.get_backend() == "gloo" else tensor.cuda()  # nccl takes nothing else
+    """Replace a tensor by its sum over all processes. Raises EdgekdError when another process has ended."""
+    shared = tensor if torch.distributed.get_backend() == "gloo" else tensor.cuda()  # NCCL takes nothing else
     try:
         torch.distributed.all_reduce(shared)
         tensor.copy_(shared)
@@ -117,9 +117,9 @@ def sum_over_processes(tensor: Tensor) -> None:
         if out_of_memory(error):
             raise
         raise EdgekdError(
-            f"Another of the {torch.distributed.get_world_size()} processes ended, or did not answer for"
+            f"Another of the {torch.distributed.get_world_size()} processes ended, or did not respond for"
             f" {_PATIENCE.seconds // 60} minutes ({first_line(error)[:120]})",
-            fix="Run the same torchrun command again: it goes on from the last checkpoint, if one was saved",
+            fix="Run the same torchrun command again: it resumes from the last checkpoint, if one was saved",
         ) from error
 
 
@@ -127,13 +127,13 @@ ALONE = Ranks()
 
 
 def leads() -> bool:
-    """Whether this process is the one that writes and speaks: alone, or the first that torchrun started."""
+    """Whether this process is the one that writes and prints: the only one, or the first that torchrun started."""
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
-    """This process's place and device: alone, or as torchrun says in RANK, WORLD_SIZE and LOCAL_RANK."""
+    """This process's rank and device: alone, or as torchrun sets RANK, WORLD_SIZE and LOCAL_RANK."""
     count = _number("WORLD_SIZE", 1)
     if count == 1:
         yield ALONE, choose_device(device)
@@ -142,14 +142,16 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     if missing:
         raise UsageError(f"WORLD_SIZE is {count}, but {missing[0]} is not set", fix="Start it with torchrun")
     rank = os.environ["RANK"]
-    if not rank.isdecimal() or int(rank) >= count:  # torch would wait for the others until its patience ends
+    if not rank.isdecimal() or int(rank) >= count:  # torch would wait for the others until it times out
         raise UsageError(f"RANK is {rank!r} among {count} processes", fix="Start it with torchrun")
     chosen = choose_device(device)
     if chosen.type == "cuda":
         if ":" not in device:
             chosen = choose_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
-        elif _number("LOCAL_WORLD_SIZE", 1) > 1:  # which NCCL refuses, but not in words
-            raise UsageError(f"Several processes cannot share {device}", fix="Use --device cuda: each takes its own")
+        elif _number("LOCAL_WORLD_SIZE", 1) > 1:  # NCCL refuses this, without a clear message
+            raise UsageError(
+                f"Several processes cannot share {device}", fix="Use --device cuda: each process takes its own"
+            )
         torch.cuda.set_device(chosen)
     backend = "nccl" if chosen.type == "cuda" else "gloo"
     try:
@@ -157,7 +159,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     except (RuntimeError, ValueError) as error:
         where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise UsageError(
-            f"The {count} processes do not find each other at {where} ({error})",
+            f"The {count} processes cannot reach each other at {where} ({error})",
             fix="Start them with torchrun, with an address and a free port that all can reach",
         ) from error
     try:

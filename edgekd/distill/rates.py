@@ -1,4 +1,4 @@
-"""How fast a student learns: what is left of the learning rate over the steps, and what each weight gets of it."""
+"""How fast a student learns: the course of the learning rate over the steps, and each weight's share of it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from edgekd.models.slim import Slim
 
 __all__ = ["over_steps", "rate_shares"]
 
-_WEIGHT = 0.1  # RMS of a layer's weights that learns at the full rate
-_SCALE = 1.0  # and of what only scales channels, as BatchNorm does
+_WEIGHT = 0.1  # RMS at which a layer's weights learn at the full rate
+_SCALE = 1.0  # likewise for parameters with one value per channel, such as BatchNorm's
 _LEAST = 2.0**-10
 
 
 def over_steps(position: float, settings: DistillSettings) -> float:
-    """Share of the full learning rate: a short linear rise, then a cosine to 1 %; after the end, in int8, the same.
+    """Share of the full learning rate: a short linear rise, then a cosine to 1 %; in int8, a second, lower cosine.
 
     `position` is 0 at the first step of the student and 1 after the last that is not in int8.
     """
@@ -32,11 +32,11 @@ def over_steps(position: float, settings: DistillSettings) -> float:
 
 
 def rate_shares(student: Slim, teacher: nn.Module) -> dict[str, float]:
-    """By the name of each parameter of a student whose first weights are solved for, its share of the learning rate.
+    """The learning rate's share for each parameter, by name, of a student whose first weights are solved for.
 
-    Adam moves every weight by about the rate, however small the weight is, and the weights of one teacher are a tenth
-    of another's. So small ones move in proportion to what the teacher's layer has, by its root mean square, and what
-    was solved for is refined and not washed out. Powers of two, at most 1: few different ones make few kernels.
+    Adam moves every weight by about the learning rate, however small the weight, and one teacher's weights are a tenth
+    of another's. Small weights therefore move in proportion to the root mean square of the teacher's layer, so that the
+    solution is refined and not washed out. Shares are powers of two, at most 1: few distinct ones need few kernels.
     """
     layers = dict(teacher.named_modules())
     shares = {}

@@ -1,9 +1,9 @@
 """The first weights of a student that is cut out of its teacher: by least squares, before any training.
 
-Each convolution of the student reads fewer channels than the teacher's, and not quite the same ones after those before
-it. Its weights are solved for what the teacher's convolution gives of the channels that the student has, over some
-pictures, one layer after the other (after He, Zhang and Sun, Channel Pruning for Accelerating Very Deep Neural
-Networks, ICCV 2017). The student runs once: each layer is solved when it is reached, on what those before it give.
+Each convolution of the student reads fewer channels than the teacher's, and the layers before it have changed their
+values. Its weights are fitted to the teacher's output, over some pictures, in the channels that the student has, one
+layer after another (after He, Zhang and Sun, Channel Pruning for Accelerating Very Deep Neural Networks, ICCV 2017).
+The student runs once: each layer is solved for when it is reached, on the output of those before it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from edgekd.models.stored import given_to, layers_as_run
 
 __all__ = ["reconstruct", "solvable"]
 
-_PLACES = 1 << 14  # of a layer's output that it is solved for, in all pictures together; more where it has
-_PER_UNKNOWN = 8  # so many of them for each weight of an output
+_PLACES = 1 << 14  # output pixels that a layer is fitted at, over all pictures; more for large layers
+_PER_UNKNOWN = 8  # at least this many of them for each weight of an output channel
 _MOST_UNKNOWNS = 4608  # 512 channels in 3x3: time grows with the cube of them, memory with the square
-_AT_ONCE = 1 << 24  # numbers that are put together at once
+_AT_ONCE = 1 << 24  # values that are gathered at once
 _TINY = 1e-12
 
 
@@ -39,15 +39,15 @@ class _Layer:
 
     name: str
     norm: str | None
-    channels: tuple[int, ...]  # of the teacher's output, that the student's are
-    shifts: bool  # whether a constant can be added to its output: its bias, or by the BatchNorm
+    channels: tuple[int, ...]  # of the teacher's output, that match the student's
+    shifts: bool  # whether a constant can be added to its output, by its bias or the BatchNorm
 
 
-class _Taught:
-    """What a teacher gives at some places of each layer that a student of it is solved for."""
+class _TeacherOutputs:
+    """A teacher's output at some places of each layer that its student is solved for."""
 
     def __init__(self, student: Slim, teacher: nn.Module, pictures: int, size: tuple[int, int]) -> None:
-        """From `pictures` pictures of `size` (height, width) in all."""
+        """`pictures` is how many there will be in all, of `size` (height, width)."""
         self.layers = _layers(student, teacher, size)
         self._teacher = teacher
         self._pictures = pictures
@@ -64,11 +64,11 @@ class _Taught:
             self._teacher(pictures)
 
     def of(self, layer: _Layer) -> Tensor:
-        """What the teacher gave of the student's channels of one layer, [N, channels, places]."""
+        """The teacher's output of one layer in the student's channels, [N, channels, places]."""
         return torch.cat(self._given[layer.name])
 
     def places(self, layer: _Layer) -> Tensor:
-        """Which pixels of its output, row by row, those are: the same in every picture."""
+        """The pixels of the output that `of` gives, counted row by row: the same in every picture."""
         return self._places[layer.name]
 
     def _keep(self, layer: _Layer) -> Callable[..., None]:
@@ -99,12 +99,12 @@ def reconstruct(
 ) -> None:
     """Solve for the student's weights, in place, on normalised pictures: a sequence of [N, 3, H, W].
 
-    The teacher runs on one part after the other, each followed by `after_each`; the student then on all at once.
-    `ridge` draws each weight to what it is, the teacher's: a share of the mean energy of what its layer reads.
-    BatchNorm layers give the same over these pictures in training as in evaluation.
+    The teacher runs on one part after another, each followed by `after_each`; the student then runs on all at once.
+    `ridge` draws each weight towards its present value, the teacher's; it is a share of the mean energy of the layer's
+    input. Afterwards BatchNorm layers give the same over these pictures in training as in evaluation.
     """
     size = (pictures[0].shape[2], pictures[0].shape[3])
-    taught = _Taught(student, teacher, sum(map(len, pictures)), size)
+    taught = _TeacherOutputs(student, teacher, sum(map(len, pictures)), size)
     for some in pictures:
         taught.add(some)
         after_each()
@@ -117,11 +117,11 @@ def reconstruct(
                 shift = _solve(module, x, wanted, places, ridge, shifts=layer.shifts)
             else:
                 shift = _rescale(module, output.flatten(2)[:, :, places], wanted, shifts=layer.shifts)
-            output = module.forward(x)  # and not by calling it: that would solve once more
+            output = module.forward(x)  # calling the module would run this hook again
             if layer.norm is not None:
                 norm = student.network.get_submodule(layer.norm)
                 assert isinstance(norm, nn.BatchNorm2d)
-                _follow(norm, output, shift)
+                _refit_norm(norm, output, shift)
             return output
 
         return hook
@@ -140,10 +140,10 @@ def solvable(student: Slim, teacher: nn.Module, size: tuple[int, int]) -> tuple[
 
 
 def _layers(student: Slim, teacher: nn.Module, size: tuple[int, int]) -> tuple[_Layer, ...]:
-    """The layers that can be solved for: those that run once, and whose output the student has a part of, or all."""
+    """The layers that can be solved for: they run once, and the student has all or part of their output channels."""
     network, kept = student.network, student.kept
     names = {module: name for name, module in network.named_modules()}
-    runs: Counter[str] = Counter()  # of pictures: views of one that are stacked into the batch count each
+    runs: Counter[str] = Counter()  # on pictures: views of one that are stacked into the batch count separately
     found = []
     with ExitStack() as hooks, evaluating(student), torch.no_grad():
         for module, name in names.items():
@@ -154,7 +154,7 @@ def _layers(student: Slim, teacher: nn.Module, size: tuple[int, int]) -> tuple[_
             theirs = teacher.get_submodule(layer.name)
             assert isinstance(theirs, nn.Conv2d)
             norm, biased = layer.counted_by, layer.convolution.bias is not None
-            if runs[layer.name] != 1 or not _multiplies(theirs):
+            if runs[layer.name] != 1 or not _is_plain_convolution(theirs):
                 continue
             if norm is None:
                 if theirs.out_channels == layer.convolution.out_channels:
@@ -177,8 +177,8 @@ def _count(
     runs[name] += len(output)
 
 
-def _multiplies(convolution: nn.Conv2d) -> bool:
-    """Whether a convolution does what its fields say: one of a class of its own may pad by itself (timm's do)."""
+def _is_plain_convolution(convolution: nn.Conv2d) -> bool:
+    """Whether a convolution does just what its fields say: a subclass may pad by itself, as timm's do."""
     one = type(convolution)
     return one.forward is nn.Conv2d.forward and one._conv_forward is nn.Conv2d._conv_forward
 
@@ -188,7 +188,7 @@ def _solve(
 ) -> Tensor:
     """Set the weights with which `convolution` of x comes nearest to `wanted` [N, C, places].
 
-    Returns what is still to be added to its output [C]: nothing where it has a bias, or where nothing `shifts` it.
+    Returns the constant [C] still to be added to its output: 0 where it has a bias, or where `shifts` is false.
     """
     groups, outputs = convolution.groups, convolution.out_channels
     unknowns = convolution.weight[0].numel()
@@ -203,7 +203,7 @@ def _solve(
         product += read @ aims.transpose(1, 2)
     weight = convolution.weight.double().flatten(1).unflatten(0, (groups, -1)).transpose(1, 2)
     held = ridge * energy.diagonal(dim1=1, dim2=2)[:, :-1].mean(1, keepdim=True) + _TINY
-    held = torch.cat([held.expand(-1, unknowns), torch.full_like(held, _TINY)], 1)  # the constant is free
+    held = torch.cat([held.expand(-1, unknowns), torch.full_like(held, _TINY)], 1)  # no ridge on the constant
     start = F.pad(weight, (0, 0, 0, 1))
     energy.diagonal(dim1=1, dim2=2).add_(held)
     solved = torch.linalg.solve(energy, product + held.unsqueeze(2) * start)
@@ -212,9 +212,9 @@ def _solve(
 
 
 def _rescale(convolution: nn.Conv2d, given: Tensor, wanted: Tensor, *, shifts: bool = True) -> Tensor:
-    """Scale each output's weights as a whole, so that what it gave comes nearest to `wanted`: both [N, C, places].
+    """Scale each output's weights as a whole, so that `given` comes nearest to `wanted`, both [N, C, places].
 
-    For layers of too many weights to solve for each. Returns what is still to be added, as `_solve` does.
+    For layers with too many weights to solve for one by one. Returns what is still to be added, as `_solve` does.
     """
     read, aims = given.double(), wanted.double()
     mean, aim = (float(shifts) * part.mean((0, 2), keepdim=True) for part in (read, aims))
@@ -226,7 +226,7 @@ def _rescale(convolution: nn.Conv2d, given: Tensor, wanted: Tensor, *, shifts: b
 
 
 def _shifted(convolution: nn.Conv2d, shift: Tensor) -> Tensor:
-    """Make `shift` the bias; what is left of it to be added where the convolution has none."""
+    """Make `shift` the bias and return 0, or return `shift` where the convolution has no bias."""
     if convolution.bias is None:
         return shift
     convolution.bias.copy_(shift)
@@ -234,7 +234,7 @@ def _shifted(convolution: nn.Conv2d, shift: Tensor) -> Tensor:
 
 
 def _columns(convolution: nn.Conv2d, x: Tensor, places: Tensor) -> Tensor:
-    """What the convolution multiplies at some pixels of its output, [N, channels * taps, places], as weights lie."""
+    """The inputs of some output pixels, [N, channels * taps, places], in the order of the convolution's weights."""
     (rows, columns), (down, right) = convolution.kernel_size, convolution.dilation
     if isinstance(convolution.padding, str):
         above, left = (down * (rows - 1) // 2, right * (columns - 1) // 2) if convolution.padding == "same" else (0, 0)
@@ -252,8 +252,8 @@ def _columns(convolution: nn.Conv2d, x: Tensor, places: Tensor) -> Tensor:
     return torch.stack([flat[:, :, tap] for tap in taps], 2).flatten(1, 2)
 
 
-def _follow(norm: nn.BatchNorm2d, output: Tensor, shift: Tensor) -> None:
-    """Have a BatchNorm layer expect what its convolution gives now, and give the same of it with `shift` added."""
+def _refit_norm(norm: nn.BatchNorm2d, output: Tensor, shift: Tensor) -> None:
+    """Give a BatchNorm layer the statistics of `output`, and make it map `output` as it did `output` + `shift`."""
     assert norm.running_mean is not None and norm.running_var is not None
     variance, mean = torch.var_mean(output, (0, 2, 3), correction=0)
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()

@@ -1,6 +1,6 @@
-"""Simulated images that stay on the device that trains: batches are put together there and nothing travels.
+"""Simulated images that stay on the training device: batches are composed there, without transfers.
 
-A batch is the same to the bit as one put together in the machine's memory (framed_images.py).
+A batch is bit for bit the same as one composed in main memory (framed_images.py).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _BYTES_PER_PIXEL = 3 + 4  # a picture and int32 ids: torch cannot index uint16
 
 
 def training_images(source: ImageSource, framing: Framing, device: torch.device) -> TrainingImages:
-    """Images kept on a GPU where they fit into a quarter of its free memory, and in the machine's memory elsewhere."""
+    """Images kept on a GPU if they fit into a quarter of its free memory, and in main memory otherwise."""
     if device.type == "cuda":
-        # By its number: torch 2.4 takes no "cuda" without one here.
+        # By number: torch 2.4 does not take "cuda" without one here.
         free, _ = torch.cuda.mem_get_info(torch.cuda.current_device() if device.index is None else device.index)
         if len(source) * framing.height * framing.width * _BYTES_PER_PIXEL <= _SHARE * free:
             return ResidentImages(source, framing, device)
@@ -34,7 +34,7 @@ def training_images(source: ImageSource, framing: Framing, device: torch.device)
 
 
 class ResidentImages:
-    """Images that are brought to `device` when a batch first wants them, and stay there."""
+    """Images that are copied to `device` when a batch first needs them, and stay there."""
 
     def __init__(self, source: ImageSource, framing: Framing, device: torch.device) -> None:
         self._framed = FramedImages(source, framing, kept_bytes=0)
@@ -43,7 +43,7 @@ class ResidentImages:
         size = len(source), framing.height, framing.width
         self._pictures = torch.empty((*size, 3), dtype=torch.uint8, device=device)
         self._ids = torch.empty(size, dtype=torch.int32, device=device)
-        self._areas: dict[int, NDArray[np.float64]] = {}  # of the images that are here
+        self._areas: dict[int, NDArray[np.float64]] = {}  # of the images copied so far
 
     def __len__(self) -> int:
         return len(self._framed)
@@ -76,7 +76,7 @@ class ResidentImages:
 
 
 def _mix(images: Tensor, ids: Tensor, pastes: Sequence[Paste]) -> Tensor:
-    """`mixing.mix_batch` where the images are. (A mask as an index would make a GPU wait.)"""
+    """`mixing.mix_batch` on the device. (Indexing with a mask would make the CPU wait for the GPU.)"""
     mixed = images.clone()
     for paste in pastes:
         taken, given = paste.columns(images.shape[2])

@@ -1,7 +1,7 @@
-"""How a camera answers to light: tone curve, sensor noise and clipping, with a gradient in few passes over memory.
+"""How a camera responds to light: tone curve, sensor noise and clipping, with a gradient in few passes over memory.
 
-PyTorch's own operations make the same gradient in three times as many passes, and these are what an update of the
-transformation, which has few parameters and full resolution, consists of.
+PyTorch's own operations take three times as many passes for the same gradient. The transformation has few parameters
+and full resolution, so its update consists of little else.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from torch import Tensor
 
 __all__ = ["camera_response"]
 
-_THROUGH = 0.1  # of the gradient of a clipped pixel
+_THROUGH = 0.1  # share of the gradient that passes through a clipped pixel
 
 
 def camera_response(light: Tensor, bend: Tensor, twist: Tensor, noise: Tensor | None, level: Tensor) -> Tensor:
-    """RGB in [0, 1] of what falls on the sensor, both [N, 3, H, W].
+    """RGB in [0, 1] for the light that falls on the sensor, both [N, 3, H, W].
 
     The tone curve is a cubic through (0, 0) and (1, 1), y + y (1 - y) (bend + twist (1 - 2 y)), with `bend` and `twist`
     [N, 3]. `level` [3] is the deviation of the `noise` that is added, which is [N, 3, H, W] and normally distributed.
-    A tenth of the gradient passes through pixels that are clipped, or they could never come back.
+    A tenth of the gradient passes through clipped pixels; otherwise they could never come back.
     """
     response: Tensor = _Response.apply(light, bend, twist, noise, level)  # type: ignore[no-untyped-call]
     return response

@@ -1,7 +1,7 @@
 """BatchNorm over the whole batch of several processes, while they train together.
 
-torch's SyncBatchNorm needs a GPU; this one also works over gloo on CPUs. A layer is turned into one that shares and
-back in place, and keeps its name and weights.
+torch's SyncBatchNorm needs a GPU; this one also works over gloo on CPUs. A layer is converted and converted back in
+place, and keeps its name and weights.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ class _Mean(torch.autograd.Function):
 
 
 def share_norms(network: nn.Module) -> None:
-    """From now on the BatchNorm layers of `network` normalise over all processes in training mode.
+    """Make the BatchNorm layers of `network` normalise over all processes in training mode.
 
-    Raises ModelError for a class of BatchNorm that does more than that.
+    Raises ModelError for a subclass of BatchNorm2d.
     """
     for layer in network.modules():
         if type(layer) is nn.BatchNorm2d:
             layer.__class__ = _SharedBatchNorm2d
         elif isinstance(layer, nn.BatchNorm2d):
             raise ModelError(
-                f"A BatchNorm of the class {type(layer).__name__} cannot be shared by several processes",
-                fix="Distil in one process, or choose a student that is not cut out of its teacher",
+                f"A BatchNorm of class {type(layer).__name__} cannot be shared among processes",
+                fix="Distil in one process, or choose a student that is not cut from its teacher",
             )
 
 

@@ -1,9 +1,9 @@
 """A student trained as it will be on the device: the weights and inputs of its convolutions rounded to int8.
 
-Rounding has no gradient and is passed over (straight through); how wide a range is has one, so that the ranges are
-learned with the weights (Esser et al., "Learned Step Size Quantization", ICLR 2020). As in the encodings of `targets`:
-weights have a scale per output channel, which folding a BatchNorm does not change, an input has one for all channels,
-and the first and the last convolution stay in float.
+Rounding has no gradient, so the gradient passes straight through it. The width of a range has one, so the ranges are
+learned with the weights (Esser et al., "Learned Step Size Quantization", ICLR 2020). As in the encodings of `targets`,
+weights have a scale per output channel, which folding a BatchNorm does not affect, an input has one scale for all
+channels, and the first and the last convolution stay in float.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from targets.input import InputSpec
 
 __all__ = ["SimulatedInt8"]
 
-_KEPT = 0.99999  # share of an input's values within the range that is started from
-_LOOKED_AT = 1 << 20  # values
+_KEPT = 0.99999  # share of an input's values within its initial range
+_LOOKED_AT = 1 << 20  # values that range is estimated from
 _STEPS = 255
 
 
 class SimulatedInt8(nn.Module):
-    """Runs a student in simulated int8. Its parameters are the ranges; the first call starts them from what it sees."""
+    """Runs a student in simulated int8. Its parameters are the ranges, initialised from what the first call sees."""
 
     low: Tensor
     high: Tensor
@@ -37,7 +37,7 @@ class SimulatedInt8(nn.Module):
         super().__init__()
         self._layers = _in_order(student, spec)[1:-1]
         count = len(self._layers)
-        self.widening = nn.Parameter(torch.zeros(count))  # logarithm of what a range is multiplied by
+        self.widening = nn.Parameter(torch.zeros(count))  # logarithm of the factor on each range
         self.register_buffer("low", torch.zeros(count))
         self.register_buffer("high", torch.ones(count))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
@@ -74,7 +74,7 @@ class SimulatedInt8(nn.Module):
                 self.low[index] = torch.minimum(self.low[index], low)  # a layer may run several times
                 self.high[index] = torch.maximum(self.high[index], high)
             factor = self.widening[index].exp()
-            low, high = self.low[index].clone(), self.high[index].clone()  # the first call writes the others yet
+            low, high = self.low[index].clone(), self.high[index].clone()  # the first call still writes the others
             return (_rounded(x, low * factor, high * factor),), {}
 
         return read
@@ -108,5 +108,5 @@ def _rounded_weight(weight: Tensor) -> Tensor:
 
 
 def _round(codes: Tensor) -> Tensor:
-    """Rounded, with the gradient of what was rounded."""
+    """Round `codes`, passing the gradient straight through."""
     return codes + (codes.round() - codes).detach()

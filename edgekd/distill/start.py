@@ -1,4 +1,4 @@
-"""Where a student that is cut out of its teacher starts: whether it is solved for, its channels, and its pictures."""
+"""How a student that is cut out of its teacher starts: whether it is solved for, its channels, and its pictures."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from edgekd.models.teacher import Teacher
 
 __all__ = ["in_parts", "keep_needed_channels", "starting_batches", "student_to_solve_for"]
 
-_PIXELS = 1 << 23  # of all the pictures together: the student runs on them at once, and memory is short
+_PIXELS = 1 << 23  # of all the pictures together, which bounds memory: the student runs on them at once
 
 
 def student_to_solve_for(
     student: nn.Module, teacher: Teacher, settings: DistillSettings, progress: Progress
 ) -> Slim | None:
-    """The student, where its first weights are to be solved for and half of its convolutions or more can be."""
+    """The student, if its first weights are to be solved for and at least half of its convolutions can be."""
     if not isinstance(student, Slim) or settings.reconstruction is None:
         return None
     able, convolutions = solvable(student, teacher.module, (teacher.input.height, teacher.input.width))
     if 2 * able >= convolutions:
         return student
     progress.note(
-        f"Only {able} of the student's {convolutions} convolutions can be solved for: it starts as it was cut"
+        f"Only {able} of the student's {convolutions} convolutions can be solved for: it keeps the teacher's weights"
     )
     return None
 
@@ -39,7 +39,7 @@ def student_to_solve_for(
 def keep_needed_channels(
     student: Slim, teacher: Teacher, batches: Batches, settings: DistillSettings, device: torch.device, ranks: Ranks
 ) -> None:
-    """Keep those of the teacher's channels that the student needs on simulated pictures."""
+    """Keep the teacher's channels that the student needs most on simulated pictures."""
     if ranks.first:
         teacher.module.to(device)
         normalise = Normalise(teacher.input).to(device)
@@ -50,7 +50,7 @@ def keep_needed_channels(
 
 
 def starting_batches(batches: Batches, settings: DistillSettings) -> list[Batch]:
-    """Batches whose pictures a student is started on: fewer of large ones, at least two."""
+    """Batches of the pictures that a student is started on: at least two pictures, fewer where they are large."""
     assert settings.reconstruction is not None
     first = batches.batch(0)
     height, width = first.simulated.shape[1:3]
@@ -61,5 +61,5 @@ def starting_batches(batches: Batches, settings: DistillSettings) -> list[Batch]
 
 
 def in_parts(pictures: Iterable[Tensor], accumulate: int) -> list[Tensor]:
-    """Batches [N, 3, H, W] in as many parts each as a step has: the teacher runs on no more pictures at a time."""
+    """Split batches [N, 3, H, W] into the parts of a step: the teacher runs on no more pictures at a time."""
     return [part for some in pictures for part in some.chunk(accumulate)]

@@ -1,4 +1,4 @@
-"""The statistics that a frozen teacher stored and those it sees, and how far they are apart.
+"""The statistics that a frozen teacher stored and those it sees, and how far apart they are.
 
 Observing a teacher must be cheap: the step is memory-bound. `observe` swaps each BatchNorm of a copy of the teacher for
 one that gives its output and the moments of its input in one autograd node, with a single fused backward pass.
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _EPS = 1e-5
-_LARGEST = 1e12  # of a mean or a deviation: what is far beyond cannot be squared in float32
+_LARGEST = 1e12  # mean or deviation: far larger ones cannot be squared in float32
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class StoredStatistics:
-    """What is known of the inputs of a teacher's layers on the pictures it was trained on."""
+    """Moments of the inputs of a teacher's layers on the pictures it was trained on."""
 
     names: tuple[str, ...]  # of the layers
     sizes: tuple[int, ...]  # channels of each layer
@@ -52,13 +52,13 @@ class StoredStatistics:
 
     @classmethod
     def of(cls, layers: Mapping[str, tuple[Tensor, Tensor]]) -> StoredStatistics:
-        """From mean and variance [C] of the input of each layer, by its name. Raises ModelError for absurd ones."""
+        """From mean and variance [C] of each layer's input, by layer name. Raises ModelError for absurd ones."""
         means, variances = [mean for mean, _ in layers.values()], [variance for _, variance in layers.values()]
         sizes = tuple(len(mean) for mean in means)
         for name, (mean, variance) in layers.items():
             if not (mean.abs().max() < _LARGEST and variance.max() < _LARGEST**2):
                 raise ModelError(
-                    f"The statistics of {name} hold a mean or a variance that no pictures give"
+                    f"The statistics of {name} hold a mean or variance that no pictures produce"
                     f" ({max(float(mean.abs().max()), float(variance.max())):.3g})",
                     fix="Measure them again, or save the teacher again",
                 )
@@ -90,7 +90,7 @@ class StoredStatistics:
 def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance [C] of x [N, C, H, W], without a gradient."""
     # The fastest stable per-channel moments in PyTorch on CPU and GPU: 13 times faster than var_mean on a CPU.
-    # Moments come in the format of the weight: of half precision in float32.
+    # The moments have the weight's dtype: float32 for inputs in half precision.
     weight = torch.ones(x.shape[1], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
     _, mean, inverse = torch.native_batch_norm(x.detach(), weight, None, None, None, True, 0.0, _EPS)
     return mean, (inverse.pow(-2) - _EPS).clamp_min(0)
@@ -125,7 +125,7 @@ class _AffineWithMoments(torch.autograd.Function):
 
 
 class _ObservedBatchNorm(nn.Module):
-    """A frozen BatchNorm that leaves the moments of its input in `seen`, at each run."""
+    """A frozen BatchNorm that adds the moments of its input to `seen` at each run."""
 
     scale: Tensor
     shift: Tensor
@@ -150,7 +150,7 @@ class _ObservedBatchNorm(nn.Module):
 
 
 class _Tap:
-    """Leaves the moments of what any other layer is given in `seen`, at each run."""
+    """Adds the moments of any other layer's input to `seen` at each run."""
 
     def __init__(self, layer: nn.Module) -> None:
         self.seen: list[Moments] = []
@@ -167,9 +167,9 @@ class _Tap:
 
 
 def _channel_axis(layer: nn.Module, x: Tensor) -> int:
-    """The last for Linear and LayerNorm, but for a LayerNorm whose class takes [N, C, H, W]; else the second."""
+    """The last for Linear and LayerNorm, except a LayerNorm subclass that takes [N, C, H, W]; otherwise the second."""
     if isinstance(layer, nn.LayerNorm):
-        if getattr(layer, "data_format", None) == "channels_last":  # as ConvNeXt's says it
+        if getattr(layer, "data_format", None) == "channels_last":  # as in ConvNeXt
             return x.ndim - 1
         planes = type(layer).forward is not nn.LayerNorm.forward and x.ndim == 4
         return 1 if planes and x.shape[1] == layer.normalized_shape[-1] else x.ndim - 1
@@ -177,10 +177,10 @@ def _channel_axis(layer: nn.Module, x: Tensor) -> int:
 
 
 class ObservedTeacher(nn.Module):
-    """A teacher that tells, beside the depth, the moments of what its observed layers are given.
+    """A teacher that returns, with the depth, the moments of the inputs of its observed layers.
 
-    What comes after the last of `runs` of these layers has no gradient: the moments do not depend on it, and keeping
-    what its backward pass would need takes memory and time.
+    What follows after `runs` runs of these layers has no gradient: the moments do not depend on it, and keeping what
+    its backward pass would need takes memory and time.
     """
 
     def __init__(
@@ -200,8 +200,8 @@ class ObservedTeacher(nn.Module):
         """Depth [N, 1, H, W] in metres of normalised RGB [N, 3, H, W], and the moments in the order of the layers."""
         self._ran = 0
         for layer in self._layers.values():
-            layer.seen = []  # a teacher that computes parts of itself again, backwards, showed them once more
-        with torch.set_grad_enabled(torch.is_grad_enabled()):  # puts back what _after_layer switches off
+            layer.seen = []  # activation checkpointing fills it again in the backward pass
+        with torch.set_grad_enabled(torch.is_grad_enabled()):  # restores what _after_layer switches off
             depth = self.module(x)
         means, variances = [], []
         for name, layer in self._layers.items():
@@ -211,7 +211,7 @@ class ObservedTeacher(nn.Module):
             if layer.cut_off and torch.is_grad_enabled():
                 raise ModelError(
                     f"The teacher runs its layer {name} without gradients, so no transformation can be fitted to it",
-                    fix="Take torch.no_grad and checkpoint(..., use_reentrant=True) out of its forward, or give"
+                    fix="Remove torch.no_grad and checkpoint(..., use_reentrant=True) from its forward, or pass"
                     " --no-transformation",
                 )
             means.append(seen.mean)
@@ -226,7 +226,7 @@ class ObservedTeacher(nn.Module):
 
 
 def _over_runs(seen: Sequence[Moments]) -> Moments:
-    """Of a layer that runs several times the mean over its runs, which is what BatchNorm stored of them."""
+    """The mean over the runs of a layer that runs several times, which is what BatchNorm stored for it."""
     if len(seen) == 1:
         return seen[0]
     mean, variance = torch.stack([run.mean for run in seen]), torch.stack([run.variance for run in seen])
@@ -238,8 +238,8 @@ def stored_statistics(module: nn.Module) -> StoredStatistics:
     layers = batch_norm_layers(module)
     if not layers:
         raise ModelError(
-            "The teacher has no BatchNorm statistics, so nothing tells what its pictures looked like",
-            fix="Distil without the transformation (--no-transformation), or give a --statistics file",
+            "The teacher has no BatchNorm statistics, so nothing is known about its training pictures",
+            fix="Distil without the transformation (--no-transformation), or pass a --statistics file",
         )
     return StoredStatistics.of({name: _stored(layer) for name, layer in layers.items()})
 
@@ -247,11 +247,11 @@ def stored_statistics(module: nn.Module) -> StoredStatistics:
 def observe(module: nn.Module, names: Sequence[str], runs: int | None = None) -> ObservedTeacher:
     """A copy of a frozen network that can be observed at the inputs of the named layers.
 
-    `runs` is how often these layers run on a picture in all: after that many no gradient is kept. None keeps all.
+    `runs` is how often these layers run on a picture in total: after that, no gradient is kept. None keeps all.
     """
     module = copy.deepcopy(module)
     layers: dict[str, _ObservedBatchNorm | _Tap] = {}
-    observed: dict[nn.Module | None, _ObservedBatchNorm] = {}  # by the layer whose place it takes
+    observed: dict[nn.Module | None, _ObservedBatchNorm] = {}  # by the layer it replaces
     for name in names:
         layer = module.get_submodule(name)
         if isinstance(layer, nn.BatchNorm2d) and is_plain(layer) and layer.running_mean is not None:
@@ -259,7 +259,7 @@ def observe(module: nn.Module, names: Sequence[str], runs: int | None = None) ->
         else:
             layers[name] = _Tap(layer)
     for parent in list(module.modules()):
-        for child, held in list(parent._modules.items()):  # by every name that it has: named_children gives one
+        for child, held in list(parent._modules.items()):  # under every name: named_children gives only one
             if held in observed:
                 setattr(parent, child, observed[held])
     return ObservedTeacher(module, layers, runs)
@@ -271,7 +271,7 @@ class StatisticsDistance:
     (mu - mean)^2 / (var + floor) + ln((var_seen + floor) / (var + floor))^2 / 2, averaged over a layer's channels: for
     small differences twice the Kullback-Leibler divergence of two normal distributions, without a unit. The floor is a
     hundredth of the layer's median variance. Channels whose stored variance is practically zero carry no information
-    and would dominate by their tiny denominators; they count nothing.
+    and would dominate by their tiny denominators; they do not count.
     """
 
     def __init__(self, stored: StoredStatistics) -> None:
@@ -295,21 +295,21 @@ class StatisticsDistance:
 
 
 class PooledMoments:
-    """Moments over all pictures of several batches, in float64 on the CPU. Raw second moments are what averages."""
+    """Moments over all pictures of several batches, in float64 on the CPU. Averages raw second moments."""
 
     def __init__(self) -> None:
         self.count = 0
         self._mean = self._square = torch.zeros((), dtype=torch.float64)
 
     def add(self, batch: Moments, count: int) -> None:
-        """Take in the moments of a batch of `count` pictures."""
+        """Add the moments of a batch of `count` pictures."""
         mean, variance = batch.mean.double().cpu(), batch.variance.double().cpu()
         self._mean = self._mean + mean * count
         self._square = self._square + (variance + mean.square()) * count
         self.count += count
 
     def moments(self) -> Moments:
-        """Of the pictures so far, at least one."""
+        """The moments of the pictures so far, of which there must be at least one."""
         mean = self._mean / self.count
         return Moments(mean, (self._square / self.count - mean.square()).clamp_min(0))
 
@@ -320,17 +320,17 @@ class RunningMoments:
     def __init__(self, momentum: float) -> None:
         self.momentum = momentum
         self._mean: Tensor | None = None
-        self._square: Tensor | None = None  # raw second moment: what averages over batches
+        self._square: Tensor | None = None  # raw second moment, which averages over batches
 
     def update(self, batch: Moments) -> Moments:
-        """Take in a batch's moments and return the estimate.
+        """Add a batch's moments and return the estimate.
 
         A set of rooms is matched, not each batch: the value is that of the running estimate, the gradient that of the
-        batch. The variance of the estimate contains the spread of the batches' means.
+        batch. The variance of the estimate includes the spread of the batches' means.
         """
         mean, square = batch.mean.detach(), (batch.variance + batch.mean.square()).detach()
         if self._mean is not None and self._square is not None:
-            # A checkpoint comes back in the CPU's memory, wherever it was made.
+            # A checkpoint is loaded onto the CPU, wherever it was made.
             mean = torch.lerp(mean, self._mean.to(mean.device), self.momentum)
             square = torch.lerp(square, self._square.to(mean.device), self.momentum)
         self._mean, self._square = mean, square

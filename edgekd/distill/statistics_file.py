@@ -1,9 +1,9 @@
 """Statistics measured on private pictures, as a file that their owner can give away.
 
-Of each chosen layer it holds the mean and the variance per channel of what the layer is given, over all pictures and
-all places: two numbers a channel, 25 to 100 kB in all. No picture and no part of one can be computed from them when
-there are many pictures; they do tell what the set looks like on the whole (how dark, how cluttered, how far away),
-and with very few pictures they describe those pictures.
+For each chosen layer it holds the mean and the variance per channel of the layer's input, over all pictures and all
+places: two numbers per channel, 25 to 100 kB in all. With many pictures, no picture and no part of one can be computed
+from them; they do tell what the set looks like as a whole (how dark, how cluttered, how far away). With very few
+pictures they describe those pictures.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ __all__ = ["LEAST_PICTURES", "StatisticsFile", "layers_to_measure"]
 
 LEAST_PICTURES = 8  # with fewer the means would be those of single pictures
 _MOST_LAYERS = 8  # of a network that has no BatchNorm
-_MAKE = "Make it with edgekd statistics"
+_MAKE = "Create it with edgekd statistics"
 _NORMS = (nn.LayerNorm, nn.GroupNorm)
 _NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 def layers_to_measure(teacher: Teacher) -> tuple[str, ...]:
-    """Of the layers that run, in that order: all BatchNorm layers, where they are at least half of the normalisation;
-    else eight LayerNorm or GroupNorm layers (or convolutions) spread over the network."""
+    """Of the layers that run, in that order: all BatchNorm layers, if they are at least half of the normalisation;
+    otherwise up to eight LayerNorm or GroupNorm layers (or convolutions) spread over the network."""
     module = teacher.module
 
     def running(candidates: list[str]) -> list[str]:
@@ -48,7 +48,7 @@ def layers_to_measure(teacher: Teacher) -> tuple[str, ...]:
     names = names or running([name for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)])
     if not names:
         raise ModelError(
-            "The teacher has no normalisation and no convolution to measure at", fix="Distil without the transformation"
+            "The teacher has no normalisation or convolution layer to measure", fix="Distil without the transformation"
         )
     count = min(len(names), _MOST_LAYERS)
     return tuple(names[round(index * (len(names) - 1) / max(1, count - 1))] for index in range(count))
@@ -96,39 +96,39 @@ class StatisticsFile:
                     for index, name in enumerate(described["layers"])
                 }
                 if described["weights"] != tensors_digest({name: stream.get_tensor(name) for name in stream.keys()}):  # noqa: SIM118 - not a mapping
-                    raise ValueError("it was altered since it was made")
+                    raise ValueError("it was altered after it was made")
             if int(described["pictures"]) < LEAST_PICTURES:
-                raise ValueError(f"of {described['pictures']} pictures")
+                raise ValueError(f"of only {described['pictures']} pictures")
             read = cls(
                 str(described["teacher"]), str(described["digest"]), int(described["pictures"]), _checked(layers, path)
             )
         except KeyError as error:
-            raise FileError(f"{path} holds no statistics of a teacher: it lacks {error}", fix=_MAKE) from error
+            raise FileError(f"{path} is not a statistics file: it lacks {error}", fix=_MAKE) from error
         except (SafetensorError, OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise FileError(f"{path} holds no statistics of a teacher ({error})", fix=_MAKE) from error
+            raise FileError(f"{path} is not a statistics file ({error})", fix=_MAKE) from error
         return read
 
     def for_teacher(self, teacher: Teacher) -> StoredStatistics:
-        """The statistics, once it is sure that they are this teacher's. Raises ModelError naming what does not fit."""
+        """The statistics, checked to be this teacher's. Raises ModelError naming what does not fit."""
         again = "Measure them on this teacher: edgekd statistics --teacher SPEC --images FOLDER"
         if self.digest != teacher.digest:
-            alike = ": other weights, or read as another kind of depth" if self.teacher == teacher.name else ""
+            alike = ": different weights, or a different kind of depth" if self.teacher == teacher.name else ""
             raise ModelError(
-                f"The statistics are of another teacher: {self.teacher} ({self.digest[:12]}), not {teacher.name}"
+                f"The statistics are of a different teacher: {self.teacher} ({self.digest[:12]}), not {teacher.name}"
                 f" ({teacher.digest[:12]}){alike}",
                 fix=again,
             )
         known = dict(teacher.module.named_modules())
         absent = [name for name in self.statistics.names if name not in known]
         if absent:
-            raise ModelError(f"The teacher has no layer {absent[0]} that the statistics are of", fix=again)
+            raise ModelError(f"The statistics are of layer {absent[0]}, which the teacher does not have", fix=again)
         wanted = layers_to_measure(teacher)
         missing = [name for name in wanted if name not in self.statistics.names]
         if missing:
             raise ModelError(f"The statistics lack the layer {missing[0]} of {teacher.name}", fix=again)
         others = [name for name in self.statistics.names if name not in wanted]
         if others:
-            raise ModelError(f"The statistics are of {others[0]}, where nothing is measured", fix=again)
+            raise ModelError(f"The statistics are of {others[0]}, which is not measured", fix=again)
         for name, size in zip(self.statistics.names, self.statistics.sizes, strict=True):
             width = _channels(known[name])
             if width is not None and width != size:
@@ -137,7 +137,7 @@ class StatisticsFile:
 
 
 def _channels(layer: nn.Module) -> int | None:
-    """Of what the layer is given, where it says."""
+    """The channels of a layer's input, if the layer declares them."""
     for name in ("num_features", "num_channels", "in_channels"):
         if isinstance(width := getattr(layer, name, None), int):
             return width
@@ -151,15 +151,15 @@ def _checked(layers: dict[str, tuple[Tensor, Tensor]], path: Path) -> StoredStat
         if mean.ndim != 1 or mean.shape != variance.shape:
             raise FileError(f"{path}: the statistics of {name} have the wrong shape", fix=remeasure)
         if not {mean.dtype, variance.dtype} <= _NUMBERS:
-            raise FileError(f"{path}: the statistics of {name} are {mean.dtype}, no plain numbers", fix=remeasure)
+            raise FileError(f"{path}: the statistics of {name} are {mean.dtype}, not plain numbers", fix=remeasure)
         if not (torch.isfinite(mean).all() and torch.isfinite(variance).all() and (variance >= 0).all()):
             raise FileError(
                 f"{path}: the statistics of {name} hold NaN, infinity or a negative variance", fix=remeasure
             )
         if not varies(variance):
-            raise FileError(f"{path}: nothing that {name} was given ever changed", fix=remeasure)
+            raise FileError(f"{path}: the input of {name} never changed", fix=remeasure)
     if not layers:
-        raise FileError(f"{path} holds the statistics of no layer", fix=remeasure)
+        raise FileError(f"{path} holds no statistics", fix=remeasure)
     try:
         return StoredStatistics.of(layers)
     except ModelError as error:

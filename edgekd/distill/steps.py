@@ -26,7 +26,7 @@ __all__ = ["Fitting"]
 
 
 class Fitting:
-    """The parts that a step moves, whichever of them are switched on."""
+    """The parts that a step trains, as far as they are switched on."""
 
     def __init__(
         self,
@@ -52,16 +52,16 @@ class Fitting:
                 student.features.watch_teacher(transform.observed.module)
         warm = settings.transform.warm_up if settings.transform is not None and student is not None else 0
         self.warm_up = warm
-        self._divisions: dict[int, tuple[Tensor, Tensor]] = {}  # by the size of a part: transformed, and not
+        self._divisions: dict[int, tuple[Tensor, Tensor]] = {}  # by size of a part: those transformed, and the rest
 
     @property
     def total(self) -> int:
-        """How many steps there are, with those of the warm-up."""
+        """The number of steps, including those of the warm-up."""
         return self.warm_up + (self.settings.steps if self.student is None else self.settings.student_steps)
 
     def step(self, batch: Batch) -> dict[str, float]:
         """Run one step and return what is to be logged."""
-        # What a network draws, as dropout does, depends on the seed and the step alone: a resumed run draws the same.
+        # Random draws in a network, such as dropout, depend on the seed and step alone: a resumed run draws the same.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.settings.seed * 1_000_003 + batch.step)
             return self._step(batch)
@@ -89,7 +89,7 @@ class Fitting:
     def _accumulate(
         self, pictures: Tensor, noise: Tensor | None, share: float, fits_transform: bool, trains: bool, *, int8: bool
     ) -> dict[str, float]:
-        """The gradient of a part of the batch: that of the transformation, that of the student, or both."""
+        """Add the gradient of one part of the batch: for the transformation, the student, or both."""
         if self.student is not None and self.student.features is not None:
             self.student.features.forget()
         metrics: dict[str, float] = {}
@@ -102,7 +102,7 @@ class Fitting:
             else:
                 with torch.no_grad():
                     transformed = self.transform.net(mine, noise)[0]
-            pictures = _with(transformed, rest)
+            pictures = _joined(transformed, rest)
             if not fits_transform:
                 depth = self.teach(pictures)
             elif rest is not None:
@@ -112,9 +112,10 @@ class Fitting:
         return metrics
 
     def _divided(self, pictures: Tensor, noise: Tensor, trains: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The pictures that are transformed, with their noise, and those that are not; all are where no student trains.
+        """Pictures to transform, with their noise, and those left as they are; none are left while no student trains.
 
-        Spread evenly. Of each part of a batch, rounded up: several processes agree with one where nothing is rounded.
+        The former are spread evenly, and their number is rounded up in each part of a batch: several processes agree
+        with one only where nothing is rounded.
         """
         assert self.settings.transform is not None
         count, share = len(pictures), self.settings.transform.share
@@ -140,13 +141,13 @@ class Fitting:
 
     @property
     def starts_by_solving(self) -> bool:
-        """Whether `start` is to be called before the first step of the student."""
+        """Whether `start` must be called before the first step of the student."""
         return self.student is not None and self.student.solved
 
     def start(self, batches: Sequence[Batch]) -> None:
         """Solve for the first weights of a student that is cut out of its teacher.
 
-        On the pictures of these batches as it will learn from them.
+        It uses the pictures of these batches as the student will be trained on them.
         """
         assert self.student is not None and self.settings.reconstruction is not None
         student, features = self.student.student, self.student.features
@@ -154,20 +155,20 @@ class Fitting:
         if self.ranks.first:
             whole = (self._normalise(self._as_learnt_from(batch)) for batch in batches)
             pictures = in_parts(whole, self.settings.accumulate)
-            # Features watch the teacher whenever it runs, and would keep what all pictures show.
+            # Features watch every run of the teacher, and would keep those of all pictures.
             forget = (lambda: None) if features is None else features.forget
             reconstruct(student, self._teacher, pictures, self.settings.reconstruction.ridge, after_each=forget)
         self.ranks.share(student.state_dict().values())
 
     @torch.no_grad()
     def _as_learnt_from(self, batch: Batch) -> Tensor:
-        """The pictures of a batch, those transformed that are, in whichever order."""
+        """The pictures of a batch as in training, a share of them transformed, in any order."""
         pictures = to_tensor(batch.mixed, self.device)
         if self.transform is None:
             return pictures
         mine, noise, rest = self._divided(pictures, self.transform.noise(pictures, batch.step), trains=True)
         transformed: Tensor = self.transform.net(mine, noise)[0]
-        return _with(transformed, rest)
+        return _joined(transformed, rest)
 
     @torch.no_grad()
     def teach(self, pictures: Tensor) -> Tensor:
@@ -176,7 +177,7 @@ class Fitting:
             depth: Tensor = self._teacher(self._normalise(pictures))
         return depth.float()
 
-    def teaches(self, batch: Batch) -> bool:
+    def teacher_is_finite(self, batch: Batch) -> bool:
         """Whether the teacher gives finite depth for the pictures of a batch, mixed and transformed."""
         mixed = to_tensor(batch.mixed, self.device)
         shown = [pictures for pictures in (mixed, self.adapt(mixed, batch.step)) if torch.isfinite(pictures).all()]
@@ -205,6 +206,6 @@ class Fitting:
             self.student.load_state_dict(state["student"])
 
 
-def _with(transformed: Tensor, rest: Tensor | None) -> Tensor:
+def _joined(transformed: Tensor, rest: Tensor | None) -> Tensor:
     """The transformed pictures and those that are not, in this order."""
     return transformed if rest is None else torch.cat([transformed, rest])

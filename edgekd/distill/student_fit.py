@@ -23,7 +23,7 @@ __all__ = ["StudentFit"]
 
 
 class StudentFit:
-    """The student, what holds it to its teacher, and its optimiser."""
+    """The student, its feature matching, and its optimiser."""
 
     def __init__(
         self,
@@ -35,19 +35,19 @@ class StudentFit:
         ranks: Ranks = ALONE,
         shares: Mapping[str, float] | None = None,
     ) -> None:
-        """`shares` are given of a student whose first weights are solved for (`Fitting.start`): by the names of its
-        parameters what they get of the learning rate. All else gets the whole of it.
+        """`shares` is given for a student whose first weights are solved for (`Fitting.start`): the share of the
+        learning rate for each of its parameters, by name. All others get the full rate.
         """
         self.solved = shares is not None
-        """Then BatchNorm layers keep what they were set to over many pictures: what a batch tells of them would undo
-        more than a low rate mends."""
+        """If so, BatchNorm layers keep the statistics set over many pictures: those of a batch would undo more than a
+        low rate repairs."""
         shares = shares or {}
         self.student = student.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.student.train(not self.solved)
         self._settings = settings
         self._device = device
         self._ranks = ranks
-        if ranks.count > 1 and not self.solved:  # else they are not told by the batch
+        if ranks.count > 1 and not self.solved:  # otherwise BatchNorm does not use the batch
             share_norms(self.student)
         self._normalise = Normalise(spec).to(device)
         self.features = None if features is None else features.to(device)
@@ -78,8 +78,8 @@ class StudentFit:
     def accumulate(
         self, pictures: Tensor, depth: Tensor, share: float = 1.0, *, int8: bool = False
     ) -> dict[str, float]:
-        """Add `share` of the gradient towards the teacher's `depth` on `pictures`; with `int8`, of the rounded one."""
-        if int8 and self.int8 is not None:  # in float32: half precision would round once more
+        """Add `share` of the gradient towards the teacher's `depth` on `pictures`; with `int8`, in simulated int8."""
+        if int8 and self.int8 is not None:  # in float32: half precision would round again
             predicted = self.int8.run(self.student, self._normalise(pictures))
         else:
             with autocast(self._device, self._settings.precision):
@@ -106,13 +106,13 @@ class StudentFit:
 
     @torch.no_grad()
     def predict(self, pictures: Tensor) -> Tensor:
-        """Depth by the student as it is now, as it will be run, [N, 1, H, W]."""
+        """The current student's depth in evaluation mode, [N, 1, H, W]."""
         with evaluating(self.student):
             predicted: Tensor = self.student(self._normalise(pictures))
         return predicted.float()
 
     def finish(self) -> None:
-        """The student's training is over: a plain network in eval mode."""
+        """Turn the trained student back into a plain network in eval mode."""
         unshare_norms(self.student)
         self.student.eval()
 

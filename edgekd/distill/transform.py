@@ -45,13 +45,13 @@ class TransformNet(nn.Module):
             nn.init.zeros_(last)
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The transformed picture and its mean squared local change, which a loss may hold small.
+        """The transformed picture and its mean squared local change, which a loss may keep small.
 
-        `noise` of the picture's shape, normally distributed, is what becomes sensor noise; None leaves it out.
+        `noise`, normally distributed and of the picture's shape, becomes sensor noise; None leaves it out.
         """
         pooled = F.avg_pool2d(x, _POOL, ceil_mode=True)
         local = torch.tanh(self.local(pooled)) * _LOCAL_LIMIT
-        # Three planes convolve twice as fast in channels_last memory, and their gradient four times; the rest does not.
+        # In channels_last memory this convolution is twice as fast and its gradient four times; the rest is not faster.
         y = self.lens(x.contiguous(memory_format=torch.channels_last)).contiguous()
         y = y + F.interpolate(local, size=x.shape[-2:], mode="bilinear", align_corners=False)
 

@@ -47,17 +47,17 @@ class TransformFit:
         runs = layer_runs(module, stored.names, teacher.input)
         if not runs:
             raise ModelError(
-                f"No layer of {teacher.name} that has statistics runs on a picture", fix="Give --no-transformation"
+                f"No layer of {teacher.name} with statistics runs on a picture", fix="Pass --no-transformation"
             )
         stored = stored.in_order(list(dict.fromkeys(runs))).first(self.settings.layers)
         if not varies(stored.moments.variance):
             raise ModelError(
                 f"The layers of {teacher.name} that pictures are fitted to ({stored.names[0]} and on) hold no variance",
-                fix="Load trained weights, or give --no-transformation",
+                fix="Load trained weights, or pass --no-transformation",
             )
         self.observed = observe(module, stored.names, runs=sum(name in stored.names for name in runs))
         self._distance = StatisticsDistance(stored.to(device))
-        # Once a part of a batch: as much is left of the last batch, however many parts it has.
+        # Updated once per part: the root keeps as much of the last batch, however many parts a batch has.
         self._running = RunningMoments(self.settings.momentum ** (1 / settings.accumulate))
         self._optimiser = torch.optim.Adam(self.net.parameters(), lr=self.settings.learning_rate, betas=(0.9, 0.99))
 
@@ -69,7 +69,7 @@ class TransformFit:
         if not seen.mean.requires_grad:
             raise ModelError(
                 f"No gradient passes through the teacher {self._name}, so no transformation can be fitted to it",
-                fix="Take torch.no_grad or inference_mode out of its forward, or give --no-transformation",
+                fix="Remove torch.no_grad or inference_mode from its forward, or pass --no-transformation",
             )
         distances = self._distance(self._running.update(self._ranks.moments(seen)))
         loss = distances.mean() + self.settings.keep_weight * change
@@ -86,7 +86,7 @@ class TransformFit:
         self._optimiser.zero_grad(set_to_none=True)
 
     def noise(self, pictures: Tensor, step: int) -> Tensor:
-        """The noise of one step, a function of the seed and the step alone; this process's part of the batch's."""
+        """This process's part of the noise of one step, which depends on the seed and the step alone."""
         generator = torch.Generator(self._device).manual_seed(self._seed * 1_000_003 + step)
         shape = (len(pictures) * self._ranks.count, *pictures.shape[1:])
         return self._ranks.part(torch.randn(shape, generator=generator, device=self._device))

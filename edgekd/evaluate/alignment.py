@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 __all__ = ["ALIGNMENTS"]
 
 Pixels = NDArray[np.float64]
-Limits = tuple[float, float]  # metres: into which a protocol brings predictions
+Limits = tuple[float, float]  # metres: the range that a protocol clamps predictions to
 
 
 def _median(prediction: Pixels, truth: Pixels, limits: Limits) -> tuple[float, float]:
@@ -22,8 +22,8 @@ def _median(prediction: Pixels, truth: Pixels, limits: Limits) -> tuple[float, f
 def _scale_and_shift(prediction: Pixels, truth: Pixels, limits: Limits) -> tuple[float, float]:
     """The least-squares scale and shift, of depth and not of its inverse; a constant prediction becomes the mean.
 
-    Fitted to predictions that were brought to the truth's median and into the limits: least squares would otherwise
-    answer a handful of pixels that are far out, and spoil all the others.
+    Predictions are first scaled to the truth's median and clamped to the limits: otherwise least squares would follow a
+    handful of pixels that are far out, and spoil all the others.
     """
     ratio, _ = _median(prediction, truth, limits)
     prediction = np.clip(ratio * prediction, *limits)
@@ -41,4 +41,4 @@ ALIGNMENTS = {
     "median": _median,
     "scale-shift": _scale_and_shift,
 }
-"""(scale, shift) fitted on the good pixels of one image. To add an alignment: a function above and its line here."""
+"""(scale, shift) fitted on the good pixels of one image. To add an alignment, write a function above and add it."""

@@ -27,7 +27,7 @@ Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 _TEXTS = ("protocol", "about", "dataset", "note", "digest", "drawn")
 _COUNTS = ("images", "pixels", "errors")
 _NOTHING = {alignment: dict.fromkeys(METRICS, 0.0) for alignment in ALIGNMENTS}
-_COVERED = 0.995  # below this mean share of the protocol's pixels the figures are not the protocol's in full
+_COVERED = 0.995  # below this mean share of the protocol's pixels, a remark says that the figures are incomplete
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Evaluation:
     protocol: str
     about: str  # what the protocol is
     dataset: str
-    note: str  # what the data set says of itself: split, assumptions
+    note: str  # what the data set says about itself: split, assumptions
     digest: str  # of the data set
     images: int  # scored
     skipped: tuple[str, ...]  # names of frames without a valid pixel
@@ -45,17 +45,17 @@ class Evaluation:
     errors: int  # of these, predictions that were NaN, infinite, zero or negative
     covered: float  # mean share of the protocol's pixels that the network saw
     means: Mapping[str, Mapping[str, float]]
-    pixel_means: Mapping[str, Mapping[str, float]]  # over all pixels alike, where `means` takes all images alike
-    intervals: Mapping[str, Mapping[str, tuple[float, float]]]  # of `means`, 95 %, by bootstrap; of one image none
+    pixel_means: Mapping[str, Mapping[str, float]]  # all pixels have equal weight; in `means`, all images have
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]]  # of `means`, 95 %, by bootstrap; empty for one image
     drawn: str  # what the bootstrap drew: scenes or images
     rows: tuple[ImageScore, ...]
 
     def remarks(self) -> list[str]:
-        """What a reader of the figures must know, a line each; none of it is a reason to stop."""
+        """What a reader of the figures must know, one line each; none of it is an error."""
         lines = []
         if self.skipped:
             lines.append(
-                f"{len(self.skipped)} frames have no valid depth that the network sees and were left out, first "
+                f"{len(self.skipped)} frames have no valid depth in the network's view and were skipped, first "
                 f"{self.skipped[0]}"
             )
         if self.errors:
@@ -70,14 +70,14 @@ class Evaluation:
         return lines
 
     def interval(self, metric: str, alignment: str = "raw") -> tuple[float, float] | None:
-        """95 % of a mean; None where one image was scored."""
+        """The 95 % interval of a mean; None where only one image was scored."""
         return self.intervals[alignment].get(metric)
 
     def difference(self, other: Evaluation, metric: str) -> tuple[float, float] | None:
-        """95 % of how much the mean of the unaligned `metric` is above that of `other`, over the frames of both.
+        """The 95 % interval of the mean of the unaligned `metric` minus that of `other`, over the frames of both.
 
-        Frame by frame, so it is far narrower than their own intervals are where both find the same frames hard. None
-        where they do not share two frames.
+        Differences are taken frame by frame, so it is far narrower than their own intervals where both find the same
+        frames hard. None where they do not share two frames.
         """
         theirs = {(row.scene, row.name): row for row in other.rows if row.valid}
         pairs = [
@@ -116,7 +116,7 @@ class Evaluation:
             }
             return cls(**fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"An evaluation cannot be read ({error!r})", fix="Evaluate anew") from error
+            raise DataError(f"An evaluation cannot be read ({error!r})", fix="Evaluate again") from error
 
 
 def _figures(value: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
@@ -145,8 +145,8 @@ def evaluate(
             depth = predict(input.framing.image(frame.rgb)[None])
             if depth.shape != (1, input.height, input.width):
                 raise ModelError(
-                    f"The model gave depth of shape {list(depth.shape)}, not {[1, input.height, input.width]}",
-                    fix="Export it anew",
+                    f"The model output depth of shape {list(depth.shape)}, not {[1, input.height, input.width]}",
+                    fix="Export it again",
                 )
             try:
                 row = score_image(depth[0], frame.depth, input.framing, protocol, name=frame.name, scene=frame.scene)

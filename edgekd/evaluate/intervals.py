@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 __all__ = ["FEWEST_SCENES", "bootstrap"]
 
 FEWEST_SCENES = 10
-"""With fewer scenes images are drawn instead: intervals from a handful of scenes are far too narrow or empty."""
+"""With fewer scenes, images are drawn instead: intervals from a handful of scenes are far too narrow or empty."""
 
 _DRAWS = 2000
 _ROWS = 250  # draws at a time: weights for 2,000 draws of 10,000 images would take 160 MB
@@ -21,8 +21,8 @@ def bootstrap(
 ) -> tuple[NDArray[np.float64] | None, str]:
     """95 % intervals of the means of `values` [images, figures]: float64 [figures, 2], and what was drawn.
 
-    Frames of one scene resemble each other, so whole scenes are drawn where there are at least ten of them, else
-    images: then the interval says nothing about other scenes. One image alone has no interval: None.
+    Frames of one scene resemble each other, so whole scenes are drawn if there are at least ten of them. Otherwise
+    images are drawn, and the interval says nothing about other scenes. One image alone has no interval: None.
     """
     names, scene = np.unique(np.asarray(scenes), return_inverse=True)
     unit = "scenes" if len(names) >= FEWEST_SCENES else "images"

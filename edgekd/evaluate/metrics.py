@@ -1,4 +1,4 @@
-"""The metrics of monocular depth: what each is called, what it is measured in, and which way is better.
+"""The metrics of monocular depth: the name of each, its unit, and which way is better.
 
 Definitions follow D. Eigen, C. Puhrsch and R. Fergus, "Depth map prediction from a single image using a multi-scale
 deep network" (2014), and the KITTI depth benchmark for SILog. All are taken over the valid pixels of one image, in
@@ -32,12 +32,12 @@ class Metric:
     high: float
     better: Literal["lower", "higher", "one"]
     compute: Callable[[Pixels, Pixels], float]  # of prediction and truth, both positive metres [n], n of 1 or more
-    squared: bool = False  # a root of a mean of squares: it is the squares that average over images
+    squared: bool = False  # a root of a mean of squares: the squares are what averages over images
 
     def pool(self, figures: Pixels, counts: Pixels) -> float:
         """The figure over the pixels of several images, from each image's figure and number of pixels.
 
-        Of SILog and scale, which belong to an image, it is the mean weighted by pixels, of SILog by its squares.
+        For SILog and scale, which are defined per image, it is the mean weighted by pixels, for SILog of the squares.
         """
         power = 2 if self.squared else 1
         return float((counts @ figures**power / counts.sum()) ** (1 / power))
@@ -49,7 +49,7 @@ class Metric:
         return f"{self.label} {f'[{self.unit}] ' if self.unit else ''}{arrow}"
 
     def better_than(self, first: float, second: float) -> bool:
-        """Is `first` better than `second`?"""
+        """Whether `first` is better than `second`."""
         if self.better == "one":
             return abs(math.log(first)) < abs(math.log(second))
         return first < second if self.better == "lower" else first > second
@@ -68,7 +68,7 @@ def _log10(prediction: Pixels, truth: Pixels) -> float:
 
 
 def _silog(prediction: Pixels, truth: Pixels) -> float:
-    """100 times the standard deviation of the log error: nothing is left of a wrong scale."""
+    """100 times the standard deviation of the log error, which a wrong scale does not affect."""
     return float(100 * np.std(np.log(prediction) - np.log(truth)))
 
 
@@ -95,13 +95,13 @@ METRICS = {
     "within1": Metric("δ<1.01", "", 0, 1, "higher", _delta(1.01)),
     "scale": Metric("scale", "", 0, np.inf, "one", _scale),
 }
-"""To add a metric: a function above and its line here."""
+"""To add a metric, write a function above and add a line here."""
 
 
 def measure(prediction: Pixels, truth: Pixels) -> dict[str, float]:
     """Every metric over the same pixels, both float64 [n] in metres, finite and positive. Raises DataError for none."""
     if truth.size == 0:
-        raise DataError("No pixel has a true depth to measure against", fix="Leave the image out")
+        raise DataError("No pixel has true depth to compare with", fix="Omit the image")
     return {name: metric.compute(prediction, truth) for name, metric in METRICS.items()}
 
 
@@ -112,7 +112,7 @@ def valid(truth: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
 
 
 def clamp(prediction: NDArray[Any], low: float, high: float) -> Pixels:
-    """The prediction in float64, brought into [low, high] metres; what is no depth at all (NaN) becomes `low`."""
+    """The prediction in float64, clamped to [low, high] metres; NaN becomes `low`."""
     return np.clip(np.nan_to_num(np.asarray(prediction, np.float64), nan=low, posinf=high, neginf=low), low, high)
 
 
@@ -123,7 +123,7 @@ def score(prediction: NDArray[Any], truth: NDArray[Any], *, low: float = 0.1, hi
     """
     if prediction.shape != truth.shape:
         raise DataError(
-            f"A prediction {list(prediction.shape)} does not fit a truth {list(truth.shape)}",
+            f"Prediction {list(prediction.shape)} and truth {list(truth.shape)} differ in shape",
             fix="Frame both alike, with InputSpec.framing",
         )
     seen = valid(truth, low, high)

@@ -57,7 +57,7 @@ def _cropped(truth: NDArray[Any], protocol: ScoringProtocol) -> tuple[int, int, 
     if only is not None and only != (height, width):
         wanted = f"{only[0]}x{only[1]}"
         raise DataError(
-            f"The crop of protocol {protocol.name!r} is defined for depth of {wanted}, this is {height}x{width}",
+            f"The crop of protocol {protocol.name!r} is defined for depth of {wanted}, not {height}x{width}",
             fix="Use uncropped data of that size, or --protocol plain",
         )
     return protocol.crop.box(height, width)
@@ -74,7 +74,7 @@ def _centres(framing: Framing, height: int, width: int) -> tuple[NDArray[np.floa
 def _bilinear(
     plane: NDArray[np.float64], rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Sample at fractional indices, the border pixels going on outwards; no weight is given to a pixel not needed."""
+    """Sample at fractional indices, with the border pixels continued outwards."""
     top, bottom, down = _neighbours(rows, plane.shape[0])
     left, right, across = _neighbours(columns, plane.shape[1])
     with np.errstate(invalid="ignore"):  # the prediction may hold infinities; they are counted later
@@ -91,6 +91,6 @@ def _neighbours(
 
 
 def _blend(first: NDArray[np.float64], second: NDArray[np.float64], part: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Where a weight is 0 its pixel must not count, NaN or not.
+    # A pixel of weight 0 must not count, even if it is NaN.
     blended: NDArray[np.float64] = np.where(part == 0, first, first * (1 - part) + second * part)
     return blended

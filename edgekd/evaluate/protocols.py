@@ -26,7 +26,9 @@ class Crop:
 
     def __post_init__(self) -> None:
         if not (0 <= self.top < self.bottom <= 1 and 0 <= self.left < self.right <= 1):
-            raise UsageError(f"{self} has no pixels", fix="Give shares 0 <= top < bottom <= 1 and left < right alike")
+            raise UsageError(
+                f"{self} has no pixels", fix="Use fractions 0 <= top < bottom <= 1, and left < right likewise"
+            )
 
     def box(self, height: int, width: int) -> tuple[int, int, int, int]:
         """(top, bottom, left, right) in pixels, rounded down as the authors of these crops do."""
@@ -42,14 +44,14 @@ class ScoringProtocol:
     `grid` "network": the truth is framed by nearest neighbour as the network's input was, pixel against pixel.
     `grid` "depth": the prediction is sampled bilinearly at the pixel centres of the truth, through the box of the
     picture that the network saw; truth outside that box is not scored, and the share that was seen is part of the
-    result. With `framing` the truth is first framed so, by nearest neighbour, and its grid is then the one sampled at.
+    result. With `framing`, the truth is first framed that way, by nearest neighbour, and sampled at the new grid.
     """
 
     name: str
     about: str  # one line for people
     low: float  # metres; truth at or below is not scored
     high: float  # metres; truth at or above is not scored
-    clamp: tuple[float, float]  # metres; predictions are brought into it after alignment
+    clamp: tuple[float, float]  # metres; predictions are clamped to it after alignment
     grid: Literal["network", "depth"] = "network"
     crop: Crop | None = None
     framing: Framing | None = None
@@ -58,7 +60,7 @@ class ScoringProtocol:
     def __post_init__(self) -> None:
         if not (0 <= self.low < self.high and 0 < self.clamp[0] < self.clamp[1] < float("inf")):
             raise UsageError(
-                f"Protocol {self.name!r} has an impossible depth range", fix="Give 0 <= low < high, a finite clamp"
+                f"Protocol {self.name!r} has an impossible depth range", fix="Use 0 <= low < high and a finite clamp"
             )
         if self.grid == "network" and (self.crop is not None or self.framing is not None):
             raise UsageError(f"Protocol {self.name!r} crops the network's own grid", fix='Use grid="depth"')
@@ -113,7 +115,7 @@ PROTOCOLS = {
         ScoringProtocol("scannet", "0-6 m, all that the network saw, at its resolution", 0.0, 6.0, (1e-3, 6.0)),
     )
 }
-"""To add a protocol: one entry here."""
+"""To add a protocol, add an entry here."""
 
 
 def get_protocol(name: str) -> ScoringProtocol:

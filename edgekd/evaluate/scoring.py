@@ -20,7 +20,7 @@ __all__ = ["ImageScore", "score_image"]
 
 @dataclass(frozen=True)
 class ImageScore:
-    """What one image gave. Without a valid pixel `scores` is empty."""
+    """The score of one image. Without a valid pixel, `scores` is empty."""
 
     name: str
     scene: str

@@ -1,7 +1,7 @@
-"""ARCHITECTURES, the one table of networks that edgekd can build: teachers' weights are filled into them, students
-start from them.
+"""ARCHITECTURES, the table of all networks that edgekd can build, for teachers' weights to be loaded into and for
+students to start from.
 
-To add one, write a function from InputSpec to a module in a file of its family and give it a line here.
+To add one, write a function from InputSpec to a module in the file of its family, and add a line here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["ARCHITECTURES", "Architecture", "architecture"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """How a network is built, how its weights start where they do not start at random, and how fast it then learns."""
+    """How a network is built, how its weights are initialised if not at random, and the learning rate that suits it."""
 
     summary: str
     build: Callable[[InputSpec], nn.Module]
@@ -35,7 +35,7 @@ class Architecture:
     learning_rate: float = 1e-2
 
     def start(self, input: InputSpec, seed: int = 0) -> nn.Module:  # noqa: A002 - the field's own name
-        """A network before its training; the same input and seed give the same weights.
+        """An untrained network; the same input and seed give the same weights.
 
         Raises MissingRuntimeError when the ImageNet weights that it starts from are not installed.
         """

@@ -1,7 +1,8 @@
-"""Building blocks the students and the built-in teacher share.
+"""Building blocks that the students and the built-in teacher share.
 
-All are convolution, BatchNorm and ReLU: they fold and quantise the same way in every runtime. Widths are multiples of 8
-and no 1x1 convolution has a stride: what runtimes like, and what torch trains safely on a CPU (see README.md).
+All consist of convolution, BatchNorm and ReLU, which fold and quantise the same way in every runtime. Widths are
+multiples of 8 and no 1x1 convolution has a stride: runtimes handle this best, and torch trains it safely on a CPU (see
+README.md).
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ __all__ = [
 ]  # fmt: skip
 
 TYPICAL_DEPTH = 2.5
-"""Metres; where an untrained head starts, so that the first steps do not go into finding the scale of a room."""
+"""Metres; the output of an untrained head, so that the first steps are not spent on finding the scale of a room."""
 
 _RESIDUAL_GAIN = 0.2
-"""Of the last BatchNorm of a residual branch: near the identity a deep network learns sooner. 0 would leave channels
-without any weight, which quantisers stumble over."""
+"""Initial weight of the last BatchNorm of a residual branch: a deep network that starts near the identity learns
+sooner. 0 would leave channels without any weight, which quantisers handle badly."""
 
 
 class ConvBN(nn.Sequential):
@@ -49,7 +50,7 @@ class Separable(nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV2's block: widen, depthwise, narrow without ReLU; residual where the shape allows."""
+    """MobileNetV2's block: widen, depthwise, narrow without ReLU; with a residual if the shape allows it."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int, expand: int) -> None:
         super().__init__()
@@ -78,7 +79,7 @@ class BasicBlock(nn.Module):
 
 
 class Context(nn.Module):
-    """Adds to every place what one convolution makes of the mean over all places: the scale of a room is global."""
+    """Adds a 1x1 convolution of the global mean to every position, as the scale of a room is global."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -104,9 +105,9 @@ class Merge(nn.Module):
 
 
 class LogDepthHead(nn.Module):
-    """Log depth by one convolution, enlarged bilinearly to `size` and raised to metres, 0.01-100 m.
+    """Log depth by one convolution, enlarged bilinearly to `size` and exponentiated to metres, 0.01-100 m.
 
-    Log depth spreads a quantiser's steps evenly over relative error; the head itself is meant to stay in float.
+    Log depth spreads a quantiser's steps evenly over relative error. The head itself is meant to stay in float.
     """
 
     def __init__(self, inputs: int, size: tuple[int, int]) -> None:
@@ -115,7 +116,7 @@ class LogDepthHead(nn.Module):
         self.enlarge = nn.Upsample(size=size, mode="bilinear", align_corners=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        # bfloat16 rounds depth to 0.4 %, and its gradients in steps
+        # In float32: bfloat16 rounds depth to 0.4 %, and its gradients coarsely.
         logarithm = self.enlarge(self.log_depth(x).float())
         return torch.exp(torch.clamp(logarithm, math.log(0.01), math.log(100.0)))
 
@@ -129,7 +130,7 @@ def halved(size: tuple[int, int], times: int = 1) -> tuple[int, int]:
 
 
 def initialise(module: nn.Module) -> None:
-    """He-normal convolutions, quiet residual branches, heads that give `TYPICAL_DEPTH` with little contrast."""
+    """Initialise with He-normal convolutions, weak residual branches and heads that output about `TYPICAL_DEPTH`."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -1,10 +1,10 @@
-"""Which channels a student that is cut out of its teacher keeps: those the others cannot stand in for.
+"""Chooses the channels that a student cut from its teacher keeps: those that the others cannot replace.
 
-A convolution that loses a channel of what it reads can make up for it with its other weights, as well as these channels
-go together. With the covariance C of what it reads and its weights w, leaving channel j out and solving the others by
-least squares adds |w_j|^2 / (C^-1)_jj to its squared error (Hassibi and Stork, Optimal Brain Surgeon, NIPS 1992); w and
-C^-1 then become those without j, and the next cheapest channel is looked for. The pictures may be simulated ones: they
-only say which channels go together.
+A convolution that loses an input channel can compensate with its other weights, as far as the channels are correlated.
+With the covariance C of its input and its weights w, removing channel j and solving for the others by least squares
+adds |w_j|^2 / (C^-1)_jj to its squared error (Hassibi and Stork, Optimal Brain Surgeon, NIPS 1992). Then w and C^-1 are
+updated to those without j, and the next cheapest channel is removed. The pictures may be simulated: they only show
+which channels are correlated.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from edgekd.models.stored import FoldedLayer, given_to, layers_as_run, stored_by
 
 __all__ = ["LeastMissed", "Reading", "least_missed_first", "readings"]
 
-_PIXELS = 1 << 15  # of what a layer reads in one run, that its covariance is taken over
-_SPARE = 8  # channels ranked beyond the cut: pruning rounds their number
-_RIDGE = 1e-3  # of the mean variance: a channel that repeats another leaves C without an inverse
-_TINY = 1e-30  # for layers that read nothing but zeros
+_PIXELS = 1 << 15  # pixels of a layer's input in one run that its covariance is estimated from
+_SPARE = 8  # channels ranked beyond the cut, as pruning rounds their number
+_RIDGE = 1e-3  # of the mean variance: a channel that repeats another would leave C without an inverse
+_TINY = 1e-30  # for layers whose input is all zeros
 
 
 @dataclass(frozen=True)
 class Reading:
     """How a convolution reads its input.
 
-    `weights` [C, K] float64 are those of each input channel in units of what the convolution gives: the squared length
-    of a combination of rows is the share of the output's variance that it stands for. `covariance` [C, C] float64.
+    `weights` [C, K] float64 holds the weights of each input channel in units of the convolution's output: the squared
+    length of a combination of rows is its share of the output's variance. `covariance` [C, C] float64 is the input's.
     """
 
     weights: Tensor
@@ -40,9 +40,9 @@ class Reading:
 
 @torch.no_grad()
 def readings(network: nn.Module, pictures: Sequence[Tensor]) -> dict[str, Reading]:
-    """By its name, how each convolution of `network` (in eval mode) reads.
+    """The Reading of each ungrouped convolution of `network` (in eval mode), by name.
 
-    Over normalised pictures, a sequence of [N, 3, H, W] that the network is run on one after the other.
+    `pictures` is a sequence of normalised batches [N, 3, H, W], on which the network is run one after the other.
     """
     sums: dict[nn.Module, Tensor] = {}
 
@@ -66,9 +66,9 @@ def readings(network: nn.Module, pictures: Sequence[Tensor]) -> dict[str, Readin
 
 
 def least_missed_first(using: Sequence[tuple[Reading, Tensor]], channels: int, removed: int) -> Tensor:
-    """A rank for each of `channels` channels: the first `removed` to be left out have 0, 1, ..., the others more.
+    """A rank for each of `channels` channels: 0, 1, ... for the first `removed` to be left out, more for the others.
 
-    `using` are the convolutions that read these channels; beside each stands which of its inputs is channel 0, 1, ...
+    `using` holds the convolutions that read these channels, each with the indices of its inputs for channel 0, 1, ...
     """
     weights, inverses = [], []
     for reading, inputs in using:
@@ -88,14 +88,14 @@ def least_missed_first(using: Sequence[tuple[Reading, Tensor]], channels: int, r
         left[least] = False
         for own, inverse in zip(weights, inverses, strict=True):
             along = inverse[:, least] / inverse[least, least]
-            own.addr_(along, own[least].clone(), alpha=-1)  # in place: a tenth of the time with 2,048 channels
+            own.addr_(along, own[least].clone(), alpha=-1)  # in place: a tenth of the time for 2,048 channels
             inverse.addr_(along, inverse[least].clone(), alpha=-1)
-            inverse[least, least] = 1.0  # the rest of its row and column is 0 now, and so are its weights
+            inverse[least, least] = 1.0  # the rest of its row and column, and its weights, are 0 now
     return ranks
 
 
 def _moments(x: Tensor) -> Tensor:
-    """Sums of the products of channels and of a constant 1, over as many pixels of x [N, C, H, W] as are enough."""
+    """Sums of the products of the channels and a constant 1, over a sample of the pixels of x [N, C, H, W]."""
     pixels = x.permute(0, 2, 3, 1).flatten(0, 2)
     pixels = pixels[:: max(1, len(pixels) // _PIXELS)].double()
     pixels = torch.cat([pixels, torch.ones_like(pixels[:, :1])], 1)
@@ -108,7 +108,7 @@ def _covariance(sums: Tensor) -> Tensor:
 
 
 def _weights(layer: FoldedLayer, covariance: Tensor) -> Tensor:
-    """As in Reading. What BatchNorm enlarges counts as much more; where none follows, the whole output is the unit."""
+    """The `weights` of Reading, scaled by the BatchNorm that follows; without one, the unit is the whole output."""
     taps = layer.convolution.weight.detach().cpu().double().flatten(2)  # [outputs, inputs, taps]
     if layer.norm is not None and layer.norm.running_var is not None:
         taps = taps * layer.factor.detach().cpu().double().abs().view(-1, 1, 1)
@@ -119,7 +119,7 @@ def _weights(layer: FoldedLayer, covariance: Tensor) -> Tensor:
 
 
 def _shortened(weights: Tensor) -> Tensor:
-    """The same rows, as far as their lengths and angles go, in at most as many columns as there are rows."""
+    """Rows of the same lengths and angles, with at most as many columns as there are rows."""
     if weights.shape[1] <= weights.shape[0]:
         return weights
     triangle: Tensor = torch.linalg.qr(weights.T, mode="r")[1]
@@ -127,7 +127,7 @@ def _shortened(weights: Tensor) -> Tensor:
 
 
 class LeastMissed:
-    """An importance for torch-pruning: of the channels that belong together, how late each would be left out."""
+    """An importance for torch-pruning: within a group of coupled channels, how late each would be left out."""
 
     def __init__(self, network: nn.Module, found: Mapping[str, Reading], cut: float, otherwise: Any) -> None:
         self._names = {layer: name for name, layer in network.named_modules()}

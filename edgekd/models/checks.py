@@ -1,4 +1,4 @@
-"""Whether a file is a model at all, and whether a teacher can serve."""
+"""Checks that a file is a model at all, and that a teacher is usable."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ __all__ = [
 ]
 
 EXPORT_KEEPING_NORMS = "torch.onnx.export(model.eval(), ..., dynamo=False, training=torch.onnx.TrainingMode.PRESERVE)"
-"""The one way of torch's to write a network whose BatchNorm layers store statistics and are not folded."""
+"""The only way in torch to export a network without folding its BatchNorm layers, which keeps their statistics."""
 
 NO_SPREAD = 1e-8
-"""A stored variance up to which a channel never changed, and tells nothing."""
+"""Largest stored variance of a channel that counts as constant and says nothing about pictures."""
 
-_SAY = "Metres are expected: say so behind its name, @inverse or @relative, or give a factory that makes metres of it"
+_SAY = "Metres are expected: append @inverse or @relative to its name, or pass a factory that converts it to metres"
 _OTHER_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
 
 
 def refuse_other_files(path: Path) -> None:
-    """Raises FileError when `path` is missing, empty, a git-lfs pointer or an HTML page instead of a model."""
+    """Raise FileError when `path` is missing, empty, a git-lfs pointer or a web page instead of a model."""
     try:
         with open(path, "rb") as stream:
             head = stream.read(512)
@@ -49,11 +49,11 @@ def refuse_other_files(path: Path) -> None:
         raise FileError(f"{path} is a git-lfs pointer, not the model", fix="Run git lfs pull in its repository")
     text = head.lstrip().lower()
     if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
-        raise FileError(f"{path} is a web page, not a model", fix="Download the file itself, not the page about it")
+        raise FileError(f"{path} is a web page, not a model", fix="Download the file itself, not its web page")
 
 
 def varies(variance: Tensor) -> bool:
-    """Whether any channel of these variances ever changed."""
+    """Whether any channel with these variances ever changed."""
     return bool((variance > NO_SPREAD).any())
 
 
@@ -67,22 +67,22 @@ def batch_norm_layers(module: nn.Module) -> dict[str, nn.BatchNorm2d]:
 
 
 def is_plain(layer: nn.Module) -> bool:
-    """Whether a layer is BatchNorm alone: a class of its own may do more, such as an activation (timm's do)."""
+    """Whether a layer is BatchNorm alone: a subclass may do more, such as an activation (timm's do)."""
     return type(layer).forward is nn.BatchNorm2d.forward
 
 
 def stores_statistics(module: nn.Module) -> bool:
-    """Whether any BatchNorm layer holds statistics of pictures: not those of an untrained layer, nor no variance."""
+    """Whether any BatchNorm layer holds statistics of pictures, not initial values or zero variance."""
     return not all(_untouched(layer) for layer in batch_norm_layers(module).values())
 
 
 def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
-    """The teacher's BatchNorm layers. Raises ModelError when there are none, or when they were never trained."""
+    """The teacher's BatchNorm layers. Raises ModelError when there are none or all lack statistics."""
     layers = batch_norm_layers(teacher.module)
     if not layers:
         other = (
-            "distil a student that is not cut out of it (--student mobile-m) with mixing alone (--no-transformation) "
-            "or with a file of edgekd statistics (--statistics)"
+            "distil a student that is not cut from it (--student mobile-m) with mixing only (--no-transformation) "
+            "or with a file from edgekd statistics (--statistics)"
         )
         fix = f"{other}, or quantise the teacher itself with edgekd calibrate"
         if scripted_part(teacher.module):
@@ -103,7 +103,7 @@ def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
 
 
 def require_finite_weights(name: str, network: nn.Module) -> None:
-    """Raise ModelError naming the first weights that are not."""
+    """Raise ModelError naming the first weights that are not finite."""
     for key, tensor in network.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ModelError(f"The weights {key} of {name} hold NaN or infinity", fix="Save or copy the model again")
@@ -111,10 +111,11 @@ def require_finite_weights(name: str, network: nn.Module) -> None:
 
 @torch.no_grad()
 def check_teacher(teacher: Teacher) -> tuple[str, ...]:
-    """Run the teacher on two pictures and look at its weights; returns remarks that do not stop it from serving.
+    """Run the teacher on two pictures and check its weights; returns remarks that do not prevent its use.
 
-    Raises ModelError when weights or depth are not finite, when it does not take RGB at its stated resolution, when it
-    gives something other than one depth map a picture, or when its depth does not depend on the picture.
+    Raises ModelError when weights or depth are not finite, when it does not accept RGB at its stated resolution, when
+    its output is not one depth map per picture, when its depth is mostly negative, or when its depth does not depend on
+    the picture.
     """
     name, network = teacher.name, teacher.module
     require_finite_weights(name, network)
@@ -127,35 +128,37 @@ def check_teacher(teacher: Teacher) -> tuple[str, ...]:
             raise
         more = isinstance(error, TypeError) and "required positional argument" in str(error)
         raise ModelError(
-            f"The teacher {name} does not take pictures of [N, 3, {height}, {width}] ({first_line(error)[:200]})",
-            fix="Wrap it in a module whose forward takes pictures alone and gives it the rest"
+            f"The teacher {name} does not accept pictures [N, 3, {height}, {width}] ({first_line(error)[:200]})",
+            fix="Wrap it in a module whose forward takes only pictures and supplies the rest"
             if more
             else "Check its input: three channels, and the resolution it was made for",
         ) from error
     if not isinstance(depth, Tensor) or depth.shape != (len(pictures), 1, height, width):
         got = list(depth.shape) if isinstance(depth, Tensor) else type(depth).__name__
         raise ModelError(
-            f"The teacher {name} gives {got} where depth of [{len(pictures)}, 1, {height}, {width}] is needed",
+            f"The teacher {name} outputs {got}, but depth [{len(pictures)}, 1, {height}, {width}] is needed",
             fix="Use a model with one depth map as its output",
         )
     if not torch.isfinite(depth).all():
-        raise ModelError(f"The teacher {name} gives NaN or infinite depth", fix="Save or copy the model again")
+        raise ModelError(f"The teacher {name} outputs NaN or infinite depth", fix="Save or copy the model again")
     if float(depth.max() - depth.min()) <= 1e-6 * float(depth.abs().max()) or torch.equal(depth[0], depth[1]):
-        raise ModelError(f"The depth that {name} gives does not depend on the picture", fix="Load trained weights")
+        raise ModelError(f"The depth from {name} does not depend on the picture", fix="Load trained weights")
     if bool((depth.amax((1, 2, 3)) - depth.amin((1, 2, 3)) <= 1e-6 * depth.abs().amax((1, 2, 3))).all()):
-        raise ModelError(f"{name} gives one depth for all of a picture", fix="Use a model of depth at every pixel")
+        raise ModelError(
+            f"{name} outputs a single depth for the whole picture", fix="Use a model that predicts depth per pixel"
+        )
     negative = float((depth < 0).float().mean())
     if negative > 0.5:
         raise ModelError(
-            f"The teacher {name} gives negative depth on {negative:.0%} of the pixels",
-            fix="Use a model that gives metres, not log depth or inverse depth",
+            f"The teacher {name} outputs negative depth for {negative:.0%} of the pixels",
+            fix="Use a model that outputs metres, not log depth or inverse depth",
         )
     remarks = _remarks(teacher, depth, negative)
     apart = float((network(pictures) - depth).abs().mean() / depth.abs().mean())
     if apart > 1e-4:
         remarks.append(
-            f"{name} gives other depth each time for the same picture, by {apart:.1%} on the mean: perhaps it drops "
-            "out where it should not, and needs F.dropout(x, p, training=self.training)"
+            f"{name} is not deterministic: depth of the same picture varies by {apart:.1%} on average. Perhaps dropout "
+            "is always on and needs F.dropout(x, p, training=self.training)"
         )
     return tuple(remarks)
 
@@ -167,50 +170,50 @@ def _remarks(teacher: Teacher, depth: Tensor, negative: float) -> list[str]:
     elif stores_statistics(teacher.module) and (mostly := _mostly_otherwise(teacher.module)):
         remarks.append(
             f"{teacher.name} normalises mostly with {mostly}, which keeps no statistics, and few of its layers with "
-            "BatchNorm: what those stored is what pictures are adapted to, unless a file of edgekd statistics is given"
+            "BatchNorm: pictures are fitted to those few, unless you pass a file from edgekd statistics"
         )
     if negative:
-        remarks.append(f"{teacher.name} gave negative depth on {negative:.1%} of the pixels of two test pictures")
+        remarks.append(f"{teacher.name} output negative depth for {negative:.1%} of the pixels of two test pictures")
     middle = float(depth.median())
     if not teacher.metric:
         return remarks
     if not 0.1 <= middle <= 100:
         unit = "millimetres or inverse depth" if middle > 100 else "inverse depth or another unit"
-        remarks.append(f"{teacher.name} gave a median depth of {middle:.3g}: perhaps {unit}. {_SAY}")
+        remarks.append(f"{teacher.name} output a median depth of {middle:.3g}: perhaps {unit}. {_SAY}")
     elif not negative and float(depth.max()) <= 1:
         remarks.append(
-            f"{teacher.name} gave depth between {float(depth.min()):.3g} and {float(depth.max()):.3g}: perhaps "
-            f"a sigmoid's disparity or a share of the range. {_SAY}"
+            f"{teacher.name} output depth between {float(depth.min()):.3g} and {float(depth.max()):.3g}: perhaps "
+            f"a sigmoid's disparity or a fraction of the range. {_SAY}"
         )
     return remarks
 
 
 def _mostly_otherwise(module: nn.Module) -> str:
-    """What else a network normalises with, where it does so more often than with BatchNorm."""
+    """The other normalisations of a network that uses them more often than BatchNorm; otherwise empty."""
     others = _other_norms(module)
     return " and ".join(sorted(set(others))) if len(others) > len(batch_norm_layers(module)) else ""
 
 
 def _other_norms(module: nn.Module) -> list[str]:
-    """The class of each layer that normalises in another way than BatchNorm."""
+    """The class names of the layers that normalise, but not with BatchNorm."""
     found = [type(layer).__name__ for layer in module.modules() if isinstance(layer, _OTHER_NORMS)]
-    return ["GroupNorm" if name == "InstanceNorm1d" else name for name in found]  # ONNX before opset 18 has none
+    return ["GroupNorm" if name == "InstanceNorm1d" else name for name in found]  # how ONNX before opset 18 writes it
 
 
 def _why_no_batch_norm(module: nn.Module) -> str:
     if scripted := scripted_part(module):
-        return f"{scripted}, whose layers cannot be looked into"
+        return f"{scripted}, whose layers cannot be inspected"
     if others := _other_norms(module):
         return f"it normalises with {' and '.join(sorted(set(others)))}, which keeps none"
     if any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
         return "its BatchNorm layers were made without running statistics"
     if _folded(module):
-        return "its convolutions have biases and no BatchNorm follows: they were folded when it was exported"
+        return "its convolutions have biases and no BatchNorm follows: BatchNorm was folded on export"
     return "it has no BatchNorm layer"
 
 
 def _folded(module: nn.Module) -> bool:
-    """Whether it looks like a network whose BatchNorm layers went into the biases of its convolutions."""
+    """Whether the BatchNorm layers seem to have been folded into the convolutions, most of which have biases."""
     layers = list(module.modules())
     if any(isinstance(layer, (*_OTHER_NORMS, nn.BatchNorm2d)) for layer in layers):
         return False

@@ -1,4 +1,4 @@
-"""The light decoder that edge students share: additive skips up to 1/4, a global context, log depth."""
+"""The lightweight decoder that edge students share: additive skips up to 1/4, a global context, log depth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["EdgeDepth"]
 
 
 class EdgeDepth(nn.Module):
-    """An encoder whose features lie at 1/4, 1/8, ... of the input's resolution, and the decoder of `mobile`.
+    """An encoder with features at 1/4, 1/8, ... of the input's resolution, and the decoder of `mobile`.
 
     Takes normalised float32 RGB [N, 3, H, W] at the resolution of `input`; gives metres [N, 1, H, W].
     """

@@ -1,4 +1,4 @@
-"""A file over HTTP that goes on where it stopped: after a lost connection, and in the next call after a killed one."""
+"""Downloads over HTTP that resume where they stopped, after a lost connection or a killed process."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["download"]
 
 _BLOCK = 1 << 16
 _SILENCE = 30.0  # seconds without a byte after which a connection counts as lost
-_TRIES = 4  # connections in a row that may bring nothing
+_TRIES = 4  # connections in a row without any data before giving up
 
 
 def download(url: str, part: Path, *, seconds: float, largest: int, advance: Advance, fix: str) -> None:
-    """Fetch `url` into the file `part`, going on from what is there already.
+    """Fetch `url` into the file `part`, resuming from what is already there.
 
-    Raises FileError when it takes longer than `seconds`, grows beyond `largest` bytes or is not to be had; `part` then
-    holds what came. What it is worth is for the caller to say, by its digest.
+    Raises FileError when it takes longer than `seconds`, grows beyond `largest` bytes or cannot be fetched; `part` then
+    keeps what arrived. The caller must check the content by its digest.
     """
     if not url.startswith(("http://", "https://")):
-        raise FileError(f"{url} is not fetched: it is neither http nor https", fix=fix)
+        raise FileError(f"Cannot fetch {url}: it is neither http nor https", fix=fix)
     end = time.monotonic() + seconds
     tries = 0
     while True:
@@ -35,21 +35,21 @@ def download(url: str, part: Path, *, seconds: float, largest: int, advance: Adv
                 return
             reason = "the connection was closed"
         except urllib.error.HTTPError as error:
-            if error.code == 416 and before:  # what is there is as long as the file, or longer: another one's
+            if error.code == 416 and before:  # the part is as long as the file or longer, so it is of another file
                 part.unlink()
                 continue
-            raise FileError(f"{url} is not to be had ({error.code} {error.reason})", fix=fix) from error
+            raise FileError(f"Cannot fetch {url} ({error.code} {error.reason})", fix=fix) from error
         except (OSError, http.client.HTTPException) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
         tries = 0 if _size(part) > before else tries + 1
         if tries >= _TRIES:
-            raise FileError(f"{url} gave {_size(part)} bytes and no more ({reason})", fix=fix)
+            raise FileError(f"{url} broke off after {_size(part)} bytes ({reason})", fix=fix)
         if time.monotonic() >= end:
-            raise FileError(f"{url} gave {_size(part)} bytes in {seconds:g} s", fix=fix)
+            raise FileError(f"{url} timed out: {_size(part)} bytes in {seconds:g} s", fix=fix)
 
 
 def _connection(url: str, part: Path, end: float, largest: int, advance: Advance, fix: str) -> bool:
-    """One connection; whether the file is whole after it."""
+    """Download over one connection; returns whether the file is complete."""
     start = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     timeout = max(0.1, min(_SILENCE, end - time.monotonic()))

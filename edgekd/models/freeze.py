@@ -1,4 +1,4 @@
-"""What every loaded network goes through before it is a teacher."""
+"""Turns a loaded network into a teacher."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ INPUT_EXAMPLE = json.dumps(
         "std": [0.229, 0.224, 0.225],
     }
 )
-"""What a <file>.input.json beside a model looks like."""
+"""An example of the <file>.input.json beside a model."""
 
 
 class DepthAtInputSize(nn.Module):
-    """Wraps a network that gives [N, H, W], smaller maps, another precision than float32, or one map in a container.
+    """Wraps a network that outputs [N, H, W], smaller maps, a precision other than float32, or a map in a container.
 
-    Adds the channel, enlarges bilinearly.
+    Unpacks and converts the map, adds the channel and enlarges bilinearly.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -45,7 +45,7 @@ class DepthAtInputSize(nn.Module):
         depth: Tensor = _only(self.network(x))
         if depth.dtype != x.dtype:
             depth = depth.to(x.dtype)
-        if depth.ndim != 4:  # the channel was left out; with a squeeze(), the batch of one picture too
+        if depth.ndim != 4:  # no channel; a squeeze() also drops the batch of a single picture
             depth = depth.reshape(x.shape[0], 1, *depth.shape[-2:])
         if depth.shape[-2:] != x.shape[-2:]:
             depth = F.interpolate(depth, size=x.shape[-2:], mode="bilinear", align_corners=False)
@@ -53,7 +53,7 @@ class DepthAtInputSize(nn.Module):
 
 
 class OnCopies(nn.Module):
-    """Wraps a network that changes the pictures it is given, as one does that normalises them in place."""
+    """Wraps a network that modifies the pictures it is given, for example by normalising them in place."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -72,48 +72,48 @@ def freeze(
     source: str,
     metric: bool = True,
 ) -> tuple[Teacher, tuple[str, ...]]:
-    """The module as a Teacher: eval mode, float32, no gradients for parameters, depth [N, 1, H, W]; and remarks."""
-    module.eval()  # what it returns is not used: a train() of the user's own may return nothing
-    module = plain_network(module).cpu()  # where it is checked, whatever its factory put it on
-    for parameter in module.parameters():  # not by the module, which may be TorchScript
+    """Make a Teacher of the module, in eval mode and float32, with frozen parameters; returns it and remarks."""
+    module.eval()  # the result is not used: a user-defined train() may return nothing
+    module = plain_network(module).cpu()  # checks run on the CPU, wherever its factory put it
+    for parameter in module.parameters():  # not through the module, which may be TorchScript
         parameter.requires_grad_(False)
     remarks = _in_float32(name, module)
-    pictures = torch.zeros(2, 3, input.height, input.width)  # of one picture it may drop the batch
+    pictures = torch.zeros(2, 3, input.height, input.width)  # two, as it may drop a batch of one
     with torch.no_grad():
         try:
             given = module(pictures)
             depth = _only(given)
             shape, kind = (1, *depth.shape[1:]), depth.dtype
         except Exception:
-            given, depth, shape, kind = None, None, (), torch.float32  # check_teacher says what is wrong
-    if pictures._version:  # which counts what was written to it
+            given, depth, shape, kind = None, None, (), torch.float32  # check_teacher reports what is wrong
+    if pictures._version:  # counts in-place changes
         module = OnCopies(module).eval()
     wanted = (1, 1, input.height, input.width)
     if (given is not depth or shape != wanted or kind != torch.float32) and _is_one_map(shape, input):
         module = DepthAtInputSize(module).eval()
         if shape != wanted:
-            remarks += (f"{name} gives depth of {list(shape)}: it is brought to {list(wanted)}",)
+            remarks += (f"{name} outputs depth {list(shape)}: it is converted to {list(wanted)}",)
         if kind != torch.float32:
-            remarks += (f"{name} gives depth in {_named(kind)}: it is brought to float32",)
+            remarks += (f"{name} outputs {_named(kind)} depth: it is converted to float32",)
     return Teacher(name, module, input, digest, source, metric), remarks
 
 
 def _only(output: Any) -> Any:
-    """What a container of one thing holds, and everything else as it is."""
+    """The content of a container with one item, and anything else unchanged."""
     if isinstance(output, (tuple, list, Mapping)) and len(output) == 1:
         return _only(next(iter(output.values() if isinstance(output, Mapping) else output)))
     return output
 
 
 def _in_float32(name: str, module: nn.Module) -> tuple[str, ...]:
-    """Brings half and double weights, and constants, to float32, which pictures come in; and says so."""
+    """Convert half and double weights and constants to float32, the type of pictures; returns a remark if it did."""
     tensors = itertools.chain(module.parameters(), module.buffers())
     kinds = {tensor.dtype for tensor in tensors if tensor.is_floating_point()} - {torch.float32}
     if not kinds:
         return ()
     module.float()
     names = " and ".join(sorted(map(_named, kinds)))
-    return (f"{name} has weights in {names}: it is computed in float32",)
+    return (f"{name} has {names} weights: it is computed in float32",)
 
 
 def _named(kind: torch.dtype) -> str:
@@ -121,7 +121,7 @@ def _named(kind: torch.dtype) -> str:
 
 
 def stated_input(path: Path) -> InputSpec | None:
-    """The input described in <file>.input.json beside a model, if there is one. Raises FileError or ModelError."""
+    """The input described by <file>.input.json beside a model, if that exists. Raises FileError or ModelError."""
     beside = path.with_name(f"{path.name}.input.json")
     if not beside.exists():
         return None
@@ -139,16 +139,16 @@ def stated_input(path: Path) -> InputSpec | None:
 
 
 def _require_known(described: dict[str, Any], fix: str) -> None:
-    """Raise ModelError for a field that would be passed over: a slip, or something that was meant to hold, as BGR."""
+    """Raise ModelError for an unknown field, such as a typo or a "BGR", instead of ignoring it."""
     for part, kind in ((described, InputSpec), (described["framing"], Framing)):
         known = [field.name for field in fields(kind)]
         for name in part:
             if name not in known:
-                raise ModelError(f"An input description knows no {name!r}, only {', '.join(known)}", fix=fix)
+                raise ModelError(f"An input description has no field {name!r}, only {', '.join(known)}", fix=fix)
 
 
 def _is_one_map(shape: tuple[int, ...], input: InputSpec) -> bool:  # noqa: A002
-    """Whether an output is one depth map of at least an eighth of the input's size and of its aspect."""
+    """Whether an output is one depth map of about the input's aspect, from an eighth of its height to all of it."""
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[1] != 1):
         return False
     height, width = shape[-2:]

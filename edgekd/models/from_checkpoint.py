@@ -1,4 +1,4 @@
-"""A teacher from a weights file and the name of its architecture. Nothing pickled is ever run."""
+"""Loads a teacher from a weights file and the name of its architecture, without running any pickled code."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ _NESTED = (
     "state_dict", "model", "model_state_dict", "net", "network", "params", "ema", "model_ema", "ema_state_dict",
     "state_dict_ema",
 )  # fmt: skip
-"""Under which of these names training scripts keep the weights; the first that is there is taken."""
+"""Names under which training scripts save the weights; the first that is found is used."""
 
-_DEPTH = 3  # of one such name within another; a file may hold a mapping that holds itself
+_DEPTH = 3  # levels of such names that are followed; a file may hold a mapping that contains itself
 
 _PREFIXES = ("model.", "net.", "network.", "module.", "_orig_mod.")
-"""What Lightning's modules, DataParallel and torch.compile put before every name. An average of the weights lies under
-`module.`: it comes after the network itself."""
+"""Prefixes that Lightning modules, DataParallel and torch.compile add to every name. `module.` comes after those of the
+network itself, because averaged weights are saved under it."""
 
 _COUNTERS = ("total_ops", "total_params")
-"""What thop leaves in a network that it counted the operations of."""
+"""Buffers that thop leaves in a network whose operations it counted."""
 
 
 def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress) -> Teacher:
     """Build the architecture and fill it from `path` (.pt, .pth or .safetensors).
 
-    `architecture` is a name of `ARCHITECTURES` or package.module:factory; files that edgekd wrote know their own. The
-    input is that of <file>.input.json, of the file's metadata, or of the module.
+    `architecture` is a name in `ARCHITECTURES` or package.module:factory; files written by edgekd state their own. The
+    input is described by <file>.input.json, by the file's metadata, or by the module.
 
     Raises UsageError, FileError or ModelError.
     """
@@ -56,7 +56,7 @@ def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress)
     architecture = architecture or held.architecture
     if architecture is None:
         raise UsageError(
-            f"{path} holds weights only; the architecture they belong to is not stated",
+            f"{path} holds only weights; their architecture is not stated",
             fix=f"Add --architecture: one of {', '.join(ARCHITECTURES)}, or package.module:factory",
         )
     module, described, metric = _build(architecture, stated_input(path) or held.input, path, progress)
@@ -77,10 +77,10 @@ def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress)
 def _build(
     architecture: str, described: InputSpec | None, path: Path, progress: Progress
 ) -> tuple[nn.Module, InputSpec, bool]:
-    """The network, what it is fed, and whether it gives metres."""
+    """The network, its input, and whether it outputs metres."""
     missing = ModelError(
-        f"Nothing says what {architecture} is fed",
-        fix=f"Describe its input in {path.name}.input.json beside it, such as {INPUT_EXAMPLE}",
+        f"The input of {architecture} is not described",
+        fix=f"Describe it in {path.name}.input.json beside the weights, such as {INPUT_EXAMPLE}",
     )
     if ":" not in architecture:
         entry = find(architecture)
@@ -106,30 +106,30 @@ def _load_pickled(path: Path, progress: Progress) -> WeightsFile:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
             if any(name.endswith("constants.pkl") for name in names):
-                raise ModelError(f"{path} is a TorchScript program, not weights", fix="Export it to ONNX and give that")
+                raise ModelError(f"{path} is a TorchScript program, not weights", fix="Export it to ONNX and pass that")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the pickle protocol: the errors below say what matters
+            warnings.simplefilter("ignore")  # warnings about the pickle protocol; the errors below say what matters
             held = torch.load(path, map_location="cpu", weights_only=True)
     except ModelError:
         raise
     except pickle.UnpicklingError as error:
         if not _is_pickle(path):
-            raise FileError(f"{path} is no torch file", fix="Save model.state_dict() with torch.save") from error
+            raise FileError(f"{path} is not a torch file", fix="Save model.state_dict() with torch.save") from error
         raise ModelError(
-            f"{path} holds more than tensors, which is not loaded because it could run code",
+            f"{path} holds more than tensors and is not loaded, because it could run code",
             fix="Save model.state_dict() alone, or as safetensors",
         ) from error
-    except Exception as error:  # a damaged file fails anywhere in torch's reader
+    except Exception as error:  # a damaged file can fail anywhere in torch's reader
         if out_of_memory(error):
             raise
-        raise FileError(f"{path} is truncated or no torch file", fix="Copy or save it again") from error
+        raise FileError(f"{path} is truncated or not a torch file", fix="Copy or save it again") from error
     for _ in range(_DEPTH):
         found = [key for key in _NESTED if isinstance(held, Mapping) and isinstance(held.get(key), Mapping)]
         if not found:
             break
         averages = [key for key in found[1:] if "ema" in key]
         if averages:
-            progress.note(f"{path} also holds averaged weights ({', '.join(averages)}): those of {found[0]} are taken")
+            progress.note(f"{path} also holds averaged weights ({', '.join(averages)}): using those of {found[0]}")
         held = held[found[0]]
     tensors = (
         {str(name): value for name, value in held.items() if isinstance(value, Tensor)}
@@ -153,14 +153,14 @@ def _no_weights(path: Path, held: Any) -> ModelError:
     if not parts:
         return ModelError(f"{path} holds no state_dict", fix="Save model.state_dict()")
     return ModelError(
-        f"{path} holds weights under {', '.join(parts)}, and not those of one network",
-        fix="Put them into the network and save its state_dict()",
+        f"{path} holds weights under {', '.join(parts)}, not those of a single network",
+        fix="Load them into the network and save its state_dict()",
     )
 
 
 def _unwrapped(tensors: dict[str, Tensor], module: nn.Module, path: Path, progress: Progress) -> dict[str, Tensor]:
-    """By the names that the module knows: without what was put before them, without counters, and without what was
-    trained beside the network, which is said."""
+    """The tensors by the module's own names: without prefixes, without counters and, with a note, without what was
+    trained beside the network."""
     wanted = module.state_dict()
     tensors = {name: value for name, value in tensors.items() if name in wanted or not name.endswith(_COUNTERS)}
     candidates = list(_by_prefix(tensors))
@@ -168,14 +168,14 @@ def _unwrapped(tensors: dict[str, Tensor], module: nn.Module, path: Path, progre
     most = max(known)
     (prefix, found), *others = [one for one, count in zip(candidates, known, strict=True) if count == most]
     if others and most:
-        progress.note(f"{path} also holds the network under {others[0][0]}*: what is under {prefix}* is taken")
+        progress.note(f"{path} also holds the network under {others[0][0]}*: using {prefix}*")
     elif beside := len(tensors) - len(found):
-        progress.note(f"{path} also holds {beside} tensors that do not belong to the network; they are left out")
+        progress.note(f"{path} also holds {beside} tensors that do not belong to the network; they are ignored")
     return found
 
 
 def _by_prefix(tensors: dict[str, Tensor], prefix: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """All tensors, and those under each of the prefixes, or prefixes of prefixes, by what is left of their names."""
+    """All tensors, then those under each prefix, or nested prefixes, by the rest of their names."""
     yield prefix, tensors
     for one in _PREFIXES:
         inside = {name.removeprefix(one): value for name, value in tensors.items() if name.startswith(one)}
@@ -184,6 +184,6 @@ def _by_prefix(tensors: dict[str, Tensor], prefix: str = "") -> Iterator[tuple[s
 
 
 def _is_pickle(path: Path) -> bool:
-    """Whether a file is one of torch's: a zip archive, or a pickle of protocol 2 and later."""
+    """Whether torch may have written the file: a zip archive, or a pickle of protocol 2 to 5."""
     with open(path, "rb") as stream:
         return stream.read(2) in (b"PK", *(bytes([0x80, protocol]) for protocol in range(2, 6)))

@@ -1,4 +1,4 @@
-"""A teacher, or an architecture, from code that the user names."""
+"""Makes a teacher, or an architecture, with code that the user names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["call_factory", "factory_teacher", "gives_metres", "input_of"]
 def factory_teacher(spec: str, progress: Progress) -> Teacher:
     """Call `package.module:factory`, which returns a Teacher, or a module with an attribute `input` (InputSpec).
 
-    Depth without a unit is told by the Teacher's `metric`, or by an attribute `metric` of the module, of False.
+    A network whose depth has no unit sets `metric = False`, on the Teacher or as an attribute of the module.
 
     Raises UsageError when there is no such factory, ModelError when it fails or returns something else.
     """
@@ -39,10 +39,10 @@ def factory_teacher(spec: str, progress: Progress) -> Teacher:
         described = input_of(made)
         if described is None:
             raise ModelError(
-                f"The module that {spec} returns does not say what it is fed",
+                f"The module returned by {spec} does not describe its input",
                 fix="Set its attribute input = InputSpec(Framing(height, width), mean, std), from targets.input",
             )
-        source = f"the module that {spec} returns"
+        source = f"the module returned by {spec}"
         metric = gives_metres(made)
         teacher, remarks = freeze(spec, made, described, digest=weights_digest(made), source=source, metric=metric)
     for remark in remarks:
@@ -51,26 +51,24 @@ def factory_teacher(spec: str, progress: Progress) -> Teacher:
 
 
 def gives_metres(made: nn.Module | Teacher) -> bool:
-    """Whether what a factory made gives metres: unless it says `metric = False`."""
+    """Whether a factory's network outputs metres, which holds unless it sets `metric = False`."""
     return getattr(made, "metric", True) is not False
 
 
 def call_factory(spec: str, progress: Progress) -> nn.Module | Teacher:
-    """Import and call what `spec` names. It runs the user's code, and says so."""
+    """Import and call what `spec` names. This runs the user's code, with a note that says so."""
     where, _, name = spec.partition(":")
     if not where or not all(part.isidentifier() for part in [*where.split("."), *name.split(".")]):
-        raise UsageError(
-            f"{spec!r} is not of the form package.module:factory", fix="Give for example mynets.depth:make"
-        )
+        raise UsageError(f"{spec!r} is not of the form package.module:factory", fix="Use for example mynets.depth:make")
     factory = _find(spec, where, name)
-    progress.note(f"Running {name} of {where}, as asked")
+    progress.note(f"Running {name} from {where}, as requested")
     try:
         with _working_folder_importable():
             made = factory()
     except EdgekdError:
         raise
     except Exception as error:  # the user's code may raise anything
-        raise ModelError(f"{spec} failed with {type(error).__name__}: {error}", fix="Mend the factory") from error
+        raise ModelError(f"{spec} failed with {type(error).__name__}: {error}", fix="Fix the factory") from error
     if not isinstance(made, (nn.Module, Teacher)):
         raise ModelError(f"{spec} returned {type(made).__name__}", fix="Return a torch.nn.Module or a Teacher")
     return made
@@ -89,7 +87,7 @@ def _find(spec: str, where: str, name: str) -> Callable[[], Any]:
     except Exception as error:  # importing runs the user's code too
         raise UsageError(
             f"{where} of {spec} cannot be imported ({type(error).__name__}: {error})",
-            fix="Install it, or run from the folder it is in",
+            fix="Install it, or run from the folder that contains it",
         ) from error
     for part in name.split("."):
         found = getattr(found, part, None)
@@ -100,7 +98,7 @@ def _find(spec: str, where: str, name: str) -> Callable[[], Any]:
 
 @contextlib.contextmanager
 def _working_folder_importable() -> Iterator[None]:
-    """An installed command does not look into the folder it is run in; here the user means it."""
+    """Make the working folder importable, as the user expects; for an installed command Python does not do so."""
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:

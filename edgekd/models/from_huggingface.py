@@ -1,7 +1,7 @@
-"""A teacher from Hugging Face: hf:org/name, or hf:FOLDER for one saved locally, by transformers' own classes.
+"""Loads a teacher from Hugging Face with transformers: hf:org/name, or hf:FOLDER for one saved locally.
 
-What a network's number means (depth_kinds.py) is in the table below by its class; hf:org/name@inverse says it where the
-table does not know.
+The table below gives a network's kind of depth (depth_kinds.py) by its model type; for others the user states it, as in
+hf:org/name@inverse.
 """
 
 from __future__ import annotations
@@ -43,19 +43,20 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 class _Predicted(DepthOfKind):
-    """The network's `predicted_depth`, at the pictures' size: some give it of another."""
+    """The network's `predicted_depth`, resized to the pictures' size if that differs."""
 
     def read(self, x: Tensor) -> Tensor:
         raw: Tensor = self.network(pixel_values=x).predicted_depth[:, None]
-        if raw.shape[-2:] != x.shape[-2:]:  # before any reciprocal, as transformers does
+        if raw.shape[-2:] != x.shape[-2:]:  # before any reciprocal, as in transformers
             raw = F.interpolate(raw, size=x.shape[-2:], mode="bilinear", align_corners=False)
         return raw
 
 
 def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
-    """Load hf:org/name or hf:FOLDER, either with @metric, @relative or @inverse behind it; nothing pickled, no code.
+    """Load hf:org/name or hf:FOLDER, optionally followed by @metric, @relative or @inverse.
 
-    Raises MissingRuntimeError without transformers, UsageError, FileError or ModelError.
+    Loads no pickled weights and runs no remote code. Raises MissingRuntimeError without transformers, UsageError,
+    FileError or ModelError.
     """
     transformers = _import_transformers()
     name, stated = _split(spec.removeprefix("hf:"))
@@ -64,7 +65,7 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     saved = _is_saved(name)
     if saved:
         name = str(Path(name).resolve())
-    progress.note(f"Loading {name} with transformers" + ("" if saved else ", from its hub if need be"))
+    progress.note(f"Loading {name} with transformers" + ("" if saved else ", from the hub if needed"))
     config, network, missing = _load(transformers, name, saved)
     kind = stated or _kind(name, config)
     described = stated_input(Path(name)) or preprocessed_input(name, config)
@@ -72,18 +73,18 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     require_finite_weights(name, network)
     if missing:
         _require_unused(name, network, missing, described)
-        progress.note(f"{name} lacks {len(missing)} weights that its depth does not depend on: they are taken as 0")
+        progress.note(f"{name} lacks {len(missing)} weights that its depth does not depend on: they are set to 0")
     module = _Predicted(network, kind)
     if kind != "metric":
-        _predicted(network, described)  # whether it takes such pictures: of what gives metres check_teacher tells
+        _predicted(network, described)  # raises if it rejects such pictures; check_teacher does so for metric networks
         module.choose_unit(described)
     own = "" if kind == "metric" else f": {UNIT_OF_ITS_OWN}"
-    progress.note(f"{name} is taken to give {kind} depth, of pictures of {described.height}x{described.width}{own}")
+    progress.note(f"{name} is assumed to output {kind} depth for pictures of {described.height}x{described.width}{own}")
     teacher, remarks = freeze(
         name.rstrip("/").rsplit("/", 1)[-1],
         module,
         described,
-        digest=sha256_bytes(f"{weights_digest(network)} {kind}".encode()),  # not of the unit, which a processor rounds
+        digest=sha256_bytes(f"{weights_digest(network)} {kind}".encode()),  # without the unit, which the CPU rounds
         source=f"{name} ({config.model_type}, {kind} depth), by transformers",
         metric=kind == "metric",
     )
@@ -93,8 +94,8 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
 
 
 def _import_transformers() -> Any:
-    """transformers, silent. Raises MissingRuntimeError where it is not installed, or not for this torch."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when its hub's client is imported
+    """transformers, silenced. Raises MissingRuntimeError if it is not installed or does not support this torch."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the hub's client is imported
     try:
         import transformers
         from transformers.utils.logging import disable_progress_bar
@@ -114,12 +115,12 @@ def _import_transformers() -> Any:
 
 
 def _load(transformers: Any, name: str, saved: bool) -> tuple[Any, nn.Module, list[str]]:
-    """Config, network, and the names of the weights that its file lacks. Raises FileError or ModelError."""
-    where = name if saved else f"{name}, of which there is no folder here,"
-    fix = "Copy it again" if saved else "Check the name and the connection, or give the folder it was saved in"
+    """Config, network, and the names of the weights missing from its file. Raises FileError or ModelError."""
+    where = name if saved else f"{name}, which is not a local folder,"
+    fix = "Copy it again" if saved else "Check the name and the connection, or pass the folder it was saved in"
     try:
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # transformers and its hub's client each have their own
+    except Exception as error:  # transformers and the hub's client each raise their own errors
         raise FileError(f"The config.json of {where} cannot be read ({first_line(error)[:200]})", fix=fix) from error
     _require_depth_model(name, config, type(config) in transformers.MODEL_FOR_DEPTH_ESTIMATION_MAPPING)
     try:
@@ -127,68 +128,69 @@ def _load(transformers: Any, name: str, saved: bool) -> tuple[Any, nn.Module, li
             name,
             trust_remote_code=False,
             use_safetensors=True,
-            ignore_mismatched_sizes=True,  # which are told of below, by name
+            ignore_mismatched_sizes=True,  # reported below, by name
             output_loading_info=True,
         )
-    except Exception as error:  # safetensors' own as well
+    except Exception as error:  # safetensors raises its own errors too
         if out_of_memory(error):
             raise
         raise FileError(f"The weights of {where} cannot be read ({first_line(error)[:200]})", fix=fix) from error
     for weight, found, wanted in loading["mismatched_keys"]:
         raise FileError(
-            f"The weight {weight} of {name} is of {list(found)}, and its config.json asks for {list(wanted)}",
-            fix="Give the config.json and the weights of one model",
+            f"The weight {weight} of {name} is {list(found)}, but its config.json asks for {list(wanted)}",
+            fix="Use the config.json and the weights of the same model",
         )
     return config, network, sorted(loading["missing_keys"])
 
 
 def _split(spec: str) -> tuple[str, str]:
-    """A name or folder, and the kind of depth behind its @; a folder may have an @ of its own."""
+    """Split off the kind of depth after an @; an @ may also belong to a folder's name."""
     head, mark, tail = spec.rpartition("@")
     return (head, tail) if mark and "/" not in tail and not Path(spec).is_dir() else (spec, "")
 
 
 def _is_saved(name: str) -> bool:
-    """Whether it is a folder that transformers wrote. Raises FileError when it is another one, or a path to none."""
+    """Whether `name` is a saved model, not a hub name. Raises FileError for an incomplete folder or a missing one."""
     folder = Path(name)
     if not folder.is_dir():
         if not _HUB_NAME.fullmatch(name):
-            raise FileError(f"There is no folder {name}", fix="Check the path, or give a name of the hub: hf:org/name")
+            raise FileError(f"Folder {name} not found", fix="Check the path, or pass a hub name: hf:org/name")
         return False
     for needed, about in (("config.json", "config.json"), ("*.safetensors", "weights in .safetensors")):
         if not any(folder.glob(needed)):
-            raise FileError(f"{folder} holds no {about}", fix="Give a folder that save_pretrained wrote, whole")
+            raise FileError(f"{folder} holds no {about}", fix="Pass a complete folder written by save_pretrained")
     return True
 
 
 def _require_depth_model(name: str, config: Any, known: bool) -> None:
-    """Raise ModelError for a model of something else than depth; `known`: there are depth models of its type."""
+    """Raise ModelError unless it is a depth model; `known` says whether transformers has depth models of its type."""
     stated = list(config.architectures or ())
     if known and (not stated or any(one.endswith("ForDepthEstimation") for one in stated)):
         return
     said = ", ".join(stated) or config.model_type
-    raise ModelError(f"{name} is no depth model: its config.json says {said}", fix=f"Give one that is: {_WORKS}")
+    raise ModelError(f"{name} is not a depth model: its config.json says {said}", fix=f"Use one that is: {_WORKS}")
 
 
 @torch.no_grad()
 def _predicted(network: nn.Module, input: InputSpec) -> Tensor:  # noqa: A002
-    """What the network gives of a test picture. Raises ModelError when it does not take them."""
+    """The network's output for a test picture. Raises ModelError when it does not accept such pictures."""
     try:
         probe = NormalisePictures(input)(torch.from_numpy(probe_pictures(input.height, input.width, 1)))
         predicted: Tensor = network(pixel_values=probe).predicted_depth
     except Exception as error:
         raise ModelError(
-            f"The network does not take pictures of {input.height}x{input.width} ({first_line(error)[:200]})",
-            fix="State the size it takes in NAME.input.json (edgekd/models/README.md)",
+            f"The network does not accept pictures of {input.height}x{input.width} ({first_line(error)[:200]})",
+            fix="State its size in NAME.input.json (edgekd/models/README.md)",
         ) from error
     return predicted
 
 
 @torch.no_grad()
 def _require_unused(name: str, network: nn.Module, missing: Sequence[str], input: InputSpec) -> None:  # noqa: A002
-    """Set weights that a file lacks, and that transformers drew at random, to 0.
+    """Set weights that are missing from the file, and that transformers drew at random, to 0.
 
-    Some lack weights that are never used, as the first DPT do. Raises FileError when depth depends on them.
+    Some models lack weights that are never used, such as the first DPT models. Raises FileError when depth depends on
+    them.
     """
     state = network.state_dict()
     weights = [state[key] for key in missing if key in state and state[key].is_floating_point()]
@@ -202,14 +204,14 @@ def _require_unused(name: str, network: nn.Module, missing: Sequence[str], input
     if not all(torch.equal(given[0], other) for other in given[1:]):
         raise FileError(
             f"{name} lacks {len(missing)} of its weights, such as {missing[0]}",
-            fix="Load a model that was saved whole, for depth estimation",
+            fix="Use a model that was saved completely, for depth estimation",
         )
     for weight in weights:
         weight.zero_()
 
 
 def _over_dinov2(config: Any) -> bool:
-    """Those DPT were trained on the metres of NYU Depth and KITTI, those over other networks on disparity."""
+    """Whether a DPT uses DINOv2: those were trained on metres (NYU Depth, KITTI), all others on disparity."""
     return getattr(getattr(config, "backbone_config", None), "model_type", None) == "dinov2"
 
 
@@ -217,6 +219,6 @@ def _kind(name: str, config: Any) -> str:
     if config.model_type in _KIND_OF:
         return _KIND_OF[config.model_type](config)
     raise UsageError(
-        f"Whether {name} ({config.model_type}) gives metres is not known here",
-        fix=f"Say it: hf:{name}@{' or @'.join(DEPTH_KINDS)}",
+        f"Whether {name} ({config.model_type}) outputs metres is not known",
+        fix=f"Specify it: hf:{name}@{' or @'.join(DEPTH_KINDS)}",
     )

@@ -1,4 +1,4 @@
-"""A teacher from an ONNX file."""
+"""Loads a teacher from an ONNX file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def onnx_teacher(
     input: InputSpec | None = None,  # noqa: A002 - the field's own name
     source: str | None = None,
 ) -> Teacher:
-    """Import a network. Its input is `input`, else <file>.input.json, else the graph's size without normalisation.
+    """Import a network. Its input is `input`, or <file>.input.json, or the graph's size without normalisation.
 
     Raises FileError or ModelError.
     """
@@ -32,7 +32,7 @@ def onnx_teacher(
         stated = InputSpec(Framing(network.height, network.width))
         progress.note(
             f"{path.name} does not say how its pictures are normalised: RGB from 0 to 1 at {network.height}x"
-            f"{network.width} is assumed; {path.name}.input.json beside it would state otherwise"
+            f"{network.width} is assumed; {path.name}.input.json beside it overrides this"
         )
     for remark in network.remarks:
         progress.note(f"{path.name}: {remark}")

@@ -1,4 +1,4 @@
-"""What works on each pixel by itself goes before a map is enlarged: the same depth for a quarter of the arithmetic."""
+"""Moves pixelwise operations before the enlarging of a map: the same depth for a quarter of the arithmetic."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["enlarge_last"]
 def enlarge_last(model: onnx.ModelProto) -> None:
     """Move 1x1 convolutions that add no channels, ReLU and Clip before a nearest Resize that enlarges, in place.
 
-    Exact: the copies of a pixel are worked on once instead of as often as they were made. The Resize must have constant
-    scales, as `tidy` gives them: sizes would count channels too.
+    This is exact: each pixel is computed once instead of once per copy. The Resize must have constant scales, which
+    `tidy` provides, as sizes would include the channels.
     """
     swapped = False
     while _swap_one(model):
         swapped = True
-    if swapped:  # the tensors between them kept their names and have other shapes now
+    if swapped:  # the tensors in between kept their names but changed their shapes
         model.graph.ClearField("value_info")
         model.CopyFrom(onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True))
 
@@ -44,7 +44,7 @@ def _swap_one(model: onnx.ModelProto) -> bool:
 
 
 def _enlarges(resize: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> bool:
-    """By a known scale, and without changing a value."""
+    """Whether the Resize enlarges by a known scale without changing any value."""
     given = {attribute.name: attribute for attribute in resize.attribute}
     mode = given["mode"].s if "mode" in given else b"nearest"
     transformation = given["coordinate_transformation_mode"].s if "coordinate_transformation_mode" in given else b""

@@ -1,4 +1,4 @@
-"""Makes an exported ONNX graph plain: stated scales, no leftovers, no traces of the machine it was made on."""
+"""Cleans up an exported ONNX graph: constant scales, no dead nodes, no traces of the machine it was made on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["tidy"]
 
 
 def tidy(model: onnx.ModelProto) -> None:
-    """Constants become weights, Resizes get constant scales where these are exact, dead nodes go, shapes are stored,
-    file paths are dropped."""
+    """Turn constants into weights, give Resizes constant scales where these are exact, remove dead nodes and file
+    paths, and store shapes."""
     _strip(model)
     _store_constants(model)
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
@@ -29,7 +29,8 @@ def tidy(model: onnx.ModelProto) -> None:
 
 
 def _store_constants(model: onnx.ModelProto) -> None:
-    """What torch's tracer writes as Constant nodes, and as Identity nodes of weights that have equal values."""
+    """Store as weights what torch's tracer writes as Constant nodes, and as Identity nodes for weights with equal
+    values."""
     graph = model.graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
     kept: list[onnx.NodeProto] = []
@@ -50,12 +51,12 @@ def _store_constants(model: onnx.ModelProto) -> None:
 
 
 def _state_scales(model: onnx.ModelProto, node: onnx.NodeProto, before: list[int], after: list[int]) -> None:
-    """Sizes worked out from shapes at run time become constant scales: simpler for parsers and quantisers."""
+    """Replace sizes computed at run time by constant scales, which are simpler for parsers and quantisers."""
     if len(before) != 4 or len(after) != 4 or not all(before[2:]) or not all(after[2:]):
         return
     scales = np.array([1, 1, after[2] / before[2], after[3] / before[3]], dtype=np.float32)
     if any(old * float(scale) != new for old, new, scale in zip(before[2:], after[2:], scales[2:], strict=True)):
-        return  # a rounded scale can pick another pixel, or lose the last one
+        return  # a rounded scale could pick another pixel, or lose the last one
     name = f"{node.output[0]}_scales"
     model.graph.initializer.append(numpy_helper.from_array(scales, name))
     roi = node.input[1]
@@ -64,7 +65,7 @@ def _state_scales(model: onnx.ModelProto, node: onnx.NodeProto, before: list[int
 
 
 def _remove_dead(model: onnx.ModelProto) -> None:
-    """Nodes and weights that no output needs."""
+    """Remove nodes and weights that no output needs."""
     needed = {value.name for value in model.graph.output}
     kept: list[onnx.NodeProto] = []
     for node in reversed(model.graph.node):
@@ -79,7 +80,7 @@ def _remove_dead(model: onnx.ModelProto) -> None:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """The exporter stores stack traces, with paths, on everything."""
+    """Remove the stack traces, with file paths, that the exporter stores on everything."""
     graph = model.graph
     for entry in [model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]:
         entry.ClearField("metadata_props")

@@ -1,8 +1,8 @@
-"""The light-weight network of Hu et al., "Boosting Light-Weight Depth Estimation via Knowledge Distillation" (2021).
+"""The lightweight network of Hu et al., "Boosting Light-Weight Depth Estimation via Knowledge Distillation" (2021).
 
-Each of four encoder scales goes through squeeze-and-excitation and a 5x5 convolution to 16 channels, is enlarged to
-twice the finest scale, and three 5x5 convolutions make depth of all of them. With ResNet-34 it has 21.9 M parameters,
-with MobileNet-V2 1.7 M: the pairs of arXiv 2208.12464.
+Each of four encoder scales passes squeeze-and-excitation and a 5x5 convolution to 16 channels, and is enlarged to twice
+the finest scale. Three 5x5 convolutions turn all of them into depth. With ResNet-34 it has 21.9 M parameters, with
+MobileNet-V2 1.7 M: the pairs of arXiv 2208.12464.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from targets.input import InputSpec
 
 __all__ = ["HuDepth", "hu_mobilenet_v2", "hu_resnet34"]
 
-_WIDTH = 16  # channels of a scale
-_REDUCTION = 16  # of squeeze-and-excitation
+_WIDTH = 16  # channels per scale
+_REDUCTION = 16  # factor of squeeze-and-excitation
 
 
 class _SqueezeExcite(nn.Module):
@@ -37,7 +37,7 @@ class _SqueezeExcite(nn.Module):
 
 
 class _Scale(nn.Module):
-    """One scale of the encoder as 16 channels at `size`."""
+    """Turns one scale of the encoder into 16 channels at `size`."""
 
     def __init__(self, channels: int, size: tuple[int, int]) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
-"""What a network of Hugging Face is fed, as the preprocessor_config.json beside it says.
+"""The input of a network from Hugging Face, according to the preprocessor_config.json beside it.
 
-Its processors resize each picture to a size of its own. Here a network has one: that of a camera's picture of 480x640.
+transformers' processors resize each picture to a size of its own. Here a network has one input size: the one for a
+camera picture of 480x640.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _CAMERA = (480, 640)
 
 
 def preprocessed_input(name: str, config: Any) -> InputSpec:
-    """The input of a model by its folder or its name on the hub. Raises FileError when the file does not say it."""
+    """The input of a model, given by folder or hub name. Raises FileError when the file does not describe it."""
     said = _preprocessor(name)
     try:
         height, width = _size(said, config)
@@ -34,13 +35,13 @@ def preprocessed_input(name: str, config: Any) -> InputSpec:
     except KeyError as error:
         raise FileError(f"{_FILE} of {name} lacks {error.args[0]}", fix=_state(name)) from error
     except (TypeError, ValueError, OverflowError) as error:
-        raise FileError(f"{_FILE} of {name} cannot be followed ({error})", fix=_state(name)) from error
+        raise FileError(f"{_FILE} of {name} cannot be applied ({error})", fix=_state(name)) from error
     except ModelError as error:
         raise FileError(f"{_FILE} of {name}: {error.message}", fix=_state(name)) from error
 
 
 def _size(said: Mapping[str, Any], config: Any) -> tuple[int, int]:
-    """(height, width). Raises TypeError or ValueError for what transformers' depth processors do not know either."""
+    """(height, width). Raises TypeError or ValueError for sizes that transformers' depth processors reject too."""
     size, multiple = said.get("size"), int(said.get("ensure_multiple_of") or 1)
     if size is None and isinstance(getattr(config, "image_size", None), int):
         size = int(config.image_size)
@@ -55,7 +56,7 @@ def _size(said: Mapping[str, Any], config: Any) -> tuple[int, int]:
     else:
         wanted = (size["height"], size["width"]) if isinstance(size, Mapping) else (size, size)
         scales = int(wanted[0]) / _CAMERA[0], int(wanted[1]) / _CAMERA[1]
-        if said.get("keep_aspect_ratio"):  # by the scale that is nearer to 1, as transformers' DPT processor
+        if said.get("keep_aspect_ratio"):  # the scale closer to 1, as in transformers' DPT processor
             scales = (min(scales, key=lambda scale: abs(1 - scale)),) * 2
     height, width = (round(scale * extent / multiple) * multiple for scale, extent in zip(scales, _CAMERA, strict=True))
     return height, width
@@ -68,7 +69,7 @@ def _preprocessor(name: str) -> dict[str, Any]:
         found = Path(name) / _FILE if Path(name).is_dir() else Path(str(cached_file(name, _FILE)))
         value = json.loads(found.read_text(encoding="utf-8"))
         if not isinstance(value, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("not a JSON object")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, FileNotFoundError) else first_line(error)[:200]
         raise FileError(f"{name} has no readable {_FILE} ({reason})", fix=_state(name)) from error
@@ -76,4 +77,4 @@ def _preprocessor(name: str) -> dict[str, Any]:
 
 
 def _state(name: str) -> str:
-    return f"State what it is fed in {name}.input.json, like {INPUT_EXAMPLE}"
+    return f"Describe its input in {name}.input.json, like {INPUT_EXAMPLE}"

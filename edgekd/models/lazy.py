@@ -1,4 +1,4 @@
-"""Layers that wait for their weights: for the first picture (torch's Lazy modules), or for a file (the meta device)."""
+"""Handles layers without weights: torch's Lazy modules before the first picture, and those on the meta device."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from targets.input import InputSpec
 __all__ = ["allocate_weights", "require_weights", "shape_weights"]
 
 
-_FIX = "Load trained weights in the factory, or give them as a file with --architecture"
+_FIX = "Load trained weights in the factory, or pass them as a file with --architecture"
 
 
 def require_weights(module: nn.Module, name: str) -> None:
-    """Raises ModelError where a layer never saw a picture, or is on the meta device: there is nothing to learn from."""
+    """Raise ModelError if a layer was never run or is on the meta device, so that it has nothing to teach."""
     waiting = _waiting(module)
     if waiting:
         raise ModelError(
@@ -28,13 +28,13 @@ def require_weights(module: nn.Module, name: str) -> None:
         )
     empty = [key for key, tensor in _tensors(module) if tensor.is_meta]
     if empty:
-        raise ModelError(f"The weights {empty[0]} of {name} hold nothing: they are on the meta device", fix=_FIX)
+        raise ModelError(f"The weights {empty[0]} of {name} have no data: they are on the meta device", fix=_FIX)
 
 
 def allocate_weights(module: nn.Module, name: str) -> None:
-    """Give what is on the meta device memory, for a file to be loaded into it.
+    """Allocate memory for tensors on the meta device, so that a file can be loaded into them.
 
-    Raises ModelError for a buffer that no file would hold.
+    Raises ModelError for a buffer that is not saved with the weights.
     """
     stored = module.state_dict().keys()
     for prefix, layer in module.named_modules():
@@ -43,7 +43,7 @@ def allocate_weights(module: nn.Module, name: str) -> None:
                 continue
             if (whole := f"{prefix}.{key}" if prefix else key) not in stored:
                 raise ModelError(
-                    f"The buffer {whole} of {name} is on the meta device, and is not saved with the weights",
+                    f"The buffer {whole} of {name} is on the meta device and is not saved with the weights",
                     fix="Build the network on the CPU",
                 )
             empty = torch.zeros_like(tensor, device="cpu")
@@ -55,7 +55,7 @@ def allocate_weights(module: nn.Module, name: str) -> None:
 
 @torch.no_grad()
 def shape_weights(module: nn.Module, input: InputSpec, name: str) -> None:  # noqa: A002 - the field's own name
-    """Run such layers once, so that weights can be loaded into them. Raises ModelError when that fails."""
+    """Run lazy layers once, so that weights can be loaded into them. Raises ModelError when that fails."""
     if not _waiting(module):
         return
     module.eval()

@@ -1,4 +1,4 @@
-"""The family mobile: small encoder-decoders made for this package, trained from scratch, quantised and compiled."""
+"""The mobile family: small encoder-decoders made for this package, to train from scratch, quantise and compile."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = ["MobileDepth", "Widths", "mobile_l", "mobile_m", "mobile_s"]
 
 @dataclass(frozen=True)
 class Widths:
-    """How wide and deep a MobileDepth is; every stage halves the resolution, from 1/4 of the input's on.
+    """The width and depth of a MobileDepth; every stage halves the resolution, starting at 1/4 of the input's.
 
-    Depthwise convolutions save arithmetic where maps are small and many channels wide; on large maps they only cost
-    memory traffic. So the early stages are plain 3x3 blocks and the late ones inverted residuals (README.md).
+    Depthwise convolutions save arithmetic on small maps with many channels; on large maps they only cost memory
+    traffic. So the early stages are plain 3x3 blocks and the late ones inverted residuals (README.md).
     """
 
     stem: int

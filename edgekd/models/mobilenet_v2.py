@@ -1,4 +1,4 @@
-"""MobileNet-V2 encoders (Sandler et al., CVPR 2018) and students made of them."""
+"""MobileNet-V2 encoders (Sandler et al., CVPR 2018) and students built on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from targets.input import InputSpec
 
 __all__ = ["MobileNetV2Encoder", "mobilenet_v2_student"]
 
-# Expansion, channels, blocks, stride of the first; the seventh (320 channels) is left out, as the depth networks do.
+# Expansion, channels, blocks, stride of the first block; the seventh (320 channels) is left out, as in depth networks.
 _SETTINGS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2))
 _TAKEN = (1, 2, 4, 5)  # settings after which features are taken: 1/4, 1/8, 1/16 and 1/32
 
@@ -62,7 +62,7 @@ class MobileNetV2Encoder(nn.Module):
 
 
 def mobilenet_v2_student(input: InputSpec, width: float) -> nn.Module:  # noqa: A002 - the field's own name
-    """A MobileNet-V2 encoder of a width multiplier with the light decoder."""
+    """A MobileNet-V2 encoder with this width multiplier, and the lightweight decoder."""
     encoder = MobileNetV2Encoder(width)
     return EdgeDepth(input, encoder, encoder.channels, (96, 56, 32))
 
@@ -76,6 +76,6 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int =
 
 
 def _divisible(channels: float, by: int = 8) -> int:
-    """The nearest multiple of 8 that is not more than a tenth below, as the authors round."""
+    """The nearest multiple of `by` that is at most a tenth too small, as the authors round."""
     rounded = max(by, int(channels + by / 2) // by * by)
     return rounded + by if rounded < 0.9 * channels else rounded

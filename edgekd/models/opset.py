@@ -1,6 +1,6 @@
-"""Bringing an exported graph from opset 18, the oldest that torch writes, to 17, the newest that TensorRT 8 reads.
+"""Converts an exported graph from opset 18, the oldest that torch writes, to 17, the newest that TensorRT 8 reads.
 
-Between the two few operators changed (ONNX's Changelog.md), and onnx's own converter has no way down for some of them.
+Few operators changed between the two (ONNX's Changelog.md), and onnx's own converter cannot convert some of them down.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _DEFAULTS = {
     "noop_with_empty_axes": 0,
     "reduction": b"none",
 }
-"""Attributes that opset 18 brought, and the values at which they change nothing."""
+"""Attributes that are new in opset 18, and the values at which they have no effect."""
 
 
 def lower(model: onnx.ModelProto) -> None:
-    """Rewrite `model` from opset 18 to 17 in place. Raises ModelError naming an operation that has no form there."""
+    """Rewrite `model` from opset 18 to 17 in place. Raises ModelError naming an operation that 17 cannot express."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes = [part for node in model.graph.node for part in (_mish(node) if node.op_type == "Mish" else [node])]
     del model.graph.node[:]
@@ -47,7 +47,7 @@ def lower(model: onnx.ModelProto) -> None:
 
 
 def _mish(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """x * tanh(softplus(x)), of which 18 made one operation."""
+    """x * tanh(softplus(x)), which opset 18 made a single operation."""
     (x,), (y,) = node.input, node.output
     return [
         onnx.helper.make_node("Softplus", [x], [f"{y}_softplus"], name=f"{node.name}_softplus"),
@@ -60,7 +60,7 @@ def _axes_to_attribute(node: onnx.NodeProto, constants: dict[str, onnx.TensorPro
     if len(node.input) < 2 or not node.input[1]:
         return
     if node.input[1] not in constants:
-        raise _refusal(node, "over axes that are worked out at run time")
+        raise _refusal(node, "over axes computed at run time")
     axes = numpy_helper.to_array(constants[node.input[1]])
     node.attribute.append(onnx.helper.make_attribute("axes", [int(axis) for axis in axes]))
     del node.input[1:]
@@ -72,7 +72,7 @@ def _drop_axes_of_pad(node: onnx.NodeProto, constants: dict[str, onnx.TensorProt
     axes = numpy_helper.to_array(constants[node.input[3]]) if node.input[3] in constants else None
     pads = numpy_helper.to_array(constants[node.input[1]]) if node.input[1] in constants else ()
     if axes is None or list(axes) != list(range(len(pads) // 2)):
-        raise _refusal(node, "along stated axes")
+        raise _refusal(node, "along explicit axes")
     del node.input[3:]
 
 
@@ -82,10 +82,10 @@ def _drop_new_attributes(node: onnx.NodeProto) -> None:
     try:
         known = onnx.defs.get_schema(node.op_type, OPSET).attributes
     except onnx.defs.SchemaError as error:
-        raise _refusal(node, "as such") from error
+        raise _refusal(node, "itself") from error
     for attribute in [attribute for attribute in node.attribute if attribute.name not in known]:
         value = onnx.helper.get_attribute_value(attribute)
-        # Split without sizes makes equal parts in 17 too; parts that differ fail in the check of the shapes.
+        # Split without sizes makes equal parts in 17 too; unequal parts fail the later check of shapes.
         if attribute.name != "num_outputs" and value != _DEFAULTS.get(attribute.name):
             raise _refusal(node, f"with {attribute.name}")
         node.attribute.remove(attribute)

@@ -1,4 +1,4 @@
-"""Seeded test pictures for looking at networks, and the normalisation that every network is fed through."""
+"""Seeded test pictures for examining networks, and the normalisation in front of every network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["NormalisePictures", "probe_pictures"]
 
 
 class NormalisePictures(nn.Module):
-    """uint8 RGB [N, H, W, 3] to normalised float32 [N, 3, H, W], one multiplication and at most one addition."""
+    """uint8 RGB [N, H, W, 3] to normalised float32 [N, 3, H, W], by one multiplication and at most one addition."""
 
     def __init__(self, input: InputSpec) -> None:  # noqa: A002 - the field's own name
         super().__init__()
@@ -23,7 +23,7 @@ class NormalisePictures(nn.Module):
         self.register_buffer("shift", shift)
 
     def forward(self, images: Tensor) -> Tensor:
-        # To float before anything else: TensorRT takes uint8 as an input and can do nothing but cast it.
+        # Cast first: TensorRT accepts uint8 as an input, but can only cast it.
         x = images.float().permute(0, 3, 1, 2) * self.get_buffer("scale")
         return x if self.shift is None else x + self.get_buffer("shift")
 
@@ -31,7 +31,7 @@ class NormalisePictures(nn.Module):
 def probe_pictures(height: int, width: int, count: int, seed: int = 0) -> NDArray[np.uint8]:
     """Pictures uint8 [count, height, width, 3], smooth colours with some grain, the same for the same arguments.
 
-    They show nothing; no network should be at a loss with them as with pure noise.
+    They show nothing, but are easier for a network to handle than pure noise.
     """
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, 3, 6, 8, generator=generator)

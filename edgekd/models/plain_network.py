@@ -1,4 +1,4 @@
-"""A network without what training wraps around it: compilation, statistics over GPUs, weights by other weights."""
+"""Removes what training wraps around a network: torch.compile, SyncBatchNorm and reparametrised weights."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 __all__ = ["NOT_SCRIPTED", "plain_network", "scripted_part"]
 
-NOT_SCRIPTED = "Build it from its Python class, or export it to ONNX and give that"
-"""What helps with a TorchScript program, which can be run, and neither looked into nor cut nor exported."""
+NOT_SCRIPTED = "Build it from its Python class, or export it to ONNX and pass that"
+"""The fix for a TorchScript program, which can be run but not inspected, cut or exported."""
 
 
 def plain_network(layer: nn.Module) -> nn.Module:
-    """The network, changed in place, that computes the same in evaluation mode with its weights as plain tensors.
+    """The same network, modified in place, with its weights as plain tensors; evaluation gives the same result.
 
-    Of torch.compile's wrapper what it wraps, of a SyncBatchNorm the BatchNorm2d that it is on one device, of
-    weight_norm and spectral_norm the weights they give. TorchScript stays as it is: nothing of it can be replaced.
+    Unwraps torch.compile, turns SyncBatchNorm into BatchNorm2d, and stores the weights that weight_norm and
+    spectral_norm compute. TorchScript stays as it is, as none of it can be replaced.
     """
     if isinstance(layer, torch.jit.ScriptModule):
         return layer
@@ -38,7 +38,7 @@ def plain_network(layer: nn.Module) -> nn.Module:
 
 
 def scripted_part(module: nn.Module) -> str | None:
-    """In words, which layer of the network is TorchScript; None without one."""
+    """A phrase that says which layer of the network is TorchScript; None if there is none."""
     for name, layer in module.named_modules():
         if isinstance(layer, torch.jit.ScriptModule):
             return f"its layer {name} is a TorchScript program" if name else "it is a TorchScript program"

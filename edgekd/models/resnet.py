@@ -1,4 +1,4 @@
-"""ResNet encoders (He et al., CVPR 2016), without their classifier; names and shapes are torchvision's."""
+"""ResNet encoders (He et al., CVPR 2016) without the classifier; names and shapes are torchvision's."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["RESNETS", "ResNetEncoder", "ResNetShape"]
 
 @dataclass(frozen=True)
 class ResNetShape:
-    """Blocks in each of the four layers, and how much wider a block's output is than its middle."""
+    """The number of blocks in each of the four layers, and how much wider a block's output is than its middle."""
 
     blocks: tuple[int, int, int, int]
     expansion: int  # 1: two 3x3 convolutions; 4: a bottleneck
 
     @property
     def channels(self) -> tuple[int, int, int, int]:
-        """Of the four layers' outputs, at 1/4 to 1/32 of the input's resolution."""
+        """Channels of the four layers' outputs, at 1/4 to 1/32 of the input's resolution."""
         one, two, three, four = (width * self.expansion for width in (64, 128, 256, 512))
         return one, two, three, four
 

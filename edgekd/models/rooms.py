@@ -1,4 +1,4 @@
-"""The built-in teacher's architecture; its weights are trained by examples/ and ship with the package."""
+"""The built-in teacher's architecture. Its weights are trained by examples/ and ship with the package."""
 
 from __future__ import annotations
 

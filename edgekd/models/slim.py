@@ -1,10 +1,10 @@
-"""Students cut out of their teacher: the same network with fewer channels, starting from the teacher's own weights.
+"""Students cut from their teacher: the same network with fewer channels, starting from the teacher's own weights.
 
-What the teacher learnt from the pictures nobody has is in its weights: a student that keeps some of its
-filters starts with that, and each of its channels has a counterpart in the teacher to be held to (features.py of
-edgekd.distill). Which channels belong together (a residual sum, a skip) is found by torch-pruning's dependency graph
-(Fang et al., DepGraph, CVPR 2023). A group goes by the L2 norm of its weights; with pictures at hand, by what the
-layers that read it would miss (channels.py).
+The weights hold what the teacher learnt from its unavailable pictures. A student that keeps some of the filters starts
+with that knowledge, and each of its channels has a counterpart in the teacher to be matched to (features.py of
+edgekd.distill). torch-pruning's dependency graph (Fang et al., DepGraph, CVPR 2023) finds which channels belong
+together, for example through a residual sum or a skip. Groups are ranked by the L2 norm of their weights or, if
+pictures are given, by what the layers that read them would lose (channels.py).
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from edgekd.models.checks import batch_norm_layers
 from edgekd.models.onnx_import import attention
 from edgekd.models.stored import stored_by
 from edgekd.models.teacher import Teacher
-from edgekd.models.uncut import before_shuffles, beside_depth, endless, with_outputs_of
+from edgekd.models.uncut import before_shuffles, beside_depth, too_long_to_follow, with_outputs_of
 from targets.input import InputSpec
 from targets.statistics import ChannelStatistics
 
 __all__ = ["Slim", "choose_channels", "slim"]
 
-_ROUND_TO = 8  # channels: what runtimes like
+_ROUND_TO = 8  # channels; runtimes handle multiples of 8 best
 _MOMENTUM = 0.1  # of BatchNorm; an imported network may have none
 
 
 class Slim(nn.Module):
     """A network with fewer channels.
 
-    For each of its BatchNorm layers, `kept` names the teacher's channels it has and `stored` what the teacher's layer
-    stored of them: its own layers only see simulated pictures. Both are part of its state: a student is filled from a
-    file whichever channels were kept in it.
+    For each of its BatchNorm layers, `kept` holds the numbers of the teacher's channels that it has, and `stored` the
+    teacher's statistics of them, as its own layers only see simulated pictures. Both are part of its state, so that a
+    student can be filled from a file with any choice of channels.
     """
 
     channels: Tensor
@@ -63,12 +63,12 @@ class Slim(nn.Module):
 
     @property
     def kept(self) -> dict[str, tuple[int, ...]]:
-        """By the name of a BatchNorm layer, the teacher's channels that it has."""
+        """For each BatchNorm layer by name, the numbers of the teacher's channels that it has."""
         return {name: tuple(part.tolist()) for name, part in self._parts(self.channels)}
 
     @property
     def stored(self) -> dict[str, ChannelStatistics]:
-        """By the name of a BatchNorm layer, what the teacher's stored of these channels."""
+        """For each BatchNorm layer by name, the teacher's statistics of these channels."""
         means, deviations = dict(self._parts(self.stored_mean)), dict(self._parts(self.stored_deviation))
         return {
             name: ChannelStatistics(means[name].cpu().numpy().copy(), deviations[name].cpu().numpy().copy())
@@ -84,24 +84,24 @@ class Slim(nn.Module):
 
 
 def choose_channels(student: Slim, teacher: Teacher, pictures: Sequence[Tensor]) -> None:
-    """Cut the student out of its teacher anew, in place, without what `slim` leaves out over `pictures`."""
+    """Cut the student from its teacher again, in place, with the channels that `slim` chooses on `pictures`."""
     student.load_state_dict(slim(teacher, student.cut, pictures).state_dict())
 
 
 def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
-    """The teacher without `cut` (0 to 1) of each layer's channels; the same cut gives the same student.
+    """The teacher without a share `cut` (0 to 1) of each layer's channels; the same cut gives the same student.
 
-    Those with the smallest weights go, or, over normalised `pictures` [N, 3, H, W] on the teacher's device, those that
-    are missed least. How many of each layer go does not depend on it.
+    Removes the channels with the smallest weights or, given normalised `pictures` [N, 3, H, W] on the teacher's device,
+    those that are missed least. Each layer loses the same number either way.
 
-    Raises ModelError when it is not a convolutional network with BatchNorm or when what is left of it would not run,
-    MissingRuntimeError without torch-pruning.
+    Raises ModelError when the teacher is not a convolutional network with BatchNorm or the remaining network would not
+    run, MissingRuntimeError without torch-pruning.
     """
     try:
         import torch_pruning as tp
     except ImportError as error:
         raise MissingRuntimeError(
-            f"A student cut out of its teacher needs torch-pruning ({error})", fix="Run pip install 'edgekd[distill]'"
+            f"A student cut from its teacher needs torch-pruning ({error})", fix="Run pip install 'edgekd[distill]'"
         ) from error
     network = copy.deepcopy(teacher.module).cpu().float()
     network.eval()
@@ -110,14 +110,14 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
     if not layers:
         raise _refusal(teacher, "it has no BatchNorm layers")
     product = attention(network)
-    if product is not None:  # torch-pruning maps each channel to each position, and does not come to an end
+    if product is not None:  # torch-pruning would map each channel to each position, and never finish
         raise _refusal(teacher, f"its node {product} multiplies two tensors of the picture, as attention does")
     smallest = tp.importance.MagnitudeImportance(p=2)
     importance = smallest
     if pictures:
         importance = LeastMissed(network, readings(teacher.module, pictures), cut, otherwise=smallest)
     means = {name: _mean(layer).clone() for name, layer in layers.items()}
-    for layer in layers.values():  # the running means carry the channels' numbers through the pruning
+    for layer in layers.values():  # the running means carry the channels' numbers through pruning
         layer.running_mean = torch.arange(len(_mean(layer)), dtype=torch.float32)
     last = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.out_channels == 1]
     picture = torch.zeros(1, 3, teacher.input.height, teacher.input.width)
@@ -131,11 +131,11 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
             forward_fn=run,
             importance=importance,
             pruning_ratio=cut,
-            ignored_layers=[*last, *aside, *before_shuffles(network, teacher.input), *endless(followed)],
+            ignored_layers=[*last, *aside, *before_shuffles(network, teacher.input), *too_long_to_follow(followed)],
             round_to=_ROUND_TO,
         ).step()
         _run(network, teacher.input)
-    except Exception as error:  # torch-pruning follows any network as far as it can
+    except Exception as error:  # torch-pruning can fail anywhere in an unknown network
         if out_of_memory(error):
             raise
         raise _refusal(teacher, f"{type(error).__name__}: {error}") from error
@@ -151,24 +151,24 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
 
 @torch.no_grad()
 def _run(network: nn.Module, input: InputSpec) -> None:  # noqa: A002
-    """Raise what torch does where a size was written into the network that pruning changed and did not see.
+    """Raise what torch raises if the network has a fixed size in it that pruning changed without noticing.
 
-    Also as it is trained: there a network may give auxiliary depths beside its own.
+    Runs in training mode too, in which a network may output auxiliary depths beside its own.
     """
     trained = copy.deepcopy(network)
     trained.train()
     for mode, module in (("", network), (" in training mode", trained)):
         depth = module(torch.zeros(2, 3, input.height, input.width))
         if not isinstance(depth, Tensor):
-            raise ValueError(f"it gives {type(depth).__name__}{mode}")
+            raise ValueError(f"it outputs {type(depth).__name__}{mode}")
         if depth.shape != (2, 1, input.height, input.width):
-            raise ValueError(f"it would give {list(depth.shape)}{mode}")
+            raise ValueError(f"it would output {list(depth.shape)}{mode}")
 
 
 def _refusal(teacher: Teacher, reason: str) -> ModelError:
     return ModelError(
-        f"No student can be cut out of {teacher.name} ({reason})",
-        fix="Give --student mobile-m, or another one that is not cut out of its teacher",
+        f"No student can be cut from {teacher.name} ({reason})",
+        fix="Pass --student mobile-m, or another one that is not cut from its teacher",
     )
 
 

@@ -1,7 +1,7 @@
-"""Which convolution of an exported model is which of the network's, once BatchNorm was folded into it.
+"""Matches the convolutions of an exported model, with BatchNorm folded in, to those of the network.
 
-What the network knows of a convolution travels with the model by the exported name: BatchNorm's statistics of its
-output, and the learned range of what it reads.
+What the network knows about a convolution is stored in the model under its exported name: BatchNorm's statistics of its
+output, and the learned range of its input.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class FoldedLayer:
-    """A convolution of the network by its name there, and the BatchNorm that reads it, if one does.
+    """A convolution of the network with its name there, and the BatchNorm that reads its output, if any.
 
-    `counted_by` is the BatchNorm whose channels are the convolution's: `norm`, or one that reads what was made of them
-    in place, by an activation or a sum.
+    `counted_by` is the BatchNorm with the convolution's channels: `norm`, or one that reads its output after an
+    in-place activation or sum.
     """
 
     name: str
@@ -45,17 +45,17 @@ class FoldedLayer:
 
     @property
     def factor(self) -> Tensor:
-        """What folding multiplies the weights by [C]."""
+        """The factors [C] by which folding multiplies the weights."""
         if self.norm is None or self.norm.running_var is None:
             return torch.ones(self.convolution.out_channels)
         return _scale(self.norm) / (self.norm.running_var + self.norm.eps).sqrt()
 
 
 def folded_layers(model: onnx.ModelProto, network: nn.Module, example: Tensor) -> dict[str, FoldedLayer]:
-    """The network's convolutions by the name of the model's node that each became.
+    """The network's convolutions, by the name of the model's node that each became.
 
-    `network` in eval mode is what the model was exported from; it is run once on `example` to see what follows what.
-    Convolutions are recognised by their weights: exporters name them as they like.
+    `network`, in eval mode, is what the model was exported from; it is run once on `example` to see which layer follows
+    which. Convolutions are recognised by their weights, as exporters choose names of their own.
     """
     waiting = list(conv_layers(model).values())
     found = {}
@@ -71,7 +71,7 @@ def folded_layers(model: onnx.ModelProto, network: nn.Module, example: Tensor) -
 def folded_statistics(
     layers: Mapping[str, FoldedLayer], stored: Mapping[nn.Module, ChannelStatistics]
 ) -> dict[str, ChannelStatistics]:
-    """Statistics of the outputs of the convolutions that a BatchNorm reads: `stored` of it, or else its own."""
+    """Statistics of the outputs of convolutions that a BatchNorm reads: from `stored`, or else the BatchNorm's own."""
     found = {}
     for name, layer in layers.items():
         norm = layer.norm
@@ -81,7 +81,7 @@ def folded_statistics(
 
 
 def stored_by(norm: nn.BatchNorm2d) -> ChannelStatistics:
-    """Mean and deviation of what the layer gives, over the pictures it was trained on."""
+    """Mean and deviation of the layer's output, over the pictures it was trained on."""
     assert norm.running_var is not None
     shift = torch.zeros_like(norm.running_var) if norm.bias is None else norm.bias.detach()
     return ChannelStatistics(shift.cpu().numpy().copy(), _scale(norm).abs().cpu().numpy().copy())
@@ -90,8 +90,8 @@ def stored_by(norm: nn.BatchNorm2d) -> ChannelStatistics:
 def folded_ranges(
     layers: Mapping[str, FoldedLayer], ranges: Mapping[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
-    """Ranges by the network's names, of those layers that were found again."""
-    # The network is wrapped for deployment, which puts its own name of it in front.
+    """Ranges by the model's node names, for the layers that were matched; `ranges` has the network's names."""
+    # The layers' names may start with `network.`, from the wrapper for deployment.
     return {
         node: (low, high)
         for node, layer in layers.items()
@@ -102,7 +102,7 @@ def folded_ranges(
 
 @torch.no_grad()
 def layers_as_run(network: nn.Module, example: Tensor) -> list[FoldedLayer]:
-    """The convolutions in the order in which they first run on `example`, each with the BatchNorm that reads it."""
+    """The convolutions in the order of their first run on `example`, each with the BatchNorm that reads its output."""
     written: dict[int, tuple[Tensor, int, nn.Conv2d]] = {}
     followed: dict[nn.Conv2d, nn.BatchNorm2d | None] = {}
     counted: dict[nn.Conv2d, nn.BatchNorm2d] = {}
@@ -110,7 +110,7 @@ def layers_as_run(network: nn.Module, example: Tensor) -> list[FoldedLayer]:
 
     def after_convolution(layer: nn.Module, _: Any, output: Tensor) -> None:
         assert isinstance(layer, nn.Conv2d)
-        # The tensor is held, or its id could be given to another; its version tells what is done to it in place.
+        # Keep the tensor, so that its id is not reused; its version reveals in-place changes.
         written[id(output)] = output, output._version, layer
         followed.setdefault(layer, None)
 
@@ -133,7 +133,7 @@ def layers_as_run(network: nn.Module, example: Tensor) -> list[FoldedLayer]:
 
 
 def given_to(inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
-    """What a convolution or BatchNorm is run on, of what its hooks with keywords see."""
+    """The input of a convolution or BatchNorm, from the arguments that a hook with keywords receives."""
     given: Tensor = inputs[0] if inputs else named["input"]
     return given
 

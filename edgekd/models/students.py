@@ -1,6 +1,6 @@
-"""STUDENTS, the table of what can be distilled into: networks cut out of the teacher, and those of ARCHITECTURES.
+"""STUDENTS, the table of all students: networks cut from the teacher, and those in ARCHITECTURES.
 
-To add one, give it a line here, or in ARCHITECTURES when it does not depend on the teacher.
+To add one, add a line here, or in ARCHITECTURES if it does not depend on the teacher.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["DEFAULT_STUDENT", "STUDENTS", "Student", "build_student", "student_n
 
 @dataclass(frozen=True)
 class Student:
-    """How a student is made for a teacher from a seed, and the learning rate and number of steps that suit it."""
+    """How a student is made from a teacher and a seed, and the learning rate and number of steps that suit it."""
 
     summary: str
     make: Callable[[Teacher, int], nn.Module]
@@ -30,8 +30,8 @@ class Student:
 
 
 def _cut(summary: str, cut: float) -> Student:
-    # What the teacher knows is in their first weights: a rate for training from scratch would wash it out, and they are
-    # near it after half of the steps.
+    # These start with the teacher's knowledge in their weights: a learning rate for training from scratch would destroy
+    # it, and half of the steps are enough.
     return Student(summary, lambda teacher, seed: slim(teacher, cut), 1e-3, 1000)
 
 
@@ -53,10 +53,10 @@ DEFAULT_STUDENT = "slim-l"
 
 
 def build_student(name: str, teacher: Teacher, seed: int = 0) -> nn.Module:
-    """A student before its training; the same name, teacher and seed give the same weights.
+    """An untrained student; the same name, teacher and seed give the same weights.
 
-    Raises UnknownNameError; ModelError when none can be cut out of the teacher; MissingRuntimeError when ImageNet
-    weights that it starts from are not installed.
+    Raises UnknownNameError, ModelError when none can be cut from the teacher, MissingRuntimeError when torch-pruning or
+    the ImageNet weights that it starts from are not installed.
     """
     return student_named(name).make(teacher, seed)
 

@@ -21,6 +21,6 @@ class Teacher:
     name: str
     module: nn.Module
     input: InputSpec
-    digest: str  # sha256 of the file its weights came from
+    digest: str  # sha256 that identifies its weights: of their file, or of the weights themselves
     source: str  # one line for people: where it came from, licence, what it was trained on
-    metric: bool = True  # else its depth is in a unit of its own, and only ratios mean something
+    metric: bool = True  # False: its depth has no known unit, and only ratios are meaningful

@@ -1,14 +1,14 @@
-"""Where a teacher comes from: the table of named ones, and every other form of SPEC.
+"""Where a teacher comes from: the table of named teachers, and every other form of SPEC.
 
-    rooms, fastdepth            a name of `TEACHERS`
+    rooms, fastdepth            a name in `TEACHERS`
     depth.onnx                  an ONNX network; depth.onnx.input.json beside it states its input
     depth.pt, .pth, .safetensors  weights, with `architecture`
     hf:org/name, hf:FOLDER      a depth model of transformers
-    package.module:factory      code that the user names, which gives a torch module or a Teacher
+    package.module:factory      the user's own code, which returns a torch module or a Teacher
 
-Behind each but a name of `TEACHERS`, @inverse or @relative says that it does not give metres.
+After any of these but a name in `TEACHERS`, @inverse or @relative says that the network does not output metres.
 
-To add a named teacher, write a function that loads it and give it a line in `TEACHERS`.
+To add a named teacher, write a function that loads it and add a line to `TEACHERS`.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ __all__ = ["TEACHERS", "NamedTeacher", "load_teacher"]
 
 _QUIET = Quiet()
 _CHECKPOINTS = (".pt", ".pth", ".safetensors", ".ckpt", ".tar", ".bin")
-"""Lightning, PyTorch's ImageNet example (.pth.tar) and Hugging Face have suffixes of their own."""
+"""Including the suffixes of Lightning, PyTorch's ImageNet example (.pth.tar) and Hugging Face."""
 
 
 @dataclass(frozen=True)
 class NamedTeacher:
-    """A teacher that has a name here: one line about it, and how it is loaded."""
+    """A named teacher: one line about it, and how it is loaded."""
 
     summary: str
     load: Callable[[Progress], Teacher]
@@ -77,7 +77,7 @@ _FASTDEPTH = NpmFile(
 
 TEACHERS: dict[str, NamedTeacher] = {
     "rooms": NamedTeacher(
-        "built in, trained on simulated rooms; it stands in for real data, and its figures are never an accuracy on "
+        "built in, trained on simulated rooms; it stands in for real data, and its figures are never accuracy on "
         "real pictures",
         _rooms,
     ),
@@ -89,7 +89,7 @@ TEACHERS: dict[str, NamedTeacher] = {
 
 
 def load_teacher(spec: str, *, architecture: str | None = None, progress: Progress = _QUIET) -> Teacher:
-    """Load and check the teacher that `spec` names; see the module for its forms.
+    """Load and check the teacher that `spec` names; the module's docstring lists its forms.
 
     Raises UnknownNameError, UsageError, FileError, MissingRuntimeError or ModelError.
     """
@@ -102,13 +102,13 @@ def load_teacher(spec: str, *, architecture: str | None = None, progress: Progre
 def _of_kind(spec: str, architecture: str | None, progress: Progress) -> Teacher:
     name, mark, kind = spec.rpartition("@")
     of_file = Path(name).suffix.lower() in (".onnx", *_CHECKPOINTS) and not Path(spec).exists()
-    if not mark or spec.startswith("hf:") or not (of_file or ":" in name):  # the @ is of the name
+    if not mark or spec.startswith("hf:") or not (of_file or ":" in name):  # any @ belongs to the name
         return _load(spec, architecture, progress)
     require_kind(kind)
     teacher = _load(name, architecture, progress)
-    check_teacher(teacher)  # of the network as it is; what there is to remark on is not yet known
+    check_teacher(teacher)  # checks the raw output; remarks are left to load_teacher, which knows its kind
     if kind != "metric":
-        progress.note(f"{teacher.name} is taken to give {kind} depth: {UNIT_OF_ITS_OWN}")
+        progress.note(f"{teacher.name} is assumed to output {kind} depth: {UNIT_OF_ITS_OWN}")
     return as_kind(teacher, kind)
 
 
@@ -118,8 +118,8 @@ def _load(spec: str, architecture: str | None, progress: Progress) -> Teacher:
         return checkpoint_teacher(Path(spec), architecture, progress)
     if architecture is not None:
         raise UsageError(
-            f"An architecture is for weights files ({', '.join(_CHECKPOINTS)}), and {spec} is none",
-            fix="Leave --architecture out",
+            f"--architecture is for weights files ({', '.join(_CHECKPOINTS)}), and {spec} is not one",
+            fix="Omit --architecture",
         )
     if spec in TEACHERS:
         return TEACHERS[spec].load(progress)
@@ -131,7 +131,7 @@ def _load(spec: str, architecture: str | None, progress: Progress) -> Teacher:
         return factory_teacher(spec, progress)
     if Path(spec).exists() or "/" in spec:
         raise UsageError(
-            f"{spec} is neither a known kind of model file nor a name",
-            fix="Give a .onnx, a .pt, .pth or .safetensors with --architecture, hf:org/name, or package.module:factory",
+            f"{spec} is neither a supported model file nor a known name",
+            fix="Pass a .onnx, a .pt, .pth or .safetensors with --architecture, hf:org/name, or package.module:factory",
         )
     raise UnknownNameError("teacher", spec, TEACHERS)

@@ -1,7 +1,7 @@
-"""From a torch network to the fp32 ONNX model that every target is built from.
+"""Exports a torch network to the fp32 ONNX model that every target is built from.
 
-The graph takes `image`, uint8 RGB [batch, H, W, 3], and gives `depth`, float32 [batch, H, W] in metres: casting, layout
-and normalisation are inside. BatchNorm is folded into the convolutions.
+The graph takes `image`, uint8 RGB [batch, H, W, 3], and gives `depth`, float32 [batch, H, W] in metres; it includes
+casting, layout and normalisation. BatchNorm is folded into the convolutions.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from targets.statistics import STATISTICS_KEY, ChannelStatistics, pack_statistic
 __all__ = ["RECIPE", "Parity", "export_onnx", "require_exportable"]
 
 RECIPE = 2
-"""Counts the ways in which models were written; one that was written in another way is written anew."""
+"""Version of the way in which models are written; a model of another version is exported again."""
 
-_TOLERANCE = 1e-3  # of the depth, or of _NEAR where that is nearer
+_TOLERANCE = 1e-3  # relative to the depth, or to _NEAR for depth below it
 _NEAR = 0.1  # metres
-_FAR = 10  # times the median depth: what is beyond counts in inverse depth, where it was rounded
+_FAR = 10  # times the median depth; beyond, inverse depth is compared, in which rounding happened
 _IMAGES = 4
 
 
@@ -48,7 +48,7 @@ class Parity:
     """How far the ONNX model's depth is from torch's, over `images` test pictures."""
 
     max_abs_metres: float
-    max_relative: float  # of the depth; under 0.1 m of 0.1 m, and far behind the rest of inverse depth
+    max_relative: float  # relative to the depth: to 0.1 m below that, in inverse depth far beyond the median
     images: int
     runtime: str  # what ran the ONNX model
 
@@ -63,10 +63,10 @@ def export_onnx(
 ) -> Parity:
     """Write `module` (normalised [N, 3, H, W] to metres [N, 1, H, W]) as ONNX, whole or not at all.
 
-    `metadata` and, under edgekd.input, edgekd.parity and edgekd.statistics, the input, the parity and what BatchNorm
-    layers knew of the pictures are stored in the model; and under edgekd.ranges the learned `ranges` of what
-    convolutions read, given by their names in the module. Raises ModelError when it cannot be exported or gives other
-    depth than torch, MissingRuntimeError without onnxscript, FileError or DiskFullError.
+    The model stores `metadata`; the input, the parity and the statistics of BatchNorm layers as edgekd.input,
+    edgekd.parity and edgekd.statistics; and as edgekd.ranges the learned `ranges` of the inputs of convolutions, which
+    are given by their names in the module. Raises ModelError when it cannot be exported or its depth differs from
+    torch's, MissingRuntimeError without onnxscript, FileError or DiskFullError.
     """
     deployed = Deployed(copy.deepcopy(module).cpu(), input).eval()
     pictures = probe_pictures(input.height, input.width, _IMAGES)
@@ -79,8 +79,8 @@ def export_onnx(
         expected = deployed(torch.from_numpy(pictures)).numpy()
     if not np.isfinite(expected).all():
         raise ModelError(
-            "The network gives NaN or infinite depth for some pictures",
-            fix="Check it, and the teacher that it is of: there must be a depth for every picture",
+            "The network outputs NaN or infinite depth for some pictures",
+            fix="Check it and its teacher: they must output depth for every picture",
         )
     parity = _compare(model, pictures, expected)
     if not parity.max_relative <= _TOLERANCE:
@@ -88,12 +88,12 @@ def export_onnx(
             again = deployed(torch.from_numpy(pictures)).numpy()
         if not np.allclose(again, expected, rtol=_TOLERANCE / 10):
             raise ModelError(
-                "The network gives other depth each time for the same picture",
-                fix="Let it drop out in training mode alone: F.dropout(x, p, training=self.training)",
+                "The network is not deterministic: depth of the same picture varies",
+                fix="Apply dropout in training mode only: F.dropout(x, p, training=self.training)",
             )
         raise ModelError(
             f"The exported ONNX model differs from the network by {parity.max_relative:.2%} of the depth",
-            fix="Report the network's operations; until then train a student from the table",
+            fix="Report the network's operations; until this is fixed, use a student from the table",
         )
     layers = folded_layers(model, deployed, torch.from_numpy(pictures[:1]))
     statistics = folded_statistics(layers, _stored(deployed.network))
@@ -112,13 +112,13 @@ def export_onnx(
 
 
 def require_exportable(module: nn.Module, input: InputSpec) -> None:  # noqa: A002
-    """Raise what `export_onnx` would of a module that is about to be trained; a few seconds."""
+    """Raise what `export_onnx` would raise, before the module is trained; takes a few seconds."""
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(module, input, Path(folder) / "model.onnx", metadata={})
 
 
 def _stored(network: nn.Module) -> dict[nn.Module, ChannelStatistics]:
-    """By its layers, what a network knows of pictures that it was not trained on itself."""
+    """For each BatchNorm layer of a slim student, the teacher's statistics; empty for other networks."""
     if not isinstance(network, Slim):
         return {}
     return {network.network.get_submodule(name): found for name, found in network.stored.items()}
@@ -135,22 +135,22 @@ def _check(model: onnx.ModelProto) -> None:
 def _compare(model: onnx.ModelProto, pictures: NDArray[np.uint8], expected: NDArray[np.float32]) -> Parity:
     try:
         runtime, depth = _run(model, pictures)
-    except Exception as error:  # each runtime has errors of its own
+    except Exception as error:  # each runtime raises its own errors
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"The exported ONNX model does not run ({reason})",
-            fix="Build the network from operations that ONNX has, with a batch of any size",
+            fix="Build the network from ONNX operations, with a batch of any size",
         ) from error
     apart = np.abs(depth.astype(np.float64) - expected)
     size = np.abs(expected).astype(np.float64)
-    # |1/a - 1/b| beyond `far`, in units of 1/far: depth that is one over almost nothing magnifies any rounding.
+    # Beyond `far` this is |1/a - 1/b| in units of 1/far, because depth from tiny disparity magnifies any rounding.
     far = max(_FAR * float(np.median(size)), _NEAR)
     relative = apart / np.maximum(size, _NEAR) * np.minimum(1, far / np.maximum(size, _NEAR))
     return Parity(float(apart.max()), float(relative.max()), len(pictures), runtime)
 
 
 def _run(model: onnx.ModelProto, pictures: NDArray[np.uint8]) -> tuple[str, NDArray[np.float32]]:
-    """Depth [N, H, W] of the ONNX model, each picture on its own, so that the batch is tried at two sizes."""
+    """The runtime and the model's depth [N, H, W], one picture at a time, a batch size that the export did not see."""
     try:
         import onnxruntime
     except ImportError:
@@ -159,7 +159,7 @@ def _run(model: onnx.ModelProto, pictures: NDArray[np.uint8]) -> tuple[str, NDAr
         return "onnx reference", np.concatenate(parts)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    options.log_severity_level = 4  # what fails is ours to say
+    options.log_severity_level = 4  # failures are reported by us
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     parts = [session.run(None, {"image": picture[None]})[0] for picture in pictures]
     return f"onnxruntime {onnxruntime.__version__}", np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""torch's two exporters to ONNX: the one that captures the program, and with torch 2.4 the one that traces it."""
+"""Wraps torch's two exporters to ONNX: the one that captures the program and, for torch 2.4, the one that traces it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from targets.input import InputSpec
 
 __all__ = ["Deployed", "exported"]
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # that torch writes into its errors
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # in torch's error messages
 
 
 class Deployed(nn.Module):
-    """The network between pictures as a camera gives them and depth as a user wants it."""
+    """The network as deployed, from uint8 pictures [N, H, W, 3] to depth [N, H, W]."""
 
     def __init__(self, network: nn.Module, input: InputSpec) -> None:  # noqa: A002 - the field's own name
         super().__init__()
@@ -44,16 +44,16 @@ class Deployed(nn.Module):
 
 
 def exported(deployed: Deployed, example: Tensor) -> onnx.ModelProto:
-    """A deployed network as torch's exporter gives it, for batches of any size; `example` is uint8 [2, H, W, 3].
+    """Export a deployed network with torch, for batches of any size; `example` is uint8 [2, H, W, 3].
 
     Raises ModelError when it cannot be exported, MissingRuntimeError without onnxscript.
     """
     if scripted := scripted_part(deployed.network):
         raise ModelError(f"The network cannot be exported to ONNX: {scripted}", fix=NOT_SCRIPTED)
-    # torch 2.4 has an early form of the exporter that newer ones recommend, without shapes that are named.
+    # torch 2.4 has only an early form of the exporter that newer versions recommend, without dynamic_shapes.
     export = _captured if "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters else _traced
     try:
-        with _quiet(), _FloatBounds(), deferred_interrupt() as interrupted:  # torch takes one for a failure of its own
+        with _quiet(), _FloatBounds(), deferred_interrupt() as interrupted:  # torch reports Ctrl-C as a failed export
             model = export(deployed, example)
     except ModuleNotFoundError as error:
         raise MissingRuntimeError(
@@ -62,26 +62,26 @@ def exported(deployed: Deployed, example: Tensor) -> onnx.ModelProto:
     except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
         raise ModelError(
             f"The network cannot be exported to ONNX ({_reason(error)})",
-            fix="Build it from operations that ONNX has, with a batch of any size",
+            fix="Build it from ONNX operations, with a batch of any size",
         ) from error
     if interrupted():
         raise KeyboardInterrupt
     if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
         raise ModelError(
-            "The network's operations depend on how many pictures it was exported with",
+            "The network's operations depend on the batch size it was exported with",
             fix="Build it without loops over the batch",
         )
     return model
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what went wrong. torch's own first line says only at which of its steps it did."""
+    """The first line of the error's cause, as torch's own first line only names the step that failed."""
     lines = _COLOURS.sub("", str(error.__cause__ or error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 class _FloatBounds(TorchFunctionMode):
-    """clamp(x, 1e-3, 80) has bounds of two types, for which torch's exporter finds no operation: all become floats."""
+    """Makes all bounds of clamps floats: for clamp(x, 1e-3, 80), with two types, torch's exporter has no operation."""
 
     _CLAMPS = frozenset(
         [torch.clamp, torch.clip, torch.clamp_, torch.clip_, Tensor.clamp, Tensor.clip, Tensor.clamp_, Tensor.clip_]
@@ -132,12 +132,12 @@ def _traced(deployed: Deployed, example: Tensor) -> onnx.ModelProto:
         model = onnx.load(path)
     depth = model.graph.output[0].type.tensor_type
     for dim, size in zip(depth.shape.dim[1:], example.shape[1:3], strict=True):
-        dim.dim_value = size  # it gives them a name each
+        dim.dim_value = size  # the tracer only gives them names
     return model
 
 
 class _Sliced(nn.Module):
-    """The same depth; of a squeeze the exporter that traces makes a condition."""
+    """Deployed with a slice instead of a squeeze, of which the tracing exporter makes a conditional."""
 
     def __init__(self, deployed: Deployed) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class _Sliced(nn.Module):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What the exporter logs, warns of and prints is for its developers, and what it fails at is raised."""
+    """Silence what the exporter logs, warns of and prints, which is for its developers; failures are raised anyway."""
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""What keeps all of its channels when a network is cut: torch-pruning cannot tell which of them belong together."""
+"""Finds the layers that keep all channels when a network is cut, as torch-pruning cannot follow their channels."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from edgekd.models.evaluating import evaluating, run_once
 from edgekd.models.onnx_import.shape import shuffles
 from targets.input import InputSpec
 
-__all__ = ["before_shuffles", "beside_depth", "endless", "with_outputs_of"]
+__all__ = ["before_shuffles", "beside_depth", "too_long_to_follow", "with_outputs_of"]
 
 _CUT = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class _Index(NamedTuple):
-    """A channel as torch-pruning's mappings take it: where it is now, and which of the first layer's it is."""
+    """A channel as torch-pruning's mappings take it: its present index, and its index in the first layer."""
 
     idx: int
     root_idx: int
 
 
-_FEW, _MOST, _OF_EACH = 500_000, 5_000_000, 20
-"""Indices that one layer's channels may become on their way: so many for each channel and each layer, within bounds.
-FCRN's ResNet-50 comes to 70,000 of its 5 million, DenseNet-161 to more than 500,000."""
+_LEAST_LIMIT, _GREATEST_LIMIT, _PER_CHANNEL_AND_LAYER = 500_000, 5_000_000, 20
+"""Limit on the indices visited while following one layer's channels: `_PER_CHANNEL_AND_LAYER` per channel and layer,
+but between `_LEAST_LIMIT` and `_GREATEST_LIMIT`. FCRN with ResNet-50 visits 70,000 of its 5 million, DenseNet-161 more
+than 500,000."""
 
 
 @torch.no_grad()
 def before_shuffles(network: nn.Module, input: InputSpec) -> list[nn.Module]:  # noqa: A002
-    """The convolutions whose channels a pixel shuffle makes places of: which of them belong together torch-pruning
-    does not see, so they keep all, and so does what is joined to these places."""
+    """The convolutions whose channels a pixel shuffle turns into positions. torch-pruning does not see which of these
+    channels belong together, so they all stay, as do the channels joined to them."""
     ran: list[tuple[nn.Conv2d, int]] = []
     found: list[nn.Module] = []
 
@@ -62,14 +63,15 @@ def before_shuffles(network: nn.Module, input: InputSpec) -> list[nn.Module]:  #
 
 
 def beside_depth(network: nn.Module, input: InputSpec) -> list[nn.Module]:  # noqa: A002
-    """The layers that run without the depth depending on them, such as heads of coarser scales.
+    """The layers that run but that the depth does not depend on, such as heads of coarser scales.
 
-    torch-pruning follows what leads to an output: it would cut what they read and not them.
+    torch-pruning only follows layers that lead to an output: it would cut the inputs of these layers but not the layers
+    themselves.
     """
     made: list[tuple[nn.Module, Any]] = []
     with ExitStack() as hooks, torch.enable_grad(), evaluating(network):
         for layer in network.modules():
-            if isinstance(layer, (*_CUT, nn.BatchNorm2d)):  # as it was made: what follows may change it in place
+            if isinstance(layer, (*_CUT, nn.BatchNorm2d)):  # grad_fn now: an in-place operation may replace it later
                 note = layer.register_forward_hook(
                     lambda layer, given, out: made.append((layer, getattr(out, "grad_fn", None)))
                 )
@@ -82,12 +84,12 @@ def beside_depth(network: nn.Module, input: InputSpec) -> list[nn.Module]:  # no
         if node is not None and node not in reached:
             reached.add(node)
             waiting += [before for before, _ in node.next_functions]
-    led_on = {layer for layer, node in made if node is None or node in reached}  # None: made under torch.no_grad
+    led_on = {layer for layer, node in made if node is None or node in reached}  # None: computed under torch.no_grad
     return [layer for layer in dict.fromkeys(layer for layer, _ in made) if layer not in led_on]
 
 
 def with_outputs_of(layers: Sequence[nn.Module]) -> Callable[[nn.Module, Tensor], list[Tensor]]:
-    """What runs a network for torch-pruning: it gives its depth and what these layers gave."""
+    """A function that runs a network for torch-pruning, and returns its depth and the outputs of these layers."""
 
     def run(network: nn.Module, pictures: Tensor) -> list[Tensor]:
         made: list[Tensor] = []
@@ -99,21 +101,24 @@ def with_outputs_of(layers: Sequence[nn.Module]) -> Callable[[nn.Module, Tensor]
     return run
 
 
-def endless(graph: Any) -> list[nn.Module]:
-    """The layers whose channels a torch-pruning DependencyGraph would follow for ever, or for minutes: those of a
-    tensor that meets itself a channel further on, as the edges of AdaBins' bins do."""
+def too_long_to_follow(graph: Any) -> list[nn.Module]:
+    """The layers whose channels a torch-pruning DependencyGraph would follow forever, or for minutes. This happens if a
+    tensor is combined with itself shifted by a channel, as for the edges of the bins of AdaBins."""
     return [layer for layer in graph.module2node if isinstance(layer, _CUT) and not _ends(graph, layer)]
 
 
 def _ends(graph: Any, layer: nn.Module) -> bool:
-    """Whether the walk of DependencyGraph.get_pruning_group (torch-pruning 1.6) comes to an end within bounds."""
+    """Whether the walk of DependencyGraph.get_pruning_group (torch-pruning 1.6) ends within the limit."""
     pruner = graph.get_pruner_of_module(layer)
     channels = pruner.get_out_channels(layer)
     if channels is None:
         return True
     all_of_them = tuple(_Index(number, number) for number in range(channels))
     waiting = [(graph.module2node[layer], pruner.prune_out_channels, all_of_them)]
-    seen, left = set(waiting), min(_MOST, max(_FEW, _OF_EACH * channels * len(graph.module2node)))
+    seen, left = (
+        set(waiting),
+        min(_GREATEST_LIMIT, max(_LEAST_LIMIT, _PER_CHANNEL_AND_LAYER * channels * len(graph.module2node))),
+    )
     while waiting:
         node, pruning, indices = waiting.pop()
         for dependency in node.dependencies:
@@ -121,7 +126,7 @@ def _ends(graph: Any, layer: nn.Module) -> bool:
                 continue
             reached: Sequence[Any] = indices
             for mapping in filter(None, dependency.index_mapping):
-                left -= max(1, len(mapping(reached[:1]))) * len(reached)  # told before they are made
+                left -= max(1, len(mapping(reached[:1]))) * len(reached)  # counted before they are created
                 if left < 0:
                     return False
                 reached = mapping(reached)

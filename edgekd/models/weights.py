@@ -1,4 +1,4 @@
-"""Weights files: safetensors with the architecture's name and the input beside the tensors."""
+"""Weights files: safetensors with the architecture's name and the input in the metadata."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def weights_digest(module: nn.Module) -> str:
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """Hex SHA-256 over the names, types, shapes and bytes of tensors: `calibration.weights` computes it of a file."""
+    """Hex SHA-256 over the names, types, shapes and bytes of tensors; `calibration.weights` computes it from a file."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
@@ -45,7 +45,7 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def save_weights(path: Path, module: nn.Module, *, architecture: str, input: InputSpec) -> str:  # noqa: A002
-    """Write the module's state as safetensors, whole or not at all; returns the file's sha256.
+    """Write the module's state as safetensors, completely or not at all; returns the file's sha256.
 
     Raises FileError or DiskFullError.
     """
@@ -53,14 +53,14 @@ def save_weights(path: Path, module: nn.Module, *, architecture: str, input: Inp
 
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
     described = {"architecture": architecture, "input": input.to_json(), "weights": weights_digest(module)}
-    # One entry: safetensors writes several in an order of its own, and the same weights must make the same file.
+    # A single entry: safetensors writes several in arbitrary order, and the same weights must give the same file.
     content = save(tensors, metadata={NETWORK: json.dumps(described, sort_keys=True)})
     write_bytes(path, content)
     return sha256_bytes(content)
 
 
 def load_weights(path: Path) -> WeightsFile:
-    """Read a safetensors file. Raises FileError when it is missing or is not one."""
+    """Read a safetensors file. Raises FileError when it is missing, incomplete or not a safetensors file."""
     from safetensors import SafetensorError, safe_open
 
     refuse_other_files(path)
@@ -70,7 +70,7 @@ def load_weights(path: Path) -> WeightsFile:
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
         raise FileError(
-            f"{path} is not a whole safetensors file ({error})", fix="Copy or save the file again"
+            f"{path} is not a complete safetensors file ({error})", fix="Copy or save the file again"
         ) from error
     architecture, described = _described(metadata[NETWORK], tensors, path) if NETWORK in metadata else (None, None)
     return WeightsFile(tensors=tensors, architecture=architecture, input=described, digest=sha256_file(path))
@@ -93,8 +93,8 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], source: str, *, architec
     ]
     if complaints:
         raise ModelError(
-            f"{source} does not fit the architecture {architecture}: it {' and '.join(complaints)}",
-            fix="Name the architecture that the weights were saved from",
+            f"{source} does not match the architecture {architecture}: it {' and '.join(complaints)}",
+            fix="Pass the architecture that the weights were saved from",
         )
     module.load_state_dict(tensors, strict=False)
 
@@ -103,7 +103,7 @@ def _described(text: str, tensors: dict[str, Tensor], path: Path) -> tuple[str, 
     try:
         value = json.loads(text)
         if value["weights"] != tensors_digest(tensors):
-            raise ValueError("the weights were altered since they were saved")
+            raise ValueError("the weights were altered after they were saved")
         return str(value["architecture"]), InputSpec.from_json(value["input"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ModelError, OverflowError) as error:
         raise FileError(f"The description in {path} cannot be read ({error})", fix="Save the weights again") from error

@@ -21,7 +21,7 @@ from edgekd.pictures.srgb import from_linear
 __all__ = ["COLOURS", "DEFAULT_COLOURS", "NO_DEPTH", "colour_depth", "depth_range", "scale_bar"]
 
 NO_DEPTH = (96, 96, 96)
-"""Colour of pixels without depth: a grey that the table does not hold; the grey map has a dark red."""
+"""Colour of pixels without depth: a grey that the table does not hold; the grey map uses a dark red."""
 
 _STEPS = 256
 _EMPTY_RANGE = (0.5, 10.0)  # shown when no pixel has depth
@@ -39,7 +39,7 @@ _TO_LINEAR_RGB = np.array(
 
 @dataclass(frozen=True)
 class _Path:
-    """A way through Oklab from near to far: lightness, hue in degrees, and the most chroma."""
+    """A path through Oklab from near to far: lightness, hue in degrees, and the most chroma."""
 
     lightness: tuple[float, float]
     hue: tuple[float, float]
@@ -52,7 +52,7 @@ COLOURS = {
     "sea": _Path((0.95, 0.25), (130, 265), 0.14),  # light green, turquoise, deep blue
     "grey": _Path((0.97, 0.15), (0, 0), 0.0, no_depth=(110, 40, 40)),
 }
-"""Colour maps: near is light, far is dark. To add one: its line here."""
+"""Colour maps: near is light, far is dark. To add one, add a line here."""
 
 DEFAULT_COLOURS = "warm"
 
@@ -99,7 +99,7 @@ def scale_bar(low: float, high: float, height: int, colours: str = DEFAULT_COLOU
     width, bar, margin = 64, 14, 7  # the margin is half a label's height
     inner = height - 2 * margin
     if inner < 2:
-        raise DataError(f"A scale bar {height} pixels high has no room for labels", fix="Give at least 16")
+        raise DataError(f"A scale bar {height} pixels high has no room for labels", fix="Use at least 16")
     canvas = np.full((height, width, 3), 250, np.uint8)
     depths = low * (high / low) ** np.linspace(1, 0, inner)
     canvas[margin : margin + inner, :bar] = colour_depth(depths[:, None], low, high, colours)
@@ -145,5 +145,5 @@ def _table(colours: str) -> NDArray[np.uint8]:
 def _require_range(low: float, high: float) -> None:
     if not 0 < low < high < float("inf"):
         raise DataError(
-            f"A depth range of {low} to {high} m cannot be shown in colour", fix="Give 0 < low < high, in metres"
+            f"A depth range of {low} to {high} m cannot be shown in colour", fix="Use 0 < low < high, in metres"
         )

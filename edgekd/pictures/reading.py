@@ -31,18 +31,18 @@ __all__ = [
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What Pillow may take a file for, whatever its name: some of its other readers start programs or see little use."""
+"""The formats that Pillow may read, whatever a file's name: other readers start programs or are little used."""
 
 _ORIENTATION = 0x0112  # of EXIF
 _GROUND = (128, 128, 128)  # under transparent pixels: the least contrast with anything
-_RESTORE = "Restore the file or leave it out"
+_RESTORE = "Restore or remove the file"
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """Read a picture as uint8 RGB [H, W, 3].
 
     It is turned as its EXIF orientation says; grey becomes three equal channels; 16 bits become the upper 8;
-    transparent pixels are laid over mid-grey; of several frames the first is taken.
+    transparent pixels are laid over mid-grey; only the first of several frames is read.
     Raises DataError naming the file when it is missing, empty, truncated, no picture, floating point, too large or of
     32 bits that are not clearly 16.
     """
@@ -50,7 +50,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     picture = open_picture(path)
     stored = picture.format
     if picture.mode == "F":
-        raise DataError(f"{path} holds floating point values, not a picture", fix="Save it with 8 or 16 bits")
+        raise DataError(f"{path} holds floating-point values, not a picture", fix="Save it with 8 or 16 bits")
     with _damaged_metadata_ignored(), suppress(Exception):  # orientation that cannot be read: upright
         picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):
@@ -73,22 +73,22 @@ def upper_bits(picture: Image.Image, stored: str | None) -> NDArray[np.uint8]:
     low, high = int(grey.min(initial=0)), int(grey.max(initial=0))
     wide = picture.mode == "I" and stored == "TIFF"  # PGM's 16 bits have the same mode
     if low < 0 or high > 0xFFFF or (wide and 0 < high < 256):
-        raise ValueError(f"values from {low} to {high} in 32 bits, and nothing says which is white")
+        raise ValueError(f"values from {low} to {high} in 32 bits, with no defined white level")
     return (grey.astype(np.uint16) >> 8).astype(np.uint8)
 
 
 def is_turned(path: Path) -> bool:
-    """Whether an image file's EXIF orientation has it shown otherwise than it is stored."""
+    """Whether an image file's EXIF orientation turns or mirrors it."""
     return _orientation(path) in range(2, 9)
 
 
 def is_on_its_side(path: Path) -> bool:
-    """Whether its EXIF orientation makes an image file's rows the columns of what is shown."""
+    """Whether an image file's EXIF orientation swaps its rows and columns."""
     return _orientation(path) in range(5, 9)
 
 
 def _orientation(path: Path) -> object:
-    """Of any type, as the file has it."""
+    """The EXIF orientation, of whatever type the file has; 1 if it cannot be read."""
     with suppress(Exception), open_header(path) as picture:
         return picture.getexif().get(_ORIENTATION, 1)
     return 1
@@ -96,7 +96,7 @@ def _orientation(path: Path) -> object:
 
 @contextmanager
 def open_header(path: Path) -> Iterator[Image.Image]:
-    """An image file that is not decoded. Raises what Pillow raises, errors of any type."""
+    """Open an image file without decoding it. Raises what Pillow raises, errors of any type."""
     with _damaged_metadata_ignored(), Image.open(path, formats=FORMATS) as picture:
         yield picture
 
@@ -104,7 +104,7 @@ def open_header(path: Path) -> Iterator[Image.Image]:
 def open_picture(path: Path) -> Image.Image:
     """Open and decode an image file as it is stored. Raises DataError naming the file, see `read_picture`."""
     if not path.is_file():
-        raise DataError(f"There is no picture {path}", fix="Check the path")
+        raise DataError(f"Picture {path} not found", fix="Check the path")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes)", fix=_RESTORE)
     try:
@@ -114,10 +114,10 @@ def open_picture(path: Path) -> Image.Image:
             picture.load()
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(
-            f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels", fix="Scale it down, or leave it out"
+            f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels", fix="Scale it down, or remove it"
         ) from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path} is no picture that can be read", fix="Save it as PNG or JPEG") from error
+        raise DataError(f"{path} is not a readable picture", fix="Save it as PNG or JPEG") from error
     except Exception as error:  # damaged files fail anywhere in Pillow's readers, with errors of any type
         raise DataError(f"{path} is truncated or damaged ({error})", fix=_RESTORE) from error
     return picture
@@ -125,7 +125,7 @@ def open_picture(path: Path) -> Image.Image:
 
 @contextmanager
 def _damaged_metadata_ignored() -> Iterator[None]:
-    """Pillow warns of EXIF data that it cannot read; such a picture is taken as upright."""
+    """Silence Pillow's warnings about EXIF data that it cannot read: such a picture is taken as upright."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
@@ -135,22 +135,22 @@ def list_pictures(folder: Path) -> list[Path]:
     """The pictures in `folder` by name, subfolders and hidden files left out. Raises DataError when there are none."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder", fix="Check the path")
+        raise DataError(f"{folder} is not a folder", fix="Check the path")
     found = sorted(filter(_is_picture, folder.iterdir()))
     if not found:
         raise DataError(
-            f"There are no pictures in {folder} itself (looked for {', '.join(PICTURE_SUFFIXES)}, not in its folders)",
+            f"No pictures in {folder} itself (looked for {', '.join(PICTURE_SUFFIXES)}, not in subfolders)",
             fix="Choose another folder",
         )
     return found
 
 
 def remark_on_folders(folder: Path, progress: Progress) -> None:
-    """Say that a folder has folders of pictures, of which `list_pictures` takes none."""
-    with suppress(OSError):  # those that may not be looked into
+    """Note that a folder has subfolders with pictures, which `list_pictures` leaves out."""
+    with suppress(OSError):  # folders that may not be read
         for inner in sorted(Path(folder).iterdir()):
             if inner.is_dir() and not inner.name.startswith(".") and any(map(_is_picture, inner.iterdir())):
-                progress.note(f"Pictures in folders of {folder}, such as {inner.name}, are left out")
+                progress.note(f"Pictures in subfolders of {folder}, such as {inner.name}, are skipped")
                 return
 
 

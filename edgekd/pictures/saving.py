@@ -22,7 +22,7 @@ def save_png(path: Path, rgb: NDArray[np.uint8]) -> None:
 
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise DataError(
-            f"A picture of {rgb.dtype} {list(rgb.shape)} cannot be saved as {path}", fix="Give uint8 [H, W, 3]"
+            f"A picture of {rgb.dtype} {list(rgb.shape)} cannot be saved as {path}", fix="Pass uint8 [H, W, 3]"
         )
     with replacing(Path(path)) as temporary:
         Image.fromarray(np.ascontiguousarray(rgb)).save(temporary, format="PNG")
@@ -40,7 +40,7 @@ def save_depth(path: Path, depth: NDArray[Any]) -> None:
 
     path = Path(path)
     if depth.ndim != 2 or depth.size == 0:
-        raise DataError(f"Depth of shape {list(depth.shape)} cannot be saved as {path}", fix="Give one plane [H, W]")
+        raise DataError(f"Depth of shape {list(depth.shape)} cannot be saved as {path}", fix="Pass one plane [H, W]")
     if path.suffix.lower() == ".npy":
         with replacing(path) as temporary, open(temporary, "wb") as stream:
             np.save(stream, depth.astype(np.float32), allow_pickle=False)

@@ -32,12 +32,12 @@ def strip(rows: Sequence[tuple[str, Sequence[NDArray[Any]]]], colours: str = DEF
     """
     panels = [panel for _, row in rows for panel in row]
     if not panels:
-        raise DataError("A strip needs panels", fix="Give at least one picture")
+        raise DataError("A strip needs panels", fix="Pass at least one picture")
     for panel in panels:
         if not (panel.ndim == 2 or (panel.ndim == 3 and panel.shape[2] == 3 and panel.dtype == np.uint8)):
             raise DataError(
                 f"A panel of {panel.dtype} {list(panel.shape)} cannot be shown",
-                fix="Give pictures uint8 [h, w, 3] or depth [h, w]",
+                fix="Pass pictures uint8 [h, w, 3] or depth [h, w]",
             )
     depths = [panel for panel in panels if panel.ndim == 2]
     low, high = depth_range(depths)

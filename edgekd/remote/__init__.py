@@ -1,4 +1,4 @@
-"""A board at the other end of the system's ssh: what it is, a bundle put and run there, its result brought back."""
+"""A board reached by the system's ssh: checking it, running a bundle there, and fetching the result."""
 
 from edgekd.remote.board import Board
 from edgekd.remote.deploy import Deployment, Tested, deploy

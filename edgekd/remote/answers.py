@@ -1,4 +1,4 @@
-"""What comes back from a board, which may be anything: its .bashrc speaks first, its disk may be damaged."""
+"""What comes back from a board, which may be anything: its .bashrc may print first, its disk may be damaged."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def last_line(out: bytes) -> str:
 
 
 def pack_command(folder: str, *names: str) -> str:
-    """A shell command that writes those of the files or folders `names` in `folder` that are there as an archive."""
+    """A shell command that writes an archive of those files or folders `names` that exist in `folder`."""
     listed = f"$(ls -d {shlex.join(names)} 2>/dev/null)"
     return f"cd {shlex.quote(folder)} && echo {shlex.quote(_BEGINS)} && tar -cf - {listed}"
 
 
 def unpack(out: bytes, folder: Path) -> None:
-    """The files of such an archive. Raises tarfile.TarError for a damaged one, or for links and paths that lead out.
+    """Unpack such an archive. Raises tarfile.TarError for a damaged one, or for links and paths that lead out.
 
     The filter of tarfile's own extractall is missing in Python 3.10.0 to 3.10.11.
     """
@@ -44,7 +44,7 @@ def unpack(out: bytes, folder: Path) -> None:
         for member in tar:
             path = PurePosixPath(member.name)
             if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-                raise tarfile.ExtractError(f"{member.name} is no file of its own folder")
+                raise tarfile.ExtractError(f"{member.name} is not a file inside its folder")
             target = folder / path
             source = tar.extractfile(member)
             if source is None:

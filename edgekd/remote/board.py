@@ -19,7 +19,7 @@ __all__ = ["Answer", "Board"]
 _OPTIONS = (
     *("-o", "BatchMode=yes"),  # a password cannot be typed into a pipe
     *("-o", "ConnectTimeout=15"),
-    *("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"),  # a cable that is pulled out is noticed
+    *("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"),  # notices a cable that is pulled out
 )
 _ADDRESS = re.compile(r"(?P<host>(?:\w[\w.-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\]))(?::(?P<port>\d{1,5}))?")
 _BROKEN = 255  # ssh's own exit code, which a remote command should not use
@@ -27,7 +27,7 @@ _BLOCK = 1 << 16
 
 
 class Answer:
-    """What a command on the board gave."""
+    """The result of a command on the board."""
 
     def __init__(self, code: int, out: bytes, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -39,15 +39,15 @@ class Board:
     def __init__(self, address: str) -> None:
         found = _ADDRESS.fullmatch(address)
         if found is None:
-            raise UsageError(f"{address!r} is no address of a board", fix="Give user@host or user@host:port")
+            raise UsageError(f"{address!r} is not a board address", fix="Use user@host or user@host:port")
         self.address = address
         port = ("-p", found["port"]) if found["port"] else ()
-        self._login = re.sub(r"[\[\]]", "", found["host"])  # they tell the port apart here; ssh knows -p, and not them
+        self._login = re.sub(r"[\[\]]", "", found["host"])  # brackets only set off the port: ssh takes none
         self._ssh = [*shlex.split(os.environ.get("EDGEKD_SSH", "ssh")), *_OPTIONS, *port, self._login]
 
     @property
     def name(self) -> str:
-        """For a file's name."""
+        """The address in a form for file names."""
         return re.sub(r"[^A-Za-z0-9.]+", "-", self.address)
 
     def ask(self, *words: str) -> Answer:
@@ -68,7 +68,7 @@ class Board:
         answer = self._run(f"cat > {shlex.quote(to)}", feed=feed)
         if answer.code:
             raise MissingRuntimeError(
-                f"{self.address} cannot write {to} ({_last(answer.err)})", fix="Free some space there, or mend its disk"
+                f"{self.address} cannot write {to} ({_last(answer.err)})", fix="Free some space there, or fix its disk"
             )
 
     def watch(self, command: str, heard: Callable[[str], None]) -> Answer:
@@ -114,24 +114,24 @@ class Board:
         return answer
 
     def _unreached(self, said: str) -> MissingRuntimeError:
-        """Why there is no connection, from ssh's own words."""
+        """Why there is no connection, from ssh's own messages."""
         last = _last(said)
         if "Permission denied" in said:
             return MissingRuntimeError(
-                f"{self.address} takes no key of yours, and a password cannot be typed here ({last})",
-                fix=f"Give it your key once: ssh-copy-id {self._login}",
+                f"{self.address} accepts none of your SSH keys, and no password can be typed here ({last})",
+                fix=f"Copy your key to it once: ssh-copy-id {self._login}",
             )
         if "verification failed" in said or "IDENTIFICATION HAS CHANGED" in said:
             return MissingRuntimeError(
-                f"The identity of {self.address} is not known or has changed", fix=f"Look at it: ssh {self._login}"
+                f"The host key of {self.address} is unknown or has changed", fix=f"Check it: ssh {self._login}"
             )
         if re.search(r"resolve hostname|refused|timed out|No route|unreachable", said):
             return MissingRuntimeError(
-                f"{self.address} is not reached ({last})", fix="Check its name, its network and that it is switched on"
+                f"Cannot reach {self.address} ({last})", fix="Check its name and network, and that it is switched on"
             )
         return MissingRuntimeError(
-            f"The connection to {self.address} broke off ({last or 'without a word'})",
-            fix="Give the same command again: what has arrived there is kept",
+            f"The connection to {self.address} was lost ({last or 'no message'})",
+            fix="Run the same command again: what has been sent is kept",
         )
 
 

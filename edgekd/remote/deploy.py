@@ -1,4 +1,4 @@
-"""A bundle on a board: is it one that can run it, is the bundle there, run it, bring back what came of it."""
+"""A bundle on a board: check that the board can run it, send it if it is not there, run it and fetch the result."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What came of it: run.py's own result, what it says, and the folder here that keeps it with the built engines."""
+    """The outcome: run.py's own result, what it says, and the folder here that keeps it with the built engines."""
 
     address: str
     there: str  # the bundle's folder on the board
@@ -64,7 +64,7 @@ def deploy(
 ) -> Deployment:
     """Put the bundle `archive`, whose folder is named after it, on the board; run `run.py --json ARGUMENTS`.
 
-    What is there already is not sent again. Raises MissingRuntimeError for a board that is not reached or lacks
+    A bundle already there is not sent again. Raises MissingRuntimeError for a board that is not reached or lacks
     something, ArtefactError for one that cannot run it or where every self-test fails.
     """
     home = _look(board, archive, progress)
@@ -74,7 +74,7 @@ def deploy(
     if board.ask("test", "-f", f"{there}/manifest.json").code:
         _put(board, archive, place, name, progress)
     else:
-        progress.note(f"The bundle is on {board.address} already")
+        progress.note(f"The bundle is already on {board.address}")
     command = f"cd {shlex.quote(there)} && python3 run.py --json {shlex.join(arguments)}"
     label = f"Building, testing and measuring on {board.address}"
     with progress.task(label, every=2.0):
@@ -92,13 +92,13 @@ def deploy(
         for failure in failures[1:]:
             progress.note(str(failure))
         raise failures[0]
-    for failure in failures:  # the other precisions are of use
+    for failure in failures:  # the other precisions can still be used
         progress.note(str(failure))
     engines = board.ask("sh", "-c", pack_command(there, "engines", "result.json"))
     with replacing_folder(kept) as folder:
         if engines.code:
             reason = _last_word(engines, f"exit code {engines.code}")
-            progress.note(f"No engines came back from {board.address} ({reason}); what was measured is kept")
+            progress.note(f"No engines came back from {board.address} ({reason}); the measurements are kept")
         else:
             _unpack(board, engines, folder)
         write_json(folder / "result.json", {**result, "address": board.address, "there": there})
@@ -115,8 +115,8 @@ def _tested(row: Mapping[str, Any]) -> Tested:
 
 
 def _look(board: Board, archive: Path, progress: Progress) -> str:
-    """The board's home folder, once it is known that the bundle can run there."""
-    with progress.task(f"Asking {board.address}"):
+    """The board's home folder, after checking that the bundle can run there."""
+    with progress.task(f"Probing {board.address}"):
         answer = board.ask("python3", "-c", _LOOK)
     try:
         found = last_object(answer.out)
@@ -125,7 +125,7 @@ def _look(board: Board, archive: Path, progress: Progress) -> str:
     except (ValueError, KeyError, IndexError, TypeError) as error:
         reason = _last_word(answer, "no answer")
         raise MissingRuntimeError(
-            f"{board.address} does not start python3 ({reason})", fix="Install it there: sudo apt install python3"
+            f"{board.address} cannot start python3 ({reason})", fix="Install it there: sudo apt install python3"
         ) from error
     if machine.lower() not in _MACHINES:
         raise ArtefactError(
@@ -133,8 +133,8 @@ def _look(board: Board, archive: Path, progress: Progress) -> str:
         )
     if python < _OLDEST:
         raise MissingRuntimeError(
-            f"{board.address} has Python {python[0]}.{python[1]}; a bundle needs 3.8",
-            fix="JetPack 4 ends here: use JetPack 5 or newer, or install python3.8 there",
+            f"{board.address} has Python {python[0]}.{python[1]}; a bundle needs 3.8 or newer",
+            fix="JetPack 4 is too old: use JetPack 5 or newer, or install python3.8 there",
         )
     if numpy is None:
         raise MissingRuntimeError(
@@ -143,7 +143,7 @@ def _look(board: Board, archive: Path, progress: Progress) -> str:
     needed = 12 * archive.stat().st_size + (64 << 20)  # unpacked, and engines beside it
     if free < needed:
         raise MissingRuntimeError(
-            f"{board.address} has {free >> 20} MB free, the bundle and its engines may need {needed >> 20}",
+            f"{board.address} has {free >> 20} MB free, but the bundle and its engines may need {needed >> 20} MB",
             fix="Free some space there",
         )
     progress.note(f"{board.address}: {machine}, Python {python[0]}.{python[1]}, numpy {numpy}")
@@ -151,15 +151,13 @@ def _look(board: Board, archive: Path, progress: Progress) -> str:
 
 
 def _put(board: Board, archive: Path, place: str, name: str, progress: Progress) -> None:
-    """Send the archive and unpack it there; a folder of this name is whole or not there."""
+    """Send the archive and unpack it there; a folder of this name is complete or does not exist."""
     part = f"{place}/{name}.tar.gz"
     _require(board, board.ask("mkdir", "-p", place))
     with progress.task(f"Sending the bundle to {board.address}", total=archive.stat().st_size) as advance:
         board.send(archive, part, advance)
     if last_line(board.ask("python3", "-c", _CHECK, part).out) != sha256_file(archive):
-        raise MissingRuntimeError(
-            f"The bundle did not arrive whole on {board.address}", fix="Give the same command again"
-        )
+        raise MissingRuntimeError(f"The bundle arrived damaged on {board.address}", fix="Run the same command again")
     unpacking = f"{place}/.unpacking"
     script = "rm -rf {0} && mkdir {0} && tar -xzf {1} -C {0} && rm -rf {2} && mv {0}/{3} {2} && rm -r {0} {1}"
     words = (shlex.quote(word) for word in (unpacking, part, f"{place}/{name}", name))
@@ -171,14 +169,14 @@ def _unpack(board: Board, engines: Answer, folder: Path) -> None:
         unpack(engines.out, folder)
     except (tarfile.TarError, ValueError, FileExistsError, NotADirectoryError) as error:  # names that cannot be files
         raise ArtefactError(
-            f"What {board.address} sent back cannot be unpacked ({error})", fix="Give the same command again"
+            f"The reply from {board.address} cannot be unpacked ({error})", fix="Run the same command again"
         ) from error
 
 
 def _require(board: Board, answer: Answer) -> None:
     if answer.code:
-        reason = _last_word(answer, "it gave no reason")
-        raise MissingRuntimeError(f"{board.address} cannot keep the bundle ({reason})", fix="Check its disk")
+        reason = _last_word(answer, "no reason given")
+        raise MissingRuntimeError(f"{board.address} cannot store the bundle ({reason})", fix="Check its disk")
 
 
 def _last_word(answer: Answer, otherwise: str) -> str:
@@ -187,14 +185,14 @@ def _last_word(answer: Answer, otherwise: str) -> str:
 
 
 def _tell(line: str, progress: Progress) -> None:
-    """What run.py says: its clock goes into the task's own, the rest is worth a line."""
+    """Note what run.py says, except its progress, which the task shows, and its error."""
     if line.strip() and not re.match(r"Building the \w+ engine", line) and not line.startswith("Error: "):
         progress.note(line)
 
 
 def _failure(board: Board, answer: Answer) -> EdgekdError:
-    """run.py's own error, as its exit code says."""
+    """run.py's own error, of the kind that its exit code stands for."""
     last = _last_word(answer, f"exit code {answer.code}")
     message, _, fix = last.removeprefix("Error: ").rstrip(".").rpartition(". ")
     kind = _KINDS.get(answer.code, ArtefactError)
-    return kind(f"On {board.address}: {message or fix}", fix=fix if message else "Look at it there")
+    return kind(f"On {board.address}: {message or fix}", fix=fix if message else "Check it there")

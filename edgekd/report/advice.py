@@ -1,7 +1,7 @@
-"""What the figures show, in words. A rule speaks only where its figures are there, and gives them.
+"""What the figures show, in words. A rule applies only where its figures exist, and states them.
 
-Nothing is concluded from latencies of grade C. To add a rule: a function of a group of entries (one run on one
-machine), and its line in `_RULES`.
+To add a rule, write a function of a group of entries (one run on one machine under one setting) and add it to `_RULES`,
+which leave out latencies of grade C, or to `_RULES_OF_ALL`.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ __all__ = ["Advice", "advise"]
 
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 _CPU_TARGETS = ("onnxruntime", "openvino")
-_LITTLE = 0.02  # of the best AbsRel: what an artefact may be shown to be worse by and still be chosen for its speed
-_FASTER = 1.08  # ratios nearer to one than this are told as no difference
+_LITTLE = 0.02  # of the best AbsRel: an artefact shown to be worse by more is not chosen for its speed
+_FASTER = 1.08  # ratios nearer to one are reported as no difference
 
 
 @dataclass(frozen=True)
 class Advice:
-    """One remark. `kind` is what a reader does about it: choose by it, mend it, or know it."""
+    """One remark. `kind` is what a reader does about it: choose by it, fix it, or know it."""
 
-    kind: Literal["choice", "mend", "know"]
+    kind: Literal["choice", "fix", "know"]
     text: str
 
 
 def advise(story: Story) -> list[Advice]:
-    """What to choose, then what to mend, then what to know; each remark once, with its run and setting where there are
+    """What to choose, then what to fix, then what to know; each remark once, with its run and setting where there are
     several."""
     cautions = (reported.run.caution for reported in story.runs)
     found = {caution: Advice("know", f"{caution}.") for caution in cautions if caution is not None}
@@ -44,7 +44,7 @@ def advise(story: Story) -> list[Advice]:
         advices = [*(rule(calm) for rule in _RULES), *(rule(group) for rule in _RULES_OF_ALL)]
         for advice in itertools.chain.from_iterable(advices):
             found.setdefault(about + advice.text, replace(advice, text=about + advice.text))
-    order = ("choice", "mend", "know")
+    order = ("choice", "fix", "know")
     return sorted(found.values(), key=lambda advice: order.index(advice.kind))
 
 
@@ -58,7 +58,7 @@ def _groups(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 
 def _about(entry: Entry, others: Sequence[Entry]) -> str:
-    """Of which run, on which machine and under which setting, as far as that tells it from the others."""
+    """The run, machine and setting of an entry, as far as they distinguish it from the others."""
     parts = [entry.run] if len({other.run for other in others}) > 1 else []
     if len({other.device for other in others}) > 1:
         parts.append(entry.device)
@@ -73,12 +73,12 @@ def _latency(entry: Entry) -> Latency:
 
 
 def _calm(measured: Measured | None) -> TypeGuard[Measured]:
-    """Whether something may be concluded from it."""
+    """Whether conclusions may be drawn from a measurement."""
     return measured is not None and measured.grade.letter != "C" and measured.timing.mean > 0
 
 
 def _choice(group: Sequence[Entry]) -> Iterator[Advice]:
-    """The fastest of those that are not shown to be more than a little less accurate than the best, frame by frame."""
+    """The fastest of those not shown, frame by frame, to be noticeably less accurate than the best."""
     scored = [(entry, entry.scores[0]) for entry in group if entry.scores]
     protocols = {(score.protocol, score.digest) for _, score in scored}
     if len(scored) < 2 or len(protocols) != 1:
@@ -101,9 +101,9 @@ def _choice(group: Sequence[Entry]) -> Iterator[Advice]:
         than = f"{apart} from the most accurate, {best[0].row.name} with {least:.3f}"
     yield Advice(
         "choice",
-        f"On {fastest.device} take {fastest.row.name}: {_latency(fastest).p50 / _latency(fastest).batch:.2f} ms a "
+        f"On {fastest.device} use {fastest.row.name}: {_latency(fastest).p50 / _latency(fastest).batch:.2f} ms per "
         f"picture at AbsRel {score.means['raw']['absrel']:.3f} over {score.images} images ({score.protocol}), {than}. "
-        f"{beaten} of {len(scored)} artefacts are beaten in both.",
+        f"{beaten} of {len(scored)} artefacts are beaten on both.",
     )
 
 
@@ -119,7 +119,7 @@ def _int8(group: Sequence[Entry]) -> Iterator[Advice]:
             yield Advice("know", f"{int8.row.name} is {ratio:.2f} times as fast as {wider.row.precision}.")
             continue
         word = "not faster" if ratio > 1 / _FASTER else f"slower ({1 / ratio:.2f} times)"
-        reasons = "; ".join(_why_int8_is_slow(int8, group)) or "no reason was seen in what was measured"
+        reasons = "; ".join(_why_int8_is_slow(int8, group)) or "the measurements do not show why"
         yield Advice(
             "know",
             f"INT8 is {word} than {wider.row.precision} in {target} here ({_latency(int8).p50:.2f} and "
@@ -136,19 +136,19 @@ def _why_int8_is_slow(int8: Entry, group: Sequence[Entry]) -> Iterator[str]:
     on_cpu = int8.row.target in _CPU_TARGETS
     faster = [(target, ratio) for target, ratio in others if on_cpu and ratio >= 1.2]
     if on_cpu and not faster and not set(_INT8_FLAGS) & set(int8.machine.flags):
-        yield "the processor has no 8-bit dot product (VNNI, dotprod, i8mm), so int8 is computed in wider steps"
+        yield "the processor has no 8-bit dot product (VNNI, dotprod, i8mm), so int8 is computed in wider types"
     kept = int8.row.built.get("float_layers") or int8.row.built.get("float layers")
     if kept and kept not in ("none", "0"):
         count = len([name for name in kept.replace(";", ",").split(",") if name.strip()])
         layers = "1 layer" if count == 1 else f"{count} layers"
-        yield f"{layers} stayed in float to keep the depth, and each border costs a conversion"
+        yield f"{layers} stayed in float to preserve the depth, and each boundary costs a conversion"
     for target, ratio in faster:
         yield (
-            f"{target} runs the same network in int8 {ratio:.1f} times as fast on this machine, so it is "
-            f"{int8.row.target}'s kernels and not the processor"
+            f"{target} runs the same network in int8 {ratio:.1f} times as fast on this machine, so the cause is "
+            f"{int8.row.target}'s kernels, not the processor"
         )
     if int8.row.target.startswith("tensorrt"):
-        yield "small networks leave the card waiting for memory and launches, which int8 does not shorten"
+        yield "small networks leave the GPU waiting for memory and kernel launches, which int8 does not shorten"
 
 
 def _tail(group: Sequence[Entry]) -> Iterator[Advice]:
@@ -158,16 +158,16 @@ def _tail(group: Sequence[Entry]) -> Iterator[Advice]:
         if ratio < 2:
             continue
         if conditions.others is not None and conditions.others > 0.25:
-            why = f"the machine was busy: others kept {conditions.others:.1f} cores"
+            why = f"the machine was busy: other processes used {conditions.others:.1f} cores"
         elif conditions.stolen is not None and conditions.stolen > 0.05:
-            why = f"the host kept {conditions.stolen:.2f} cores to itself"
+            why = f"the host took {conditions.stolen:.2f} cores away"
         elif conditions.throttled or conditions.held_back:
             why = "the clocks were throttled"
         elif timing.cores > entry.machine.usable_cores - 0.5:
-            why = "the inference needs all cores, so whatever else runs delays it; try fewer threads"
+            why = "inference needs all cores, so anything else running delays it; try fewer threads"
         else:
-            why = "what disturbed it was not seen"
-        yield Advice("mend", f"p99 of {entry.row.name} is {ratio:.1f} times p50 on {entry.device}: {why}.")
+            why = "the cause was not observed"
+        yield Advice("fix", f"p99 of {entry.row.name} is {ratio:.1f} times p50 on {entry.device}: {why}.")
 
 
 def _bottleneck(group: Sequence[Entry]) -> Iterator[Advice]:
@@ -177,9 +177,9 @@ def _bottleneck(group: Sequence[Entry]) -> Iterator[Advice]:
         if _calm(latency.resident) and infer > 0:
             copies = 1 - latency.resident.timing.p50 / infer
             if copies > 0.3:
-                begin = "The student is the bottleneck no longer, the copy is: " if copies > 0.5 else ""
+                begin = "The student is no longer the bottleneck; copying is: " if copies > 0.5 else ""
                 yield Advice(
-                    "mend",
+                    "fix",
                     f"{begin}{copies:.0%} of {entry.row.name}'s {infer:.2f} ms go into copying the picture in and the "
                     "depth out.",
                 )
@@ -187,7 +187,7 @@ def _bottleneck(group: Sequence[Entry]) -> Iterator[Advice]:
             framing = latency.framed.timing.p50 - infer
             if framing > 0.3 * infer:
                 yield Advice(
-                    "mend",
+                    "fix",
                     f"Framing a {latency.camera} picture costs {framing:.2f} ms, {framing / infer:.0%} of what "
                     f"{entry.row.name} takes: let the camera deliver smaller pictures.",
                 )
@@ -199,8 +199,8 @@ def _first_picture(group: Sequence[Entry]) -> Iterator[Advice]:
         if cold is not None and cold.grade.letter != "C" and cold.load + cold.first > 2000:
             yield Advice(
                 "know",
-                f"{entry.row.name} gives its first depth {(cold.load + cold.first) / 1000:.1f} s after it is asked "
-                "for: open it when the program starts.",
+                f"{entry.row.name} takes {(cold.load + cold.first) / 1000:.1f} s from opening to its first depth: "
+                "open it when the program starts.",
             )
 
 
@@ -218,11 +218,11 @@ def _streams(group: Sequence[Entry]) -> Iterator[Advice]:
     if gain < 1.2:
         yield Advice(
             "know",
-            f"{streams} streams bring {gain:.2f} times the pictures of one on {group[0].device} ({cores:g} usable "
+            f"{streams} streams give {gain:.2f} times the throughput of one on {group[0].device} ({cores:g} usable "
             "cores): run one.",
         )
     else:
-        yield Advice("know", f"{streams} streams bring {gain:.2f} times the pictures a second of one.")
+        yield Advice("know", f"{streams} streams give {gain:.2f} times the pictures per second of one.")
 
 
 def _scale_error(group: Sequence[Entry]) -> Iterator[Advice]:
@@ -231,8 +231,8 @@ def _scale_error(group: Sequence[Entry]) -> Iterator[Advice]:
         if ratio is not None and abs(ratio - 1) > 0.01:
             far = "farther" if ratio > 1 else "nearer"
             yield Advice(
-                "mend",
-                f"{entry.row.name} shows everything {abs(ratio - 1):.1%} {far} than fp32: median alignment would hide "
+                "fix",
+                f"{entry.row.name} places everything {abs(ratio - 1):.1%} {far} than fp32: median alignment would hide "
                 "it.",
             )
 
@@ -242,8 +242,8 @@ def _drift(group: Sequence[Entry]) -> Iterator[Advice]:
         within = entry.row.drift.get("within_5")
         if within is not None and within < 0.9:
             yield Advice(
-                "mend",
-                f"{within:.0%} of {entry.row.name}'s pixels lie within 5 % of fp32: see `edgekd check`, or leave more "
+                "fix",
+                f"{within:.0%} of {entry.row.name}'s pixels are within 5 % of fp32: see `edgekd check`, or keep more "
                 "layers in float.",
             )
 
@@ -253,7 +253,7 @@ def _flicker(group: Sequence[Entry]) -> Iterator[Advice]:
         flicker = entry.row.flicker
         if flicker is not None and flicker.added is not None and flicker.added > 0.01:
             yield Advice(
-                "know", f"{entry.row.name} adds {flicker.added:.1%} of flicker from frame to frame to that of fp32."
+                "know", f"{entry.row.name} adds {flicker.added:.1%} of frame-to-frame flicker to that of fp32."
             )
 
 
@@ -265,8 +265,8 @@ def _energy(group: Sequence[Entry]) -> Iterator[Advice]:
         if most > 1.2 * least:
             yield Advice(
                 "know",
-                f"{entry.row.name} takes {least:.1f} mJ a picture, {other.row.name} {most / least:.1f} times "
-                f"that (the whole machine, {_latency(entry).infer.conditions.energy_from}).",
+                f"{entry.row.name} takes {least:.1f} mJ per picture, {other.row.name} {most / least:.1f} times "
+                f"that (whole machine, {_latency(entry).infer.conditions.energy_from}).",
             )
 
 
@@ -276,7 +276,7 @@ def _grades(group: Sequence[Entry]) -> Iterator[Advice]:
         names = ", ".join(entry.row.name for entry in bad)
         evidence = _latency(bad[0]).infer.grade.evidence[0]
         yield Advice(
-            "mend",
+            "fix",
             f"Measure again when the machine is quiet: {names} on {bad[0].device} {_was(bad)} graded C ({evidence}).",
         )
     if len({entry.row.student for entry in group}) > 1:

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 _WIDTH, _HEIGHT = 620, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 14, 46
-_LOG_FROM = 8.0  # from this ratio of largest to smallest on an axis is logarithmic
+_LOG_FROM = 8.0  # an axis is logarithmic from this ratio of largest to smallest on
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Point:
     label: str
     kind: str  # fp32, fp16, int8
     mark: int  # 0, 1, 2, ...: one for each device
-    ranking: str | None = ""  # points of one ranking have a front of their own; None: this one is in none
+    ranking: str | None = ""  # points of one ranking have a front of their own; None: not ranked
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class _Scale:
 
 
 def scatter_chart(points: Sequence[Point], x: Axis, y: Axis, title: str) -> Element:
-    """Points, lower left is better, with the fronts of those that no other of their ranking beats in both."""
+    """Points, of which lower left is better, with the front of each ranking: those that no other beats in both."""
     across = _scale([point.x for point in points], _LEFT, _WIDTH - _RIGHT)
     up = _scale([end for point in points for end in (point.low, point.high)], _HEIGHT - _BOTTOM, _TOP)
     parts = _frame(across, up, x.label, y.label)
@@ -79,7 +79,7 @@ def scatter_chart(points: Sequence[Point], x: Axis, y: Axis, title: str) -> Elem
         kept = [ranked[place] for place in front([(points[place].x, points[place].y) for place in ranked])]
         parts.append(_front_line([points[place] for place in kept], across, up))
         best.update(kept)
-    taken = [(up(point.y) + 4, across(point.x) - 8, across(point.x) + 8) for point in points]  # no name on a point
+    taken = [(up(point.y) + 4, across(point.x) - 8, across(point.x) + 8) for point in points]  # names avoid points
     for place, point in enumerate(points):
         parts += _point(point, across, up, place in best, taken)
     return _svg(_WIDTH, _HEIGHT, title, parts)
@@ -92,7 +92,7 @@ def line_chart(points: Sequence[tuple[int, float]], label: str) -> Element:
     smooth = _running_median(points, 400)
     values = [value for _, value in shown]
     across = _Scale(float(shown[0][0]), float(max(shown[-1][0], shown[0][0] + 1)), 46, width - 8, log=False)
-    # What lies far out of the ordinary (the first steps, a spike) would press all else flat.
+    # Outliers (the first steps, a spike) would flatten everything else.
     ordered = sorted(values)
     low, high = ordered[len(ordered) // 50], ordered[-1 - len(ordered) // 50]
     up = _scale([low, high], height - 24, 10)
@@ -202,7 +202,7 @@ def _thinned(points: Sequence[T], most: int) -> list[T]:
 
 
 def _running_median(points: Sequence[tuple[int, float]], most: int) -> list[tuple[int, float]]:
-    """At `most` places, those that `_thinned` takes: at each of a long run it would take minutes."""
+    """At no more than `most` points, those that `_thinned` keeps: at all points of a long run it would take minutes."""
     reach = max(1, len(points) // 60)
     smooth = []
     for place, (step, _) in _thinned(list(enumerate(points)), most):

@@ -1,4 +1,4 @@
-"""How well the calibration pictures cover what the network will see: what the set tells, and what other verbs wrote."""
+"""How well the calibration pictures cover what the network will see: from the set, and from other verbs' files."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _MOST_ROWS = 60
 
 
 def coverage_parts(reported: ReportedRun) -> Iterator[Element]:
-    """What the pictures alone tell, then every coverage file of the run as it is."""
+    """What the pictures alone show, then every coverage file of the run as it is."""
     coverage = reported.coverage
     if coverage is None:
-        yield tag("p", "This run holds no calibration set that can be read.", class_="quiet")
+        yield tag("p", "This run has no readable calibration set.", class_="quiet")
     else:
         rows: list[Sequence[Child]] = [
             [
                 "pictures",
                 f"{coverage.count}, {coverage.distinct} of them different, {coverage.flat} of a single colour",
             ],
-            ["brightness", f"{coverage.darkest:.0f} to {coverage.brightest:.0f} of 255, means of pictures"],
-            ["neighbouring pixels", f"correlated {coverage.smoothness:.2f}: pictures lie above 0.8, noise at 0"],
+            ["brightness", f"{coverage.darkest:.0f} to {coverage.brightest:.0f} of 255, picture means"],
+            ["neighbouring pixels", f"correlated {coverage.smoothness:.2f}(real pictures exceed 0.8, noise is 0)"],
             ["remarks", "; ".join(coverage.remarks()) or "none"],
         ]
         yield table(["of the set", ""], rows, reported.calibration)
@@ -36,13 +36,13 @@ def coverage_parts(reported: ReportedRun) -> Iterator[Element]:
     if not reported.coverage_files:
         yield tag(
             "p",
-            "How the pictures cover each layer's range was not measured in this run.",
+            "Coverage of each layer's range was not measured in this run: edgekd check.",
             class_="quiet",
         )
 
 
 def _shown(value: Any) -> Iterator[Element]:
-    """JSON of a shape not known here: single values as one table, lists of records as a table each."""
+    """JSON of unknown structure: single values as one table, lists of records as a table each."""
     if not isinstance(value, Mapping):
         value = {"": value}
     singles = [[name, _cell(item)] for name, item in value.items() if not isinstance(item, (list, dict))]

@@ -35,7 +35,7 @@ class Column:
 
 @dataclass(frozen=True)
 class AccuracyColumn:
-    """One figure of an evaluation; of `alignment`, over images or over pixels."""
+    """One figure of an evaluation, under `alignment`, over images or over pixels."""
 
     name: str
     heading: str
@@ -111,14 +111,14 @@ SPEED = (
     Column(
         "p50_ms", "p50 ms", "median inference, copies included", _of(_infer, "p50"), ".2f", "lower", _graded(_infer)
     ),
-    Column("p90_ms", "p90", "nine of ten are faster", _of(_infer, "p90"), ".2f", "lower"),
+    Column("p90_ms", "p90", "90 of 100 are faster", _of(_infer, "p90"), ".2f", "lower"),
     Column("p99_ms", "p99", "99 of 100 are faster", _of(_infer, "p99"), ".2f", "lower"),
     Column("least_ms", "min", "the fastest", _of(_infer, "least"), ".2f", "lower"),
     Column("cpu_ms", "CPU ms", "processor time of all threads", _of(_infer, "cpu"), ".2f", "lower"),
     Column(
         "no_copies_ms",
         "no copies",
-        "median with picture and depth left where the runtime has them",
+        "median with picture and depth left in the runtime's memory",
         _of(_resident, "p50"),
         ".2f",
         "lower",
@@ -127,20 +127,22 @@ SPEED = (
     Column(
         "framed_ms",
         "framed",
-        "median with a camera's picture framed before each",
+        "median including framing of a camera picture",
         _of(_framed, "p50"),
         ".2f",
         "lower",
         _graded(_framed),
     ),
-    Column("pictures_per_s", "pictures/s", "with several streams at once", _rate, ".0f", "higher", _graded(_streams)),
+    Column(
+        "pictures_per_s", "pictures/s", "with several concurrent streams", _rate, ".0f", "higher", _graded(_streams)
+    ),
     Column("load_ms", "load ms", "import and open, in a new process", _load, ".0f", "lower", _cold_letter),
     Column("first_ms", "first ms", "first inference, in a new process", _first, ".1f", "lower", _cold_letter),
-    Column("peak_mib", "peak MiB", "most memory of that process", _peak, ".0f", "lower"),
+    Column("peak_mib", "peak MiB", "peak memory of that process", _peak, ".0f", "lower"),
     Column(
         "millijoules",
         "mJ",
-        "energy a picture, of the whole machine",
+        "energy per picture, whole machine",
         lambda entry: entry.row.millijoules,
         ".1f",
         "lower",
@@ -157,13 +159,13 @@ SPEED = (
     Column(
         "flicker_added_percent",
         "flicker %",
-        "what it adds to fp32's flicker",
+        "added to fp32's flicker",
         lambda entry: entry.row.flicker_percent,
         ".2f",
         "lower",
     ),
 )
-"""To add a figure: its line here. A column without any value is not shown."""
+"""To add a figure, add a line here. A column without any value is not shown."""
 
 ACCURACY = (
     AccuracyColumn("absrel", "AbsRel ↓", "absrel", "raw"),

@@ -1,4 +1,4 @@
-"""Everything that a report tells, read from the folders of runs; what is missing or damaged is told, never an error."""
+"""Everything in a report, read from the folders of runs; missing or damaged parts are reported, never an error."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class ReportedRun:
     """One run folder."""
 
     run: Run
-    name: str  # that tells it from the other runs of the report
+    name: str  # distinguishes it from the other runs of the report
     benches: tuple[Benched, ...]  # newest first
-    curves: Mapping[str, tuple[tuple[int, float], ...]]  # (step, value) by what was logged
+    curves: Mapping[str, tuple[tuple[int, float], ...]]  # (step, value) by name of the logged value
     preview: Path | None
     calibration: str | None  # what the set is, and its size
     coverage: Coverage | None
@@ -101,7 +101,7 @@ def same_pixels(scored: Sequence[tuple[Entry, Evaluation]]) -> bool:
 
 
 def gather(runs: Sequence[Run]) -> Story:
-    """Read the runs. Names that two of them share are told apart by their folders."""
+    """Read the runs. Runs that share a name are named by their folders."""
     names = [run.name for run in runs]
     told = [run.name if names.count(run.name) == 1 else str(run.folder) for run in runs]
     reported = tuple(_read(run, name) for run, name in zip(runs, told, strict=True))
@@ -109,7 +109,7 @@ def gather(runs: Sequence[Run]) -> Story:
 
 
 def _entries(reported: ReportedRun) -> list[Entry]:
-    """Benches of one machine and setting are one: latency of the newest, accuracy of each protocol and data set."""
+    """Merge benches of one machine and setting: latency of the newest, accuracy of each protocol and data set."""
     groups: dict[tuple[Any, ...], list[tuple[BenchResult, BenchRow]]] = {}
     for benched in reported.benches:
         result = benched.result
@@ -117,7 +117,7 @@ def _entries(reported: ReportedRun) -> list[Entry]:
         for row in result.rows:
             key = (result.machine.device, result.machine.power_mode, setting, row.name, row.model)
             groups.setdefault(key, []).append((result, row))
-    newest = {key[:4]: key for key in reversed(list(groups))}  # an artefact that was built anew replaces the old one
+    newest = {key[:4]: key for key in reversed(list(groups))}  # a rebuilt artefact replaces the old one
     entries = []
     for key in newest.values():
         found = groups[key]
@@ -148,7 +148,7 @@ def _read(run: Run, name: str) -> ReportedRun:
         missing.append(f"Calibration set: {error.message}")
     previews = sorted((run.folder / "previews").glob("[0-9]*.png"))
     if not previews:
-        missing.append(f"{run.folder} holds no previews of its pictures")
+        missing.append(f"{run.folder} has no previews of its pictures")
     return ReportedRun(
         run=run,
         name=name,
@@ -163,9 +163,9 @@ def _read(run: Run, name: str) -> ReportedRun:
 
 
 def _stale(run: Run, benches: Sequence[Benched]) -> Iterator[str]:
-    """Artefacts that were measured when the run held another student or other pictures, or built them from others.
+    """Artefacts whose figures are of another student or other pictures than the run's, or of an older build.
 
-    By what they are built from and not by their files: an engine that a board built for itself is another file.
+    Judged by what they are built from, not by their files: an engine that a board built for itself is another file.
     """
     newest: dict[str, BenchRow] = {}
     for benched in benches:
@@ -180,16 +180,16 @@ def _stale(run: Run, benches: Sequence[Benched]) -> Iterator[str]:
         held = {**built, **now}
         if any(held[kind] != built[kind] for kind in measured):
             yield (
-                f"{name} is of another student or other calibration pictures than the run holds now, and so are its "
-                f"figures: {again} && edgekd bench {folder}"
+                f"{name} and its figures are of another student or calibration set than the run now holds: "
+                f"{again} && edgekd bench {folder}"
             )
         elif any(built[kind] != measured[kind] for kind in measured):
-            older = "was built anew since it was measured, so its figures are of an older one"
+            older = "was rebuilt since it was measured, so its figures are of an older one"
             yield f"{name} {older}: edgekd bench {folder}"
 
 
 def _held_now(run: Run) -> dict[str, str]:
-    """Digests of the run's fp32 model and of its calibration set, of those that are whole."""
+    """Digests of the run's fp32 model and of its calibration set, as far as they are intact."""
     found = {}
     with contextlib.suppress(EdgekdError):
         found["model"] = run.digest(run_model(run))
@@ -222,7 +222,7 @@ def _curves(path: Path, missing: list[str]) -> dict[str, tuple[tuple[int, float]
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
-        missing.append(f"{path} is not there: no training curves")
+        missing.append(f"{path} is missing: no training curves")
         return {}
     for line in lines:
         try:
@@ -232,12 +232,12 @@ def _curves(path: Path, missing: list[str]) -> dict[str, tuple[tuple[int, float]
                 if isinstance(value, (int, float)) and math.isfinite(value) and name != "seconds":
                     curves.setdefault(str(name), []).append((step, float(value)))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-            continue  # the half line of a killed process
+            continue  # a partial line left by a killed process
     return {name: tuple(points) for name, points in curves.items()}
 
 
 def _coverage_files(folder: Path, missing: list[str]) -> dict[str, Any]:
-    """What other verbs wrote of how well the pictures cover the network's ranges."""
+    """What other verbs wrote about how well the pictures cover the network's ranges."""
     found = {}
     for path in sorted(folder.glob("**/*coverage*.json")):
         try:

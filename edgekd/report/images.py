@@ -1,4 +1,4 @@
-"""Pictures inside the page: JPEG as data, and how depth and differences of depth are coloured."""
+"""Pictures inside the page: JPEG as data, and how differences of depth are coloured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _QUALITY = 82
 
 
 def embedded(rgb: NDArray[np.uint8], about: str, *, widest: int = 480) -> Element:
-    """An <img> of a picture uint8 [H, W, 3], made smaller where it is wider than `widest` pixels."""
+    """An <img> of a picture uint8 [H, W, 3], scaled down where it is wider than `widest` pixels."""
     picture = Image.fromarray(np.ascontiguousarray(rgb))
     if picture.width > widest:
         size = (widest, max(1, round(picture.height * widest / picture.width)))
@@ -39,7 +39,7 @@ def embedded(rgb: NDArray[np.uint8], about: str, *, widest: int = 480) -> Elemen
 
 
 def embedded_file(path: Path, about: str, *, widest: int) -> Element:
-    """The same of a picture file. Raises DataError for one that cannot be read."""
+    """Like `embedded`, for a picture file. Raises DataError for one that cannot be read."""
     return embedded(read_picture(path), about, widest=widest)
 
 

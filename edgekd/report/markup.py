@@ -1,4 +1,4 @@
-"""Elements of a page. Whatever text they are given, a run's name or a file's, it is text: the serialiser escapes it."""
+"""Elements of a page. Any text they are given, such as a run's or a file's name, is escaped by the serialiser."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _append(parent: Element, children: Iterable[Child]) -> None:
 
 
 def _text(value: str | float) -> str:
-    """Characters that no document may hold (control characters, halves of pairs) show as a question mark."""
+    """Characters that no document may hold (control characters, lone surrogates) become U+FFFD."""
     if isinstance(value, float):
         return f"{value:.6g}"
     return _NOT_TEXT.sub("\N{REPLACEMENT CHARACTER}", str(value))

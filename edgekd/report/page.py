@@ -1,4 +1,4 @@
-"""The HTML report: one file, nothing from the net, no script; good on a phone and on paper."""
+"""The HTML report: one file, nothing from the network, no scripts; good on a phone and on paper."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["html_report"]
 
 _SIZE = "size, MB"
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""What the browser is told: even were something to slip through, it may load nothing and run nothing."""
+"""The browser's policy: even if something slipped through, it could load nothing and run nothing."""
 
 
 def html_report(story: Story) -> str:
@@ -36,7 +36,7 @@ def html_report(story: Story) -> str:
         tag("style", style),
     )
     sections = [
-        ("What was run on what", _about(story)),
+        ("Runs and machines", _about(story)),
         ("In short", _advice(advise(story))),
         ("Speed, size and memory", list(speed_tables(story))),
         ("Accuracy", list(accuracy_tables(story)) or [_quiet("Nothing was scored: edgekd bench --data PATH.")]),
@@ -113,15 +113,15 @@ def _about(story: Story) -> list[Element]:
     if rows:
         parts.append(table(["machine", "processor", "cores", "memory", "also", "system", "versions"], rows))
     pictures = dict.fromkeys(benched.result.pictures for reported in story.runs for benched in reported.benches)
-    parts += [_quiet(f"Latency was measured on {about}; one pass a picture, as accuracy was.") for about in pictures]
+    parts += [_quiet(f"Latency was measured on {about}; one pass per picture, as for accuracy.") for about in pictures]
     parts += [_quiet(f"Missing: {line}") for reported in story.runs for line in reported.missing]
     return parts
 
 
 def _advice(found: Sequence[Advice]) -> list[Element]:
     if not found:
-        return [_quiet("Nothing was measured yet that would show something.")]
-    words = {"choice": "Choose", "mend": "Mend", "know": "Know"}
+        return [_quiet("Nothing conclusive was measured yet.")]
+    words = {"choice": "Choose", "fix": "Fix", "know": "Note"}
     items = [tag("li", tag("b", f"{words[one.kind]}: "), one.text, class_=one.kind) for one in found]
     return [tag("ul", items, class_="advice")]
 
@@ -140,7 +140,7 @@ def _charts(story: Story) -> Iterator[Element]:
         axes: dict[str, Callable[[Entry], float | None]] = {
             "p50 latency, ms": lambda entry: None if entry.row.latency is None else entry.row.latency.p50,
             _SIZE: lambda entry: entry.row.size / 1e6,
-            "energy a picture, mJ": lambda entry: entry.row.millijoules,
+            "energy per picture, mJ": lambda entry: entry.row.millijoules,
         }
         for label, value in axes.items():
             points = [
@@ -170,12 +170,12 @@ def _charts(story: Story) -> Iterator[Element]:
             for ranked in rankings.values()
         ]
         yield _quiet(
-            "Line: the Pareto front, which no other artefact of the same machine and setting beats in both; latencies "
-            f"of grade C are left out. By latency: {'; '.join(fronts) or 'none'}. "
+            "Line: the Pareto front, which no other artefact on the same machine and setting beats on both; latencies "
+            f"of grade C are excluded. By latency: {'; '.join(fronts) or 'none'}. "
             f"Bars: 95 % interval over {protocol.images} images."
         )
     if not drawn:
-        yield _quiet("A chart needs two artefacts that were measured and scored: edgekd bench --data PATH.")
+        yield _quiet("A chart needs two measured and scored artefacts: edgekd bench --data PATH.")
 
 
 def _ends(score: Evaluation) -> tuple[float, float]:
@@ -184,7 +184,7 @@ def _ends(score: Evaluation) -> tuple[float, float]:
 
 
 def _ranking(entry: Entry, *, timed: bool) -> str | None:
-    """What an entry is ranked among: its machine and setting. What was timed under disturbance is not ranked."""
+    """The ranking that an entry belongs to: its machine and setting. Disturbed timings are not ranked."""
     if timed and (entry.row.latency is None or entry.row.latency.infer.grade.letter == "C"):
         return None
     return f"{entry.device}, {entry.setting}"
@@ -197,7 +197,7 @@ def _front_by_latency(ranked: Sequence[tuple[Entry, Evaluation]]) -> list[int]:
 
 
 def _short(entry: Entry, run: bool, places: Sequence[tuple[str, str]]) -> str:
-    """The artefact, and of run, machine and setting what tells it from the others."""
+    """The artefact, with whatever of run, machine and setting distinguishes it from the others."""
     words = [entry.row.name, *([entry.run] if run else [])]
     words += [entry.device] if len({device for device, _ in places}) > 1 else []
     words += [entry.setting] if len({setting for _, setting in places}) > 1 else []
@@ -206,7 +206,7 @@ def _short(entry: Entry, run: bool, places: Sequence[tuple[str, str]]) -> str:
 
 def _drift(story: Story) -> Iterator[Element]:
     drift = drift_table(story)
-    yield _quiet("No artefact carries its drift.") if drift is None else drift
+    yield _quiet("No artefact has a recorded drift.") if drift is None else drift
 
 
 def _flicker(story: Story) -> Iterator[Element]:
@@ -224,15 +224,15 @@ def _flicker(story: Story) -> Iterator[Element]:
     yield table(["artefact", "jitter", "added to fp32's", "frames"], rows)
     clips = dict.fromkeys(b.result.clip for reported in story.runs for b in reported.benches if b.result.clip)
     yield _quiet(
-        f"On {'; '.join(clips)}. Jitter: how much depth changes and changes back from frame to frame, uneven motion of "
-        "the picture included. Added: how much the difference from fp32 on the same frames changes; motion cancels. "
-        "Shares of depth."
+        f"On {'; '.join(clips)}. Jitter: how much depth changes and changes back from frame to frame, including uneven "
+        "motion in the picture. Added: how much the difference from fp32 on the same frames changes; motion cancels. "
+        "Both as a share of depth."
     )
 
 
 def _curves(reported: ReportedRun) -> Iterator[Element]:
     if not reported.curves:
-        yield _quiet("This run holds no training log.")
+        yield _quiet("This run has no training log.")
         return
     charts = []
     for name, points in reported.curves.items():
@@ -244,13 +244,13 @@ def _curves(reported: ReportedRun) -> Iterator[Element]:
 def _conditions(story: Story) -> list[Element]:
     found = conditions_table(story)
     said = (
-        "A: stable. B: noisy. C: throttled or disturbed. The rules stand in edgekd/bench/README.md; what could not be "
-        "watched is listed, for an A that was blind says less. Readings were taken between inferences."
+        "A: stable. B: noisy. C: throttled or disturbed. The rules are in edgekd/bench/README.md. What could not be "
+        "monitored is listed, since it weakens an A. Readings were taken between inferences."
     )
     idle = {
         entry.device: benched.result.idle_watts
         for reported in story.runs
-        for benched in reversed(reported.benches)  # the newest is said last, and stands
+        for benched in reversed(reported.benches)  # the newest comes last, and wins
         for entry in story.entries
         if benched.result.idle_watts and entry.machine == benched.result.machine
     }
@@ -265,9 +265,7 @@ def _conditions(story: Story) -> list[Element]:
         for entry in story.entries
         if entry.row.latency is not None
     }
-    runtimes = tag(
-        "details", tag("summary", "What the runtimes were told"), [_quiet(line) for line in sorted(settings)]
-    )
+    runtimes = tag("details", tag("summary", "Runtime settings"), [_quiet(line) for line in sorted(settings)])
     return [_quiet(said), *([found] if found is not None else []), *lines, runtimes]
 
 

@@ -21,8 +21,8 @@ from edgekd.steps.check import read_references
 
 __all__ = ["depth_panels", "previews", "worst_frames"]
 
-_LIMIT = 0.05  # of depth: where the colours of a difference end
-_MOST_INT8 = 2  # artefacts shown in int8, of one machine
+_LIMIT = 0.05  # share of depth at which the colours of a difference end
+_MOST_REDUCED = 2  # artefacts shown in int8 or fp16, of one machine
 _WORST_NAMED = 12
 
 
@@ -36,7 +36,7 @@ def depth_panels(reported: ReportedRun) -> Iterator[Element]:
         seen.add(device)
         yield from _panels(reported, benched, benched.gallery.held_out)
     if not seen:
-        yield tag("p", "No pictures were kept: measure anew with edgekd bench.", class_="quiet")
+        yield tag("p", "No pictures were kept: measure again with edgekd bench.", class_="quiet")
 
 
 def _panels(reported: ReportedRun, benched: Benched, shown: Shown) -> Iterator[Element]:
@@ -47,13 +47,13 @@ def _panels(reported: ReportedRun, benched: Benched, shown: Shown) -> Iterator[E
         columns.append(("teacher", teacher, None))
     if fp32 is not None:
         columns.append((fp32, shown.depth[fp32], None))
-    for name in [name for name in shown.depth if name.endswith(("-int8", "-fp16"))][:_MOST_INT8]:
+    for name in [name for name in shown.depth if name.endswith(("-int8", "-fp16"))][:_MOST_REDUCED]:
         columns.append((name, shown.depth[name], None if fp32 is None else shown.depth[fp32]))
     yield from _grid(shown, columns, benched.result.machine.device)
 
 
 def worst_frames(story: Story, reported: ReportedRun) -> Iterator[Element]:
-    """For each data set: which frames were scored worst, and how they look where they were kept."""
+    """For each protocol and data set, the frames that were scored worst, with pictures where they were kept."""
     told = False
     for protocol in story.protocols:
         scored = [(entry, score) for entry, score in story.scored(protocol) if entry.run == reported.name]
@@ -81,7 +81,7 @@ def _scored_on(benched: Benched, asked: Evaluation) -> bool:
 def previews(reported: ReportedRun) -> Iterator[Element]:
     """The last strip of the distillation: simulated, mixed and transformed pictures."""
     if reported.preview is None:
-        yield tag("p", "This run holds no previews.", class_="quiet")
+        yield tag("p", "This run has no previews.", class_="quiet")
         return
     try:
         picture = embedded_file(reported.preview, "simulated, mixed and transformed pictures", widest=900)
@@ -125,7 +125,7 @@ def _grid(
     *,
     limit: float = _LIMIT,
 ) -> Iterator[Element]:
-    """A row a picture. All depth has one range; differences have theirs, which is stated."""
+    """One row per picture. All depth has one range; differences have their own, which is stated."""
     if not columns:
         return
     low, high = depth_range([depth for _, depth, _ in columns])
@@ -143,7 +143,7 @@ def _grid(
     bar = tag("figure", embedded(scale_bar(low, high, 170), "scale"), class_="bar")
     said = (
         f"On {device}. One scale for all depth: {low:.2f} m (light) to {high:.2f} m (dark); grey: no depth. "
-        f"Differences: white none, dark red {limit:.0%} of depth and more."
+        f"Differences: white none, dark red {limit:.0%} of depth or more."
     )
     grid = tag("div", figures, class_="panels", style=f"grid-template-columns:repeat({width},minmax(96px,1fr))")
     yield tag("div", tag("div", grid, bar, class_="with-bar"), class_="scroll", tabindex="0")
@@ -155,7 +155,7 @@ def _figure(picture: NDArray[np.uint8], label: str) -> Element:
 
 
 def _teacher(reported: ReportedRun, pictures: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-    """What the teacher gave for these pictures: the first held-out ones, where the run still holds those."""
+    """The teacher's depth for these pictures, if they are still the first held-out ones of the run."""
     count = len(pictures)
     try:
         kept = read_references(reported.run).teacher

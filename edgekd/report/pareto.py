@@ -8,7 +8,7 @@ __all__ = ["front"]
 
 
 def front(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """Numbers of the points, by their first figure, for which no other is as low in all figures and lower in one."""
+    """Indices, sorted by first figure, of the points for which no other is as low in all figures and lower in one."""
     kept = [
         place
         for place, point in enumerate(points)

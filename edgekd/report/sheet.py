@@ -12,7 +12,7 @@ from edgekd.report.gather import Entry, Story
 __all__ = ["csv_report"]
 
 _RISKY = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes a cell that begins so for a formula; a quote before it makes it text."""
+"""A spreadsheet takes a cell that begins with one of these for a formula; a quote before it makes it text."""
 
 
 def csv_report(story: Story) -> str:

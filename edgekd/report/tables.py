@@ -26,13 +26,13 @@ def table(headings: Sequence[Child], rows: Sequence[Sequence[Child]], caption: C
 
 
 def _td(cell: Child) -> Element:
-    """Words stand at the left, figures under one another at the right."""
+    """Words are aligned left, figures right."""
     words = isinstance(cell, str) and (len(cell) > 24 or not (cell[:1].isdigit() or cell[:1] in "-<"))
     return tag("td", cell, class_="w" if words else None)
 
 
 def speed_tables(story: Story) -> Iterator[Element]:
-    """One table a machine and setting: latencies of two machines are beside one another, never in one ranking."""
+    """One table per machine and setting: latencies of two machines are shown side by side, never in one ranking."""
     groups: dict[tuple[str, str], list[Entry]] = {}
     for entry in story.entries:
         groups.setdefault((entry.device, entry.setting), []).append(entry)
@@ -55,7 +55,7 @@ def speed_tables(story: Story) -> Iterator[Element]:
 
 
 def accuracy_tables(story: Story) -> Iterator[Element]:
-    """One table a protocol and data set: their figures never share a column."""
+    """One table per protocol and data set: their figures never share a column."""
     for protocol in story.protocols:
         scored = story.scored(protocol)
         alike = same_pixels(scored)
@@ -76,7 +76,7 @@ def accuracy_tables(story: Story) -> Iterator[Element]:
         yield tag(
             "p",
             f"{protocol.images} images ({protocol.note or 'no note'}), digest {protocol.digest[:12]}. Small figures: "
-            f"95 % interval, {protocol.drawn} drawn. Aligned figures use the truth; what a user gets is the first four "
+            f"95 % interval, {protocol.drawn} drawn. Aligned figures use the truth; a user gets the first four "
             "columns.",
             class_="quiet",
         )
@@ -84,7 +84,7 @@ def accuracy_tables(story: Story) -> Iterator[Element]:
             yield tag(
                 "p",
                 "These networks see different parts of the pictures and were scored on different pixels: their figures "
-                "are not to be ranked.",
+                "must not be ranked.",
                 class_="quiet",
             )
         of: dict[str, list[str]] = {}
@@ -155,7 +155,7 @@ def conditions_table(story: Story) -> Element | None:
                     ", ".join(given.unknown),
                 ]
             )
-    headings = ["figure", "grade", "evidence", "clock MHz", "hottest", "cores busy by others", "watts", "not watched"]
+    headings = ["figure", "grade", "evidence", "clock MHz", "hottest", "cores used by others", "watts", "not monitored"]
     return table(headings, rows) if rows else None
 
 
@@ -181,7 +181,7 @@ def _clock(conditions: Conditions) -> str:
 
 
 def _best(column: Column, entries: Sequence[Entry]) -> float | None:
-    """None where there is nothing to choose; figures of grade C are not compared."""
+    """The best value, or None where there is nothing to choose; figures of grade C are not compared."""
     found = [column.value(entry) for entry in entries if column.grade(entry) != "C"]
     values = [value for value in found if value is not None]
     if column.better is None or len(values) < 2:
@@ -199,7 +199,7 @@ def _cell(column: Column, entry: Entry, best: float | None) -> Child:
         high = "?" if timing.p99_high is None else f"{timing.p99_high:.2f}"
         extra = tag("small", f" {timing.p99_low:.2f}-{high}", title="95 % interval of p99")
     if column.name == "pictures_per_s" and entry.row.throughput is not None:
-        extra = tag("small", f" in {entry.row.throughput.streams}", title="streams at once")
+        extra = tag("small", f" in {entry.row.throughput.streams}", title="concurrent streams")
     return [text, mark, extra]
 
 

@@ -15,7 +15,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$])")
 
 
 def markdown_report(story: Story) -> str:
-    """The document; whatever names runs and files have, they are text."""
+    """The document; the names of runs and files are escaped."""
     return "\n".join(_lines(story)).rstrip() + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The run folder: what was asked, what came of it, what was made from what, and who is writing it. See README.md."""
+"""The run folder: what was asked for, what was made and from what, and which process is writing. See README.md."""
 
 from __future__ import annotations
 

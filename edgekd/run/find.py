@@ -1,4 +1,4 @@
-"""Which run is meant: a folder, a name under runs/, or the newest."""
+"""Finds the run to use: a folder, a name under runs/, or the newest."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from edgekd.run.manifest import NAME, Manifest
 __all__ = ["RUNS", "find_run", "is_run", "newest"]
 
 RUNS = Path("runs")
-"""Where runs are made and looked for, below the current folder."""
+"""Where runs are created and looked up, relative to the current folder."""
 
 
 def find_run(name: str | None, progress: Progress, root: Path = RUNS) -> Run:
-    """The run that is meant; without a name the newest, which is then named in a note.
+    """The run to use; without a name the newest, which a note then names.
 
-    Raises UnknownNameError or UsageError for a name that is neither a folder nor a run under `root`, RunError when
-    there is none.
+    Raises UnknownNameError or UsageError for a name that is neither a folder nor a run under `root`, and RunError when
+    there is no run or when the folder is not one.
     """
     if name is None:
         run = newest(root)
-        progress.note(f"No run was named: taking the newest, {run.folder}")
+        progress.note(f"No run given: using the newest, {run.folder}")
         return run
     folder = _folder(name, root)
     if folder is not None:
         return Run.open(folder)
     if Path(name).is_dir():
-        empty = all(
-            entry.name.startswith(".") for entry in Path(name).iterdir()
-        )  # another is refused as a run's folder
+        empty = all(entry.name.startswith(".") for entry in Path(name).iterdir())  # a run cannot start in any other
         start = f" --out {shlex.quote(name)}" if empty else ""
-        raise RunError(f"{name} is no run: it has no {NAME}", fix=f"Name another, or start one: edgekd distill{start}")
+        raise RunError(
+            f"{name} is not a run: it has no {NAME}", fix=f"Choose another, or start one: edgekd distill{start}"
+        )
     known = [str(folder) for folder in _runs(root)]
     if not known:
-        raise UsageError(f"There is no run named {name!r}, nor any other in {root}", fix="Start one: edgekd distill")
+        raise UsageError(f"No run named {name!r}, and no other run in {root}", fix="Start one: edgekd distill")
     raise UnknownNameError("run", name, known)
 
 
 def is_run(name: str, root: Path = RUNS) -> bool:
-    """Whether `find_run` would find a run of that name."""
+    """Whether `find_run` would find a run by that name."""
     return _folder(name, root) is not None
 
 
 def newest(root: Path = RUNS) -> Run:
-    """The run under `root` that was created last. Raises RunError when there is none."""
+    """The most recently created run under `root`. Raises RunError when there is none."""
     created = {}
     for folder in _runs(root):
         try:
             created[folder] = Manifest.read(folder).created
         except EdgekdError:
-            continue  # a damaged run is never the one to take unasked
+            continue  # a damaged run is never chosen by default
     if not created:
-        raise RunError(f"There is no run in {root}", fix="Start one: edgekd distill")
+        raise RunError(f"No run in {root}", fix="Start one: edgekd distill")
     return Run.open(max(created, key=lambda folder: (created[folder], folder.name)))
 
 

@@ -21,11 +21,11 @@ from edgekd.run.versions import versions
 __all__ = ["Run", "require_empty"]
 
 _QUIET = Quiet()
-_CHANGE = {True: "left out instead of given", False: "given instead of left out"}  # recorded, then asked
+_CHANGE = {True: "omitted instead of given", False: "given instead of omitted"}  # by whether it is given now
 
 
 class Run:
-    """A run folder. What changes it is called while `lock` is held."""
+    """A run folder. Methods that change it must be called while `lock` is held."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
@@ -33,7 +33,7 @@ class Run:
 
     @classmethod
     def create(cls, folder: Path, teacher: TeacherRecord | None = None) -> Run:
-        """Start a run in a folder that is new or empty. Raises RunError when it holds something, RunLockedError."""
+        """Start a run in a new or empty folder. Raises RunError when it holds something, RunLockedError."""
         folder = Path(folder)
         with locked(folder):
             require_empty(folder)
@@ -43,7 +43,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """Open a run. Raises FileError or RunError when run.json is missing or does not fit."""
+        """Open a run. Raises FileError or RunError when run.json is missing or not valid."""
         folder = Path(folder)
         return cls(folder, Manifest.read(folder))
 
@@ -54,7 +54,7 @@ class Run:
 
     @staticmethod
     def exists(folder: Path) -> bool:
-        """Whether a run was begun in the folder."""
+        """Whether the folder holds a run."""
         return (Path(folder) / NAME).is_file()
 
     @property
@@ -63,14 +63,14 @@ class Run:
 
     @property
     def caution(self) -> str | None:
-        """What whoever reads the run's depth must know: where its metres are none."""
+        """A caution for readers of the run's depth if its unit is not metres, else None."""
         return None if self.manifest.teacher is None else self.manifest.teacher.caution
 
     @contextlib.contextmanager
     def lock(self, progress: Progress = _QUIET) -> Iterator[Run]:
-        """Hold the run for writing: one process at a time. Raises RunLockedError naming the other one.
+        """Lock the run for writing by one process. Raises RunLockedError naming the process that holds it.
 
-        The manifest is read anew, and what a killed process left half written is removed.
+        Reads the manifest again and cleans up what a killed process left half-written.
         """
         with locked(self.folder, progress):
             self.manifest = Manifest.read(self.folder)
@@ -81,7 +81,7 @@ class Run:
             yield self
 
     def is_done(self, step: str, *, inputs: Mapping[str, str], asked: Mapping[str, Any]) -> bool:
-        """Whether the step was finished with these inputs and settings and all it made is still whole."""
+        """Whether the step finished with these inputs and settings, and all its outputs are still intact."""
         record = self.manifest.steps.get(step)
         if record is None or record.finished is None:
             return False
@@ -90,7 +90,7 @@ class Run:
         return self._whole(record)
 
     def differences(self, step: str, *, inputs: Mapping[str, str], asked: Mapping[str, Any]) -> list[str]:
-        """How this step differs from the one begun before, a phrase each; empty where it is the same or new."""
+        """Phrases that say how this step differs from its record; empty if it is the same or has no record."""
         record = self.manifest.steps.get(step)
         if record is None:
             return []
@@ -101,7 +101,7 @@ class Run:
         ]
 
     def forget(self, *steps: str) -> tuple[str, ...]:
-        """Take steps out of run.json, so that they are done again. Returns what they made, which stays."""
+        """Remove steps from run.json, so that they are done again. Returns their files, which are kept."""
         made = tuple(
             path for name in steps if name in self.manifest.steps for path in self.manifest.steps[name].outputs
         )
@@ -111,7 +111,7 @@ class Run:
         return made
 
     def remove_unmade(self, paths: Iterable[str]) -> None:
-        """Remove those of these files that no step has made by now: what forgotten steps made, and none made again."""
+        """Remove those of these files that no recorded step made: leftovers of steps that were forgotten."""
         recorded = {path for record in self.manifest.steps.values() for path in record.outputs}
         for path in set(paths) - recorded:
             inside(self.folder, path).unlink(missing_ok=True)
@@ -125,20 +125,20 @@ class Run:
         asked: Mapping[str, Any],
         command: str,
         keeps_earlier: bool = False,
-    ) -> Iterator[Made]:
-        """Do a step inside: it is recorded as begun, and as finished with what was made once the block ends well.
+    ) -> Iterator[StepOutputs]:
+        """Do a step inside the block: record it as begun, and as finished with its outputs when the block succeeds.
 
-        `command` makes the outputs anew; {run} in it stands for the run's folder. After an error or an interruption
-        the step stays begun, so that the same command does it again; with `keeps_earlier` it is what it was before,
-        where what was made then is still whole.
+        `command` rebuilds the outputs; {run} in it stands for the run's folder. After an error or an interruption
+        the step stays begun, so that the same command does it again. With `keeps_earlier`, the earlier record is
+        restored instead if it was finished and its outputs are still intact.
         """
         before = self.manifest.steps.get(name)
         begun = self.begin(name, inputs=inputs, asked=asked, command=command)
-        started, made = time.monotonic(), Made()
+        started, made = time.monotonic(), StepOutputs()
         try:
             yield made
         except BaseException:
-            # What an earlier one made is as good as it was, unless something of it was changed meanwhile.
+            # The earlier outputs are still valid, unless one of them was changed in the meantime.
             if before is not None and before.finished is not None and keeps_earlier and self._whole(before):
                 self._write(name, before)
             raise
@@ -147,13 +147,13 @@ class Run:
         self._write(name, replace(begun, outputs=outputs, finished=now(), seconds=seconds))
 
     def begin(self, name: str, *, inputs: Mapping[str, str], asked: Mapping[str, Any], command: str) -> StepRecord:
-        """Record a step as begun: what was asked for is known from then on, and what goes on with it."""
+        """Record a step as begun, so that what was asked for and the command to resume it are known from then on."""
         begun = StepRecord(plain(asked), dict(inputs), command, now(), versions())
         self._write(name, begun)
         return begun
 
     def note_teacher(self, teacher: TeacherRecord) -> None:
-        """Put the teacher into run.json."""
+        """Record the teacher in run.json."""
         if teacher == self.manifest.teacher:
             return
         self.manifest = replace(self.manifest, teacher=teacher)
@@ -162,14 +162,14 @@ class Run:
     def verify(self, *paths: Path) -> None:
         """Check recorded files, or with no path all of them, against their digests.
 
-        Raises RunError naming the first that is missing or altered, and the command that makes it anew.
+        Raises RunError naming the first file that is missing or altered, and the command that rebuilds it.
         """
         wanted = {Path(path).relative_to(self.folder).as_posix() for path in paths}
         for record in self.manifest.steps.values():
             for path, file in record.outputs.items():
                 meant = any(path == entry or path.startswith(f"{entry}/") for entry in wanted)
                 if (meant or not wanted) and (fault := self._fault(path, file)):
-                    raise RunError(f"{self.folder / path} {fault}", fix=f"Make it anew: {self.command(record.command)}")
+                    raise RunError(f"{self.folder / path} {fault}", fix=f"Rebuild it: {self.command(record.command)}")
         recorded = [path for record in self.manifest.steps.values() for path in record.outputs]
         for entry in sorted(wanted):
             if not any(path == entry or path.startswith(f"{entry}/") for path in recorded):
@@ -178,36 +178,36 @@ class Run:
                 )
 
     def faults(self) -> list[RunError]:
-        """Everything that is not whole: recorded files that are missing or altered, and steps that did not finish."""
+        """All faults: recorded files that are missing or altered, and steps that did not finish."""
         found = [
-            RunError(f"{self.folder / path} {fault}", fix=f"Make it anew: {self.command(record.command)}")
+            RunError(f"{self.folder / path} {fault}", fix=f"Rebuild it: {self.command(record.command)}")
             for record in self.manifest.steps.values()
             for path, file in record.outputs.items()
             if (fault := self._fault(path, file))
         ]
         for name in self.unfinished():
             command = self.command(self.manifest.steps[name].command)
-            found.append(RunError(f"{self.folder}: the step {name} is unfinished", fix=f"Go on: {command}"))
+            found.append(RunError(f"{self.folder}: the step {name} is unfinished", fix=f"Resume: {command}"))
         return found
 
     def digest(self, path: Path) -> str:
-        """The recorded SHA-256 of a file of the run, once `verify` has found it whole."""
+        """The recorded SHA-256 of a file of the run, after verifying that the file is intact."""
         self.verify(path)
         name = Path(path).relative_to(self.folder).as_posix()
         found = [record.outputs[name] for record in self.manifest.steps.values() if name in record.outputs]
         return found[-1].sha256
 
     def unfinished(self) -> list[str]:
-        """The steps that were begun and not finished."""
+        """The steps that were begun but not finished."""
         return [name for name, record in self.manifest.steps.items() if record.finished is None]
 
     def _next_command(self) -> str:
         for name in self.unfinished():
-            return f"The step {name} is unfinished. Go on: {self.command(self.manifest.steps[name].command)}"
+            return f"The step {name} is unfinished. Resume: {self.command(self.manifest.steps[name].command)}"
         return f"Make it: edgekd distill --out {shlex.quote(str(self.folder))}"
 
     def command(self, recorded: str) -> str:
-        """A command that a step recorded, for this run where it lies now."""
+        """A recorded command, with the run's present folder in place of {run}."""
         return recorded.replace("{run}", shlex.quote(str(self.folder)))
 
     def _write(self, name: str, record: StepRecord) -> None:
@@ -218,12 +218,12 @@ class Run:
         return not any(self._fault(path, file) for path, file in record.outputs.items())
 
     def _fault(self, path: str, file: FileRecord) -> str | None:
-        """What is wrong with a recorded file, None when it is whole."""
+        """What is wrong with a recorded file; None if it is intact."""
         return fault_of(inside(self.folder, path), file.sha256, file.size)
 
 
-class Made:
-    """Collects what a step makes: files, or folders of which every file counts."""
+class StepOutputs:
+    """Collects what a step makes: files, or folders with all their files."""
 
     def __init__(self) -> None:
         self.paths: list[Path] = []
@@ -235,19 +235,19 @@ class Made:
 def _files(paths: Iterable[Path]) -> list[Path]:
     files: set[Path] = set()
     for path in paths:
-        inside = [entry for entry in path.rglob("*") if entry.is_file()] if path.is_dir() else [path]
-        files.update(entry for entry in inside if not entry.name.startswith("."))
+        entries = [entry for entry in path.rglob("*") if entry.is_file()] if path.is_dir() else [path]
+        files.update(entry for entry in entries if not entry.name.startswith("."))
     return sorted(files)
 
 
 def _record(path: Path) -> FileRecord:
     if not path.is_file():
-        raise FileError(f"{path} was to be made and is not there", fix="Run the same command again")
+        raise FileError(f"{path} should have been written and is missing", fix="Run the same command again")
     return FileRecord(sha256_file(path), path.stat().st_size)
 
 
 def require_empty(folder: Path) -> None:
-    """Raise RunError when a folder holds anything but hidden files."""
+    """Raise RunError if the folder holds anything but hidden files."""
     if any(not entry.name.startswith(".") for entry in folder.iterdir()):
-        what = "a run already" if (folder / NAME).exists() else "other files and no run"
+        what = "a run already" if (folder / NAME).exists() else "other files, not a run"
         raise RunError(f"{folder} holds {what}", fix="Choose another --out")

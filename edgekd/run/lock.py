@@ -1,4 +1,4 @@
-"""One writer a folder: a lock that the kernel drops when its process dies, with the holder's name in it."""
+"""One writer per folder: a lock file that names its holder, and that the kernel releases when the process dies."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from edgekd.run.manifest import now
 __all__ = ["LOCK", "Holder", "locked"]
 
 LOCK = ".lock"
-"""The lock file's name. It stays, empty, when nobody writes."""
+"""The lock file's name. The file stays, empty, when nobody is writing."""
 
 _QUIET = Quiet()
-_POLL = 0.2  # seconds between two looks at a lock that is waited for
+_POLL = 0.2  # seconds between two attempts to take the lock
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that writes a folder."""
+    """The process that is writing to a folder."""
 
     pid: int
     host: str
@@ -39,7 +39,7 @@ class Holder:
 
     @property
     def gone(self) -> bool:
-        """Whether the process surely no longer runs: known for this host alone."""
+        """Whether the process has certainly ended, which is known on this host only."""
         if self.host != socket.gethostname() or os.name != "posix":
             return False
         try:
@@ -53,9 +53,10 @@ class Holder:
 
 @contextlib.contextmanager
 def locked(folder: Path, progress: Progress = _QUIET, *, wait: float = 0.0) -> Iterator[None]:
-    """Hold the folder's lock; one that a dead process left is taken over, and that is said.
+    """Hold the folder's lock. One left by a dead process is taken over, with a note.
 
-    Raises RunLockedError naming the process that holds it, and still does after `wait` seconds.
+    Raises RunLockedError naming the process that still holds it after `wait` seconds, FileError when it cannot be
+    written.
     """
     path = Path(folder) / LOCK
     try:
@@ -63,7 +64,7 @@ def locked(folder: Path, progress: Progress = _QUIET, *, wait: float = 0.0) -> I
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         read_only = path.with_name(RUN).exists()
-        fix = f"Work on a copy of {folder}" if read_only else "Choose a folder that can be written"
+        fix = f"Work on a copy of {folder}" if read_only else "Choose a writable folder"
         raise FileError(f"Cannot write {path}: {error.strerror}", fix=fix) from error
     try:
         _take_within(wait, handle, folder, progress)
@@ -72,7 +73,7 @@ def locked(folder: Path, progress: Progress = _QUIET, *, wait: float = 0.0) -> I
         finally:
             os.ftruncate(handle, 0)
     finally:
-        os.close(handle)  # closing is what unlocks
+        os.close(handle)  # closing releases the lock
 
 
 def _take_within(seconds: float, handle: int, folder: Path, progress: Progress) -> None:
@@ -90,20 +91,20 @@ def _take_within(seconds: float, handle: int, folder: Path, progress: Progress) 
 
 
 def _take(handle: int, folder: Path, progress: Progress) -> None:
-    """Take the lock and write who holds it now. Raises RunLockedError."""
+    """Take the lock and write this process into it as the holder. Raises RunLockedError."""
     by_kernel = _acquire(handle, folder)
     left = _read(handle)
     if not by_kernel and left is not None and not left.gone:
         raise _refusal(folder, left)
     if left is not None:
-        progress.note(f"The last writer of {folder} did not finish ({left}); going on from what it left")
+        progress.note(f"The last writer of {folder} did not finish ({left}); resuming from what it left")
     _write(handle, Holder(os.getpid(), socket.gethostname(), now()))
 
 
 def _acquire(handle: int, folder: Path) -> bool:
-    """Whether the kernel gave the lock; False where it has no such locks (Windows, some network file systems).
+    """Whether the kernel granted the lock. False where it has no such locks (Windows, some network file systems).
 
-    Then who is named in the file decides alone. Raises RunLockedError.
+    The holder named in the file then decides alone. Raises RunLockedError when another process has the lock.
     """
     try:
         import fcntl
@@ -137,5 +138,5 @@ def _write(handle: int, holder: Holder) -> None:
 def _refusal(folder: Path, holder: Holder | None) -> RunLockedError:
     return RunLockedError(
         f"{folder} is being written by {holder or 'another process'}",
-        fix="Wait until it is done, or take another folder",
+        fix="Wait until it is done, or choose another folder",
     )

@@ -1,4 +1,4 @@
-"""run.json: plain data about a run, read strictly and written whole."""
+"""run.json: plain data about a run, read strictly and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -33,34 +33,35 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class TeacherRecord:
-    """Where the depth comes from."""
+    """The network that the run's depth comes from."""
 
     name: str
-    spec: str  # as it was asked for
+    spec: str  # as given by the user
     digest: str
     source: str  # one line for people
     metric: bool = True  # whether its depth is in metres
 
     @property
     def caution(self) -> str | None:
-        """What whoever reads a depth must know."""
+        """A caution for readers of the depth; None if it is in metres."""
         if self.metric:
             return None
-        return f"{self.name} gives depth in a unit of its own: what is called metres is that, and only ratios count"
+        return f"The depth of {self.name} has no known unit, though labelled metres: only ratios are meaningful"
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step: `inputs` by name to digest, `outputs` by path inside the run; unfinished while `finished` is None."""
+    """One step: `inputs` maps names to digests, `outputs` paths inside the run to files. Unfinished steps have no
+    `finished`."""
 
     asked: Mapping[str, Any]
     inputs: Mapping[str, str]
-    command: str  # makes the step's outputs anew; {run} stands for the run's folder
+    command: str  # rebuilds the step's outputs; {run} stands for the run's folder
     started: str
     versions: Mapping[str, str]
     outputs: Mapping[str, FileRecord] = field(default_factory=dict)
     finished: str | None = None
-    seconds: float | None = None  # of the last stretch, when the step was interrupted
+    seconds: float | None = None  # of the last attempt only, if the step was interrupted
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Manifest:
     steps: Mapping[str, StepRecord] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        """Write run.json, whole or not at all."""
+        """Write run.json, completely or not at all."""
         write_json(folder / NAME, {"format": FORMAT, **asdict(self)})
 
     @classmethod
@@ -83,7 +84,7 @@ class Manifest:
         value = read_json(path)
         found = value.get("format") if isinstance(value, dict) else None
         if found != FORMAT:
-            raise RunError(f"{path} has format {found}, this version of edgekd reads {FORMAT}", fix=_NEW)
+            raise RunError(f"{path} has format {found}; this version of edgekd reads {FORMAT}", fix=_NEW)
         try:
             teacher = value["teacher"]
             return cls(
@@ -97,7 +98,7 @@ class Manifest:
 
 
 def plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The value as JSON would give it back, so that what was asked can be compared with what was recorded."""
+    """The value after a round trip through JSON, so that what is asked can be compared with what was recorded."""
     return dict(json.loads(json.dumps(dict(value), allow_nan=False)))
 
 
@@ -114,7 +115,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str
 
 
 def now() -> str:
-    """UTC, in ISO 8601 with microseconds: sorts as text."""
+    """The time in UTC, in ISO 8601 with microseconds, which sorts as text."""
     return datetime.now(timezone.utc).isoformat(timespec="microseconds")
 
 
@@ -126,7 +127,7 @@ def _step(value: Mapping[str, Any]) -> StepRecord:
     step = StepRecord(**{**value, "outputs": outputs})
     for name, kind in (("asked", dict), ("inputs", dict), ("versions", dict), ("command", str), ("started", str)):
         if not isinstance(getattr(step, name), kind):
-            raise TypeError(f"{name} is no {kind.__name__}")
+            raise TypeError(f"{name} is not of type {kind.__name__}")
     return step
 
 

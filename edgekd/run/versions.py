@@ -13,7 +13,7 @@ _PACKAGES = ("edgekd", "numpy", "onnx", "torch", "onnxruntime", "openvino", "nnc
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Name to version: Python, the system, and what is installed of the packages that decide results."""
+    """Name to version of Python, the system, and the installed packages that affect results."""
     found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
     for package in _PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Smooth edges at the price of a few rays: only pixels where two surfaces meet are looked at more closely."""
+"""Smooth edges at the cost of a few rays, sent only through pixels where two surfaces meet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OFFSETS = ((0.35, 0.12), (-0.12, 0.35), (-0.28, -0.32))  # of the extra rays, i
 def smooth_edges(scene: Scene, camera: Camera, hits: Hits, radiance: Floats) -> Floats:
     """Blend edge pixels of a picture [H, W, 3] with what three more rays meet.
 
-    An extra ray is not shaded anew: it takes the colour of the pixel beside it that shows the same surface.
+    An extra ray is not shaded: it takes the colour of a neighbouring pixel that shows the same surface.
     """
     height, width = radiance.shape[:2]
     surface = scene.surface[hits.triangle].reshape(height, width)

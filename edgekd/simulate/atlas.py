@@ -29,7 +29,7 @@ class Atlas:
 
 @lru_cache(maxsize=1)
 def atlas() -> Atlas:
-    """Bake the atlas (half a second, once a process); it has a seed of its own and is always the same."""
+    """Bake the atlas (half a second, once per process); its seeds are fixed, so it is always the same."""
     tiles_made: list[NDArray[np.uint8]] = []
     first: dict[str, tuple[int, int]] = {}
     means: list[Field] = []

@@ -24,12 +24,12 @@ def part_bounds(parts: list[Part]) -> Floats:
 
 @dataclass
 class Builder:
-    """A room in the making."""
+    """A room under construction."""
 
     rng: np.random.Generator
     lights: list[Light] = field(default_factory=list)
     boxes: list[Floats] = field(default_factory=list)  # of each object
-    shades: list[tuple[Part, Pose]] = field(default_factory=list)  # objects' parts that shine
+    shades: list[tuple[Part, Pose]] = field(default_factory=list)  # parts of objects that emit light
     _items: list[tuple[Part, Pose, int]] = field(default_factory=list)
 
     def add_room(self, part: Part, pose: Pose) -> None:
@@ -45,7 +45,7 @@ class Builder:
         return box
 
     def build(self, size: Triple) -> Scene:
-        """Merge everything; what shines comes last."""
+        """Merge everything; parts that emit light come last."""
         items = sorted(self._items, key=lambda item: item[0].material.emits > 0)
         parts = [part for part, _, _ in items]
         counts = [len(part.points) for part in parts]
@@ -100,7 +100,7 @@ class Builder:
         return points, turn(np.concatenate([part.normals for part, _, _ in items]))
 
     def _tile_coordinates(self, parts: list[Part], counts: list[int]) -> Floats:
-        """Texture coordinates [T, 3, 2] in tiles; every part starts elsewhere in its tile, so no two look alike."""
+        """Texture coordinates [T, 3, 2] in tiles; each part is shifted at random, so that no two look alike."""
         scale = np.array([part.material.scale for part in parts], np.float32)
         shifts = self.rng.random((len(parts), 2), dtype=np.float32)
         shifts[[part.material.stretch for part in parts]] = 0
@@ -128,6 +128,6 @@ class Builder:
 
 
 def _own_texels(materials: list[Material]) -> NDArray[np.uint8] | None:
-    """All texels of the atlas and behind them those of materials with a tile, in their order."""
+    """All texels of the atlas, then those of the materials with a tile, in order; None if there are none of these."""
     own = [material.tile.texels for material in materials if material.tile is not None]
     return np.concatenate([atlas().texels, *own]) if own else None

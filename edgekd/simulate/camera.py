@@ -57,7 +57,7 @@ class Camera:
 
 
 def choose_camera(scene: Scene, rng: np.random.Generator, height: int, width: int, distortion: float) -> Camera:
-    """Stand in free space as a person or a robot does and look into the room; the best of some tries."""
+    """A camera in free space at the height of a person or a robot, looking into the room; the best of several tries."""
     best, best_score = None, -np.inf
     for _ in range(40):
         camera = _draw(scene, rng, height, width, distortion)

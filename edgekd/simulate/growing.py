@@ -20,9 +20,9 @@ __all__ = ["GrowingSet"]
 class GrowingSet:
     """Pictures 0 to count - 1 of `seed`, rendered into `folder` by `workers` processes; asking for one waits for it.
 
-    An ImageSource. Rendering starts at once and goes on until all are there or `close` is called; what was finished is
-    kept and taken up by whoever renders into the folder next. An error of the rendering is raised where a picture is
-    asked for.
+    An ImageSource. Rendering starts at once and goes on until all are done or `close` is called. Finished shards are
+    kept, and the next rendering into the folder uses them. An error while rendering is raised where a picture is asked
+    for.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class GrowingSet:
         self._changed = threading.Condition()
         self._closed = False
         self._error: BaseException | None = None
-        self.waited = 0.0  # seconds that somebody waited for pictures
+        self.waited = 0.0  # seconds spent waiting for pictures
         self._thread = threading.Thread(
             target=self._render, args=(settings, seed, count, workers, keep_depth), name="rendering", daemon=True
         )
@@ -44,7 +44,7 @@ class GrowingSet:
 
     @property
     def digest(self) -> str:
-        """Of all that decides the pictures: their own bytes are not known yet."""
+        """A hash of all that determines the pictures: their own bytes are not known yet."""
         return sha256_bytes(json.dumps(self._request, sort_keys=True).encode())
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class GrowingSet:
         return read_image(path, self._entries[name][index])
 
     def close(self) -> None:
-        """End the rendering; shards that are finished stay."""
+        """Stop rendering; finished shards are kept."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -90,7 +90,7 @@ class GrowingSet:
             )
         except _ClosedError:
             pass
-        except BaseException as error:  # whatever it is, whoever waits for a picture must hear of it
+        except BaseException as error:  # any error must reach the thread that waits for a picture
             with self._changed:
                 self._error = error
                 self._changed.notify_all()

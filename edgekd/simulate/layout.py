@@ -19,12 +19,12 @@ __all__ = ["build_room"]
 
 _DOOR = 2.05  # metres high
 _OVERLAP = 0.2  # metres that floor and walls reach beyond each other, so that no ray slips through a corner
-_MESHES = (3, 7)  # of a folder of meshes in one room, the last excluded
-_SHADOWED = 2  # lights that cast shadows: each costs a ray a pixel
+_MESHES = (3, 7)  # meshes placed in one room, the upper bound excluded
+_SHADOWED = 2  # lights that cast shadows: each costs a ray per pixel
 
 
 def build_room(look: Look, rng: np.random.Generator, meshes: MeshFolder | None = None) -> Scene:
-    """A furnished room of a kind drawn from KINDS; with `meshes`, some of them stand in it before anything else."""
+    """A furnished room of a kind drawn from KINDS; with `meshes`, some of them are placed before the furniture."""
     names = list(KINDS)
     shares = np.array([KINDS[name].share for name in names])
     kind = KINDS[names[int(rng.choice(len(names), p=shares / shares.sum()))]]
@@ -48,18 +48,18 @@ class _Layout:
         for wall in walls[1 : 1 + int(self.rng.integers(least, most + 1))]:
             self._window(wall)
         if meshes is not None:
-            self._own(meshes)
+            self._place_meshes(meshes)
         for name, (least, most) in self.kind.pieces:
             for _ in range(int(self.rng.integers(least, most + 1))):
                 self.placer.place(name)
         self._lamps()
         return self.builder.build(self.size)
 
-    def _own(self, meshes: MeshFolder) -> None:
+    def _place_meshes(self, meshes: MeshFolder) -> None:
         for _ in range(int(self.rng.integers(*_MESHES))):
             mesh = meshes.draw(self.rng)
             width, depth, height = mesh.extent
-            if height < self.size[2]:  # what is tall or wide stands with its back to a wall, as cupboards and sofas do
+            if height < self.size[2]:  # tall or wide ones stand with their backs to a wall, like cupboards and sofas
                 self.placer.place_piece(Piece(mesh.make, "wall" if height > 1.2 or width > 1.4 * depth else "free"))
 
     def _shell(self) -> None:

@@ -1,4 +1,4 @@
-"""The light that reaches what each pixel shows: from shadowed lamps and, once bounced, from everything else."""
+"""The light on the surface that each pixel shows: from shadowed lamps and, after one bounce, from all else."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def _smooth(field: Floats, surface: NDArray[np.int32]) -> Floats:
 
 
 def indirect(scene: Scene, hits: Hits, points: Floats, surface: NDArray[np.int32]) -> Floats:
-    """Light [N, 3] from other surfaces: one ray a 2x2 block into the hemisphere; what it meets sends its mean colour.
+    """Light [N, 3] from other surfaces: one ray per 2x2 block into the hemisphere, in the mean colour of what it meets.
 
-    Near surfaces send less, which darkens corners and the ground under furniture.
+    Near surfaces give less, which darkens corners and the ground under furniture.
     """
     height, width = surface.shape
     grid = np.arange(height * width).reshape(height, width)[::2, ::2]
@@ -93,7 +93,7 @@ def _enlarged(field: Floats, key: NDArray[np.int32], wanted: NDArray[np.int32]) 
     surface = wanted[rows, columns]
     row, column = rows // 2, columns // 2
     towards_row, towards_column = rows % 2 * 2 - 1, columns % 2 * 2 - 1
-    for down, right in ((-1, -1), (-1, 1), (1, -1), (-1, 0), (0, -1), (1, 1), (1, 0), (0, 1)):  # the last match stays
+    for down, right in ((-1, -1), (-1, 1), (1, -1), (-1, 0), (0, -1), (1, 1), (1, 0), (0, 1)):  # the last match wins
         beside = (
             np.clip(row + down * towards_row, 0, key.shape[0] - 1),
             np.clip(column + right * towards_column, 0, key.shape[1] - 1),

@@ -16,12 +16,12 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Lens:
-    """What stands between the light and the file. All ranges are drawn once a picture."""
+    """What happens between the light and the file. A value is drawn from each range once per picture."""
 
     distortion: Range = (0.0, 0.0)  # radial k1 at unit tangent; negative is barrel
     vignette: Range = (0.0, 0.0)  # share of light lost in the corners
     blur: Range = (0.0, 0.0)  # standard deviation in pixels at width 320
-    cast: Range = (0.0, 0.0)  # white balance left unmended, log2 of red over blue
+    cast: Range = (0.0, 0.0)  # remaining error of the white balance, log2 of red over blue
     contrast: Range = (0.0, 0.0)  # strength of the S-shaped tone curve
     saturation: Range = (1.0, 1.0)
     shot_noise: Range = (0.0, 0.0)  # deviation of the noise at full white, linear light
@@ -48,9 +48,9 @@ class Look:
     ambient: Range  # light from everywhere, relative to the lamps
     daylight: Range  # window light, relative to the lamps
     ceiling_lamp: float  # chance that it is on
-    paint_hue: tuple[float, float]  # mean and deviation; of a deviation of 1 every hue is as likely
-    clutter: Range  # pieces on a square metre of table
-    without: tuple[str, ...]  # furniture that is not found here
+    paint_hue: tuple[float, float]  # mean and deviation; with a deviation of 1 all hues are about as likely
+    clutter: Range  # pieces per square metre of table
+    without: tuple[str, ...]  # furniture that does not occur
     lens: Lens
 
 

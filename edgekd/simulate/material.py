@@ -22,6 +22,6 @@ class Material:
     colours: tuple[Colour, Colour, Colour]
     scale: float = 1.0  # metres that one tile of the pattern covers
     gloss: float = 0.0  # strength of the highlight, 0..1
-    emits: float = 0.0  # radiance that the surface sends out itself, times its colour
+    emits: float = 0.0  # radiance that the surface emits, times its colour
     stretch: bool = False  # the pattern fills the surface once, as a picture does, whatever its size
     tile: Tile | None = None  # a picture of its own, in place of the pattern

@@ -1,4 +1,4 @@
-"""The materials of one room: every piece of furniture asks its palette, so that a room is of one taste."""
+"""The materials of one room: all its furniture draws from one palette, so that the room is of one style."""
 
 from __future__ import annotations
 

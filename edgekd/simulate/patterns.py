@@ -1,8 +1,8 @@
 """Procedural textures.
 
 A pattern is a function (rng, n) -> [n, n, 3]: two mixing weights a and b in 0..1 and a shade around 1, tileable. A
-material mixes its three colours by a and b, so one pattern serves every colour. To add one: a function and a line in
-PATTERNS.
+material mixes its three colours by a and b, so one pattern serves every colour. To add one, write a function and add it
+to PATTERNS.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def wall_pose(size: Triple, wall: int, along: float, gap: float = 0.0) -> Pose:
 
 
 class Placer:
-    """Keeps account of the space that is taken."""
+    """Places furniture and keeps track of the space that is taken."""
 
     def __init__(self, size: Triple, look: Look, palette: Palette, builder: Builder) -> None:
         self.size, self.look, self.palette, self.builder = size, look, palette, builder
@@ -44,12 +44,12 @@ class Placer:
         self._taken.append(box)
 
     def place(self, name: str) -> None:
-        """Make a piece and place it, with what belongs near it; it is left out where there is no space."""
+        """Make a piece and place it, with what belongs near it; it is left out if there is no space."""
         if name not in self.look.without:
             self.place_piece(FURNITURE[name])
 
     def place_piece(self, piece: Piece) -> None:
-        """The same for a piece that is in no table."""
+        """Like `place`, for a piece that is not in FURNITURE."""
         parts = piece.make(self.rng, self.palette)
         box = part_bounds(parts)
         for _ in range(_TRIES):
@@ -61,7 +61,7 @@ class Placer:
                 return
 
     def put(self, piece: Piece, parts: list[Part], pose: Pose) -> None:
-        """Add a piece where it is told, and clutter on its surfaces."""
+        """Add a piece at a pose, and clutter on its surfaces."""
         box = self.builder.add_object(parts, pose)
         if piece.place != "floor":
             self._taken.append(box)
@@ -70,7 +70,7 @@ class Placer:
                 self._clutter(part, pose)
 
     def is_free(self, box: Floats, slack: float = 0.0) -> bool:
-        """Inside the room, and clear of what stands there once `slack` metres are taken off its sides."""
+        """Whether a box is inside the room and, with `slack` metres taken off its sides, clear of what stands there."""
         if box[0] < -0.001 or box[1] < -0.001 or box[3] > self.size[0] + 0.001 or box[4] > self.size[1] + 0.001:
             return False
         if not self._taken:
@@ -85,7 +85,7 @@ class Placer:
         return 0.5 + (self.rng.random() - 0.5) * max(0.0, 1 - width / length)
 
     def _draw(self, piece: Piece, box: Floats) -> Pose | None:
-        """A place to try, or None when this wall is too short."""
+        """A pose to try, or None when the wall is too short."""
         rng, (width, depth, height) = self.rng, self.size
         if piece.place in ("wall", "hung"):
             wall, across = int(rng.integers(4)), float(box[3] - box[0])
@@ -105,7 +105,7 @@ class Placer:
         return Pose(x, y, height - float(box[5]) if piece.place == "ceiling" else 0.0, angle)
 
     def _place_near(self, near: Near, pose: Pose, box: Floats) -> None:
-        """Draw up chairs, put bedside tables to beds, and so on."""
+        """Put chairs at tables, bedside tables next to beds, and so on."""
         rng = self.rng
         names = [name for name in near.pieces if name not in self.look.without]
         if not names:
@@ -158,7 +158,7 @@ class Placer:
 
 
 def _spots(near: Near, box: Floats, rng: np.random.Generator) -> list[Pose]:
-    """Where things go around a piece whose box is [6], in the piece's own coordinates."""
+    """Where things go around a piece with the box [6], in the piece's own coordinates."""
     left, back, right, front = float(box[0]), float(box[1]), float(box[3]), float(box[4])
     middle = (left + right) / 2
     if near.where == "front":

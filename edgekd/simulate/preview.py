@@ -1,4 +1,4 @@
-"""Contact sheets: what a person looks at before trusting thousands of pictures."""
+"""Contact sheets, for a look at some pictures before trusting thousands of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def contact_sheet(images: Sequence[SimulatedImage], columns: int) -> NDArray[np.
     All pictures share one depth scale. Raises DataError without pictures or when their sizes differ.
     """
     if not images or columns < 1:
-        raise DataError("A contact sheet needs pictures and columns", fix="Give at least one of each")
+        raise DataError("A contact sheet needs pictures and columns", fix="Use at least one of each")
     if len({image.rgb.shape for image in images}) > 1:
         raise DataError("A contact sheet needs pictures of one size", fix="Render them with the same settings")
     depths = [image.depth for image in images if image.depth is not None]
@@ -59,7 +59,7 @@ def _depth_colours(depth: NDArray[np.float32], far: float) -> NDArray[np.uint8]:
 
 
 def _id_colours(ids: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """The room is dark grey; objects turn the hue by the golden angle, so neighbours differ."""
+    """The room is dark grey; each id advances the hue by the golden angle, so neighbours differ."""
     table = [(60, 60, 66)]
     for number in range(1, int(ids.max()) + 1):
         red, green, blue = colorsys.hsv_to_rgb(

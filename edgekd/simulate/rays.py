@@ -1,4 +1,4 @@
-"""What the camera sees: one ray a pixel."""
+"""What the camera sees: one ray per pixel."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Hits", "cast"]
 
 @dataclass(frozen=True)
 class Hits:
-    """What the camera's rays met, one row a ray."""
+    """What the camera's rays met, one row per ray."""
 
     directions: Floats  # [N, 3], forward component 1
     depth: Floats  # [N] planar, metres
     triangle: NDArray[np.int32]  # [N]
     points: Floats  # [N, 3]
     normals: Floats  # [N, 3] facing the camera
-    u: Floats  # [N] where in its triangle, as barycentric coordinates
+    u: Floats  # [N] barycentric coordinates in the triangle
     v: Floats
 
 

@@ -24,18 +24,18 @@ from edgekd.simulate.shade import shade
 
 __all__ = ["RENDERER", "RoomSettings", "RoomSource", "render", "view"]
 
-RENDERER = 2  # raised whenever a seed gives other pictures than before
+RENDERER = 2  # raised whenever a seed gives different pictures than before
 
 
 @dataclass(frozen=True)
 class RoomSettings:
-    """What is rendered. Raises DataError or UnknownNameError for values that cannot be meant."""
+    """What is rendered. Raises DataError or UnknownNameError for invalid values."""
 
     height: int = 240
     width: int = 320
     look: str = "simulated"
     views_per_room: int = 4
-    meshes: MeshFolder | None = None  # furniture of one's own that stands among the built-in
+    meshes: MeshFolder | None = None  # the user's own furniture, placed among the built-in
 
     def __post_init__(self) -> None:
         if self.look not in LOOKS:
@@ -43,17 +43,17 @@ class RoomSettings:
         for name, least, most in (("height", 16, 2048), ("width", 16, 2048), ("views_per_room", 1, 1000)):
             value = getattr(self, name)
             if not isinstance(value, int) or not least <= value <= most:
-                raise DataError(f"Rooms with a {name} of {value!r} cannot be rendered", fix=f"Give {least} to {most}")
+                raise DataError(f"Cannot render rooms with {name} {value!r}", fix=f"Use {least} to {most}")
 
     def to_json(self) -> dict[str, Any]:
-        """What decides the pictures. Without meshes it is what it was before there were any."""
+        """What determines the pictures. Without meshes it is the same as before meshes were supported."""
         chosen = asdict(replace(self, meshes=None))
         del chosen["meshes"]
         return chosen if self.meshes is None else {**chosen, "meshes": self.meshes.digest}
 
 
 def render(settings: RoomSettings, seed: int, index: int) -> SimulatedImage:
-    """Picture `index` of the endless row that `seed` stands for, with ids and depth.
+    """Picture `index` of the endless sequence that `seed` defines, with ids and depth.
 
     Pictures with the same index // views_per_room show the same room, which is built once for them.
     Raises DataError for a negative seed or index, MissingRuntimeError without embreex.
@@ -72,9 +72,9 @@ def render(settings: RoomSettings, seed: int, index: int) -> SimulatedImage:
 
 
 def view(settings: RoomSettings, seed: int, index: int) -> tuple[Scene, Camera, np.random.Generator]:
-    """What picture `index` looks at and from where, and the randomness that is left for its light and lens."""
+    """The scene and the camera of picture `index`, and the generator that its light and lens are drawn from."""
     if seed < 0 or index < 0:
-        raise DataError(f"Picture {index} of seed {seed} does not exist", fix="Give a seed and an index of 0 or more")
+        raise DataError(f"Picture {index} of seed {seed} does not exist", fix="Use a seed and an index of 0 or more")
     room, number = divmod(index, settings.views_per_room)
     scene = _scene(settings.look, seed, room, settings.meshes)
     rng = _generator(seed, room, number + 1)
@@ -84,7 +84,7 @@ def view(settings: RoomSettings, seed: int, index: int) -> tuple[Scene, Camera, 
 
 @dataclass(frozen=True)
 class RoomSource:
-    """An ImageSource that renders each picture when it is asked for, and keeps none."""
+    """An ImageSource that renders each picture on request and keeps none."""
 
     settings: RoomSettings
     seed: int
@@ -110,5 +110,5 @@ def _scene(look: str, seed: int, room: int, meshes: MeshFolder | None) -> Scene:
 
 
 def _generator(seed: int, room: int, stream: int) -> np.random.Generator:
-    """Randomness of its own for each room (stream 0) and each view of it (1 and up)."""
+    """A generator of its own for each room (stream 0) and each view of it (1 and up)."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, room, stream))))

@@ -1,4 +1,4 @@
-"""One simulated image, and where simulated images come from."""
+"""A simulated image, and the protocol for sources of simulated images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ImageSource(Protocol):
 
     @property
     def digest(self) -> str:
-        """Of everything that decides the images."""
+        """A hash of everything that determines the images."""
         ...
 
     def __len__(self) -> int: ...

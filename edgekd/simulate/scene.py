@@ -26,22 +26,22 @@ class Light:
 
     position: Triple
     colour: Triple  # radiance times area: irradiance at one metre, straight on
-    extent: Triple  # half size of the box that shines
+    extent: Triple  # half size of the box that emits the light
     facing: Triple | None = None
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything in one room, ready to be looked at. One row a triangle [T], a material [M] or an object [B]."""
+    """Everything in one room, ready to be rendered. One row per triangle [T], material [M] or object [B]."""
 
     size: Triple  # of the room, metres
     points: Floats  # [T, 3, 3] corners, metres
     normals: Floats  # [T, 9]: normal at the first corner, and its change along both edges
     uvs: Floats  # [T, 6]: texture coordinates in tiles, likewise
-    density: Floats  # [T] texels a metre
+    density: Floats  # [T] texels per metre
     material: NDArray[np.int32]  # [T]
     objects: NDArray[np.uint16]  # [T] 0 for the room itself
-    surface: NDArray[np.int32]  # [T] alike for triangles of one part that face the same way
+    surface: NDArray[np.int32]  # [T] equal for triangles of one part that face the same way
     colours: Floats  # [M, 9]: c0, c1 - c0, c2 - c0
     tiles: NDArray[np.int32]  # [M] the material's first texel in the atlas
     gloss: Floats  # [M]
@@ -50,8 +50,8 @@ class Scene:
     lights: tuple[Light, ...]
     boxes: Floats  # [B, 6] low and high corners of the objects: where no camera can be
     visible: EmbreeScene
-    casters: EmbreeScene  # all but what shines: a lamp's shade does not hide its own light
-    texels: NDArray[np.uint8] | None = None  # the atlas's and behind them the room's own; None where it has none
+    casters: EmbreeScene  # all but the parts that emit light: a lampshade does not block its own light
+    texels: NDArray[np.uint8] | None = None  # the atlas's, then the room's own; None where it has none
 
 
 @lru_cache(maxsize=1)

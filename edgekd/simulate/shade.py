@@ -1,4 +1,4 @@
-"""The radiance of each pixel: reflectance times light, highlights, and what shines by itself."""
+"""The radiance of each pixel: reflectance times light, highlights, and the light that surfaces emit."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def write_shard(path: Path, images: Iterable[tuple[int, SimulatedImage]], *, kee
             for suffix, data in _encode(image, keep_depth=keep_depth):
                 member = tarfile.TarInfo(
                     f"{number:06d}.{suffix}"
-                )  # no owner and no time: the bytes are the pictures' alone
+                )  # no owner and no time: the bytes depend on the pictures alone
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
 
@@ -71,12 +71,12 @@ def index_shard(data: bytes, path: Path) -> dict[int, Entry]:
             entries.setdefault(int(number), {})[suffix] = (place + _BLOCK, length)
             place += _BLOCK + -(-length // _BLOCK) * _BLOCK
     except (ValueError, UnicodeDecodeError) as error:
-        raise FileError(f"{path} is not a shard of simulated images ({error})", fix="Simulate the set anew") from error
+        raise FileError(f"{path} is not a shard of simulated images ({error})", fix="Simulate the set again") from error
     return entries
 
 
 def _opened(data: bytes, suffix: str) -> Any:
-    """A member as a picture. Raises ValueError when it is none of the kind that its name says."""
+    """A member as a picture. Raises ValueError when it is not of the kind that its name says."""
     from PIL import Image
 
     picture = Image.open(io.BytesIO(data), formats=("JPEG",) if suffix == "jpg" else ("PNG",))
@@ -101,4 +101,4 @@ def read_image(path: Path, entry: Entry) -> SimulatedImage:
             depth=None if depth is None else depth.astype(np.float32) / np.float32(1000),
         )
     except Exception as error:  # damaged files fail anywhere in Pillow's readers, with errors of any type
-        raise FileError(f"A picture in {path} cannot be read ({error})", fix="Simulate the set anew") from error
+        raise FileError(f"A picture in {path} cannot be read ({error})", fix="Simulate the set again") from error

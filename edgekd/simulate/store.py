@@ -21,8 +21,8 @@ from edgekd.simulate.workers import make_shards
 __all__ = ["SimulatedSet", "is_set", "set_request", "shard_names", "write_set"]
 
 _MANIFEST = "manifest.json"
-_MOST = 100_000_000  # pictures: what a manifest may declare
-_PICTURES = 32  # a shard: small, so that an interruption loses little
+_MOST = 100_000_000  # pictures that a manifest may declare
+_PICTURES = 32  # per shard, rounded up to whole rooms: few, so that an interruption loses little
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SimulatedSet:
         """Open a set and check every shard against its digest. Raises FileError naming the file that does not fit."""
         folder = Path(folder)
         manifest = _read_manifest(folder)
-        remake = "Run the same simulation into this folder again; it makes what is missing"
+        remake = "Run the same simulation into this folder again; it renders what is missing"
         names = shard_names(manifest["request"])
         if set(names) != set(manifest["shards"]):
             made, wanted = len(manifest["shards"]), len(names)
@@ -52,7 +52,7 @@ class SimulatedSet:
             except OSError as error:
                 raise FileError(f"Cannot read {path}: {error.strerror}", fix=remake) from error
             if sha256_bytes(data) != manifest["shards"][name]:
-                raise FileError(f"{path} was truncated or altered since it was made", fix=remake)
+                raise FileError(f"{path} was truncated or altered after it was made", fix=remake)
             found = index_shard(data, path)
             entries += [(name, found[number]) for number in sorted(found)]
         digest = sha256_bytes(json.dumps([manifest["request"], manifest["shards"]], sort_keys=True).encode())
@@ -69,7 +69,7 @@ class SimulatedSet:
 
 
 def set_request(settings: RoomSettings, *, seed: int, count: int, keep_depth: bool) -> dict[str, Any]:
-    """All that decides a set's pictures, as its manifest holds it."""
+    """All that determines a set's pictures, as its manifest holds it."""
     return {
         "renderer": RENDERER,
         "settings": settings.to_json(),
@@ -92,13 +92,12 @@ def write_set(
 ) -> SimulatedSet:
     """Render pictures 0 to count - 1 of `seed` into `folder`; what an interrupted run finished is kept.
 
-    `arrived` hears the names of all shards that are whole, at the start and whenever one is added; what it raises ends
-    the rendering. Raises DataError for a count or a folder that cannot be meant, FileError or DiskFullError from
-    writing.
+    `arrived` is called with the names of all complete shards, at the start and whenever one is added; an exception from
+    it ends the rendering. Raises DataError for an invalid count or folder, FileError or DiskFullError from writing.
     """
     folder = Path(folder)
     if count < 1 or workers < 1:
-        raise DataError(f"A set of {count} pictures by {workers} workers cannot be made", fix="Give at least 1 of each")
+        raise DataError(f"Cannot render {count} pictures with {workers} workers", fix="Use at least 1 of each")
     request = set_request(settings, seed=seed, count=count, keep_depth=keep_depth)
     shards = _finished(folder, request)
     arrived(frozenset(shards))
@@ -117,8 +116,8 @@ def write_set(
 
 
 def is_set(folder: Path) -> bool:
-    """Whether a folder holds a set, which need not be whole. Other makers call files manifest.json, too; a damaged one
-    is taken for ours, so that it is named."""
+    """Whether a folder holds a set, complete or not. Other tools write a manifest.json, too; a damaged one is taken for
+    ours, so that an error names it."""
     manifest = Path(folder) / _MANIFEST
     try:
         found = read_json(manifest)
@@ -128,17 +127,17 @@ def is_set(folder: Path) -> bool:
 
 
 def shard_names(request: Mapping[str, Any]) -> dict[str, range]:
-    """Each shard's file name and the pictures it holds; the views of one room are never parted."""
+    """Each shard's file name and the pictures it holds; the views of one room are never split."""
     views = int(request["settings"]["views_per_room"])
     size, count = views * math.ceil(_PICTURES / views), int(request["count"])
     return {f"{n:05d}.tar": range(start, min(start + size, count)) for n, start in enumerate(range(0, count, size))}
 
 
 def _finished(folder: Path, request: Mapping[str, Any]) -> dict[str, str]:
-    """Digests of the shards that are there and whole. Starts the manifest in an empty folder."""
+    """Digests of the shards that exist and are intact. Starts the manifest in an empty folder."""
     if not (folder / _MANIFEST).exists():
         if folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
-            raise DataError(f"{folder} holds other files and no set of simulated images", fix="Choose an empty folder")
+            raise DataError(f"{folder} holds other files, not a set of simulated images", fix="Choose an empty folder")
         _write_manifest(folder, request, {})
         return {}
     manifest = _read_manifest(folder)
@@ -155,7 +154,7 @@ def _finished(folder: Path, request: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _differences(*requests: Mapping[str, Any]) -> list[str]:
-    """The names of what two requests have apart, those of the settings among them."""
+    """The names of the entries in which two requests differ, those of the settings included."""
     one, other = ({**request, **request["settings"], "settings": None} for request in requests)
     return sorted(key for key in {*one, *other} if one.get(key) != other.get(key))
 
@@ -178,6 +177,6 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError("views_per_room")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FileError(
-            f"{path} does not describe a set of simulated images ({error!r})", fix="Simulate the set anew"
+            f"{path} does not describe a set of simulated images ({error!r})", fix="Simulate the set again"
         ) from error
     return dict(manifest)

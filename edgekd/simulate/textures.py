@@ -1,4 +1,4 @@
-"""The reflectance of what each pixel shows."""
+"""The reflectance of the surface that each pixel shows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def reflectance(scene: Scene, camera: Camera, hits: Hits) -> Floats:
     colours = np.take(scene.colours, material, axis=0, mode="clip")
     mixed = colours[:, :3] + weights[:, :1] * colours[:, 3:6] + weights[:, 1:2] * colours[:, 6:]
     mixed *= weights[:, 2:]
-    bounded: Floats = np.maximum(mixed, np.float32(0.004))  # nothing is quite black
+    bounded: Floats = np.maximum(mixed, np.float32(0.004))  # nothing is fully black
     return bounded
 
 

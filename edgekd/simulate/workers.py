@@ -1,4 +1,4 @@
-"""Renders shards in processes of their own, so that a set takes a core's time each."""
+"""Renders shards in processes of their own, so that several cores share a set."""
 
 from __future__ import annotations
 
@@ -36,40 +36,40 @@ def make_shards(
     try:
         stop = context.Event()
         pool = ProcessPoolExecutor(min(workers, len(shards)), context, initializer=_begin, initargs=(stop,))
-    except OSError as error:  # no /dev/shm that can be written, as in some containers, or no file left to open
+    except OSError as error:  # no writable /dev/shm, as in some containers, or too many open files
         raise EdgekdError(
-            f"Processes that render rooms cannot share memory (/dev/shm) or pipes here ({error})", fix=_ALONE
+            f"Rendering processes cannot share memory (/dev/shm) or pipes here ({error})", fix=_ALONE
         ) from error
 
     def submit(name: str, numbers: range) -> Future[str]:
         try:
             return pool.submit(_make, folder / name, settings, seed, numbers, keep_depth)
-        except (RuntimeError, OSError) as error:  # there is no memory for a thread or a process
+        except (RuntimeError, OSError) as error:  # no memory for another thread or process
             raise BrokenProcessPool(str(error)) from error
 
     try:
-        with _deaths_of_threads() as died:
-            with _workers_born_deaf():
+        with _watched_threads() as died:
+            with _sigint_ignored():
                 jobs = {submit(name, numbers): name for name, numbers in shards.items()}
             for job in _completed({*jobs}, died):
                 yield jobs[job], job.result()
     except BrokenProcessPool as error:
         raise EdgekdError(
-            "A worker that renders rooms died: out of memory, or started from a script without a __main__ guard",
+            "A rendering worker died: out of memory, or started from a script without a __main__ guard",
             fix=_ALONE,
         ) from error
     finally:
         try:
             stop.set()
-            with contextlib.suppress(RuntimeError):  # of a thread that never started
+            with contextlib.suppress(RuntimeError):  # a thread of the pool never started
                 pool.shutdown(wait=True, cancel_futures=True)
-        finally:  # of a pool that broke, or was interrupted again while it stopped: they wait for work for ever
+        finally:  # workers of a pool that broke, or was interrupted while stopping, wait for work for ever
             for process in {*active_children()} - others:
                 process.terminate()
 
 
 def _completed(jobs: set[Future[str]], died: threading.Event) -> Iterator[Future[str]]:
-    """Jobs as they are done. Raises BrokenProcessPool once a thread of the pool died: its jobs would never be done."""
+    """Jobs as they finish. Raises BrokenProcessPool once a thread of the pool has died: the rest would never finish."""
     while jobs:
         done, jobs = wait(jobs, timeout=1.0, return_when=FIRST_COMPLETED)
         yield from done
@@ -78,8 +78,8 @@ def _completed(jobs: set[Future[str]], died: threading.Event) -> Iterator[Future
 
 
 @contextlib.contextmanager
-def _deaths_of_threads() -> Iterator[threading.Event]:
-    """Notes, and does not print, that a thread ended with an error that was started within."""
+def _watched_threads() -> Iterator[threading.Event]:
+    """Sets an event, and prints nothing, when a thread started within the context ends with an error."""
     died, before, hook = threading.Event(), {*threading.enumerate()}, threading.excepthook
 
     def note(found: threading.ExceptHookArgs) -> None:
@@ -96,9 +96,9 @@ def _deaths_of_threads() -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
-def _workers_born_deaf() -> Iterator[None]:
-    """Processes started here ignore Ctrl-C from birth: one that died of it while starting would take the pool along."""
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+def _sigint_ignored() -> Iterator[None]:
+    """Processes started here ignore Ctrl-C from the outset: one killed by it while starting would break the pool."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -112,15 +112,15 @@ _stop: Any = None
 
 
 def _begin(stop: Any) -> None:
-    """Ctrl-C reaches the whole process group: only the parent answers it, and tells the workers to stop. Where the
-    parent was killed nobody tells them, and they would wait for work for ever."""
+    """Ctrl-C reaches the whole process group: only the parent handles it, and tells the workers to stop. A worker exits
+    once the parent has been killed; otherwise it would wait for work for ever."""
     global _stop
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _follow() -> None:
+def _exit_with_parent() -> None:
     if (parent := parent_process()) is not None:
         parent.join()
         os._exit(1)

@@ -1,4 +1,4 @@
-"""What a run holds for the device: its fp32 model, its calibration set and its artefacts, verified before use."""
+"""Access to a run's fp32 model, calibration set and artefacts, verified before use."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ __all__ = [
 ]
 
 DEFAULT_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
-"""What `edgekd export` builds where no precision is asked for."""
+"""What `edgekd export` builds if no precision is given."""
 
 _QUIET = Quiet()
 _MODELS = ("onnx/student.onnx", "onnx/teacher.onnx")
-"""The fp32 model that artefacts are built from: of a distillation, and of a calibration of the teacher itself."""
+"""The fp32 models that artefacts are built from: after `edgekd distill`, and after `edgekd calibrate`."""
 
 
 def run_model(run: Run) -> Path:
-    """The run's fp32 ONNX model. Raises RunError, with the command that makes it, when it is missing or altered."""
+    """The run's fp32 ONNX model. Raises RunError, with the command that rebuilds it, when it is missing or altered."""
     made = [path for record in run.manifest.steps.values() for path in record.outputs]
     student, teacher = _MODELS
     inside = next((path for path in _MODELS if path in made), teacher if "calibrate" in run.manifest.steps else student)
@@ -56,12 +56,12 @@ def export_step(target: str, precision: str) -> str:
 
 
 def artefact_folder(run: Run, name: str) -> Path:
-    """Where the artefact `<target>-<precision>` of a run lies."""
+    """The folder of a run's artefact `<target>-<precision>`."""
     return run.folder / "artefacts" / name
 
 
 def exported_names(run: Run) -> list[str]:
-    """The names of a run's artefacts whose build ended, in the order of the targets' table; nothing is verified."""
+    """The names of a run's finished artefacts, in the order of TARGETS; nothing is verified."""
     pairs = [(target, precision) for target in TARGETS for precision in PRECISIONS]
     records = {
         f"{target}-{precision}": run.manifest.steps.get(export_step(target, precision)) for target, precision in pairs
@@ -70,11 +70,10 @@ def exported_names(run: Run) -> list[str]:
 
 
 def built_artefacts(run: Run, targets: tuple[str, ...] = (), progress: Progress = _QUIET) -> list[Artefact]:
-    """The artefacts of a run, in the order of the targets' table; with `targets`, of these alone. One whose build did
-    not end is left out, and that is said.
+    """The artefacts of a run, in the order of TARGETS, or of `targets` only. An unfinished one is skipped with a note.
 
     Raises UnknownNameError, RunError when there are none or a file is missing or altered, ArtefactError for one that
-    was built from another model than the run's.
+    was built from a model other than the run's.
     """
     for name in targets:
         if name not in TARGETS:
@@ -90,7 +89,7 @@ def built_artefacts(run: Run, targets: tuple[str, ...] = (), progress: Progress 
             if record.finished is not None:
                 found.append(replace(_open(run, name, student), rebuild=f"{command} --force"))
             else:
-                progress.note(f"{name} is left out: its build did not end. Build it: {command}")
+                progress.note(f"Skipped {name}: its build did not finish. Build it: {command}")
     if not found:
         wanted = "".join(f" --target {name}" for name in targets)
         of = f" of {' or '.join(targets)}" if targets else ""
@@ -99,7 +98,7 @@ def built_artefacts(run: Run, targets: tuple[str, ...] = (), progress: Progress 
 
 
 def choose_artefact(run: Run, name: str | None, progress: Progress = _QUIET) -> Artefact:
-    """The artefact of that name; without one the first that runs here, int8 before the wider precisions."""
+    """The artefact of that name; without a name, the first that runs here, int8 before the wider precisions."""
     artefacts = {artefact.name: artefact for artefact in built_artefacts(run, progress=progress)}
     if name is not None:
         if name not in artefacts:
@@ -115,14 +114,14 @@ def choose_artefact(run: Run, name: str | None, progress: Progress = _QUIET) -> 
 
 
 def stale_artefact(folder: Path, rebuilding: str) -> ArtefactError:
-    """The error for an artefact that was built from another model than the run holds; `rebuilding` is the command."""
+    """The error for an artefact that was built from a model other than the run's; `rebuilding` is the command."""
     return ArtefactError(
-        f"{folder} was built from another model than the run holds now", fix=f"Build it anew: {rebuilding}"
+        f"{folder} was built from a different model than the run now holds", fix=f"Rebuild it: {rebuilding}"
     )
 
 
 def rebuilding_stale(run: Run) -> str:
-    """What builds all artefacts of another model anew: one command where none has options of its own."""
+    """The command that rebuilds all stale artefacts: a single export if every artefact is stale and has no options."""
     model, built = run.digest(run_model(run)), exported_names(run)
     stale = [name for name in built if _is_of_another(run, name, model)]
     commands = {name: run.manifest.steps[export_step(*name.rsplit("-", 1))].command for name in stale}
@@ -137,7 +136,7 @@ def rebuilding_stale(run: Run) -> str:
 def _is_of_another(run: Run, name: str, model: str) -> bool:
     try:
         return read_artefact(artefact_folder(run, name)).student != model
-    except ArtefactError:  # damaged, which is told elsewhere
+    except ArtefactError:  # a damaged artefact is reported elsewhere
         return False
 
 

@@ -1,4 +1,4 @@
-"""Measuring a run's artefacts on this machine and keeping the result in the run."""
+"""Measures a run's artefacts on this machine and keeps the result in the run."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from targets.base import RunnerOptions
 
 __all__ = ["bench_run", "open_clip", "reproduce_bench"]
 
-_CAMERA = (480, 640)  # height and width of the picture whose framing is measured
+_CAMERA = (480, 640)  # height and width of the pictures whose framing is timed
 _PICTURES = 8
 _SHOWN = 4  # held-out pictures in a report
 _CLIP_FRAMES = 240
-_CLIP_SIDE = 640  # longer side of a clip's frames: a quarter of a minute of 4K would fill the memory of a board
+_CLIP_SIDE = 640  # longer side of a clip's frames: 15 s of 4K would fill a board's memory
 
 
 def bench_run(
@@ -48,11 +48,11 @@ def bench_run(
     keep_frames: bool = True,
     suffix: str = "",
 ) -> tuple[BenchResult, Path]:
-    """Measure the artefacts; returns the result and the file in bench/ that keeps it.
+    """Measure the artefacts; returns the result and its file in bench/.
 
-    Beside it lie the pictures for a report; the worst of the frames that were scored are among them unless
-    `keep_frames` is off. Without a `clip` flicker is measured on held-out pictures that a window glides over. Raises
-    what `built_artefacts` and `edgekd.bench.bench` raise, and RunLockedError.
+    A file beside it holds the pictures for a report, including the worst scored frames unless `keep_frames` is off.
+    Without a `clip`, flicker is measured by gliding a window over held-out pictures. Raises what `built_artefacts` and
+    `edgekd.bench.bench` raise, and RunLockedError.
     """
     with run.lock(progress):
         artefacts = built_artefacts(run, targets, progress)
@@ -89,17 +89,17 @@ def bench_run(
 def reproduce_bench(
     run: Run, file: Path, data: str | None, tolerances: Tolerances, progress: Progress
 ) -> tuple[tuple[Comparison, ...], Path]:
-    """Measure again what a bench result says, with its settings, and compare; returns that and the new file.
+    """Repeat the measurements of a bench result with its settings; returns the comparison and the new file.
 
-    `data` is where the frames lie now, if not where they lay then. Raises DataError for a file of another version or
-    one without a measured artefact, and what `bench_run` raises.
+    `data` is where the frames are now, if they were moved. Raises DataError for a file of another version or one
+    without a measured artefact, and what `bench_run` raises.
     """
     before = BenchResult.read(file)
     measured = [row for row in before.rows if row.latency is not None]
     if not measured:
-        raise DataError(f"{file} holds no measured artefact", fix="Give the file of a bench that ran")
+        raise DataError(f"{file} holds no measured artefact", fix="Pass a file written by edgekd bench")
     scored = next((row.evaluation for row in measured if row.evaluation is not None), None)
-    where = data or before.data  # empty in files of older demos, which did not say
+    where = data or before.data  # empty in files of older demos, which did not record it
     scoring = None
     if scored is not None and where and (data is not None or Path(where).expanduser().exists()):
         scoring = Scoring(open_dataset(where), get_protocol(scored.protocol), where)
@@ -111,7 +111,7 @@ def reproduce_bench(
 
 
 def open_clip(source: str) -> Clip:
-    """The first frames of a video file, or the pictures of a folder by name, numbers in it by size: 2 before 10.
+    """The first frames of a video file, or the pictures of a folder in natural order of their names: 2 before 10.
 
     Raises DataError for fewer than three frames or pictures of several sizes, MissingRuntimeError without PyAV.
     """
@@ -127,8 +127,8 @@ def open_clip(source: str) -> Clip:
             kept.append(_reduced(frame))
     if len(kept) < 3 or len(sizes) > 1:
         raise DataError(
-            f"{source} is no clip: it has {len(kept)} frames of {len(sizes)} sizes",
-            fix="Give a video, or a folder of three or more successive frames of one size",
+            f"{source} is not a clip: it has {len(kept)} frames of {len(sizes)} sizes",
+            fix="Pass a video, or a folder of three or more successive frames of one size",
         )
     return Clip((np.stack(kept),), f"{len(kept)} frames of {name_of(Path(source))}", source)
 
@@ -147,7 +147,7 @@ def _reduced(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _command(targets: tuple[str, ...], settings: BenchSettings, scoring: Scoring | None, clip: Clip) -> str:
-    """What measures the same again; {run} stands for the run's folder."""
+    """The command that repeats the measurement, with {run} in place of the run's folder."""
     usual = BenchSettings()
     options: list[tuple[str, object]] = [("--target", target) for target in targets]
     if scoring is not None and scoring.spec is not None:
@@ -166,8 +166,8 @@ def _glide(held_out: NDArray[np.uint8]) -> Clip:
 
 
 def _name(result: BenchResult, scoring: Scoring | None, targets: tuple[str, ...]) -> str:
-    """One file a device, and one more for each choice of targets, setting, data set and protocol: what was measured
-    so does not replace what was measured otherwise. A report takes the newest of each artefact and setting."""
+    """A file name for each choice of device, targets, threads, batch, data set and protocol, so that one measurement
+    does not replace another. A report takes the newest of each artefact and setting."""
     settings = result.settings
     parts = [result.machine.device, *targets]
     parts += [f"{settings[what]} {what}" for what in ("threads", "batch") if settings[what] != 1]
@@ -177,7 +177,7 @@ def _name(result: BenchResult, scoring: Scoring | None, targets: tuple[str, ...]
 
 
 def _pictures(calibration: CalibrationSet) -> Sequence[NDArray[np.uint8]]:
-    """As a camera gives them, so that framing them costs what it costs on the device."""
+    """Held-out pictures at a camera's size, so that framing them costs as much as on the device."""
     from PIL import Image
 
     _, held_out = calibration.split()

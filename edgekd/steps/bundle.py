@@ -1,4 +1,4 @@
-"""Making a bundle of a run: the encodings, exported where they are not yet, and all that runs them on a device."""
+"""Makes a bundle of a run: its encodings, exported first if needed, and everything that runs them on a device."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["BundleSettings", "bundle_run"]
 _ENCODED_FOR = {
     "tensorrt": "tensorrt",
     "tensorrt-rtx": "tensorrt",
-    "openvino": "onnxruntime",  # it reads ONNX as it is
+    "openvino": "onnxruntime",  # OpenVINO reads the same ONNX file
     "onnxruntime": "onnxruntime",
 }
 """The target whose artefact holds the ONNX file that a runtime reads."""
@@ -37,7 +37,7 @@ _PICTURES = 16  # held-out pictures among which the self-test's is chosen
 
 @dataclass(frozen=True)
 class BundleSettings:
-    """What goes into the bundle. No `targets`: every runtime; no `precisions`: all that a runtime has."""
+    """What goes into the bundle. Empty `targets` mean every runtime, empty `precisions` all that a runtime has."""
 
     targets: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class BundleSettings:
                 raise UnknownNameError("precision", name, PRECISIONS)
 
     def options(self) -> str:
-        """The same on a command line, each with a space before it."""
+        """The settings as command-line options, each preceded by a space."""
         words = [("--target", name) for name in self.targets] + [("--precision", name) for name in self.precisions]
         if self.camera is not None:
             words.append(("--camera", f"{self.camera[1]}x{self.camera[0]}"))
@@ -65,11 +65,11 @@ class BundleSettings:
 def bundle_run(run: Run, settings: BundleSettings, progress: Progress, out: Path | None = None) -> WrittenBundle:
     """Write <out>/<run's name>/ and .tar.gz; `out` None means bundle/ in the run.
 
-    Raises what exporting raises, UsageError when no model is left or when what lies at `out` is no bundle, ModelError,
-    RunError or FileError.
+    Raises what exporting raises, UsageError when no model is left or when `out` holds something other than a bundle,
+    ModelError, RunError or FileError.
     """
     into = (run.folder / "bundle" if out is None else out) / run.name
-    if out is not None:  # what lies in the run's own place is the run's, and may be a bundle that lost its manifest
+    if out is not None:  # bundle/ in the run belongs to the run, and may hold a bundle that lost its manifest
         require_place(into)
     encodings = _encodings(run, settings, progress)
     with run.lock(progress):
@@ -86,7 +86,7 @@ def bundle_run(run: Run, settings: BundleSettings, progress: Progress, out: Path
             with run.step("bundle", inputs=inputs, asked=asked, command=command) as made:
                 made.add(written.folder, written.archive)
     for mistake in written.blind_to:
-        progress.note(f"The self-test would not notice {mistake}: the depth changes less than int8 does")
+        progress.note(f"The self-test would not notice {mistake}: depth changes less than with int8")
     return written
 
 
@@ -100,13 +100,13 @@ def _encodings(run: Run, settings: BundleSettings, progress: Progress) -> list[E
             continue
         for artefact in _exported(run, target, served, wanted, progress):
             encoding = Encoding(artefact.folder / _MODEL, artefact.precision, served)
-            if encoding.file in found:  # fp32 is one file for all
+            if encoding.file in found:  # all runtimes share one fp32 file
                 encoding = Encoding(encoding.path, encoding.precision, (*found[encoding.file].runtimes, *served))
             found[encoding.file] = encoding
     if not found:
         raise UsageError(
-            f"No model of {', '.join(settings.precisions)} is there for {', '.join(runtimes)}",
-            fix="In a bundle fp16 is TensorRT's; take fp32 or int8",
+            f"No {' or '.join(settings.precisions)} model for {', '.join(runtimes)}",
+            fix="In a bundle fp16 is for TensorRT only; use fp32 or int8",
         )
     return list(found.values())
 
@@ -121,14 +121,14 @@ def _exported(
         result.raise_errors()
         for exported in result.exported:
             if exported.over_budget:
-                progress.note(f"{exported.artefact.name} is over its accuracy budget, and goes into the bundle")
+                progress.note(f"{exported.artefact.name} is over its accuracy budget but goes into the bundle")
             found.append(exported.artefact)
     return found
 
 
 def _as_exported(run: Run, target: str, served: Sequence[str], precision: Precision) -> ExportSettings:
-    """The settings that the artefact was exported with, or one of another runtime that the encoding serves: a bundle
-    takes what is there, and does not build over it without its accuracy budget."""
+    """The settings that this artefact, or that of another runtime with the same encoding, was exported with: a bundle
+    takes the existing artefact and does not rebuild it without its accuracy budget."""
     for name in (target, *served):
         record = run.manifest.steps.get(export_step(name, precision))
         if record is None or record.finished is None:

@@ -1,4 +1,4 @@
-"""Whether other programs are in the way of a training on the processor."""
+"""Detects other programs that slow down training on the CPU."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from edgekd.bench.watch import Watch
 
 __all__ = ["remark_on_others"]
 
-_LOOK = 0.5  # seconds
-_MUCH = 0.5  # of a core
+_LOOK = 0.5  # seconds of watching
+_MUCH = 0.5  # share of a core
 
 
 def _read() -> Reading:
-    return read_conditions(gpus=tuple)  # no card is asked: the processor is what counts here
+    return read_conditions(gpus=tuple)  # no GPU is queried: only the CPU counts here
 
 
 def remark_on_others(device: torch.device, progress: Progress, read: Callable[[], Reading] = _read) -> None:
-    """Say so when PyTorch has more threads than cores are free.
+    """Note when PyTorch has more threads than there are free cores.
 
-    They wait busily for each other, and the slowest of them decides: a training of a few minutes takes half an hour
-    beside one program that keeps one of two cores busy.
+    The threads busy-wait for the slowest of them: training that takes a few minutes takes half an hour beside a
+    program that keeps one of two cores busy.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
@@ -39,6 +39,6 @@ def remark_on_others(device: torch.device, progress: Progress, read: Callable[[]
     if free < threads:
         progress.note(
             f"Other programs keep {others:.1f} of {watch.cores} cores busy, and PyTorch's {threads} threads wait for "
-            f"each other: with OMP_NUM_THREADS={free} before the command it is faster meanwhile (Ctrl-C keeps what is "
-            "done)"
+            f"each other: OMP_NUM_THREADS={free} before the command makes it faster for now (Ctrl-C keeps finished "
+            "work)"
         )

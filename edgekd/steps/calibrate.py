@@ -1,4 +1,4 @@
-"""A run without a student: the teacher itself goes to the device, quantised without its data."""
+"""Makes a run without a student: prepares the teacher itself for the device, quantised without its data."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ __all__ = ["CALIBRATING", "CalibrateRequest", "calibrate_run"]
 _STEP = "calibrate"
 
 CALIBRATING = TransformSettings(share=1.0)
-"""Every picture is transformed where no student is taught."""
+"""Transforms every picture, as no student is trained."""
 
 
 @dataclass(frozen=True)
 class CalibrateRequest:
-    """All that decides such a run. `out` None: runs/<teacher>."""
+    """Everything that decides a calibrated run. With `out` None it goes to runs/<teacher>."""
 
     teacher: str
     architecture: str | None = None
@@ -41,7 +41,7 @@ class CalibrateRequest:
     settings: DistillSettings = field(
         default_factory=lambda: DistillSettings(steps=300, mixing=None, transform=CALIBRATING)
     )
-    statistics: Path | None = None  # a file of edgekd statistics, in place of what BatchNorm layers stored
+    statistics: Path | None = None  # from edgekd statistics, in place of what BatchNorm layers stored
     device: str = "auto"
     out: Path | None = None
     force: bool = False
@@ -51,8 +51,8 @@ class CalibrateRequest:
 def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     """Export the teacher and give it a calibration set.
 
-    A teacher without statistics is calibrated on simulated pictures as they are, and that is said.
-    Raises what `distill_run` raises.
+    A teacher without statistics is calibrated on untransformed simulated pictures, with a note. Raises what
+    `distill_run` raises.
     """
     require_use(request.statistics, request.settings)
     require_place(request.out)
@@ -64,8 +64,8 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     stored = chosen_statistics(request.statistics, teacher)
     if settings.transform is not None and stored is None and not stores_statistics(teacher.module):
         progress.note(
-            f"{teacher.name} has no statistics to fit pictures to: it is calibrated on simulated ones as they are, "
-            "unless a file of edgekd statistics is given (--statistics)"
+            f"{teacher.name} has no statistics to fit pictures to: it is calibrated on untransformed simulated ones, "
+            "unless you pass a file from edgekd statistics (--statistics)"
         )
         settings = replace(settings, transform=None)
     folder = request.out or RUNS / teacher.name
@@ -81,7 +81,7 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
         inputs["statistics"] = sha256_file(request.statistics)
     command = request.command or f"edgekd calibrate --teacher {shlex.quote(request.teacher)} --out {{run}}"
     where = describe(device, settings.precision)
-    if settings.transform is not None:  # else nothing is computed there
+    if settings.transform is not None:  # otherwise nothing is computed on the device
         require_precision(teacher, device, settings.precision, fix="Use --device cpu")
     with writing(
         folder,
@@ -95,10 +95,10 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     ) as run:
         progress.note(f"Calibrating {teacher.name} itself in {folder} on {where}")
         training = Training(run, teacher, request.images, settings, command, progress)
-        training.keep_model(teacher.module, "teacher", teacher.digest)  # before the work that it may make useless
+        training.keep_model(teacher.module, "teacher", teacher.digest)  # first: if it fails, the rest would be wasted
         transform_file = folder / "transform.safetensors"
         if run.is_done(_STEP, inputs=inputs, asked=asked):
-            progress.note("The transformation is up to date: same teacher, images and settings (--force starts anew)")
+            progress.note("The transformation is up to date: same teacher, images and settings (--force starts over)")
         else:
             source = training.source
             with run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:

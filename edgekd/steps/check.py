@@ -1,8 +1,8 @@
-"""Drift of every artefact of a run without labels, and whether its calibration set is good enough.
+"""Measures the drift of every artefact of a run without labels, and whether its calibration set is good enough.
 
-The pictures are those of the calibration set that no target calibrated on. What the fp32 model and the teacher gave for
-them is kept in the run (check/), so that a device needs neither torch nor the teacher. Where frames are given, the same
-is measured on them, and with it how well what was told without them agreed.
+The pictures are those of the calibration set that no target calibrated on. The depth that the fp32 model and the
+teacher predicted for them is kept in the run (check/), so that a device needs neither torch nor the teacher. If frames
+are given, drift is measured on them too, and how far their verdict on the calibration set agrees.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["CheckResult", "CheckRow", "References", "check_run", "read_reference
 
 @dataclass(frozen=True)
 class References:
-    """Depth float32 [N, H, W] in metres on the held-out pictures; no teacher where it is the fp32 model itself."""
+    """Depth float32 [N, H, W] in metres on the held-out pictures; `teacher` is None if it is the fp32 model itself."""
 
     model: NDArray[np.float32]
     teacher: NDArray[np.float32] | None
@@ -44,28 +44,28 @@ class References:
 
 @dataclass(frozen=True)
 class CheckRow:
-    """One model's drift. Where it could not run, `reason` and `fix` say why."""
+    """One model's drift. If it could not run, `reason` and `fix` say why."""
 
     name: str
     from_model: Drift | None = None
     from_teacher: Drift | None = None
-    on_frames: Drift | None = None  # from the fp32 model, on the frames that were given
+    on_frames: Drift | None = None  # from the fp32 model, on the given frames
     reason: str | None = None
     fix: str | None = None
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """All rows, the fp32 model first where there is a teacher to compare it with."""
+    """All rows, starting with the fp32 student if there is a teacher to compare it with."""
 
     rows: tuple[CheckRow, ...]
     pictures: str  # one line: what drift was measured on
-    layers: tuple[LayerCoverage, ...] = ()  # of the calibration set; none where it could not be measured
+    layers: tuple[LayerCoverage, ...] = ()  # of the calibration set; empty if not measured
     frames: FramesCoverage | None = None
 
     @property
     def weak(self) -> tuple[LayerCoverage, ...]:
-        """The layers that the calibration set is not good enough for."""
+        """The layers that the calibration set does not cover well enough."""
         return tuple(layer for layer in self.layers if layer.weaknesses)
 
     def to_json(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class CheckResult:
 
 
 def write_references(folder: Path, references: References) -> list[Path]:
-    """Write the depths to check against; returns the files."""
+    """Write the reference depth maps; returns the files."""
     planes = {"model.npy": references.model, "teacher.npy": references.teacher}
     written = []
     for name, depth in planes.items():
@@ -85,7 +85,7 @@ def write_references(folder: Path, references: References) -> list[Path]:
 
 
 def read_references(run: Run) -> References:
-    """The depths to check against. Raises RunError or FileError when they are missing or altered."""
+    """The reference depth maps. Raises RunError or FileError when they are missing or altered."""
     folder = run.folder / "check"
     run.verify(folder)
     teacher = folder / "teacher.npy"
@@ -93,9 +93,9 @@ def read_references(run: Run) -> References:
 
 
 def check_run(run: Run, targets: tuple[str, ...], progress: Progress, frames: Path | None = None) -> CheckResult:
-    """Infer the held-out pictures, and the pictures in the folder `frames`, with every artefact that runs here.
+    """Measure drift on the held-out pictures, and on those in the folder `frames`, for every artefact that runs here.
 
-    Raises RunError, ArtefactError, FileError or DataError; an artefact that cannot run here is a row with the reason.
+    An artefact that cannot run here is a row with the reason. Raises RunError, ArtefactError, FileError or DataError.
     """
     references = read_references(run)
     calibration = calibration_set(run)
@@ -137,13 +137,13 @@ def check_run(run: Run, targets: tuple[str, ...], progress: Progress, frames: Pa
 def _coverage(run: Run, progress: Progress) -> tuple[LayerCoverage, ...]:
     try:
         return run_coverage(run, progress)
-    except MissingRuntimeError as error:  # a device has its own runtime only
-        progress.note(f"Whether the calibration set is good enough was not checked: {error}")
+    except MissingRuntimeError as error:  # a device may lack ONNX Runtime
+        progress.note(f"The coverage of the calibration set was not checked: {error}")
         return ()
 
 
 def _infer(artefact: Artefact, pictures: Sequence[NDArray[np.uint8]], advance: Advance) -> list[NDArray[np.float32]]:
-    """Depth of each set of pictures."""
+    """The artefact's depth for each set of pictures."""
     depths = []
     with get_target(artefact.target).open(artefact, RunnerOptions()) as runner:
         for images in pictures:
@@ -152,4 +152,4 @@ def _infer(artefact: Artefact, pictures: Sequence[NDArray[np.uint8]], advance: A
 
 
 def _load(path: Path) -> NDArray[np.float32]:
-    return np.array(read_array(path, fix="Make it anew with the command of the run"), np.float32)
+    return np.array(read_array(path, fix="Rebuild it with the run's command"), np.float32)

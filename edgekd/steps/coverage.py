@@ -1,4 +1,4 @@
-"""Is a run's calibration set good enough for its model? Measured once and kept; and held against frames where given."""
+"""Whether a run's calibration set is good enough for its model: measured once, kept, and compared with any frames."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _STEP = "coverage"
 
 @dataclass(frozen=True)
 class FramesCoverage:
-    """What frames that calibrated nothing say of the ranges, layer by layer as in the run's coverage."""
+    """The ranges tested on frames that nothing was calibrated on, layer by layer as in the run's coverage."""
 
     saturated: tuple[float, ...]  # share of values beyond each layer's range
-    agreeing: int  # layers of which the set alone and the frames say the same: their range is wide enough, or not
+    agreeing: int  # layers for which the set and the frames agree on whether the range is wide enough
 
 
 def run_coverage(run: Run, progress: Progress) -> tuple[LayerCoverage, ...]:
-    """Coverage of the run's calibration set by its model's layers; measured where that was not done yet.
+    """Coverage of the run's calibration set, layer by layer of its model; measured if that was not done before.
 
-    In a run that cannot be written, or that another process writes, it is not kept, and that is said. Raises RunError
-    or FileError when the run is damaged, MissingRuntimeError without ONNX Runtime.
+    If the run cannot be written, or another process is writing it, the result is not kept, with a note. Raises
+    RunError or FileError when the run is damaged, MissingRuntimeError without ONNX Runtime.
     """
     model, calibration = run_model(run), calibration_set(run)
     path = run.folder / "coverage.json"
@@ -51,21 +51,21 @@ def run_coverage(run: Run, progress: Progress) -> tuple[LayerCoverage, ...]:
                 write_json(path, [layer.to_json() for layer in layers])
                 made.add(path)
         except (FileError, RunLockedError) as error:
-            progress.note(f"Coverage is measured again next time: {error.message}")
+            progress.note(f"Coverage was not saved and will be measured again next time: {error.message}")
         return layers
     try:
         return tuple(LayerCoverage.from_json(value) for value in read_json(path))
     except TypeError as error:
         raise FileError(
             f"{path} lacks a field ({error})",
-            fix=f"Delete it and measure anew: edgekd check {shlex.quote(str(run.folder))}",
+            fix=f"Delete it and measure again: edgekd check {shlex.quote(str(run.folder))}",
         ) from error
 
 
 def frame_coverage(
     graph: DepthGraph, layers: Sequence[LayerCoverage], frames: NDArray[np.uint8], progress: Progress
 ) -> FramesCoverage:
-    """Hold the ranges against frames uint8 [N, H, W, 3]."""
+    """Compare the ranges with frames uint8 [N, H, W, 3]."""
     ranges = {layer.activation: (layer.low, layer.high) for layer in layers}
     beyond = measure_saturation(fold(graph.model), ranges, frames, progress)
     saturated = tuple(beyond[layer.activation] for layer in layers)
@@ -74,5 +74,5 @@ def frame_coverage(
 
 
 def read_frames(folder: Path, framing: Framing) -> NDArray[np.uint8]:
-    """The pictures of a folder as the network wants them, uint8 [N, H, W, 3]. Raises DataError."""
+    """The pictures of a folder, framed for the network, uint8 [N, H, W, 3]. Raises DataError."""
     return np.stack([framing.image(read_picture(path)) for path in list_pictures(folder)])

@@ -1,4 +1,4 @@
-"""The whole path on the built-in teacher: distil, export, check, bench, and what mixing and transformation brought."""
+"""The whole pipeline on the built-in teacher: distil, export, check, bench, and compare with plain distillation."""
 
 from __future__ import annotations
 
@@ -47,27 +47,27 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """How much of everything; the defaults take at most ten minutes on two cores."""
+    """Sizes and options of the demo; the defaults take at most ten minutes on two cores."""
 
     out: Path = field(default_factory=lambda: RUNS / "demo")
     images: int = 640
     steps: int = 500
     batch: int = 8
-    held_out: int = 48  # photographed-domain rooms for measuring
+    held_out: int = 48  # rooms with the photographed look, to measure on
     seed: int = 0
     threads: int = 1
     device: str = "auto"
     force: bool = False
-    command: str = "edgekd demo --out {run}"  # that makes the demo anew, {run} in place of its folder
+    command: str = "edgekd demo --out {run}"  # recreates the demo; {run} stands for its folder
 
     def __post_init__(self) -> None:
         if self.held_out < 1:
-            raise UsageError(f"A demo with {self.held_out} held-out pictures measures nothing", fix="Give at least 1")
+            raise UsageError(f"A demo with {self.held_out} held-out pictures measures nothing", fix="Use at least 1")
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """One network in float32 on the held-out pictures: means over images, no alignment."""
+    """Accuracy of one network in float32 on the held-out pictures: means over images, without alignment."""
 
     name: str
     absrel: float  # against the true depth
@@ -77,7 +77,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """All that the demo showed."""
+    """Everything the demo produced."""
 
     run: Run
     exported: ExportResult
@@ -99,11 +99,11 @@ class DemoResult:
 
 
 def demo(settings: DemoSettings, progress: Progress) -> DemoResult:
-    """Run the demo; what an earlier, interrupted demo finished is not done again. Raises what its steps raise."""
+    """Run the demo, resuming an interrupted one. Raises what its steps raise."""
     begun = time.monotonic()
     progress.note(
-        "The teacher is `rooms`, built in: trained on simulated rooms of another look, which stand in for somebody's"
-        " photographs. Nothing here is an accuracy on real pictures."
+        "The teacher is `rooms`, built in: trained on simulated rooms of another look, which stand in for real"
+        " photographs. Nothing here is accuracy on real pictures."
     )
     student = student_named(DEFAULT_STUDENT)
     full = DistillSettings(
@@ -114,7 +114,7 @@ def demo(settings: DemoSettings, progress: Progress) -> DemoResult:
         preview_every=max(1, settings.steps // 4),
     )
     run = _distilled(settings, full, settings.out, progress)
-    progress.note("The same student on the same images and steps without all of that, to compare with")
+    progress.note("The same student on the same images and steps without any of that, for comparison")
     plain = replace(
         full,
         mixing=None,
@@ -144,14 +144,14 @@ def _distilled(settings: DemoSettings, distillation: DistillSettings, out: Path,
         device=settings.device,
         out=out,
         force=settings.force,
-        # What makes the plain student anew is the demo, and not a demo in its folder.
+        # The demo recreates the plain student too, so {run} is the demo's folder, not that of the plain run.
         command=command if out == settings.out else command.replace("{run}", shlex.quote(str(settings.out))),
     )
     return distill_run(request, progress)
 
 
 def _held_out(count: int, progress: Progress) -> str:
-    """The folder with rooms of the photographed look and their depth, rendered once and kept in the cache."""
+    """A folder of rooms with the photographed look and their depth, rendered once and kept in the cache."""
     folder = cache_folder() / "simulated" / f"held-out-{RENDERER}-{_HELD_OUT_SEED}-{count}"
     look = RoomSettings(look="photographed")
     with locked(folder, progress):
@@ -164,7 +164,7 @@ def _held_out(count: int, progress: Progress) -> str:
 def _compare(
     run: Run, plain_run: Run, data: DepthDataset, command: str, progress: Progress
 ) -> tuple[tuple[Accuracy, ...], Path]:
-    """Teacher, plain student and student in float32 on the held-out rooms, and a strip of the first of them."""
+    """Accuracy of teacher, plain student and student in float32 on the held-out rooms, and a strip of some of them."""
     teacher = load_teacher(_TEACHER)
     spec = teacher.input
     pictures, truth = frame_all((data[index] for index in range(len(data))), spec.framing)

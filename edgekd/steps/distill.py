@@ -1,4 +1,4 @@
-"""From a teacher to a finished run: student, transformation, calibration set, ONNX model, references for drift."""
+"""Turns a teacher into a finished run: student, transformation, calibration set, ONNX model, references for drift."""
 
 from __future__ import annotations
 
@@ -43,27 +43,27 @@ __all__ = ["DistillRequest", "distill_run"]
 
 _STEP = "distill"
 _RANGES = "ranges.json"
-_LOOKED_AT = 16  # pictures set aside, that tell whether a student learnt anything
+_LOOKED_AT = 16  # pictures set aside, used to test whether the student learnt anything
 
 
 @dataclass(frozen=True)
 class DistillRequest:
-    """All that decides a distilled run. `out` None: runs/<teacher>-<student>."""
+    """Everything that decides a distilled run. With `out` None it goes to runs/<teacher>-<student>."""
 
     teacher: str = "rooms"
     architecture: str | None = None
     student: str = DEFAULT_STUDENT
     images: ImagesSpec = field(default_factory=ImagesSpec)
     settings: DistillSettings = field(default_factory=DistillSettings)
-    statistics: Path | None = None  # a file of edgekd statistics, in place of what BatchNorm layers stored
+    statistics: Path | None = None  # from edgekd statistics, in place of what BatchNorm layers stored
     device: str = "auto"
     out: Path | None = None
     force: bool = False
-    command: str | None = None  # that makes the run anew, {run} in place of its folder
+    command: str | None = None  # recreates the run; {run} stands for its folder
 
 
 def distill_run(request: DistillRequest, progress: Progress) -> Run:
-    """Distil into a run folder, going on from wherever an interrupted command left it.
+    """Distil into a run folder, resuming where an interrupted command stopped.
 
     Raises UnknownNameError, UsageError, ModelError, DataError, FileError, RunLockedError; RunError when the folder
     holds a run with other settings and `force` is off; KeyboardInterrupt after Ctrl-C, with the checkpoint saved.
@@ -74,26 +74,26 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
     with joined(request.device) as (ranks, device):
         ranks.require_parts(request.settings.batch, request.settings.accumulate)
         if ranks.count > 1 and request.settings.growth is not None:
-            raise UsageError("Several processes cannot train while rooms are rendered", fix="Leave --background out")
+            raise UsageError("Multi-process training cannot run while rooms are rendered", fix="Omit --background")
         if ranks.count > 1 and request.settings.quantisation is not None:
-            raise UsageError("Several processes cannot train in simulated int8", fix="Leave --int8-steps out")
+            raise UsageError("Multi-process training cannot run in simulated int8", fix="Omit --int8-steps")
         cast = _cast(request, progress if ranks.first else Quiet())
         folder = request.out or RUNS / f"{cast.teacher.name}-{request.student}"
         if ranks.first:
             _lead(request, cast, folder, progress, ranks, device)
         else:
             _follow(request, cast, folder, ranks, device)
-        ranks.wait()  # a process that ended earlier would end the first one, which still exports
+        ranks.wait()  # a process that exits early would end the first one, which is still exporting
         return Run.open(folder)
 
 
 @dataclass(frozen=True)
 class _Cast:
-    """Who takes part in a distillation, known to fit together before anything is rendered or written."""
+    """Teacher, student and statistics of a distillation, checked to match before anything is rendered or written."""
 
     teacher: Teacher
     student: nn.Module
-    stored: StoredStatistics | None  # of a file
+    stored: StoredStatistics | None  # from a file
 
 
 def _cast(request: DistillRequest, progress: Progress) -> _Cast:
@@ -138,15 +138,15 @@ def _lead(
         progress.note(f"Distilling {teacher.name} into {request.student} in {folder} on {where}")
         training = Training(run, teacher, request.images, request.settings, command, progress)
         done = run.is_done(_STEP, inputs=inputs, asked=asked)
-        ranks.any(not done)  # what the others wait to hear
+        ranks.any(not done)  # the other processes wait for this
         if done:
-            progress.note("The student is up to date: same teacher, images and settings (--force starts anew)")
+            progress.note("The student is up to date: same teacher, images and settings (--force starts over)")
         else:
             growing = request.settings.growth is not None
             images = grow_images(request.images, progress) if growing else contextlib.nullcontext(training.source)
             with images as source, run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
-                ranks.wait()  # the pictures are there: the others may open them
-                if not growing:  # else the others are those that render
+                ranks.wait()  # the pictures are rendered: the other processes may open them
+                if not growing:  # otherwise the busy processes are our own renderers
                     remark_on_others(device, progress)
                 result = _train(request, cast, source, folder, progress, ranks, device)
                 require_learnt(result.student, teacher, result.batches.aside()[:_LOOKED_AT], progress)
@@ -159,24 +159,25 @@ def _lead(
                 if result.transform is not None:
                     save_transform(folder / "transform.safetensors", result.transform, teacher.input)
                     made.add(folder / "transform.safetensors")
-        # Only now: until its results were recorded the checkpoint was what an interrupted command went on from.
+        # Not earlier: until the results are recorded, an interrupted command resumes from the checkpoint.
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         _finish(training, cast, request.student, inputs)
 
 
 def _try_export(request: DistillRequest, cast: _Cast, progress: Progress) -> None:
-    """Whether a student of a stranger's operations can be exported, before anything is written, rendered or trained."""
+    """Raise ModelError if a student cut from the user's own teacher cannot be exported, before anything is written,
+    rendered or trained."""
     if request.teacher not in TEACHERS and isinstance(cast.student, Slim):
-        with progress.task("Trying the export to ONNX"):
+        with progress.task("Testing the export to ONNX"):
             try:
                 require_exportable(cast.student, cast.teacher.input)
             except ModelError as error:
-                other = "give --student mobile-m, which is not cut out of the teacher"
+                other = "pass --student mobile-m, which is not cut from the teacher"
                 raise ModelError(error.message, fix=f"{error.fix.rstrip('.')}, or {other}") from error
 
 
 def _follow(request: DistillRequest, cast: _Cast, folder: Path, ranks: Ranks, device: torch.device) -> None:
-    """What every process but the first does: its part of the training, and nothing that is written."""
+    """What every process but the first does: its part of the training, without writing anything."""
     (needed,) = ranks.any(False)
     if needed:
         ranks.wait()
@@ -207,7 +208,7 @@ def _train(
 
 
 def _finish(training: Training, cast: _Cast, name: str, inputs: Mapping[str, str]) -> None:
-    """All that comes after training, from the files it left: an interruption in between costs no training."""
+    """Do everything after training from the files it left, so that an interruption here loses no training."""
     run, student = training.run, cast.student
     weights, transform_file = run.folder / "student.safetensors", run.folder / "transform.safetensors"
     fill(student, load_weights(weights).tensors, str(weights), architecture=name)

@@ -1,4 +1,4 @@
-"""What this machine can do, and what would mend the rest."""
+"""What this machine can do, and how to fix the rest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from targets.base import Status
 __all__ = ["ROOT", "Examination", "Extra", "Space", "examine"]
 
 ROOT = Path("/")
-"""Where a Jetson's files are looked for."""
+"""Where to look for a Jetson's system files."""
 
 _EXTRAS = {
     "distill": ("torch", "safetensors", "onnxscript", "embreex", "torch_pruning"),
@@ -33,12 +33,12 @@ _EXTRAS = {
     "nvml": ("pynvml",),
     "video": ("av",),
 }
-"""Extras that are no target's runtime, and the modules each brings."""
+"""Extras other than the targets' runtimes, and the modules or distributions that each installs."""
 
 
 @dataclass(frozen=True)
 class Extra:
-    """An optional part of edgekd: what of it is missing, and the command that mends it."""
+    """An optional part of edgekd: the modules that are missing, and the command that installs them."""
 
     name: str
     missing: tuple[str, ...]
@@ -47,16 +47,16 @@ class Extra:
 
 @dataclass(frozen=True)
 class Space:
-    """Free bytes where something is kept."""
+    """Free bytes in a place where edgekd writes."""
 
     what: str
     path: str
-    free: int | None  # None: the path cannot be looked at
+    free: int | None  # None: the path cannot be read
 
 
 @dataclass(frozen=True)
 class Examination:
-    """All that `edgekd doctor` found."""
+    """Everything `edgekd doctor` found."""
 
     edgekd: str
     python: str
@@ -67,17 +67,17 @@ class Examination:
     targets: Mapping[str, Status]
     extras: tuple[Extra, ...]
     spaces: tuple[Space, ...]
-    jetson: Jetson | None  # None: it is none
+    jetson: Jetson | None  # None on other machines
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def examine(progress: Progress) -> Examination:
-    """Look at the machine; what is missing is part of the answer, never an error."""
+    """Examine the machine; anything missing is part of the result, never an error."""
     from edgekd.models.fetch import cache_folder
 
-    with progress.task("Asking the runtimes"):
+    with progress.task("Probing the runtimes"):
         statuses = {target.name: target.status() for target in all_targets()}
         torch = _torch()
     return Examination(
@@ -99,12 +99,12 @@ def _torch() -> str:
         return "not installed: this machine exports, benches and predicts, but does not distil"
     try:
         import torch
-    except Exception as error:  # a broken installation raises anything, from ImportError to OSError
+    except Exception as error:  # a broken installation may raise anything, from ImportError to OSError
         return f"installed, but it cannot be imported ({first_line(error)})"
     try:
         gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     except (RuntimeError, AssertionError) as error:  # a driver that is too old for this build of torch
-        return f"{torch.__version__}, whose GPUs it cannot use ({first_line(error)})"
+        return f"{torch.__version__}, but cannot use its GPUs ({first_line(error)})"
     return f"{torch.__version__} on {', '.join(gpus) if gpus else f'CPU, {torch.get_num_threads()} threads'}"
 
 

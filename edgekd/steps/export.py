@@ -1,4 +1,4 @@
-"""Building a run's artefacts for targets and precisions, skipping what is up to date, saying what cannot be built."""
+"""Builds a run's artefacts for targets and precisions, skipping those up to date, and reports what cannot be built."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from targets.quantise import RECIPE, Budget, calibrate
 
 __all__ = ["ExportResult", "ExportSettings", "Exported", "NotExported", "export_run"]
 
-_GLANCED_ON = 8  # pictures
+_GLANCED_ON = 8  # pictures for a quick measurement of latency
 _BUDGET = "budget"  # the key in Artefact.settings that marks one over its accuracy budget
 
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """What to build. No `targets`: every one that can build here. `max_drift` is on the mean relative depth error."""
+    """What to build. Empty `targets` mean all that can build here; `max_drift` limits the mean relative depth error."""
 
     targets: tuple[str, ...] = ()
-    precisions: tuple[str, ...] = ()  # none: fp32 and int8, as far as a target has them
+    precisions: tuple[str, ...] = ()  # empty: fp32 and int8, as far as a target has them
     device: str | None = None
     max_drift: float | None = None
     force: bool = False
-    engine: EngineOptions = field(default_factory=EngineOptions)  # of the TensorRTs
+    engine: EngineOptions = field(default_factory=EngineOptions)  # for the TensorRT targets
 
     def __post_init__(self) -> None:
         for precision in self.precisions:
@@ -49,20 +49,20 @@ class ExportSettings:
                 )
         if self.engine != EngineOptions() and self.targets and not any("tensorrt" in name for name in self.targets):
             raise UsageError(
-                f"Engine options are TensorRT's, and the targets are {', '.join(self.targets)}",
-                fix="Leave --engine out, or add --target tensorrt",
+                f"Engine options are for TensorRT, but the targets are {', '.join(self.targets)}",
+                fix="Omit --engine, or add --target tensorrt",
             )
         if self.max_drift is not None and not 0 < self.max_drift < 1:
-            raise UsageError(f"A drift budget of {self.max_drift} cannot be meant", fix="Give one between 0 and 1")
+            raise UsageError(f"A drift budget of {self.max_drift} is out of range", fix="Use a value between 0 and 1")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An artefact that is up to date; `fresh` when it was built just now."""
+    """An artefact that is up to date; `fresh` if it was built just now."""
 
     artefact: Artefact
     fresh: bool
-    milliseconds: float | None = None  # of one inference here, at a glance; `edgekd bench` measures it with care
+    milliseconds: float | None = None  # of one inference here, a rough figure; `edgekd bench` measures it carefully
 
     @property
     def size(self) -> int:
@@ -76,7 +76,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class NotExported:
-    """What was not built and why; an error where a build was tried."""
+    """What was not built and why; with an error if a build was attempted."""
 
     name: str  # of the target or the artefact
     reason: str
@@ -86,35 +86,35 @@ class NotExported:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """All that came of an export."""
+    """The outcome of an export."""
 
     exported: tuple[Exported, ...]
     left_out: tuple[NotExported, ...]
-    float_layers: tuple[FloatLayer, ...] = ()  # of the int8 artefacts that were built just now, the same for all
+    float_layers: tuple[FloatLayer, ...] = ()  # the same for all int8 artefacts built just now
 
     def raise_errors(self) -> None:
-        """Raise the first build's error."""
+        """Raise the first build error, if any."""
         for left_out in self.left_out:
             if left_out.error is not None:
                 raise left_out.error
 
     def raise_failures(self, settings: ExportSettings) -> None:
-        """Raise the first build's error, or BudgetError for artefacts over the budget, once all has been shown."""
+        """Raise the first build error, or BudgetError for artefacts over the budget; to be called after showing all."""
         self.raise_errors()
         over = [exported.artefact for exported in self.exported if exported.over_budget]
         if over:
             found = ", ".join(f"{artefact.name} {artefact.drift['abs_rel']:.4f}" for artefact in over)
             raise BudgetError(
                 f"Over the drift budget of {settings.max_drift}: {found}; kept and marked",
-                fix="Raise --max-drift, take a wider --precision, or distil longer",
+                fix="Raise --max-drift, use a wider --precision, or distil longer",
             )
 
 
 def export_run(run: Run, settings: ExportSettings, progress: Progress) -> ExportResult:
-    """Build the artefacts that are asked for and are not up to date.
+    """Build the requested artefacts that are not up to date.
 
-    Raises UnknownNameError, MissingRuntimeError for a target asked for by name that cannot build here, RunError or
-    RunLockedError. A build that fails is in the result, beside those that did not.
+    A build that fails is part of the result, beside those that succeeded. Raises UnknownNameError, MissingRuntimeError
+    for a target requested by name that cannot build here, RunError or RunLockedError.
     """
     targets = [get_target(name) for name in dict.fromkeys(settings.targets)] or all_targets()
     with run.lock(progress):
@@ -124,7 +124,7 @@ def export_run(run: Run, settings: ExportSettings, progress: Progress) -> Export
         left_out: list[NotExported] = []
         jobs = _jobs(targets, settings, left_out)
         for left in left_out:
-            progress.note(f"Left out {left.name}: {EdgekdError(left.reason, fix=left.fix)}")
+            progress.note(f"Skipped {left.name}: {EdgekdError(left.reason, fix=left.fix)}")
         with progress.task("Exporting", total=len(jobs)) as advance:
             for target, status, precision in jobs:
                 try:
@@ -154,7 +154,7 @@ def _jobs(
         if not settings.targets and target.name.startswith("tensorrt"):
             try:
                 require_first_gpu(target.name, settings.device)
-            except UsageError as error:  # the device is meant for the other runtimes
+            except UsageError as error:  # the device is for the other runtimes
                 left_out.append(NotExported(target.name, error.message, error.fix))
                 continue
         for precision in dict.fromkeys(cast("tuple[Precision, ...]", settings.precisions) or DEFAULT_PRECISIONS):
@@ -192,7 +192,7 @@ def _export(
         command += "" if settings.max_drift is None else f" --max-drift {settings.max_drift}"
     fresh = settings.force or not run.is_done(step, inputs=inputs, asked=asked)
     if not fresh and status.can_run and not open_artefact(folder).can_run_here:
-        progress.note(f"{name} was built where no device was; it is built anew for this one")
+        progress.note(f"{name} was built on a machine without the device; rebuilding it for this one")
         fresh = True
     if fresh:
         with run.step(step, inputs=inputs, asked=asked, command=command, keeps_earlier=True) as made:
@@ -200,7 +200,7 @@ def _export(
             target.build(model, precision, calibration, options, progress, into=folder)
             made.add(folder)
     else:
-        progress.note(f"{name} is up to date: same model, same pictures, same runtime (--force builds it anew)")
+        progress.note(f"{name} is up to date: same model, same pictures, same runtime (--force rebuilds it)")
     artefact = open_artefact(folder)
     marked = _marked(artefact, settings.max_drift)
     if marked.settings != artefact.settings:
@@ -211,7 +211,7 @@ def _export(
 
 
 def _glance(exported: Exported, calibration: CalibrationSet, progress: Progress) -> Exported:
-    """With the latency of an artefact that runs here and was built just now."""
+    """The same, with a latency if the artefact runs here and was built just now."""
     artefact = exported.artefact
     if not (exported.fresh and artefact.can_run_here):
         return exported
@@ -220,7 +220,7 @@ def _glance(exported: Exported, calibration: CalibrationSet, progress: Progress)
         with get_target(artefact.target).open(artefact, RunnerOptions()) as runner:
             latency = measure_latency(runner, pictures, minimum=50, seconds=0.3, progress=progress)
     except EdgekdError as error:
-        progress.note(f"{artefact.name} was built and is not timed: {error.message}")
+        progress.note(f"{artefact.name} was built but not timed: {error.message}")
         return exported
     return replace(exported, milliseconds=latency.p50)
 
@@ -232,18 +232,18 @@ def _float_layers(
     settings: ExportSettings,
     progress: Progress,
 ) -> tuple[FloatLayer, ...]:
-    """What int8 left in float and what that costs; nothing where no int8 artefact was built just now."""
+    """The layers that int8 left in float and what they cost; empty if no int8 artefact was built just now."""
     if not any(found.fresh and found.artefact.precision == "int8" for found in exported):
         return ()
     images, held_out = calibration.split()
     budget = None if settings.max_drift is None else Budget(settings.max_drift, np.asarray(held_out))
-    # Not calibrated once more: the answer that the builds were given is kept.
+    # This does not calibrate again: `calibrate` keeps its last result, which the builds used.
     calibrated = calibrate(read_graph(run_model(run)), images, progress, budget)
     return tuple(price_float_layers(calibrated, np.asarray(images[:1]), progress))
 
 
 def _marked(artefact: Artefact, budget: float | None) -> Artefact:
-    """The artefact with the mark that fits this budget, or none."""
+    """The artefact, marked if its drift is over this budget and unmarked otherwise."""
     marks = {name: value for name, value in artefact.settings.items() if name != _BUDGET}
     drift = artefact.drift.get("abs_rel")
     if budget is not None and drift is not None and drift > budget:

@@ -1,4 +1,4 @@
-"""The simulated images that a distillation takes: so many, rendered once and kept in the cache, or a folder."""
+"""The simulated images of a distillation: either rendered once and kept in the cache, or from a folder."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from edgekd.simulate.store import SimulatedSet, write_set
 __all__ = ["ImagesSpec", "grow_images", "open_images", "open_rendered", "parse_images", "usable_cores"]
 
 
-_PATIENCE = 6 * 3600.0  # seconds, for another process that renders the same images
-_TURN = 5.0  # of them, after which it is looked whether the images are there
+_PATIENCE = 6 * 3600.0  # seconds to wait for another process that renders the same images
+_RETRY_SECONDS = 5.0  # seconds between two looks for the finished images
 
 
 @dataclass(frozen=True)
@@ -38,44 +38,44 @@ class ImagesSpec:
     folder: Path | None = None
 
     def describe(self) -> dict[str, Any]:
-        """What decides the images, as far as it is known before they are rendered or read."""
+        """What decides the images, as far as is known before they are rendered or read."""
         if self.folder is not None:
             return {"folder": str(self.folder.resolve())}
         return {"rooms": self.count, "seed": self.seed, "renderer": RENDERER, **RoomSettings().to_json()}
 
     def require(self, images: int) -> None:
-        """Raise UsageError when fewer are asked for than are needed: before they are rendered, not after."""
+        """Raise UsageError, before anything is rendered, when the spec has fewer images than this."""
         count = self.count if self.folder is None else len(open_source(self.folder))
         if count < images:
             raise UsageError(
-                f"{count} images are too few: set aside and in one batch there are {images}",
-                fix=f"Give --images {images} or more"
+                f"{count} images are too few: {images} are needed for those set aside and one batch",
+                fix=f"Use --images {images} or more"
                 if self.folder is None
-                else f"Give a folder of more, such as edgekd simulate --count {images} makes",
+                else f"Pass a larger set, such as from: edgekd simulate --count {images}",
             )
 
     @property
     def digest(self) -> str:
-        """Of a folder's pictures, or of all that decides what is rendered. Raises FileError for a damaged folder."""
+        """Digest of a folder's pictures, or of what decides the rendering. Raises FileError for a damaged folder."""
         if self.folder is not None:
             return open_source(self.folder).digest
         return sha256_bytes(json.dumps(self.describe(), sort_keys=True).encode())
 
 
 def parse_images(text: str, seed: int) -> ImagesSpec:
-    """A number of rooms to simulate, or a folder of simulated images. Raises UsageError."""
+    """Parse a number of rooms to simulate, or a folder of simulated images. Raises UsageError."""
     if text.isdecimal() and int(text) > 0:
         return ImagesSpec(count=int(text), seed=seed)
     if Path(text).is_dir():
         return ImagesSpec(folder=Path(text))
     raise UsageError(
-        f"There is no folder {text!r}, and it is no number of images",
-        fix="Give a number such as --images 2000, or a folder made by edgekd simulate or in another layout it knows",
+        f"{text!r} is neither a folder nor a number of images",
+        fix="Pass a number such as --images 2000, or a folder from edgekd simulate or in another supported layout",
     )
 
 
 def open_images(spec: ImagesSpec, progress: Progress) -> ImageSource:
-    """The images, rendered first where they are not in the cache; while another process renders them it is waited for.
+    """The images, rendered first if they are not in the cache; waits while another process renders them.
 
     Raises DataError, FileError or RunLockedError.
     """
@@ -84,10 +84,10 @@ def open_images(spec: ImagesSpec, progress: Progress) -> ImageSource:
     folder = _cached(spec)
     end, told = time.monotonic() + _PATIENCE, progress
     while True:
-        with contextlib.suppress(FileError):  # a set that is whole needs no lock: whoever holds it may be training
+        with contextlib.suppress(FileError):  # a complete set needs no lock, whose holder may be training
             return SimulatedSet.open(folder)
         try:
-            with locked(folder, told, wait=_TURN):
+            with locked(folder, told, wait=_RETRY_SECONDS):
                 return write_set(
                     folder,
                     RoomSettings(),
@@ -100,19 +100,19 @@ def open_images(spec: ImagesSpec, progress: Progress) -> ImageSource:
         except RunLockedError:
             if time.monotonic() > end:
                 raise
-            told = Quiet()  # it was said that another process is rendering them
+            told = Quiet()  # the first attempt already noted the other process
 
 
 def open_rendered(spec: ImagesSpec) -> ImageSource:
-    """The images, once another process of this command has rendered them. Raises FileError when they are not whole."""
+    """The images that another process of this command has rendered. Raises FileError when they are incomplete."""
     return open_source(spec.folder) if spec.folder is not None else SimulatedSet.open(_cached(spec))
 
 
 @contextlib.contextmanager
 def grow_images(spec: ImagesSpec, progress: Progress) -> Iterator[ImageSource]:
-    """The images while they are being rendered, on all cores but one; the rendering ends with the block.
+    """The images while they are being rendered, on all cores but one; rendering stops at the end of the block.
 
-    A folder is there already and is opened as it is. Raises as `open_images`, where a picture is asked for.
+    A folder is opened as it is. Raises what `open_images` raises, but when a picture is read.
     """
     if spec.folder is not None:
         yield open_source(spec.folder, progress)
@@ -132,7 +132,7 @@ def grow_images(spec: ImagesSpec, progress: Progress) -> Iterator[ImageSource]:
         finally:
             images.close()
             if images.waited > 1:
-                progress.note(f"Training waited {images.waited:.0f} s for pictures that were not rendered yet")
+                progress.note(f"Training waited {images.waited:.0f} s for pictures still being rendered")
 
 
 def _cached(spec: ImagesSpec) -> Path:
@@ -140,5 +140,5 @@ def _cached(spec: ImagesSpec) -> Path:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(allowed_cores())

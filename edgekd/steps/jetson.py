@@ -1,4 +1,4 @@
-"""What a Jetson has for running depth networks, and the command that brings what it lacks: by its files alone."""
+"""Examines a Jetson by its files alone: what it has for running depth networks, and how to install what it lacks."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from pathlib import Path
 from edgekd.bench.machine import describe_machine
 from edgekd.bench.sysfs import each, text
 
-__all__ = ["Ailment", "Jetson", "examine_jetson"]
+__all__ = ["Jetson", "Problem", "examine_jetson"]
 
 _JETPACKS = {
     "32": "4", "34": "5.0", "35.1": "5.0.2", "35.2": "5.1", "35.3": "5.1.1", "35.4": "5.1.2", "35.5": "5.1.3",
     "35.6.0": "5.1.4", "35.6": "5.1.5", "36.2": "6.0", "36.3": "6.0", "36.4.0": "6.1", "36.4.3": "6.2",
     "36.4": "6.2.1", "36.5": "6.2.2", "38.2": "7.0", "38.4": "7.1", "39": "7.2",
 }  # fmt: skip
-"""JetPack by the beginning of Jetson Linux's release, for boards without the package that says it itself."""
+"""JetPack version by prefix of the Jetson Linux release, for boards without the nvidia-jetpack package."""
 
-_LITTLE = 1 << 30  # bytes of free memory under which a build may be killed
+_LITTLE = 1 << 30  # bytes; with less free memory a build may be killed
 _LIBRARIES = "usr/lib/aarch64-linux-gnu"
 
 
 @dataclass(frozen=True)
-class Ailment:
-    """Something that is missing or in the way, and the command that mends it."""
+class Problem:
+    """Something that is missing or wrong, and the command that fixes it."""
 
     what: str
     wrong: str
@@ -35,20 +35,20 @@ class Ailment:
 
 @dataclass(frozen=True)
 class Jetson:
-    """A board. None: not there, or not to be read."""
+    """A board. None means not installed or not readable."""
 
     board: str
     linux: str  # Jetson Linux (L4T), such as 36.4.7
     jetpack: str | None
-    tensorrt: str | None  # of the library
-    tensorrt_python: str | None  # of the module for the system's Python
+    tensorrt: str | None  # version of the library
+    tensorrt_python: str | None  # version of the module for the system's Python
     trtexec: str | None
     cuda: str | None
     power_mode: str | None
-    power_modes: tuple[str, ...]  # by their number, as nvpmodel -m takes them
+    power_modes: tuple[str, ...]  # names, in the order of nvpmodel's configuration
     memory: int | None  # bytes
     memory_free: int | None
-    ailments: tuple[Ailment, ...]
+    problems: tuple[Problem, ...]
 
 
 def examine_jetson(root: Path = Path("/")) -> Jetson | None:
@@ -75,50 +75,50 @@ def examine_jetson(root: Path = Path("/")) -> Jetson | None:
         power_modes=tuple(modes),
         memory=memory.get("MemTotal"),
         memory_free=memory.get("MemAvailable"),
-        ailments=(),
+        problems=(),
     )
-    ailments = tuple(_ailments(root, found, packages, modes))
-    return Jetson(**{**vars(found), "ailments": ailments})
+    problems = tuple(_problems(root, found, packages, modes))
+    return Jetson(**{**vars(found), "problems": problems})
 
 
-def _ailments(root: Path, found: Jetson, packages: dict[str, str], modes: dict[str, str]) -> Iterator[Ailment]:
+def _problems(root: Path, found: Jetson, packages: dict[str, str], modes: dict[str, str]) -> Iterator[Problem]:
     if int(found.linux.split(".")[0]) < 34:
-        yield Ailment(
+        yield Problem(
             "JetPack", "JetPack 4 has TensorRT 8.2 and Python 3.6, too old for a bundle", "Flash JetPack 5 or newer"
         )
         return
     folders = ("tegra", "nvidia", ".")
     if not any((root / _LIBRARIES / folder / "libcuda.so.1").exists() for folder in folders):
-        yield Ailment("driver", "CUDA's driver library (libcuda.so.1) is missing", "sudo apt install nvidia-l4t-cuda")
+        yield Problem("driver", "CUDA's driver library (libcuda.so.1) is missing", "sudo apt install nvidia-l4t-cuda")
     if found.tensorrt is None:
-        yield Ailment("TensorRT", "not installed", "sudo apt update && sudo apt install tensorrt python3-libnvinfer")
+        yield Problem("TensorRT", "not installed", "sudo apt update && sudo apt install tensorrt python3-libnvinfer")
     elif [int(part) for part in found.tensorrt.split(".")[:2] if part.isdigit()] < [8, 5]:
-        yield Ailment(
-            "TensorRT", f"{found.tensorrt} is too old; 8.5 and newer take a bundle", "Flash JetPack 5.1 or newer"
+        yield Problem(
+            "TensorRT", f"{found.tensorrt} is too old; a bundle needs 8.5 or newer", "Flash JetPack 5.1 or newer"
         )
     elif found.tensorrt_python is None:
-        yield Ailment("TensorRT", "its Python module is not installed", "sudo apt install python3-libnvinfer")
+        yield Problem("TensorRT", "its Python module is not installed", "sudo apt install python3-libnvinfer")
     elif found.tensorrt != found.tensorrt_python:
-        yield Ailment(
+        yield Problem(
             "TensorRT",
             f"the library is {found.tensorrt}, its Python module {found.tensorrt_python}",
             "sudo apt install --only-upgrade tensorrt python3-libnvinfer",
         )
     if found.tensorrt is not None and found.trtexec is None:
-        yield Ailment("trtexec", "not installed (build.sh of a bundle needs it)", "sudo apt install libnvinfer-bin")
+        yield Problem("trtexec", "not installed (build.sh of a bundle needs it)", "sudo apt install libnvinfer-bin")
     if found.cuda is None:
-        yield Ailment("CUDA", "its runtime is not installed", "sudo apt install nvidia-jetpack-runtime")
+        yield Problem("CUDA", "its runtime is not installed", "sudo apt install nvidia-jetpack-runtime")
     if "python3-numpy" not in packages:
-        yield Ailment("numpy", "not installed for the system's Python", "sudo apt install python3-numpy")
+        yield Problem("numpy", "not installed for the system's Python", "sudo apt install python3-numpy")
     if not packages.keys() & {"python3-opencv", "libopencv-python", "nvidia-opencv"}:
-        yield Ailment("OpenCV", "not installed (run.py --camera needs it)", "sudo apt install python3-opencv")
+        yield Problem("OpenCV", "not installed (run.py --camera needs it)", "sudo apt install python3-opencv")
     fastest = next((name for name in modes if name.startswith("MAXN")), None)
     if fastest is not None and found.power_mode is not None and not found.power_mode.startswith("MAXN"):
-        yield Ailment(
+        yield Problem(
             "power", f"the power mode is {found.power_mode}; {fastest} is faster", f"sudo nvpmodel -m {modes[fastest]}"
         )
     if found.memory_free is not None and found.memory_free < _LITTLE:
-        yield Ailment(
+        yield Problem(
             "memory",
             f"{found.memory_free >> 20} MiB are free; a build may be killed",
             "sudo systemctl isolate multi-user, or build with --engine workspace=256",
@@ -129,7 +129,7 @@ def _packages(root: Path) -> Iterator[tuple[str, str]]:
     """Installed Debian packages and their upstream versions."""
     for stanza in (text(root / "var/lib/dpkg/status") or "").split("\n\n"):
         fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and not line.startswith(" "))
-        if fields.get("Status", "").endswith(" ok installed"):  # "hold" of those that are kept at their version
+        if fields.get("Status", "").endswith(" ok installed"):  # "install", or "hold" for pinned packages
             yield fields.get("Package", ""), re.split(r"[-+]", fields.get("Version", ""))[0]
 
 
@@ -148,13 +148,13 @@ def _cuda(root: Path, packages: dict[str, str]) -> str | None:
 
 
 def _power_modes(root: Path) -> dict[str, str]:
-    """Name to number, in the order of nvpmodel's configuration."""
+    """Power modes, name to number, in the order of nvpmodel's configuration."""
     lines = (text(root / "etc/nvpmodel.conf") or "").splitlines()
     found = (re.match(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", line) for line in lines)
     return {match[2]: match[1] for match in found if match}
 
 
 def _meminfo(root: Path) -> dict[str, int]:
-    """Bytes of each line of /proc/meminfo."""
+    """The fields of /proc/meminfo, in bytes."""
     lines = re.findall(r"^(\w+): +(\d+) kB$", text(root / "proc/meminfo") or "", re.MULTILINE)
     return {name: int(size) * 1024 for name, size in lines}

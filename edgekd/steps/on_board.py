@@ -1,4 +1,4 @@
-"""Exporting on the board itself: a bundle of the run goes there over ssh, builds, and its result comes back."""
+"""Exports on the board itself: copies a bundle of the run there over SSH, builds it, and fetches the result."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from edgekd.steps.bundle import BundleSettings, bundle_run
 __all__ = ["SECONDS", "export_on"]
 
 SECONDS = 5.0
-"""How long each model's latency is measured there, at least."""
+"""Minimum time for which each model's latency is measured on the board."""
 
 
 def export_on(run: Run, address: str, settings: BundleSettings, progress: Progress) -> Deployment:
-    """Bundle, copy, build, test and measure there; keeps the result and the engines in boards/<address>/ of the run.
+    """Bundle the run, then copy, build, test and measure on the board; keeps result and engines in boards/<address>/.
 
     Raises what bundling and `edgekd.remote.deploy` raise.
     """
     board = Board(address)
-    board.ask("true")  # is it there? Before minutes of building
+    board.ask("true")  # fail before minutes of building if the board cannot be reached
     written = bundle_run(run, settings, progress)
     arguments = ["--seconds", str(SECONDS)]
     if len(settings.targets) == 1:

@@ -1,4 +1,4 @@
-"""Whether a student learnt anything, before it is kept."""
+"""Checks that a student learnt anything before it is kept."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from edgekd.steps.training import require_finite, run_depth
 
 __all__ = ["require_learnt"]
 
-_SAME = 1e-3  # of the depth: what varies less is one depth
+_SAME = 1e-3  # of the depth; depth that varies less counts as constant
 
 
 def require_learnt(student: nn.Module, teacher: Teacher, pictures: NDArray[np.uint8], progress: Progress) -> None:
-    """Raise ModelError when the student gives no number, or one depth for every pixel of pictures uint8 [N, H, W, 3].
+    """Raise ModelError if the student's depth is not finite, or is constant over the pictures uint8 [N, H, W, 3].
 
-    So it does when the teacher gives no number. Says so when the student is no nearer to its teacher than the best
-    single depth would be. Leaves both networks on the CPU.
+    Also raises ModelError if the teacher's depth is not finite, and notes when the student is no closer to its teacher
+    than the best single depth would be. Leaves both networks on the CPU.
     """
     depth = run_depth(student, teacher.input, pictures)
-    anew = "Start anew with a lower --learning-rate and --force"
+    anew = "Start over with a lower --learning-rate and --force"
     if not np.isfinite(depth).all():
-        raise ModelError("The student gives depths that are no number: its training diverged", fix=anew)
+        raise ModelError("The student outputs NaN or infinite depth: its training diverged", fix=anew)
     if float(np.ptp(depth)) <= _SAME * float(np.abs(depth).max()):
         raise ModelError(
-            f"The student gives {float(depth.flat[0]):.3g} m for every pixel of every picture: its training diverged",
+            f"The student outputs {float(depth.flat[0]):.3g} m for every pixel of every picture: its training diverged",
             fix=anew,
         )
     mine = log_depth(torch.from_numpy(depth))
     taught_depth = run_depth(teacher.module, teacher.input, pictures)
     require_finite(taught_depth, teacher)
     taught = log_depth(torch.from_numpy(taught_depth))
-    apart, alone = (float((found - taught).abs().mean()) for found in (mine, taught.median()))
-    if apart >= alone:
+    student_error, constant_error = (float((found - taught).abs().mean()) for found in (mine, taught.median()))
+    if student_error >= constant_error:
         progress.note(
-            f"The student is no nearer to {teacher.name} than one depth for all pixels would be (off by {apart:.2f} in "
-            f"the logarithm, and that by {alone:.2f}): train more --steps, or with another --learning-rate"
+            f"The student is no closer to {teacher.name} than one depth for all pixels would be (off by "
+            f"{student_error:.2f} in the logarithm, and that by {constant_error:.2f}): use more --steps, or another "
+            "--learning-rate"
         )

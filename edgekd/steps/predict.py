@@ -1,4 +1,4 @@
-"""Depth of a person's own pictures: an image to look at, and the values beside it."""
+"""Predicts depth for the user's own pictures: an image to look at, and the values beside it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from targets.input import Framing
 
 __all__ = ["Prediction", "onto_picture", "predict_pictures"]
 
-_SHOWN_HEIGHT = 480  # of the panels in the image to look at
+_SHOWN_HEIGHT = 480  # maximum height of the panels in the coloured image
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was made for one picture. Metres; `covered` is the share of the picture that the network saw."""
+    """The outputs for one picture. Depth is in metres; `covered` is the share of the picture that the network saw."""
 
     picture: Path
     colour: Path
@@ -49,9 +49,9 @@ def predict_pictures(
 ) -> tuple[list[Prediction], list[Path]]:
     """Write <picture>.colour.png, <picture>.depth.png (16 bits, millimetres) and, with `values`, .npy for each picture.
 
-    `source` is a picture or a folder of them. Depth has the picture's own size, and 0 where the network did not look.
-    A picture of a folder that cannot be read is named and left out: these are returned beside what was made. Raises
-    DataError, ArtefactError, FileError or DiskFullError.
+    `source` is a picture or a folder of them. Depth has the picture's own size, and is 0 where the network saw nothing.
+    Unreadable pictures in a folder are skipped with a note, and returned as the second list. Raises DataError,
+    ArtefactError, FileError or DiskFullError.
     """
     pictures = [source]
     if source.is_dir():
@@ -78,19 +78,19 @@ def predict_pictures(
             advance(1)
     stale = 0 if values else sum(_metres(out / name).exists() for name in name_results(pictures))
     if stale:
-        progress.note(f"{stale} .depth.npy in {out} are of another command; --npy makes them anew")
+        progress.note(f"{stale} .depth.npy in {out} are from an earlier command; --npy rewrites them")
     return made, unread
 
 
 def onto_picture(depth: NDArray[np.float32], framing: Framing, height: int, width: int) -> NDArray[np.float32]:
-    """Depth [h, w] of the network's view, sampled at the pixel centres of the whole picture: [height, width].
+    """Depth [h, w] of the network's view, resampled at the pixel centres of the whole picture [height, width].
 
-    Where the network saw nothing the result is 0, which stands for no depth.
+    Where the network saw nothing, the result is 0, which stands for no depth.
     """
     left, top, right, bottom = framing.box(height, width)
     across, down = depth.shape[1] / (right - left), depth.shape[0] / (bottom - top)
-    # Pillow maps the centre of each output pixel; without a border of copies the outermost half pixel would be blended
-    # with nothing.
+    # Pillow maps the centre of each output pixel. Without a border of copied pixels it would blend the outermost half
+    # pixel with nothing.
     padded = np.pad(depth.astype(np.float32), 1, mode="edge")
     coefficients = (across, 0.0, 1 - left * across, 0.0, down, 1 - top * down)
     placed = Image.fromarray(padded).transform(
@@ -104,7 +104,7 @@ def onto_picture(depth: NDArray[np.float32], framing: Framing, height: int, widt
 
 
 def _write(stem: Path, picture: Path, look: NDArray[np.uint8], depth: NDArray[np.float32], values: bool) -> Prediction:
-    # Not with_suffix: a picture's name may hold dots.
+    # Not with_suffix: a picture's name may contain dots.
     colour, millimetres = stem.with_name(f"{stem.name}.colour.png"), stem.with_name(f"{stem.name}.depth.png")
     metres = _metres(stem) if values else None
     save_png(colour, look)
@@ -125,5 +125,5 @@ def _look(label: str, rgb: NDArray[np.uint8], depth: NDArray[np.float32], colour
     scale = min(1.0, _SHOWN_HEIGHT / rgb.shape[0])
     size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
     small = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR))
-    # Depth is never blended across an edge: nearest.
+    # Nearest neighbour, so that depth is never blended across an edge.
     return strip([(label, [small, np.asarray(Image.fromarray(depth).resize(size, Image.Resampling.NEAREST))])], colours)

@@ -1,4 +1,4 @@
-"""Depth of a video or of what a camera sees: one video with picture and depth side by side, and how fast it went."""
+"""Predicts depth for a video or a camera: one video with picture and depth side by side, and the speed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from targets.base import Artefact, Runner, RunnerOptions
 
 __all__ = ["VideoPrediction", "VideoSettings", "predict_video"]
 
-_JUDGED = 12  # frames that decide the range of the colours
-_RECENT = 30  # frames over which frames per second are counted
+_JUDGED = 12  # frames that decide the range of the colour scale
+_RECENT = 30  # frames over which the frame rate is averaged
 
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """`seconds` ends a camera's picture; `frames` and `values` keep every frame's depth as PNG and as NPY."""
+    """`seconds` limits the recording of a camera; `frames` keeps every frame's depth as PNG, `values` as NPY too."""
 
     seconds: float | None = None
     frames: bool = False
@@ -41,20 +41,20 @@ class VideoSettings:
 
     def __post_init__(self) -> None:
         if self.seconds is not None and not 0 < self.seconds < float("inf"):
-            raise UsageError(f"{self.seconds} seconds cannot be recorded", fix="Give a positive number")
+            raise UsageError(f"{self.seconds} seconds cannot be recorded", fix="Use a positive number")
 
 
 @dataclass(frozen=True)
 class VideoPrediction:
-    """What was made of a video."""
+    """The outputs for a video."""
 
     source: str
     video: Path
     depth: Path | None  # the folder with each frame's depth
     frames: int
-    rate: float  # frames a second from reading to writing
-    infer: float  # milliseconds of one inference, median
-    low: float  # metres, of the colours
+    rate: float  # frames per second, from reading to writing
+    infer: float  # median milliseconds per inference
+    low: float  # metres at the ends of the colour scale
     high: float
 
 
@@ -63,8 +63,8 @@ def predict_video(
 ) -> VideoPrediction:
     """Write <name>.depth.mp4 of a video file or of `camera[:WHICH]`.
 
-    A file that ends early gives a video of the frames before, and DataError tells of it then. A camera is recorded
-    until Ctrl-C or for `settings.seconds`. Raises DataError, ArtefactError, FileError, DiskFullError or
+    For a file that ends early, the video of the frames up to there is written before DataError is raised. A camera is
+    recorded until Ctrl-C or for `settings.seconds`. Raises DataError, ArtefactError, FileError, DiskFullError or
     MissingRuntimeError.
     """
     with open_frames(source) as frames, get_target(artefact.target).open(artefact, options) as runner:
@@ -72,16 +72,16 @@ def predict_video(
         shown = iter(frames)
         judged = list(itertools.islice(shown, _JUDGED)) if frames.live else sample_frames(Path(source), _JUDGED)
         low, high = depth_range([_depth(runner, rgb) for rgb in judged])
-        # What a camera shows meanwhile is lost: its recording begins now, with the last of these.
+        # A camera's frames are lost meanwhile: its recording begins now, with the last judged frame.
         pictures = _seen(itertools.chain(judged[-1:], shown) if frames.live else shown)
         work = _Work(runner, frames, SideBySide(low, high, settings.colours), settings, out / name)
         done = work.run(pictures, progress)
     if frames.damage is not None:
         expected = f" of {frames.expected}" if frames.expected else ""
         raise DataError(
-            f"{source} ends early ({frames.damage}): {done.frames}{expected} frames could be read, their depth is in "
+            f"{source} ends early ({frames.damage}): {done.frames}{expected} frames could be read; their depth is in "
             f"{done.video}",
-            fix="Restore the file, or cut it where it is damaged",
+            fix="Restore the file, or trim it before the damage",
         )
     return done
 
@@ -109,8 +109,8 @@ class _Work:
                 depth = _depth(self.runner, rgb)
                 infers.append(time.perf_counter() - start)
                 pace = (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 else 0.0
-                caption = f"{self.runner.artefact.name}   {1000 * infers[-1]:.1f} ms a frame   {pace:.1f} frames/s"
-                # A camera's frames are shown when they were seen: those that come meanwhile are lost.
+                caption = f"{self.runner.artefact.name}   {1000 * infers[-1]:.1f} ms per frame   {pace:.1f} frames/s"
+                # A camera's frames get the time at which they were seen, as frames are lost during inference.
                 writer.add(self.scene.draw(rgb, depth, caption), seen - first if self.frames.live else None)
                 if folder is not None:
                     self._keep(folder, len(infers), depth)
@@ -127,9 +127,9 @@ class _Work:
     def _until_the_end(
         self, pictures: Iterable[tuple[float, NDArray[np.uint8]]], progress: Progress
     ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-        """A camera has no end of its own: the seconds asked for, or Ctrl-C, which keeps what was recorded.
+        """End a camera's recording after the requested seconds, or on Ctrl-C, which keeps what was recorded.
 
-        A second Ctrl-C is for a camera that gives no frame any more.
+        A second Ctrl-C interrupts at once, for a camera that no longer delivers frames.
         """
         with deferred_interrupt() if self.frames.live else contextlib.nullcontext(lambda: False) as interrupted:
             try:
@@ -152,17 +152,17 @@ class _Work:
         if self.settings.values:
             save_depth(metres, depth)
         else:
-            metres.unlink(missing_ok=True)  # of an earlier command, perhaps of another model
+            metres.unlink(missing_ok=True)  # left by an earlier command, perhaps with another model
 
 
 def _seen(frames: Iterable[NDArray[np.uint8]]) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """Each picture with the time at which it came, in seconds."""
+    """Each picture with the time at which it arrived, in seconds."""
     for rgb in frames:
         yield time.perf_counter(), rgb
 
 
 def _remove_beyond(folder: Path, count: int) -> None:
-    """Frames of an earlier and longer video, which would pass for the end of this one."""
+    """Remove frames of an earlier, longer video, which would pass for the end of this one."""
     for path in folder.iterdir():
         found = re.fullmatch(r"(\d{6,})\.depth\.(png|npy)", path.name)
         if found and int(found[1]) > count:

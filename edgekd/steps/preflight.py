@@ -1,4 +1,4 @@
-"""The pre-flight of files or of all that a run holds for TensorRT."""
+"""Runs the TensorRT pre-flight on ONNX files, or on a run's models for TensorRT."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["preflight_models"]
 def preflight_models(names: list[str], progress: Progress) -> list[tuple[Path, tuple[Verdict, ...]]]:
     """Each model's verdicts. A name is an ONNX file or a run; no name means the newest run.
 
-    Raises FileError or ModelError for a file that is no ONNX model, and what finding a run raises.
+    Raises FileError or ModelError for a file that is not an ONNX model, and what finding a run raises.
     """
     paths: list[Path] = []
     for name in names or [""]:
@@ -34,7 +34,7 @@ def _judged(path: Path) -> tuple[Verdict, ...]:
     try:
         return preflight(model)
     except (IndexError, KeyError, TypeError, ValueError) as error:  # nodes without outputs, types that do not exist
-        raise ModelError(f"{path} is not a valid ONNX model ({error!r})", fix="Export it anew") from error
+        raise ModelError(f"{path} is not a valid ONNX model ({error!r})", fix="Export it again") from error
 
 
 def _load(path: Path):  # type: ignore[no-untyped-def]  # onnx has no types
@@ -44,5 +44,5 @@ def _load(path: Path):  # type: ignore[no-untyped-def]  # onnx has no types
         return onnx.load_model(path)
     except OSError as error:
         raise FileError(f"Cannot read {path}: {error.strerror}", fix="Check the path") from error
-    except Exception as error:  # protobuf's own
-        raise ModelError(f"{path} is no ONNX model ({error})", fix="Export it anew") from error
+    except Exception as error:  # protobuf raises its own errors
+        raise ModelError(f"{path} is not an ONNX model ({error})", fix="Export it again") from error

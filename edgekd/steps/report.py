@@ -1,4 +1,4 @@
-"""Writing the report of one run or several: HTML, Markdown and CSV."""
+"""Writes the report on one or several runs: HTML, Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from edgekd.run import Run
 __all__ = ["FORMATS", "report_runs"]
 
 FORMATS = {"html": html_report, "md": markdown_report, "csv": csv_report}
-"""File suffix to what writes it."""
+"""File suffix to the function that renders it."""
 
 
 def report_runs(runs: Sequence[Run], out: Path | None, progress: Progress) -> tuple[Story, list[Path]]:
-    """Write report.html, report.md and report.csv into the folder `out`; without it into the run's own folder.
+    """Write report.html, report.md and report.csv into the folder `out`, by default the run's own folder.
 
-    What a run lacks is said in the report. Raises UsageError for several runs without `out`, FileError, DiskFullError.
+    The report says what a run lacks. Raises UsageError for several runs without `out`, FileError, DiskFullError.
     """
     if not runs:
-        raise UsageError("A report needs a run", fix="Name one: edgekd report RUN")
+        raise UsageError("A report needs a run", fix="Pass one: edgekd report RUN")
     if out is None and len(runs) > 1:
-        raise UsageError(f"A report of {len(runs)} runs belongs to none of them", fix="Give --out FOLDER")
+        raise UsageError(f"A report on {len(runs)} runs needs a folder of its own", fix="Pass --out FOLDER")
     folder = runs[0].folder if out is None else out
     with progress.task("Writing the report"):
         story = gather(runs)
         written = []
         for suffix, render in FORMATS.items():
             path = folder / f"report.{suffix}"
-            for stale in folder.glob(f".{path.name}.*.part"):  # of a report that was killed: it takes no lock
+            for stale in folder.glob(f".{path.name}.*.part"):  # left by a killed report, which takes no lock
                 stale.unlink(missing_ok=True)
             write_bytes(path, render(story).encode("utf-8", errors="replace"))
             written.append(path)

@@ -1,4 +1,4 @@
-"""Whether the training side can work here, told before anything is imported that would fail with a traceback."""
+"""Checks that the training side can run here, before an import fails with a traceback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MODULES = ("torch", "safetensors", "onnxscript")
 
 
 def require_training() -> None:
-    """Raise MissingRuntimeError when torch or what goes with it is not installed."""
+    """Raise MissingRuntimeError when torch, safetensors or onnxscript is not installed."""
     missing = [module for module in _MODULES if find_spec(module) is None]
     if missing:
         raise MissingRuntimeError(

@@ -1,4 +1,4 @@
-"""Measuring a teacher's statistics on pictures that stay where they are."""
+"""Measures a teacher's statistics on private pictures, which stay on this machine."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ from edgekd.pictures import list_pictures, read_picture, remark_on_folders
 __all__ = ["chosen_statistics", "measure_statistics", "require_use"]
 
 
-@torch.no_grad()
 def require_use(file: Path | None, settings: DistillSettings) -> None:
-    """Raise UsageError, before a teacher is loaded, for a file of statistics that nothing will be fitted to."""
+    """Raise UsageError, before a teacher is loaded, for a statistics file that these settings do not use."""
     if file is not None and settings.transform is None:
         raise UsageError(
-            f"{file} is what the transformation is fitted to, and it is off",
-            fix="Leave --statistics or --no-transformation out",
+            f"{file} is for the transformation, which is off",
+            fix="Omit --statistics or --no-transformation",
         )
 
 
 def chosen_statistics(file: Path | None, teacher: Teacher) -> StoredStatistics | None:
-    """What a file says of this teacher; None without a file.
+    """The file's statistics for this teacher; None without a file.
 
-    Raises FileError or ModelError for a file that is damaged or of another teacher.
+    Raises FileError or ModelError for a file that is damaged or belongs to another teacher.
     """
     return None if file is None else StatisticsFile.read(file).for_teacher(teacher)
 
 
 @exact_float32()
+@torch.no_grad()
 def measure_statistics(
     teacher: Teacher, folder: Path, progress: Progress, *, device: str = "auto", batch: int = 8
 ) -> StatisticsFile:
-    """Means and variances of what the teacher's layers are given, over every picture in `folder`.
+    """Means and variances of the inputs of the teacher's layers, over every picture in `folder`.
 
-    A picture that cannot be read is named and left out. Raises DataError when fewer than eight are left.
+    Unreadable pictures are skipped with a note. Raises DataError when fewer than eight are left, or fewer than eight
+    differ.
     """
     where = choose_device(device)
     module = teacher.module.to(where)
@@ -69,27 +70,27 @@ def measure_statistics(
             advance(1)
     if pooled.count < LEAST_PICTURES:
         raise DataError(
-            f"{pooled.count} of {len(paths)} pictures in {folder} could be read: statistics of so few would be those "
-            "of single pictures",
-            fix=f"Give at least {LEAST_PICTURES}, better some hundreds",
+            f"Only {pooled.count} of {len(paths)} pictures in {folder} could be read: statistics of so few would be "
+            "those of single pictures",
+            fix=f"Use at least {LEAST_PICTURES}, preferably hundreds",
         )
     if len(distinct) < LEAST_PICTURES:
         raise DataError(
-            f"Only {len(distinct)} of the {pooled.count} pictures of {folder} differ: their statistics would be those "
+            f"Only {len(distinct)} of the {pooled.count} pictures in {folder} differ: their statistics would be those "
             "of single pictures",
-            fix=f"Give at least {LEAST_PICTURES} different ones, better some hundreds",
+            fix=f"Use at least {LEAST_PICTURES} different ones, preferably hundreds",
         )
     whole = pooled.moments()
     mean, variance = whole.mean, whole.variance
     if not (torch.isfinite(mean).all() and torch.isfinite(variance).all()):
         raise ModelError(
-            f"What {teacher.name} computes on the pictures of {folder} is not finite", fix="Check its weights and input"
+            f"{teacher.name} computes NaN or infinity on the pictures in {folder}", fix="Check its weights and input"
         )
     still = [name for name, spread in zip(names, variance.split(observed.sizes), strict=True) if not varies(spread)]
     if still:
         raise DataError(
-            f"Nothing that {still[0]} of {teacher.name} is given changes over the pictures of {folder}",
-            fix="Give pictures that differ, or check the teacher's weights",
+            f"The input of {still[0]} in {teacher.name} never changes over the pictures in {folder}",
+            fix="Use pictures that differ, or check the teacher's weights",
         )
     layers = zip(names, mean.float().split(observed.sizes), variance.float().split(observed.sizes), strict=True)
     statistics = StoredStatistics.of({name: (middle, spread) for name, middle, spread in layers})

@@ -1,4 +1,4 @@
-"""What distilling and calibrating share: the run they go into, and what they leave in it for the device."""
+"""What distilling and calibrating share: opening the run, and writing what the device needs into it."""
 
 from __future__ import annotations
 
@@ -57,38 +57,37 @@ def writing(
     force: bool,
     progress: Progress,
 ) -> Iterator[Run]:
-    """The run in `folder`, locked, once it is sure that its first step may be begun or gone on with.
+    """Yield the run in `folder`, locked, after checking that its first step may begin or resume.
 
-    The step is recorded as begun before anything is rendered: an interruption leaves a run that knows its command.
-
-    Raises RunError naming what differs when the run was begun with other settings. With `force` the step starts anew.
+    The step is recorded as begun before anything is rendered, so that an interrupted run knows its command. With
+    `force` the step starts over; otherwise RunError names what differs if the run was begun with other settings.
     """
     run = Run.open_or_create(folder, teacher)
     with run.lock(progress):
         others = [name for name in _FIRST_STEPS if name != step and name in run.manifest.steps]
         if others:
-            raise RunError(f"{folder} is a run of edgekd {others[0]}", fix="Give another --out")
+            raise RunError(f"{folder} is a run of edgekd {others[0]}", fix="Choose another --out")
         earlier: tuple[str, ...] = ()
         if force:
-            # What was made from the earlier student would pass for the new one's until that is there.
+            # Files made from the earlier student would pass for the new one's until those exist.
             earlier = run.forget(step, *_NEXT_STEPS)
             for left in ("checkpoint", "previews"):
                 shutil.rmtree(run.folder / left, ignore_errors=True)
         elif changed := run.differences(step, inputs=inputs, asked=asked):
             raise RunError(
                 f"{folder} was begun with other settings: {', '.join(changed)}",
-                fix="Give another --out, or --force to start this run anew",
+                fix="Choose another --out, or pass --force to start this run over",
             )
         run.note_teacher(teacher)
         if step not in run.manifest.steps:
             run.begin(step, inputs=inputs, asked=asked, command=command)
         yield run
-        run.remove_unmade(earlier)  # such as a transformation that is switched off now
+        run.remove_unmade(earlier)  # such as a transformation that is now off
 
 
 @dataclass(frozen=True)
 class Training:
-    """A run that is being made from a teacher. `command` makes it anew."""
+    """A run in the making and what it is made from. `command` rebuilds it."""
 
     run: Run
     teacher: Teacher
@@ -99,15 +98,15 @@ class Training:
 
     @cached_property
     def source(self) -> ImageSource:
-        """The simulated images, rendered or opened at first use: a run that is complete needs none."""
+        """The simulated images, rendered or opened at first use, as a complete run needs none."""
         return open_images(self.images, self.progress)
 
     def _set_aside(self) -> NDArray[np.uint8]:
-        """The simulated pictures that nothing was trained on, as the network is fed."""
+        """The simulated pictures that nothing was trained on, framed for the network."""
         return Batches(FramedImages(self.source, self.teacher.input.framing), self.settings).aside()
 
     def keep_calibration(self, transform: TransformNet | None, made_from: Mapping[str, str]) -> None:
-        """Keep the pictures set aside, transformed, as the run's calibration set; skipped when that is done."""
+        """Keep the pictures set aside, transformed, as the run's calibration set, unless that is already done."""
         kind = "simulated rooms" + ("" if transform is None else ", transformed to the teacher's statistics")
         asked = {"origin": kind, "seed": self.settings.seed, "set_aside": self.settings.set_aside}
         if self.run.is_done("calibration", inputs=made_from, asked=asked):
@@ -116,7 +115,7 @@ class Training:
         folder = self.run.folder / "calibration"
         with (
             self.run.step("calibration", inputs=made_from, asked=asked, command=self.command) as made,
-            self.progress.task("Making the calibration set"),
+            self.progress.task("Building the calibration set"),
         ):
             pictures = self._set_aside()
             if transform is not None:
@@ -125,9 +124,9 @@ class Training:
             made.add(folder)
 
     def keep_adaptation(self, stored: StoredStatistics | None, made_from: Mapping[str, str]) -> None:
-        """Keep how far the transformation brought the calibration set's pictures, and say so; when done, only say it.
+        """Keep and report how close the transformation brought the calibration pictures; if already done, only report.
 
-        `stored` are the statistics that it was fitted to, the teacher's own where None.
+        `stored` holds the statistics that it was fitted to; None stands for the teacher's own.
         """
         assert self.settings.transform is not None
         path = self.run.folder / "adaptation.json"
@@ -152,23 +151,24 @@ class Training:
             f"Distance to the teacher's statistics: matched layers {matched[0]:.3f} to {matched[1]:.3f}, the others "
             f"{others[0]:.3f} to {others[1]:.3f}"
         )
-        if not found.nears:
+        if not found.matched_improve:
             self.progress.note(
-                f"The transformation took pictures further away from what {self.teacher.name} stored: give it more "
-                "--steps, or leave it out with --no-transformation"
+                f"The transformation moved pictures further from the statistics of {self.teacher.name}: give it more "
+                "--steps, or switch it off with --no-transformation"
             )
-        elif not found.carries:
+        elif not found.others_improve:
             self.progress.note(
-                f"The layers of {self.teacher.name} that were not matched came hardly nearer: the transformation may "
-                "do little here. To know, compare with a run with --no-transformation"
+                f"The unmatched layers of {self.teacher.name} hardly came closer: the transformation may "
+                "do little here. To find out, compare with a run with --no-transformation"
             )
 
     def keep_model(
         self, module: nn.Module, name: str, weights: str, ranges: Mapping[str, tuple[float, float]] | None = None
     ) -> None:
-        """Export the fp32 model as onnx/`name`.onnx; skipped when that is done.
+        """Export the fp32 model as onnx/`name`.onnx, unless that is already done.
 
-        `weights` is their digest; `ranges` are learned ones of what convolutions read, by the convolution's name.
+        `weights` is the digest of the weights; `ranges` holds the learned ranges of convolution inputs, by the
+        convolution's name.
         """
         path = self.run.folder / "onnx" / f"{name}.onnx"
         inputs, asked = {"weights": weights}, {"name": name, "recipe": RECIPE}
@@ -182,10 +182,10 @@ class Training:
         ):
             parity = export_onnx(module, self.teacher.input, path, metadata=metadata, ranges=ranges)
             made.add(path)
-        self.progress.note(f"{path} gives torch's depth to {parity.max_relative:.1e}, compared by {parity.runtime}")
+        self.progress.note(f"{path} matches torch's depth to {parity.max_relative:.1e}, compared by {parity.runtime}")
 
     def keep_references(self, student: nn.Module | None) -> None:
-        """Keep depth on the held-out pictures for `edgekd check`: of the fp32 student and of the teacher."""
+        """Keep the depth of the fp32 student and the teacher on the held-out pictures, for `edgekd check`."""
         calibration = CalibrationSet.open(self.run.folder / "calibration")
         model = self.run.digest(self.run.folder / "onnx" / ("teacher.onnx" if student is None else "student.onnx"))
         inputs = {"calibration": calibration.digest, "model": model, "teacher": self.teacher.digest}
@@ -202,17 +202,17 @@ class Training:
 
 
 def require_finite(depth: NDArray[np.float32], teacher: Teacher) -> None:
-    """Raise ModelError when the depth that a teacher gave of pictures is not finite."""
+    """Raise ModelError when a teacher's depth is not finite."""
     if not np.isfinite(depth).all():
         raise ModelError(
-            f"{teacher.name} gives depth that is NaN or infinite for pictures that were set aside",
-            fix="Check the teacher: it must give a depth for every picture",
+            f"{teacher.name} outputs NaN or infinite depth for pictures that were set aside",
+            fix="Check the teacher: it must output depth for every picture",
         )
 
 
 def beyond_weights(teacher: Teacher, spec: str) -> dict[str, Any]:
-    """What can change in a teacher while its weights stay, for what is asked of a run: how it is fed, and the median
-    of its depth in metres on test pictures, to two digits. Nothing for a named teacher, which is always the same."""
+    """What can change in a teacher while its weights stay the same, to be recorded in a run: its input, and the median
+    of its depth in metres on test pictures, to two digits. Empty for a named teacher, which never changes."""
     if spec in TEACHERS:
         return {}
     depth = run_depth(teacher.module, teacher.input, probe_pictures(teacher.input.height, teacher.input.width, 2))

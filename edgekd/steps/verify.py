@@ -1,8 +1,8 @@
-"""Whether what travels is whole: runs, bundles, artefacts, sets, weights and statistics against their own digests."""
+"""Checks files for damage: runs, bundles, artefacts, sets, weights and statistics against their own digests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ __all__ = ["Verified", "verify"]
 
 @dataclass(frozen=True)
 class Verified:
-    """What was looked at. `faults` is empty when it is whole; `digest` is that of the file that holds the digests."""
+    """What was verified. `faults` is empty if it is intact; `digest` is that of the file that holds the digests."""
 
     kind: str
     path: Path
@@ -37,47 +37,47 @@ class Verified:
         return not self.faults
 
     def raise_faults(self) -> None:
-        """Raise the first fault, and how many more there are, once all have been shown. Raises FileError."""
+        """Raise the first fault as FileError, with the number of others; call it after showing them all."""
         if self.faults:
             more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
-            raise FileError(f"{self.path} is not whole: {self.faults[0].message}{more}", fix=self.faults[0].fix)
+            raise FileError(f"{self.path} is damaged: {self.faults[0].message}{more}", fix=self.faults[0].fix)
 
 
 def verify(name: str | None, progress: Progress) -> Verified:
-    """Compare every file that `name` keeps a digest of; `name` is a path or a run's name, by default the newest run.
+    """Verify every file that `name` keeps a digest of; `name` is a path or a run's name, by default the newest run.
 
-    Raises UsageError for a file that keeps no digests, and what `find_run` raises.
+    Raises UsageError for a file that holds no digests, and what `find_run` raises.
     """
     path = None if name is None else Path(name)
     found = None if path is None or (path / RUN).is_file() else _kind(path)
-    # A folder that happens to be called like a run under runs/ does not hide it, as it does not for the other verbs.
+    # As for the other verbs, a folder that has the name of a run under runs/ does not hide that run.
     if found is None and (path is None or not path.exists() or is_run(str(path))):
         run = find_run(name, progress)
         with progress.task(f"Verifying {run.folder}"):
             return _run(run)
     if path is None or found is None:
         raise UsageError(
-            f"{path} keeps no digests",
-            fix="Give a run, a bundle or its .tar.gz, an artefact, a set of images, or a .safetensors file of edgekd",
+            f"{path} holds no digests",
+            fix="Pass a run, a bundle or its .tar.gz, an artefact, a set of images, or a .safetensors file of edgekd",
         )
     kind, look = found
     with progress.task(f"Verifying {path}"):
         try:
             faults, files = look(path)
-        except EdgekdError as error:  # what holds the digests is itself damaged
+        except EdgekdError as error:  # the file that holds the digests is itself damaged
             faults, files = [error], 1
     return Verified(kind, path, files, _digest(path), tuple(faults))
 
 
-_Look = Callable[[Path], tuple["list[EdgekdError]", int]]
+_Look = Callable[[Path], tuple[Sequence[EdgekdError], int]]
 
 
 def _kind(path: Path) -> tuple[str, _Look] | None:
-    """What `path` is, and what looks at it; None for what keeps no digests, and for a run."""
+    """What `path` is, and the function that verifies it; None for a run and for what holds no digests."""
     if path.suffix == ".safetensors" and path.is_file():
         return ("statistics" if kind_of_weights(path) == STATISTICS else "weights"), _weights
     if is_bundle(path):
-        return "bundle", lambda bundle: _widened(*bundle_faults(bundle))
+        return "bundle", bundle_faults
     for name, kind, look in (
         (ARTEFACT, "artefact", _artefact),
         ("calibration.json", "calibration set", _calibration),
@@ -88,7 +88,7 @@ def _kind(path: Path) -> tuple[str, _Look] | None:
 
 
 def _run(run: Run) -> Verified:
-    """Every recorded file, every step finished, and every artefact built from the model that the run holds."""
+    """Verify that every recorded file is intact, every step finished, and every artefact built from the run's model."""
     faults: list[EdgekdError] = [*run.faults()]
     if not faults:
         model, rebuilding = run.digest(run_model(run)), rebuilding_stale(run)
@@ -106,28 +106,24 @@ def _run(run: Run) -> Verified:
     return Verified("run", run.folder, files, sha256_file(run.folder / RUN), tuple(faults))
 
 
-def _artefact(path: Path) -> tuple[list[EdgekdError], int]:
+def _artefact(path: Path) -> tuple[Sequence[EdgekdError], int]:
     artefact = read_artefact(path)
-    return [*artefact_faults(artefact)], len(artefact.files)
+    return artefact_faults(artefact), len(artefact.files)
 
 
-def _calibration(path: Path) -> tuple[list[EdgekdError], int]:
+def _calibration(path: Path) -> tuple[Sequence[EdgekdError], int]:
     CalibrationSet.open(path)
     return [], 2
 
 
-def _simulated(path: Path) -> tuple[list[EdgekdError], int]:
+def _simulated(path: Path) -> tuple[Sequence[EdgekdError], int]:
     opened = SimulatedSet.open(path)
     return [], len({name for name, _ in opened.entries})
 
 
-def _weights(path: Path) -> tuple[list[EdgekdError], int]:
+def _weights(path: Path) -> tuple[Sequence[EdgekdError], int]:
     fault = weights_fault(path)
     return ([] if fault is None else [FileError(f"{path} {fault}", fix="Copy it again")]), 1
-
-
-def _widened(faults: list[FileError], files: int) -> tuple[list[EdgekdError], int]:
-    return [*faults], files
 
 
 def _digest(path: Path) -> str:

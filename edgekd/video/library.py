@@ -17,7 +17,7 @@ def import_av() -> ModuleType:
         raise MissingRuntimeError(
             f"Videos and cameras need PyAV ({error})", fix='Install it: pip install "edgekd[video]"'
         ) from error
-    av.logging.set_level(None)  # FFmpeg would write of every damaged block to standard error
+    av.logging.set_level(None)  # FFmpeg would report every damaged block on standard error
     return av  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""One frame to look at: the picture, its depth in colour on a scale that stays, the scale bar, and how fast it goes."""
+"""One frame for display: a line of text, the picture, its depth in colour on a fixed scale, and the scale bar."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LINE = 22
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Draws frames of one video. Its range in metres holds for all of them: else the colours would flicker."""
+    """Draws frames of one video. One range in metres holds for all of them: otherwise the colours would flicker."""
 
     low: float
     high: float

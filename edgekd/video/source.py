@@ -24,19 +24,19 @@ _CAMERA = "camera"
 _DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
 _RATE = 30.0  # frames a second, where the file or camera does not say
 _LIST = {
-    "linux": "See which there are: ls /dev/video*",
-    "darwin": "Give its number: camera:0",
-    "win32": "Give its name: 'camera:Integrated Camera'",
+    "linux": "List the cameras: ls /dev/video*",
+    "darwin": "Use its number: camera:0",
+    "win32": "Use its name: 'camera:Integrated Camera'",
 }
 
 
 def is_camera(source: str) -> bool:
-    """Is a camera meant: `camera`, `camera:1`, `camera:/dev/video2`?"""
+    """Whether a source is a camera: `camera`, `camera:1`, `camera:/dev/video2`."""
     return source == _CAMERA or source.startswith(f"{_CAMERA}:")
 
 
 def is_video(source: str) -> bool:
-    """Is a video file meant, by its suffix?"""
+    """Whether a source is a video file, judged by its suffix."""
     return Path(source).suffix.lower() in VIDEO_SUFFIXES
 
 
@@ -44,8 +44,8 @@ def is_video(source: str) -> bool:
 class Frames:
     """An opened video or camera; a context manager. Iterate over it once: uint8 [height, width, 3] each.
 
-    `expected` is about how many frames the file says it has and `length` how many seconds they take, None for a camera
-    or where it does not say. After iterating, `damage` is why a file's frames ended early, in words, or None.
+    `expected` is roughly how many frames the file says it has and `length` how many seconds they take, None for a
+    camera or where it does not say. After iterating, `damage` says why a file's frames ended early, or is None.
     """
 
     name: str
@@ -68,15 +68,15 @@ class Frames:
         except av.error.FFmpegError as error:
             self.damage = reason(error)
         if self.damage is None and self._is_short(count, first, last):
-            self.damage = "the file is shorter than it says"
+            self.damage = "the file is shorter than it declares"
         if count == 0:
             raise DataError(
-                f"{self.name} gives no frame ({self.damage or 'it is empty'})",
+                f"{self.name} has no frames ({self.damage or 'it is empty'})",
                 fix="Restore the file, or check the camera",
             )
 
     def _is_short(self, count: int, first: float | None, last: float | None) -> bool:
-        """By time where it is known: a file may count frames that were trimmed away, and a rate may change."""
+        """Judged by time where it is known: a file may count frames that were trimmed away, and a rate may change."""
         if self.length is not None and first is not None and last is not None:
             return last - first + 1 / self.rate < 0.98 * self.length - 2 / self.rate
         return self.expected is not None and count < 0.98 * self.expected - 1
@@ -96,7 +96,7 @@ def open_frames(source: str) -> Frames:
 
 
 def sample_frames(path: Path, count: int) -> list[NDArray[np.uint8]]:
-    """Some frames spread over a video file, uint8 [H, W, 3]; the first ones where it cannot be wound forward."""
+    """Some frames spread over a video file, uint8 [H, W, 3]; the first ones where its duration is unknown."""
     av = import_av()
     with open_frames(str(path)) as frames:
         container = frames._container
@@ -114,19 +114,19 @@ def sample_frames(path: Path, count: int) -> list[NDArray[np.uint8]]:
 
 def _open_file(path: Path) -> Frames:
     if not path.is_file():
-        raise DataError(f"There is no video {path}", fix="Check the path")
+        raise DataError(f"Video {path} not found", fix="Check the path")
     if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty (0 bytes)", fix="Restore the file or leave it out")
+        raise DataError(f"{path} is empty (0 bytes)", fix="Restore or remove the file")
     av = import_av()
     try:
         container = av.open(str(path))
     except (av.error.FFmpegError, ValueError) as error:
         raise DataError(
-            f"{path} is no video that can be read ({reason(error)})", fix="Restore the file, or save it as MP4"
+            f"{path} is not a readable video ({reason(error)})", fix="Restore the file, or save it as MP4"
         ) from error
     if not container.streams.video:
         container.close()
-        raise DataError(f"{path} holds no pictures, only sound", fix="Give a video")
+        raise DataError(f"{path} holds no pictures, only sound", fix="Pass a video")
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     rate = float(stream.average_rate or stream.guessed_rate or _RATE)
@@ -138,7 +138,7 @@ def _open_file(path: Path) -> Frames:
 
 
 def _length(container: Any, stream: Any) -> float | None:
-    """Seconds of the pictures; sound may last longer, so what the whole file says holds for a file without sound."""
+    """Seconds of the pictures. Sound may last longer, so the whole file's duration counts alone only without sound."""
     lengths = []
     if stream.duration and stream.time_base:
         lengths.append(float(stream.duration * stream.time_base))
@@ -159,9 +159,7 @@ def _open_camera(source: str) -> Frames:
     try:
         container = av.open(device, format=kind)
     except (av.error.FFmpegError, ValueError) as error:
-        raise DataError(
-            f"There is no camera {device} that can be opened ({reason(error)})", fix=_LIST[platform]
-        ) from error
+        raise DataError(f"Camera {device} cannot be opened ({reason(error)})", fix=_LIST[platform]) from error
     stream = container.streams.video[0]
     return Frames(device, float(stream.average_rate or _RATE), None, None, live=True, _container=container)
 

@@ -18,12 +18,12 @@ from edgekd.video.library import import_av, reason
 __all__ = ["VideoWriter"]
 
 _CODECS = ("libx264", "mpeg4")  # builds of FFmpeg without x264 write MPEG-4
-_TICK = Fraction(1, 1000)  # seconds, of frames that come when they come
+_TICK = Fraction(1, 1000)  # seconds, for frames with times of their own
 _OPTIONS = {"libx264": {"preset": "veryfast", "crf": "20"}, "mpeg4": {"qscale": "3"}}
 
 
 class VideoWriter:
-    """A context manager: `add` frames of one size; the file is there once the block ends well.
+    """A context manager: `add` frames of one size; the file exists once the block ends without an error.
 
     Raises UsageError for another suffix than .mp4, MissingRuntimeError without PyAV, FileError or DiskFullError.
     """
@@ -43,14 +43,14 @@ class VideoWriter:
         return self
 
     def add(self, frame: NDArray[np.uint8], at: float | None = None) -> None:
-        """Add a frame uint8 [H, W, 3]; an odd last row or column is left out, for the codec takes none.
+        """Add a frame uint8 [H, W, 3]; an odd last row or column is left out, as the codec needs even sizes.
 
-        It is shown from `at` on, in seconds since the first; without, at the rate. All frames have it or none.
+        It is shown from `at` on, in seconds since the first frame; by default at the rate. All frames have it or none.
         """
         even = np.ascontiguousarray(frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2])
         if even.size == 0:
             raise DataError(
-                f"A frame of {frame.shape[1]}x{frame.shape[0]} is too small for a video", fix="Give 2x2 or more"
+                f"A frame of {frame.shape[1]}x{frame.shape[0]} is too small for a video", fix="Use 2x2 or more"
             )
         if self._stream is None:
             self._stream = self._open_stream(even.shape[0], even.shape[1])
@@ -84,7 +84,7 @@ class VideoWriter:
     ) -> None:
         try:
             if kind is None and self._stream is None:
-                raise DataError(f"{self._path} would be a video without a frame", fix="Add frames")
+                raise DataError(f"{self._path} would be a video without frames", fix="Add frames")
             if kind is None:
                 self._write(None)
             self._container.close()

@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     folder = parser.parse_args().bundle.resolve()
     if not (folder / "run.py").is_file():
-        parser.error(f"{folder} is no bundle: run.py is missing. Make one: edgekd bundle")
+        parser.error(f"{folder} is not a bundle: run.py is missing. Make one: edgekd bundle")
     run = load(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     print("| runtime, precision | start: run.py adds | frame: over the bare call | 640x480 frame |")

@@ -27,7 +27,7 @@ def calibrate_without_pictures(graph: DepthGraph) -> Calibrated:
     """Raises ModelError when the model stores no statistics, or they cannot be followed through an operator."""
     folded, statistics = fold(graph.model), read_statistics(graph.model)
     if not statistics:
-        raise ModelError(f"{graph.path} stores no statistics", fix="Export it anew from a network with BatchNorm")
+        raise ModelError(f"{graph.path} stores no statistics", fix="Export it again from a network with BatchNorm")
     known = propagate(folded, statistics, graph.input)
     reach = {name: np.maximum(-found.low, found.high).astype(np.float32) for name, found in known.items()}
     factors = channel_factors(folded, reach, equalising=1.0)

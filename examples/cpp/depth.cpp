@@ -77,7 +77,7 @@ Picture read_ppm(std::string const& path) {
         while ((file >> std::ws).peek() == '#') file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
         file >> *number;
     }
-    if (!file || kind != "P6" || most != 255) throw std::runtime_error(path + " is no binary 8-bit PPM");
+    if (!file || kind != "P6" || most != 255) throw std::runtime_error(path + " is not a binary 8-bit PPM");
     file.get();
     picture.rgb.resize(static_cast<std::size_t>(picture.height) * picture.width * 3);
     file.read(reinterpret_cast<char*>(picture.rgb.data()), static_cast<std::streamsize>(picture.rgb.size()));
@@ -105,14 +105,14 @@ void run(std::string const& engine_path, std::string const& picture_path, std::s
 
     Logger logger;
     std::unique_ptr<nvinfer1::IRuntime> runtime(nvinfer1::createInferRuntime(logger));
-    if (!runtime) throw std::runtime_error("TensorRT does not start: is the driver here, are you in the group video?");
+    if (!runtime) throw std::runtime_error("TensorRT does not start: is the driver installed, are you in the group video?");
 #if NV_TENSORRT_MAJOR > 8 || (NV_TENSORRT_MAJOR == 8 && NV_TENSORRT_MINOR >= 6)
     runtime->setEngineHostCodeAllowed(true);  // a version-compatible engine brings a part of TensorRT; it is your own
 #endif
     std::unique_ptr<nvinfer1::ICudaEngine> engine(runtime->deserializeCudaEngine(plan.data(), plan.size()));
-    if (!engine) throw std::runtime_error(engine_path + " does not fit this TensorRT or GPU; python3 run.py --rebuild");
+    if (!engine) throw std::runtime_error(engine_path + " cannot be used with this TensorRT or GPU; rebuild it: python3 run.py --rebuild");
     std::unique_ptr<nvinfer1::IExecutionContext> context(engine->createExecutionContext());
-    if (!context) throw std::runtime_error("There is no room to run the engine; close other programs");
+    if (!context) throw std::runtime_error("Out of memory for running the engine; close other programs");
 
     if (!context->setInputShape("image", nvinfer1::Dims4(1, picture.height, picture.width, 3)))
         throw std::runtime_error("The engine takes pictures of another size than " + picture_path);

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("report", type=Path)
     report = parser.parse_args().report.resolve()
     if not report.is_file():
-        parser.error(f"{report} is not there. Write it: edgekd report")
+        parser.error(f"{report} not found. Write it: edgekd report")
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     os.environ.setdefault("QTWEBENGINE_CHROMIUM_FLAGS", "--no-sandbox --disable-gpu")
     try:

@@ -91,7 +91,7 @@ def main() -> None:
     if checkpoint.exists():
         start, state = _saved(checkpoint, made_with)
         fit.load_state_dict(state)
-        print(f"going on from step {start}", flush=True)
+        print(f"Resuming from step {start}", flush=True)
     begun, losses = time.monotonic(), []
     for step in range(start, settings.steps):
         batch, truth = (part.to(device) for part in _batch(pictures, depths, step, settings.batch))
@@ -133,17 +133,17 @@ def _rendered(folder: Path, settings: RoomSettings, seed: int, count: int, worke
 
 def _saved(checkpoint: Path, made_with: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """Step and state of a checkpoint. Raises RunError when it is damaged or was made with anything else."""
-    anew = f"Delete {checkpoint} to begin anew"
+    start_over = f"Delete {checkpoint} to start over"
     try:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         before, step, state = dict(saved["made with"]), int(saved["step"]), dict(saved["state"])
     except Exception as error:  # torch raises many types for damaged files
-        raise RunError(f"The checkpoint {checkpoint} is damaged or of another version", fix=anew) from error
+        raise RunError(f"The checkpoint {checkpoint} is damaged or of another version", fix=start_over) from error
     apart = [name for name, value in made_with.items() if before.get(name) != value]
     if apart:
         raise RunError(
             f"The checkpoint {checkpoint} was made with another {', '.join(apart)}",
-            fix=f"Repeat what it was made with, give another --work, or {anew[0].lower()}{anew[1:]}",
+            fix=f"Repeat the command that made it, choose another --work, or {start_over[0].lower()}{start_over[1:]}",
         )
     return step, state
 

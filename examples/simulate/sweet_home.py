@@ -35,7 +35,7 @@ def main() -> None:
     asked = parser.parse_args()
     catalogues = sorted(asked.source.glob("*.sh3f"))
     if not catalogues:
-        parser.error(f"there is no .sh3f in {asked.source}")
+        parser.error(f"no .sh3f found in {asked.source}")
     counts: collections.Counter[str] = collections.Counter()
     for catalogue in catalogues:
         with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(catalogue) as archive:

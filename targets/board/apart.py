@@ -1,6 +1,6 @@
-"""Building an engine in a process of its own: TensorRT may crash or be killed for memory, and the clock runs on.
+"""Building an engine in a separate process: TensorRT may crash or be killed for memory, and the clock keeps running.
 
-The child answers in lines on its standard output: what the builder is at, and last one JSON value.
+The child answers in lines on its standard output: the builder's current step, and finally one JSON value.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _EVERY = 0.5  # seconds between looks at the clock
 
 @dataclass(frozen=True)
 class BuildJob:
-    """What the child is told."""
+    """What the child is to build."""
 
     module: str  # to import: tensorrt, tensorrt_rtx...
     runtime: str  # tensorrt or tensorrt-rtx
@@ -56,7 +56,7 @@ class BuildJob:
 
 
 def here_key(runtime: str, version: str, model: str, options: EngineOptions) -> EngineKey:
-    """The key that an engine of this model (its sha256) would have here. A machine without a device has none in it."""
+    """The key that an engine of this model (its sha256) would have here; without a device, the key names none."""
     try:
         device: Device | None = Device()
     except MissingError:
@@ -77,9 +77,9 @@ def serve_build(text: str) -> int:
 
 
 def build_apart(command: list[str], job: BuildJob, show: Callable[[float, str], None]) -> float:
-    """Run `command` with the job, which must come to `serve_build`; returns the seconds it took.
+    """Run `command` with the job, which it must pass to `serve_build`; returns the seconds that the build took.
 
-    `show(seconds, step)` is called twice a second from the first moment on. Raises what the child raised, or
+    `show(seconds, step)` is called twice a second from the start. Raises what the child raised, or
     RefusedError when it was killed or crashed.
     """
     _require_disk(job)
@@ -91,7 +91,7 @@ def build_apart(command: list[str], job: BuildJob, show: Callable[[float, str], 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        errors="replace",  # libraries say what they like, and a reader that fails would leave the child waiting
+        errors="replace",  # libraries may print any bytes, and a reader that fails would leave the child waiting
     ) as child:
         assert child.stdout is not None and child.stderr is not None
         readers = [
@@ -117,14 +117,14 @@ def build_apart(command: list[str], job: BuildJob, show: Callable[[float, str], 
 def _answer(lines: list[str], complaints: list[str], code: int) -> float:
     answers = [line[len(_ANSWER) :] for line in lines if line.startswith(_ANSWER)]
     if not answers:
-        last = (complaints or ["it said nothing"])[-1].strip()
+        last = (complaints or ["no output"])[-1].strip()
         if code == -9:
             raise RefusedError(
-                "The build was killed, as the kernel does when memory runs out",
-                "Close other programs, add swap, or give the builder less (engine option workspace=256)",
+                "The build was killed, most likely by the kernel because memory ran out",
+                "Close other programs, add swap, or limit the builder's memory (engine option workspace=256)",
             )
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        raise RefusedError(f"The build ended without an answer ({how}: {last})", "Check the installation")
+        raise RefusedError(f"The build process died ({how}: {last})", "Check the installation")
     answer: Mapping[str, Any] = json.loads(answers[-1])
     if "error" in answer:
         raise _KINDS[answer["error"]](answer["message"], answer["fix"])
@@ -148,11 +148,13 @@ def _build_here(job: BuildJob, say: Callable[[str], None]) -> float:
 
 
 def _require_disk(job: BuildJob) -> None:
-    """An engine is about as large as its model, and a build of minutes should not end on a full disk."""
+    """Raise BoardError on a nearly full disk, before minutes of building; an engine is about as large as its model."""
     folder = Path(job.engine).resolve().parent
     needed, free = 3 * Path(job.onnx).stat().st_size + (16 << 20), shutil.disk_usage(str(folder)).free
     if free < needed:
-        raise BoardError(f"{folder} has {free >> 20} MB free and the engine may need {needed >> 20}", "Free some space")
+        raise BoardError(
+            f"{folder} has {free >> 20} MB free, but the engine may need {needed >> 20} MB", "Free some space"
+        )
 
 
 if __name__ == "__main__":

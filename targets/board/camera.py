@@ -1,4 +1,4 @@
-"""Frames of a camera, through OpenCV, which JetPack brings; a pipeline of GStreamer is for CSI cameras."""
+"""Frames of a camera through OpenCV, which JetPack includes; CSI cameras need a GStreamer pipeline."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".w
 
 
 def frames(source: str, size: tuple[int, int] | None) -> Iterator[NDArray[np.uint8]]:
-    """RGB uint8 [H, W, 3] of a camera's number, a video file or a GStreamer pipeline; `size` is asked of a camera.
+    """Frames RGB uint8 [H, W, 3] of a camera, video file or GStreamer pipeline; a camera is asked for `size`.
 
-    Raises MissingError without OpenCV, InputError when nothing comes, BoardError when a camera stops: a file ends.
+    Raises MissingError without OpenCV, InputError when no frame comes, BoardError when a camera stops; a file may end.
     """
     cv2 = import_opencv()
     if cv2 is None:
@@ -42,23 +42,23 @@ def frames(source: str, size: tuple[int, int] | None) -> Iterator[NDArray[np.uin
             came += 1
             yield np.ascontiguousarray(bgr[..., ::-1])
         if not came:
-            raise InputError(f"No frame came from {source}", "Look at it with: v4l2-ctl --list-devices")
+            raise InputError(f"No frame came from {source}", "List the cameras with: v4l2-ctl --list-devices")
         if is_live(source):
-            raise BoardError(f"The camera {source} stopped after {came} frames", "Check its cable and start again")
+            raise BoardError(f"The camera {source} stopped after {came} frames", "Check its cable and try again")
     finally:
         capture.release()
 
 
 def require_source(source: str) -> None:
-    """Raise InputError for a video file that is not there: before minutes of building."""
+    """Raise InputError for a video file that does not exist, before minutes of building."""
     if not is_live(source) and " ! " not in source and "://" not in source and not Path(source).exists():
-        raise InputError(f"There is no {source}", "Check the path of the video, or give a camera such as 0")
+        raise InputError(f"{source} not found", "Check the path of the video, or pass a camera such as 0")
 
 
 def is_live(source: str) -> bool:
-    """A camera's number or device, a stream from the net, or a pipeline that does not read a file.
+    """Whether the source is a camera's number or device, a network stream, or a pipeline that does not read a file.
 
-    Over http a name with the ending of a video is a file, as on a disk, and what has none a camera.
+    Over http(s), a name with a video's extension is a file, and any other is a camera.
     """
     if " ! " in source:
         return "filesrc" not in source and "file:" not in source

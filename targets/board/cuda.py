@@ -1,4 +1,4 @@
-"""The few CUDA calls that running an engine needs, straight from the driver's own library: it is wherever a device is.
+"""The few CUDA calls that running an engine needs, from the driver's own library, which is wherever a device is.
 
 No torch, no cuda-python, no toolkit: libcuda has kept these entry points since CUDA 11.4 (JetPack 5). All calls use the
 device's primary context, which is the one that TensorRT uses.
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Buffer", "Device", "Graph", "Stream"]
 
-_CHECK = "Check the driver with nvidia-smi, on a Jetson with tegrastats"
+_CHECK = "Check the driver with nvidia-smi (tegrastats on a Jetson)"
 _COMPUTE_MAJOR, _COMPUTE_MINOR, _INTEGRATED = 75, 76, 18  # CUdevice_attribute
 _OUT_OF_MEMORY = 2  # CUresult
-_LESS = "Close other programs, or give fewer pictures at once"
+_FREE_DEVICE_MEMORY = "Close other programs, or pass fewer pictures at once"
 _THREAD_LOCAL = 1  # CUstreamCaptureMode: other threads' calls do not disturb the recording
 
 
@@ -35,7 +35,7 @@ class Device:
         count = ctypes.c_int()
         self.call("cuDeviceGetCount", ctypes.byref(count))
         if count.value < 1:
-            raise MissingError("The CUDA driver is here but no device", _CHECK)
+            raise MissingError("The CUDA driver is installed but found no device", _CHECK)
         handle = ctypes.c_int()
         self.call("cuDeviceGet", ctypes.byref(handle), ctypes.c_int(0))
         self._handle = handle
@@ -47,10 +47,10 @@ class Device:
         self.integrated = bool(self._attribute(_INTEGRATED))  # memory is shared with the CPU, as on a Jetson
         version = ctypes.c_int()
         self.call("cuDriverGetVersion", ctypes.byref(version))
-        self.cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"  # the newest that the driver knows
+        self.cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"  # the newest that the driver supports
 
     def start(self) -> None:
-        """Make the primary context current in this thread, as every thread that makes calls has to; it is quick."""
+        """Make the primary context current in this thread, as every calling thread must; this is quick."""
         if self._context is None:
             context = ctypes.c_void_p()
             self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._handle)
@@ -64,13 +64,13 @@ class Device:
         return free.value, total.value
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Call the driver. Raises RefusedError where memory is short, MissingError with the driver's own name for what
-        else went wrong."""
+        """Call the driver. Raises RefusedError when device memory runs out, MissingError with the driver's error name
+        otherwise."""
         status = getattr(self._driver, name)(*arguments)
         if status == _OUT_OF_MEMORY:
-            raise RefusedError(f"There is not enough memory on the device ({name})", _LESS)
+            raise RefusedError(f"Out of device memory ({name})", _FREE_DEVICE_MEMORY)
         if status:
-            raise MissingError(f"CUDA refused {name} ({self._error(status)})", _CHECK)
+            raise MissingError(f"CUDA call {name} failed ({self._error(status)})", _CHECK)
 
     def _attribute(self, number: int) -> int:
         value = ctypes.c_int()
@@ -98,7 +98,7 @@ class Stream:
         return self._handle.value or 0
 
     def wait(self) -> None:
-        """Return when all that was asked for is done."""
+        """Wait until all queued work is done."""
         self.device.call("cuStreamSynchronize", self._handle)
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Stream:
 
 
 class Buffer:
-    """One array on the device, and its twin in pinned memory that the device copies from and to by itself."""
+    """One array on the device and its twin in pinned host memory; the device copies between them by itself."""
 
     def __init__(self, device: Device, shape: tuple[int, ...], dtype: Any) -> None:
         self.device, self._address, self._pinned = device, ctypes.c_uint64(), ctypes.c_void_p()
@@ -132,7 +132,7 @@ class Buffer:
         self.device.call("cuMemcpyHtoDAsync_v2", self._address, self._pinned, self._bytes, stream._handle)
 
     def download(self, stream: Stream) -> None:
-        """Copy from the device to `host`; it is there once the stream has been waited for."""
+        """Copy from the device to `host`; it is complete after the stream's `wait`."""
         self.device.call("cuMemcpyDtoHAsync_v2", self._pinned, self._address, self._bytes, stream._handle)
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class Buffer:
 
 
 class Graph:
-    """What a stream was asked to do between `record` and `finish`, launched again as one piece of work."""
+    """A stream's work between `record` and `finish`, which `launch` repeats as one piece."""
 
     def __init__(self, stream: Stream) -> None:
         self._device, self._stream = stream.device, stream
@@ -171,4 +171,4 @@ def _load() -> Any:
     try:
         return ctypes.CDLL(name)
     except OSError as error:
-        raise MissingError(f"There is no CUDA driver here ({error})", "Install NVIDIA's driver") from error
+        raise MissingError(f"CUDA driver not found ({error})", "Install the NVIDIA driver") from error

@@ -1,4 +1,4 @@
-"""Building an engine from ONNX and running it by named tensors, alike for every TensorRT."""
+"""Building an engine from ONNX and running it by named tensors, the same for every TensorRT."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "build_engine", "refusal"]
 
-_ROOM = "Close other programs, give the builder less (engine option workspace=256), or free some disk"
+_FREE_MEMORY = "Close other programs, limit the builder's memory (engine option workspace=256), or free some disk space"
+_OTHER_PRECISION = "Use another precision, such as fp32"
 _loggers: dict[str, Any] = {}
 
 
 def refusal(trt: TensorRTModule, model: bytes) -> str | None:
-    """Why the parser refuses an ONNX model, or None where it takes it."""
+    """Why the parser rejects an ONNX model, or None where it accepts it."""
     return _parse_model(trt, model, EngineOptions())[-1]
 
 
@@ -38,13 +39,13 @@ def build_engine(
 ) -> tuple[bytes, bytes]:
     """(engine, timing cache) of a model whose input `image` is uint8 [N, *size, 3].
 
-    `timings` is the cache that an earlier build on this device gave; `stepped` hears what the builder is at. Raises
-    RefusedError with TensorRT's own words, InputError for an option that it does not have.
+    `timings` is the cache of an earlier build on this device; `stepped` is called with the builder's current step.
+    Raises RefusedError with TensorRT's own message, InputError for an option that it does not have.
     """
     versions = Versions(trt)
     builder, network, parser, problem = _parse_model(trt, model, options)
     if problem is not None:
-        raise RefusedError(f"{trt.__name__} {versions.text} refuses the model ({problem})", _OTHER)
+        raise RefusedError(f"{trt.__name__} {versions.text} rejects the model ({problem})", _OTHER_PRECISION)
     config = builder.create_builder_config()
     versions.configure(config, builder, precision, options)
     profile = builder.create_optimization_profile()
@@ -58,22 +59,21 @@ def build_engine(
     if stepped is not None and hasattr(trt, "IProgressMonitor"):
         config.progress_monitor = _monitor(trt, stepped)
     plan = builder.build_serialized_network(network, config)
-    del parser  # holds the weights until the engine is built
+    del parser  # kept until here: it holds the weights
     if plan is None:
         reason = _logger(trt).last()
         starved = any(word in reason.lower() for word in ("memory", "workspace", "alloc"))
-        raise RefusedError(f"{trt.__name__} cannot build an engine ({reason})", _ROOM if starved else _OTHER)
+        raise RefusedError(
+            f"{trt.__name__} cannot build an engine ({reason})", _FREE_MEMORY if starved else _OTHER_PRECISION
+        )
     return bytes(plan), bytes(cache.serialize()) if cache is not None else b""
-
-
-_OTHER = "Take another precision, such as fp32"
 
 
 class Engine:
     """An engine on the first CUDA device, launched as one recorded CUDA graph where that works.
 
-    Any thread may use it, one at a time. `host_code` lets the plan bring its own code: a version-compatible one does.
-    `dla` is the core that it was built for: a plan does not bring it along, and runs on the first without.
+    Any thread may use it, one at a time. `host_code` lets the plan run its own host code, as a version-compatible one
+    does. `dla` is the core it was built for: a plan does not record it, and would run on the first core.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Engine:
         host_code: bool = False,
         dla: int | None = None,
     ) -> None:
-        self._device = Device()  # first of all: without a device TensorRT's Runtime can end the process
+        self._device = Device()  # first: without a device TensorRT's Runtime can crash the process
         self._device.start()
         self._stream = Stream(self._device)
         self._runtime = trt.Runtime(_logger(trt))  # must outlive the engine
@@ -95,20 +95,20 @@ class Engine:
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             self._stream.close()
-            raise MisfitError(f"The engine does not load ({_logger(trt).last()})", "Build it anew")
+            raise MisfitError(f"The engine failed to load ({_logger(trt).last()})", "Rebuild it")
         self._context = Versions(trt).context(self._engine)
-        if self._context is None:  # as where its memory is not to be had
+        if self._context is None:  # such as when its memory cannot be allocated
             self._stream.close()
-            raise RefusedError(f"The engine loads and cannot run ({_logger(trt).last()})", _ROOM)
+            raise RefusedError(f"The engine loads but cannot run ({_logger(trt).last()})", _FREE_MEMORY)
         self._wants_graphs = graphs
         self._graph, self._held = None, None  # type: Graph | None, Graph | None
         self._image, self._depth = None, None  # type: Buffer | None, Buffer | None
         self.device = self._device.name
-        self.graphs = "not yet" if graphs else "off"  # what became of them, for people
+        self.graphs = "not yet" if graphs else "off"  # whether CUDA graphs are used, in words for people
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Depth float32 [N, h, w] in metres of pictures uint8 [N, H, W, 3]. Raises InputError for any other size."""
-        self._device.start()  # in this thread, which need not be the one that opened the engine
+        self._device.start()  # this thread need not be the one that opened the engine
         if self._image is None or self._image.host.shape != images.shape:
             self._prepare(images.shape)
         assert self._image is not None and self._depth is not None
@@ -121,9 +121,9 @@ class Engine:
         return self._depth.host.copy()
 
     def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
-        """Put pictures on the device; each call of what is returned infers them there and returns when it is done.
+        """Put pictures on the device and return a function that infers them there and returns when it is done.
 
-        Nothing is copied meanwhile, and the depth stays on the device. Good until the next `infer` or `hold`.
+        It copies nothing, and the depth stays on the device. Valid until the next `infer` or `hold`.
         """
         self.infer(images)
         if self._held is None and self._graph is not None:
@@ -151,7 +151,7 @@ class Engine:
         """Buffers for this shape, and the recorded graph of one inference."""
         self._free()
         if not self._context.set_input_shape("image", shape):
-            raise InputError(f"The engine does not take {list(shape)}", "Give fewer pictures at once")
+            raise InputError(f"The engine does not accept {list(shape)}", "Pass fewer pictures at once")
         output = tuple(self._context.get_tensor_shape("depth"))
         try:
             self._image = Buffer(self._device, shape, np.uint8)
@@ -159,16 +159,16 @@ class Engine:
             self._context.set_tensor_address("image", self._image.address)
             self._context.set_tensor_address("depth", self._depth.address)
             self._image.host[...] = 128
-            self._enqueue()  # once outside of any recording: TensorRT settles what depends on the shape
+            self._enqueue()  # once without recording: TensorRT settles what depends on the shape
             self._stream.wait()
             if self._wants_graphs:
                 self._graph, self.graphs = self._record(self._enqueue)
-        except BaseException:  # else the next pictures of this shape would find it half prepared
+        except BaseException:  # or the next pictures of this shape would find it half prepared
             self._free()
             raise
 
     def _record(self, work: Callable[[], None]) -> tuple[Graph | None, str]:
-        """The recorded graph of some work, and what is to be said of it: none where it cannot be recorded."""
+        """The recorded graph of `work` and its state in words; no graph where it cannot be recorded."""
         graph = Graph(self._stream)
         try:
             graph.record()
@@ -189,7 +189,7 @@ class Engine:
 
     def _execute(self) -> None:
         if not self._context.execute_async_v3(self._stream.handle):
-            raise RefusedError("The engine did not run", "Build it anew")
+            raise RefusedError("The engine failed to run", "Rebuild it")
 
     def _free(self) -> None:
         for held in (self._graph, self._held, self._image, self._depth):
@@ -211,7 +211,7 @@ def _parse_model(trt: TensorRTModule, model: bytes, options: EngineOptions) -> t
 
 
 def _parser_error(error: Any) -> str:
-    """In the parser's own words, which can be `false` alone, and the node that they are about where it tells (10.0)."""
+    """The parser's own message, which may be just `false`, with the node it is about where known (from 10.0)."""
     said = "; ".join(error.desc().splitlines()[:2])
     if not (hasattr(error, "node_operator") and error.node_operator()):
         return said
@@ -219,7 +219,7 @@ def _parser_error(error: Any) -> str:
 
 
 def _monitor(trt: Any, stepped: Callable[[str], None]) -> Any:
-    """TensorRT 10 and newer tell their phases and steps; older ones are silent."""
+    """A monitor that passes on the builder's phases and steps, for TensorRT 10 and newer."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -241,7 +241,7 @@ def _monitor(trt: Any, stepped: Callable[[str], None]) -> Any:
 
 
 def _logger(trt: Any) -> Any:
-    """One logger a module: TensorRT keeps the first it is given. It remembers the last errors and prints nothing."""
+    """One logger per module: TensorRT keeps the first it is given. It remembers the last errors and prints nothing."""
     if trt.__name__ not in _loggers:
 
         class Remembering(trt.ILogger):  # type: ignore[misc]
@@ -254,7 +254,7 @@ def _logger(trt: Any) -> Any:
                     self.errors = [*self.errors[-9:], message.strip()]
 
             def last(self) -> str:
-                return self.errors[-1].splitlines()[0] if self.errors else "it gave no reason"
+                return self.errors[-1].splitlines()[0] if self.errors else "no reason given"
 
         _loggers[trt.__name__] = Remembering()
     return _loggers[trt.__name__]

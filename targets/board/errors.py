@@ -1,4 +1,4 @@
-"""The known errors on a board: one line that says what is wrong and what mends it."""
+"""The known errors on a board: one line that says what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _COMMAND = r": (edgekd|'[^']*python[^']*'|\S*python[\d.]*|sudo|pip) \S[^:]*$"
 
 
 class BoardError(Exception):
-    """A known error: `message` says what is wrong and where, `fix` what mends it."""
+    """A known error: `message` says what is wrong and where, `fix` how to fix it."""
 
     exit_code = 1
 
     def __init__(self, message: str, fix: str) -> None:
         self.message, self.fix = message.rstrip(". "), fix.rstrip(". ")
-        command = re.search(_COMMAND, self.fix)  # to copy: no stop behind it
+        command = re.search(_COMMAND, self.fix)  # users copy it: a full stop after it would be copied too
         super().__init__(f"{self.message}. {self.fix}" + ("" if command else "."))
 
 
 class MissingError(BoardError):
-    """A runtime, driver or device that is not there."""
+    """A runtime, driver or device that is missing."""
 
     exit_code = 3
 
@@ -36,10 +36,10 @@ class RefusedError(BoardError):
 
 
 class InputError(BoardError):
-    """A picture or an argument that cannot serve."""
+    """A picture or an argument that cannot be used."""
 
     exit_code = 2
 
 
 class SelfTestError(BoardError):
-    """Depth that is not what it was where the bundle was made."""
+    """Depth that differs from what it was where the bundle was made."""

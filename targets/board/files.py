@@ -1,4 +1,4 @@
-"""Files that are whole or not there, with one line for each thing that can go wrong."""
+"""Files that are either complete or absent, with a one-line error for whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from targets.board.errors import BoardError, MisfitError
 __all__ = ["read_bytes", "write_bytes"]
 
 
-def read_bytes(path: Path | str, mend: str) -> bytes:
-    """A file's content. Raises MisfitError with `mend`, the command that makes the file, when it cannot be read."""
+def read_bytes(path: Path | str, fix: str) -> bytes:
+    """A file's content. Raises MisfitError with `fix`, the command that makes the file, when it cannot be read."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise MisfitError(f"Cannot read {path} ({error.strerror})", "Make it: " + mend) from error
+        raise MisfitError(f"Cannot read {path} ({error.strerror})", "Make it: " + fix) from error
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write beside and rename into place. Raises BoardError when the disk is full or the folder cannot be written."""
+    """Write to a temporary file and rename it. Raises BoardError on a full disk or a folder that cannot be written."""
     path = Path(path)
     part = None
     try:
@@ -38,7 +38,7 @@ def write_bytes(path: Path | str, data: bytes) -> None:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = f"The disk is full while writing {path}" if full else f"Cannot write {path} ({error.strerror})"
-        fix = f"Free {len(data) // 1000000 + 1} MB and try again" if full else "Choose a folder that can be written"
+        fix = f"Free {len(data) // 1000000 + 1} MB and try again" if full else "Choose a writable folder"
         raise BoardError(what, fix) from error
     finally:
         if part is not None:

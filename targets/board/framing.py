@@ -42,14 +42,14 @@ def seen_box(
 ) -> tuple[float, float, float, float]:
     """(left, top, right, bottom) of what the network sees, in the picture's own pixels; sizes are (height, width).
 
-    `crop` is that of a picture resized to `resize_height`; without it the largest centred rectangle of the same shape.
+    `crop` applies after resizing to `resize_height`; without it, the box is the largest centred one shaped as `wanted`.
     """
     height, width = picture
     if crop is None or resize_height is None:
         shape, scale = wanted, min(height / wanted[0], width / wanted[1])
     else:
         shape, scale = crop, height / resize_height
-    # Rounding can make 480.00000000000006 of 480, and Pillow refuses a box that reaches beyond the picture.
+    # Rounding can turn 480 into 480.00000000000006, and Pillow rejects a box that reaches beyond the picture.
     seen_height, seen_width = min(shape[0] * scale, float(height)), min(shape[1] * scale, float(width))
     left, top = (width - seen_width) / 2, (height - seen_height) / 2
     return left, top, min(left + seen_width, float(width)), min(top + seen_height, float(height))
@@ -70,7 +70,7 @@ def resampling(size: int, start: float, end: float, wanted: int) -> tuple[NDArra
 
 
 def _resample(rows: NDArray[np.uint8], places: NDArray[np.intp], weights: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Resample along the first axis; 8 bits in between, as Pillow does."""
+    """Resample along the first axis; rounds to 8 bits, as Pillow does after each axis."""
     total = np.zeros((len(places), *rows.shape[1:]), np.float32)
     for tap in range(places.shape[1]):
         total += rows[places[:, tap]] * weights[:, tap, None, None]

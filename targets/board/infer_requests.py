@@ -9,15 +9,14 @@ __all__ = ["InferRequests"]
 
 
 class InferRequests:
-    """Each is compiled when it is first asked for. One picture at a time is the usual case, and quicker where the batch
-    is no variable."""
+    """Each is compiled on first use. One picture at a time is the usual case, and a fixed batch makes it faster."""
 
     def __init__(self, core: Any, path: Path, size: Tuple[int, int], device: str, settings: Mapping[str, Any]) -> None:
         self._core, self._path, self._size, self._device, self._settings = core, path, size, device, dict(settings)
         self._made: Dict[bool, Any] = {}  # by whether it is for one picture
 
     def of(self, pictures: int) -> Any:
-        """The request for a batch of so many pictures. Raises what OpenVINO raises where it does not compile."""
+        """The request for a batch of this size. Raises OpenVINO's own error where the model does not compile."""
         single = pictures == 1
         if single not in self._made:
             model = self._core.read_model(str(self._path))

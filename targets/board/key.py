@@ -1,4 +1,4 @@
-"""What an engine was built from and for. It fits this TensorRT, this device and this model, or it is built anew."""
+"""What an engine was built from and for. It must fit this TensorRT, device and model, or it is rebuilt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from targets.board.options import EngineOptions
 
 __all__ = ["EngineKey", "built_options", "read_engine", "write_engine"]
 
-_KEY = ".key.json"  # stands behind the engine file's own name
+_KEY = ".key.json"  # appended to the engine file's name
 
 
 @dataclass(frozen=True)
@@ -22,26 +22,26 @@ class EngineKey:
 
     runtime: str  # tensorrt or tensorrt-rtx
     version: str
-    device: str | None  # None: built with no device at hand, as RTX can
+    device: str | None  # None: built without a device, as RTX can
     capability: str | None
     model: str  # sha256 of the ONNX file
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def misfit(self, here: EngineKey) -> str | None:
-        """Why an engine of this key does not serve `here`, or None where it does."""
+        """Why an engine with this key cannot be used `here`, or None where it can."""
         if self.model != here.model:
             return "it was built from another model"
         if self.runtime != here.runtime or not self._version_fits(here.version):
-            return f"it is of {self.runtime} {self.version}, here is {here.runtime} {here.version}"
+            return f"it is for {self.runtime} {self.version}, this device has {here.runtime} {here.version}"
         if not self._device_fits(here):
             mine, other = (" ".join(filter(None, (key.device, key.capability))) for key in (self, here))
-            return f"it is for {mine}, here is {other}"
+            return f"it is for {mine}, this device is {other}"
         if dict(self.options) != dict(here.options):
             try:
                 mine, other = (str(EngineOptions.from_json(key.options)) for key in (self, here))
-            except (BoardError, TypeError, AttributeError):  # of a later edgekd
-                return "it was built with options that are not known here"
-            return f"it was built with {mine}, wanted is {other}"
+            except (BoardError, TypeError, AttributeError):  # written by a later edgekd
+                return "it was built with options unknown to this version"
+            return f"it was built with {mine}, not {other}"
         return None
 
     def _version_fits(self, version: str) -> bool:
@@ -59,14 +59,14 @@ class EngineKey:
 
 
 def write_engine(path: str, engine: bytes, key: EngineKey, seconds: float) -> None:
-    """Write an engine and, beside it, its key, each whole or not at all."""
+    """Write an engine and, beside it, its key, each completely or not at all."""
     write_bytes(path, engine)
     record = {"key": asdict(key), "sha256": hashlib.sha256(engine).hexdigest(), "seconds": round(seconds, 1)}
     write_bytes(path + _KEY, (json.dumps(record, indent=2) + "\n").encode())
 
 
 def built_options(path: str) -> EngineOptions | None:
-    """The options that an engine was built with; None where there is no engine, or none that tells."""
+    """The options that an engine was built with; None where there is no readable key."""
     try:
         return EngineOptions.from_json(json.loads(read_bytes(path + _KEY, "").decode())["key"]["options"])
     except (BoardError, ValueError, KeyError, TypeError):
@@ -74,10 +74,10 @@ def built_options(path: str) -> EngineOptions | None:
 
 
 def read_engine(path: str, here: EngineKey, rebuild: str) -> bytes:
-    """The engine, once its key and digest have been found right for `here`.
+    """The engine, after checking its key and digest against `here`.
 
-    Raises MisfitError with `rebuild`, the command that builds it anew. An engine that trtexec built has no key: what
-    fits is then TensorRT's own to say.
+    Raises MisfitError with `rebuild`, the command that rebuilds it. An engine that trtexec built has no
+    key; TensorRT itself then decides whether it fits.
     """
     engine = read_bytes(path, rebuild)
     try:
@@ -88,10 +88,10 @@ def read_engine(path: str, here: EngineKey, rebuild: str) -> bytes:
         record = json.loads(text.decode())
         key, digest = EngineKey(**record["key"]), record["sha256"]
     except (ValueError, KeyError, TypeError) as error:
-        raise MisfitError(f"{path}{_KEY} cannot be read ({error!r})", "Build it anew: " + rebuild) from error
+        raise MisfitError(f"{path}{_KEY} cannot be read ({error!r})", "Rebuild it: " + rebuild) from error
     reason = key.misfit(here)
     if reason is None and hashlib.sha256(engine).hexdigest() != digest:
-        reason = "it was altered or truncated since it was built"
+        reason = "it was altered or truncated after it was built"
     if reason is not None:
-        raise MisfitError(f"{path} does not fit: {reason}", "Build it anew: " + rebuild)
+        raise MisfitError(f"{path} cannot be used: {reason}", "Rebuild it: " + rebuild)
     return engine

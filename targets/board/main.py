@@ -29,7 +29,7 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Exit codes: 0 done; 1 failed, also a self-test, a picture or a camera; 2 wrong usage; 3 a runtime is missing."""
+    """Exit codes: 0 done; 1 failed (or a self-test, picture or camera did); 2 wrong usage; 3 a runtime is missing."""
     if sys.argv[1:2] == ["--build"]:
         return serve_build(sys.argv[2])
     try:
@@ -38,28 +38,34 @@ def main() -> int:
         _say(f"Error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        _say("Interrupted; engines that were built are kept.")
+        _say("Interrupted; engines already built are kept.")
         return 130
-    except BrokenPipeError:  # who read the output has gone; Python would say so once more when it ends
+    except BrokenPipeError:  # the reader of the output is gone; Python would complain again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Build what is missing, test it, time it, and give depth of pictures.")
-    parser.add_argument("pictures", nargs="*", help="pictures or folders; none: only build, test and time")
-    parser.add_argument("--runtime", choices=RUNTIMES, help="the first of these that is here and in the bundle")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="all; for pictures the fastest")
+    parser = argparse.ArgumentParser(
+        description="Build what is missing, test it, time it, and predict the depth of pictures."
+    )
+    parser.add_argument("pictures", nargs="*", help="pictures or folders; without any, only build, test and time")
+    parser.add_argument(
+        "--runtime", choices=RUNTIMES, help="default: the first of these that is installed and in the bundle"
+    )
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="default: all; for pictures, the fastest")
     parser.add_argument("--camera", metavar="SOURCE", help="0, 1, ..., a video, or a GStreamer pipeline")
-    parser.add_argument("--out", default="depth", metavar="FOLDER", help="where the depth of pictures goes")
+    parser.add_argument("--out", default="depth", metavar="FOLDER", help="where the depth of pictures is written")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of openvino and onnxruntime")
     parser.add_argument("--engine", metavar="OPTIONS", help="such as workspace=512,effort=5,dla=0,batch=1")
-    parser.add_argument("--rebuild", action="store_true", help="build engines anew")
-    parser.add_argument("--seconds", type=float, default=3.0, metavar="S", help="measure latency at least this long")
+    parser.add_argument("--rebuild", action="store_true", help="rebuild the engines")
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, metavar="S", help="measure latency for at least this long"
+    )
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     given = parser.parse_args()
     if not 1 <= given.threads <= 256 or not 0 <= given.seconds <= 3600:
-        parser.error("threads are 1 to 256, seconds 0 to 3600")
+        parser.error("--threads must be 1 to 256, --seconds 0 to 3600")
     return given
 
 
@@ -67,12 +73,12 @@ def _run(given: argparse.Namespace) -> int:
     bundle = Bundle(Path(__file__).resolve().parent)
     if given.camera:
         require_source(given.camera)
-    pictures = list_pictures(given.pictures)  # before minutes of building: is what was asked for there?
+    pictures = list_pictures(given.pictures)  # fails before minutes of building if one does not exist
     runtime = choose_runtime(bundle, given.runtime)
     options = None if given.engine is None else EngineOptions.parse(given.engine)
     models = choose_models(bundle, runtime, given.precision)
     if not bundle.metric:
-        _say("Depth is in a unit of its own, here called metres: only ratios mean something")
+        _say("Depth has no known unit, though labelled metres here: only ratios are meaningful")
     if (pictures or given.camera) and given.precision is None:
         models = fastest_first(bundle, runtime, models)[:1]
     result: dict[str, Any] = {"bundle": bundle.digest, "name": bundle.name, "runtime": runtime}
@@ -98,11 +104,11 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _keep(bundle: Bundle, result: dict[str, Any]) -> None:
-    """Beside run.py, from where the fastest is known later; where it cannot be written the run stands all the same."""
+    """Save `result` beside run.py, to know the fastest model later. A file that cannot be written is only reported."""
     try:
         write_bytes(bundle.folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())
     except BoardError as error:
-        _say(f"{RESULT} is not kept: {error.message}.")
+        _say(f"{RESULT} was not saved: {error.message}.")
 
 
 def _run_one(
@@ -114,7 +120,7 @@ def _run_one(
     pictures: list[Path],
     result: dict[str, Any],
 ) -> None:
-    """Open one model, try it, and give depth of what was asked for; what came of it goes into `result`."""
+    """Open one model, test it, and predict what was asked for; the outcome goes into `result`."""
     opened = open_model(bundle, model, runtime, given.threads, options, given.rebuild, BuildClock(model, runtime))
     try:
         row = _try(bundle, model, opened, given.seconds)
@@ -146,7 +152,7 @@ def _say_row(row: dict[str, Any]) -> None:
 def _predict(
     bundle: Bundle, opened: Model, pictures: list[Path], out: str, left_out: list[dict[str, str]]
 ) -> Iterator[tuple[Path, dict[str, float]]]:
-    """Depth of each picture; one of several that cannot be taken is told and noted in `left_out`."""
+    """Depth of each picture. One of several that cannot be read is skipped, reported and noted in `left_out`."""
     several = len(pictures) > 1
     for path, name in zip(pictures, name_results(pictures)):
         try:
@@ -154,7 +160,7 @@ def _predict(
         except (InputError, MissingError) as error:
             if not several:
                 raise
-            _say(f"Left out: {error}")
+            _say(f"Skipped: {error}")
             left_out.append({"picture": str(path), "message": error.message, "fix": error.fix})
             continue
         depth = opened.infer(rgb[None])[0]
@@ -165,7 +171,7 @@ def _predict(
 
 
 def _watch(bundle: Bundle, opened: Model, source: str, to: TextIO) -> dict[str, Any]:
-    """Depth of a camera until Ctrl-C, or of a video: a line a second with frames per second and the distance ahead."""
+    """Depth of a video, or of a camera until Ctrl-C. Prints frames per second and the distance ahead every second."""
     begun = said = time.perf_counter()
     count = total = 0
     depth = np.zeros((0, 0), np.float32)
@@ -184,7 +190,7 @@ def _watch(bundle: Bundle, opened: Model, source: str, to: TextIO) -> dict[str, 
                 say()
                 said, count = time.perf_counter(), 0
     except KeyboardInterrupt:
-        if not is_live(source) or not total:  # a camera has no other end
+        if not is_live(source) or not total:  # only a running camera ends this way
             raise
     if count:
         say()
@@ -192,7 +198,7 @@ def _watch(bundle: Bundle, opened: Model, source: str, to: TextIO) -> dict[str, 
 
 
 def _machine() -> dict[str, Any]:
-    """What a reader needs to judge the figures; None where it is not to be read."""
+    """What a reader needs to judge the figures; None where it cannot be read."""
 
     def text(path: str) -> str | None:
         try:

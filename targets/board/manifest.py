@@ -21,7 +21,7 @@ _AGAIN = "copy the bundle again"
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> str:
-    """Hex SHA-256 of all that a manifest says, but for the digest itself."""
+    """Hex SHA-256 of everything in a manifest except the digest itself."""
     said = {name: value for name, value in manifest.items() if name != "digest"}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
@@ -39,27 +39,27 @@ class BundledModel:
 
 
 class Bundle:
-    """An opened bundle whose files are whole. Raises MisfitError naming the file that is not."""
+    """An opened bundle whose files are intact. Raises MisfitError naming the file that is not."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
             value = json.loads(read_bytes(folder / "manifest.json", _AGAIN).decode())
             if value["format"] != FORMAT:
-                message = "manifest.json has format {}, this run.py reads {}".format(value["format"], FORMAT)
-                raise MisfitError(message, "Make the bundle anew: edgekd bundle")
+                message = "manifest.json has format {}; this run.py reads {}".format(value["format"], FORMAT)
+                raise MisfitError(message, "Rebuild the bundle: edgekd bundle")
             if manifest_digest(value) != value["digest"]:
-                message = f"{folder}/manifest.json was altered since the bundle was made"
+                message = f"{folder}/manifest.json was altered after the bundle was made"
                 raise MisfitError(message, "Copy the bundle again")
             self.name = str(value["name"])
             self.framing = Framing(value["framing"])
             camera = value["camera"]  # (height, width) of the frames that the models take as they are
             self.camera = None if camera is None else (int(camera[0]), int(camera[1]))
-            self.metric = bool(value.get("metric", True))  # else depth is in a unit of its own
+            self.metric = bool(value.get("metric", True))  # otherwise the unit of depth is unknown
             files = dict(value["files"])
             for name in [*files, *value["selftest"].values(), *(model["file"] for model in value["models"])]:
                 if name not in files or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
-                    raise ValueError(f"it names {name!r}, which is no file of the bundle")
+                    raise ValueError(f"it names {name!r}, which is not a file of the bundle")
             self.models = [BundledModel(folder, model, files[str(model["file"])]) for model in value["models"]]
             self.options = EngineOptions.parse(str(value["engine"]))
             self.digest = str(value["digest"])
@@ -68,7 +68,7 @@ class Bundle:
             raise MisfitError(f"{folder}/manifest.json cannot be read ({error!r})", "Copy the bundle again") from error
         for name, digest in files.items():
             if hashlib.sha256(read_bytes(folder / name, _AGAIN)).hexdigest() != digest:
-                message = f"{folder / name} was altered or truncated since the bundle was made"
+                message = f"{folder / name} was altered or truncated after the bundle was made"
                 raise MisfitError(message, "Copy the bundle again")
 
     @property

@@ -1,4 +1,4 @@
-"""OpenCV, where it is: for cameras, videos and pictures of other kinds than PNG."""
+"""OpenCV, where it is installed: for cameras, videos and pictures other than PNG."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["import_opencv"]
 
 
 def import_opencv() -> Any:
-    """OpenCV, or None where it is not installed. Raises MissingError where it is, and does not load."""
+    """OpenCV, or None where it is not installed. Raises MissingError where it is installed but fails to load."""
     try:
         import cv2
     except ImportError as error:
@@ -19,7 +19,7 @@ def import_opencv() -> Any:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         numpy = "numpy" in reason  # JetPack's OpenCV was built for numpy 1
         raise MissingError(
-            f"OpenCV is installed and does not load ({reason})",
-            "pip install 'numpy<2', or keep a newer numpy in a virtual environment" if numpy else "Install it anew",
+            f"OpenCV is installed but fails to load ({reason})",
+            "pip install 'numpy<2', or use the newer numpy in a virtual environment" if numpy else "Reinstall it",
         ) from error
     return cv2

@@ -1,4 +1,4 @@
-"""How an engine is built, beyond the model: room to work in, effort, where it may run."""
+"""How an engine is built, beyond the model: workspace, effort, where it may run."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class EngineOptions:
         for name, least, most in (("workspace", 1, 1 << 20), ("effort", 0, 5), ("dla", 0, 7), ("batch", 1, 256)):
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
-                raise InputError(f"{name}={value} cannot be meant", f"Give {least} to {most}")
+                raise InputError(f"{name}={value} is out of range", f"Use {least} to {most}")
 
     @property
     def most(self) -> int:
-        """The most pictures that the engine takes at once. A DLA core takes one shape alone: a single picture."""
+        """The most pictures that the engine takes at once. A DLA core takes one shape only: a single picture."""
         return self.batch if self.dla is None else 1
 
     @classmethod
@@ -51,13 +51,13 @@ class EngineOptions:
             elif name in _NUMBERS and number.isdecimal():
                 values[name] = int(number)
             elif name in _NUMBERS and given:
-                raise InputError(f"{word} cannot be meant", f"Give a whole number: {name}=N")
+                raise InputError(f"{word} is not valid", f"Use a whole number: {name}=N")
             elif name == "tactics" and number:
                 values[name] = number.upper()
             else:
                 known = [*_FLAGS, "tactics=A+B", *(f"{number}=N" for number in _NUMBERS)]
                 near = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
-                fix = f"Did you mean {near[0]}?" if near else "Known are {}".format(", ".join(known))
+                fix = f"Did you mean {near[0]}?" if near else "Choose one of: {}".format(", ".join(known))
                 raise InputError(f"There is no engine option {word!r}", fix)
         return cls(**values)
 

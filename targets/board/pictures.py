@@ -24,14 +24,14 @@ _COLOURS = ((0.94, 0.97, 0.13), (0.97, 0.58, 0.25), (0.80, 0.28, 0.47), (0.49, 0
 
 
 def list_pictures(paths: list[str]) -> list[Path]:
-    """The pictures that are meant: files as they are, and those in folders. Raises InputError when there are none."""
+    """The pictures to use: files as they are, and those in folders. Raises InputError when there are none."""
     found: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
-            raise InputError(f"There is no {path}", "Check the path")
+            raise InputError(f"{path} not found", "Check the path")
         inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in _SUFFIXES) if path.is_dir() else []
         if path.is_dir() and not inside:
-            raise InputError(f"There are no pictures in {path}", "Choose another folder")
+            raise InputError(f"No pictures found in {path}", "Choose another folder")
         found += inside or [path]
     return found
 
@@ -55,10 +55,10 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def name_results(pictures: list[Path]) -> list[str]:
-    """What the results of each picture are called: its name without the ending, with it where two would be the same,
-    and numbered where they are still."""
+    """The result name of each picture: its name without the extension, with it where two would collide,
+    and numbered where they still do."""
     stems = Counter(picture.stem for picture in pictures)
-    chosen: dict[str, None] = {}  # in order
+    chosen: dict[str, None] = {}  # an ordered set
     for picture in pictures:
         name = free = picture.stem if stems[picture.stem] == 1 else picture.name
         number = 1
@@ -72,7 +72,7 @@ def name_results(pictures: list[Path]) -> list[str]:
 def write_depth(stem: Path, depth: NDArray[np.float32]) -> list[Path]:
     """Write depth [h, w] in metres as 16-bit millimetres and as colours, near to far from yellow to blue.
 
-    Millimetres are 0 where they do not fit, as they are where nothing was measured.
+    Depths that do not fit 16 bits are written as 0, the value for missing depth.
     """
     with np.errstate(invalid="ignore"):
         rounded = np.floor(depth * 1000 + 0.5)
@@ -106,10 +106,10 @@ def _read_with_pillow(path: Path, data: bytes) -> NDArray[np.uint8]:
     try:
         with PIL.Image.open(io.BytesIO(data)) as picture:
             if picture.mode == "F":
-                raise ValueError("it holds floating point values")
+                raise ValueError("it holds floating-point values")
             return _upright(picture)
-    except Exception as error:  # damaged files fail anywhere in Pillow's readers, and it refuses huge ones
-        raise InputError(f"{path} is no picture that can be read ({error})", "Save it as PNG") from error
+    except Exception as error:  # damaged files can fail anywhere in Pillow's readers, and it refuses huge ones
+        raise InputError(f"{path} is not a readable picture ({error})", "Save it as PNG") from error
 
 
 def _upright(picture: Any) -> NDArray[np.uint8]:
@@ -119,21 +119,21 @@ def _upright(picture: Any) -> NDArray[np.uint8]:
     if not picture.mode.startswith("I"):
         rgb: NDArray[np.uint8] = np.asarray(picture.convert("RGB"))
         return rgb
-    # 16 bits of grey, which Pillow would cut at 255.
+    # 16-bit grey, which Pillow would clip at 255.
     grey = np.clip(np.asarray(picture).astype(np.uint32) >> 8, 0, 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
 
 
 def _read_with_opencv(path: Path, data: bytes, neither: BoardError) -> NDArray[np.uint8]:
-    """By OpenCV, upright; where that is not here either, `neither` is raised."""
+    """Read with OpenCV, upright. Raises `neither` where it is not installed."""
     cv2 = import_opencv()
     if cv2 is None:
         raise neither from None
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise InputError(f"{path} is no picture that can be read ({error})", "Save it as PNG") from error
+        raise InputError(f"{path} is not a readable picture ({error})", "Save it as PNG") from error
     if bgr is None:
-        raise InputError(f"{path} is no picture that can be read", "Save it as PNG")
+        raise InputError(f"{path} is not a readable picture", "Save it as PNG")
     rgb: NDArray[np.uint8] = np.ascontiguousarray(bgr[..., ::-1])
     return rgb

@@ -1,4 +1,4 @@
-"""Reading and writing PNG with nothing but numpy, so that a board needs no imaging library for it."""
+"""Reading and writing PNG with nothing but numpy, so that a board needs no imaging library."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["UnusualError", "decode_png", "encode_png"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_ORIENTATION = 0x0112  # of EXIF
+_ORIENTATION = 0x0112  # EXIF tag
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type: grey, RGB, grey with alpha, RGB with alpha
 _MOST_PIXELS = 150000000
 _SAVE_OTHERWISE = "Save it as 8-bit RGB without interlacing, or install Pillow: pip install pillow"
 
 
 class UnusualError(InputError):
-    """A PNG with a palette, of other than 8 bits, interlaced or turned: libraries read it, this module does not."""
+    """A PNG that libraries read but this module does not: palette, not 8 bits, interlaced, or with an EXIF rotation."""
 
 
 def encode_png(image: NDArray[Any]) -> bytes:
@@ -44,14 +44,14 @@ def decode_png(data: bytes, name: str) -> NDArray[np.uint8]:
         chunks = list(_chunks(data))
         width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
         if not 0 < width * height <= _MOST_PIXELS:
-            raise ValueError(f"it says to be {width}x{height}")
+            raise ValueError(f"it declares {width}x{height}")
         if depth != 8 or colour not in _CHANNELS or interlaced:
-            raise UnusualError(f"{name} is a PNG of an unusual kind", _SAVE_OTHERWISE)
+            raise UnusualError(f"{name} is a PNG of an unsupported kind", _SAVE_OTHERWISE)
         if any(kind == b"eXIf" and _orientation(content) != 1 for kind, content in chunks):
-            raise UnusualError(f"{name} is a PNG that is to be turned", _SAVE_OTHERWISE)
+            raise UnusualError(f"{name} is a PNG with an EXIF rotation", _SAVE_OTHERWISE)
         channels = _CHANNELS[colour]
         size = height * (1 + width * channels)
-        # No more than there is to be: three megabytes can hold three thousand.
+        # No more than expected: three megabytes can expand to three thousand.
         raw = zlib.decompressobj().decompress(b"".join(c for kind, c in chunks if kind == b"IDAT"), size + 1)
         lines = np.frombuffer(raw, np.uint8).reshape(height, 1 + width * channels)
         pixels = _unfilter(lines, channels).reshape(height, width, channels)
@@ -62,7 +62,7 @@ def decode_png(data: bytes, name: str) -> NDArray[np.uint8]:
 
 
 def _orientation(exif: bytes) -> int:
-    """1 where it is shown as it is stored, also where that cannot be read."""
+    """The EXIF orientation: 1, shown as stored, also where it cannot be read."""
     order = "<" if exif[:2] == b"II" else ">"
     try:
         (start,) = struct.unpack_from(order + "I", exif, 4)
@@ -82,14 +82,14 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     if not data.startswith(_SIGNATURE):
-        raise ValueError("it is no PNG")
+        raise ValueError("not a PNG")
     place, kind = len(_SIGNATURE), b""
     while kind != b"IEND":
         (length,) = struct.unpack(">I", data[place : place + 4])
         kind, content = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
         (check,) = struct.unpack(">I", data[place + 8 + length : place + 12 + length])
         if check != zlib.crc32(kind + content):
-            raise ValueError("a checksum is wrong")
+            raise ValueError("checksum mismatch")
         yield kind, content
         place += 12 + length
 

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["RESULT", "BuildClock", "Predictor", "choose_models", "fastest_first", "framed"]
 
 RESULT = "result.json"
-"""What the last full run found, beside run.py."""
+"""The results of the last full run, beside run.py."""
 
 
 class Predictor:
-    """Depth of any picture: the model is built where that is missing, opened and self-tested.
+    """Depth of any picture. The model is built if needed, opened and self-tested.
 
-    No `runtime`: the first that is here. No `precision`: the fastest by the last full run, else int8.
+    `runtime` defaults to the first available one, `precision` to the fastest of the last full run, else int8.
     Raises SelfTestError, MissingError, MisfitError or RefusedError.
     """
 
@@ -54,7 +54,7 @@ class Predictor:
 
 
 class BuildClock:
-    """Says how far a build is: on a terminal one line that is redrawn, elsewhere a line every two seconds."""
+    """Reports a build's progress: on a terminal one line that is redrawn, elsewhere a line every two seconds."""
 
     def __init__(self, model: BundledModel, runtime: str) -> None:
         self._what, self._last = f"Building the {model.precision} engine for {runtime}", -1e9
@@ -74,12 +74,12 @@ def choose_models(bundle: Bundle, runtime: str, precision: str | None) -> list[B
     """The models of a runtime, or the one of that precision. Raises InputError when there is none."""
     models = [model for model in bundle.models_for(runtime) if precision in (None, model.precision)]
     if not models:
-        raise InputError(f"The bundle has no {precision} for {runtime}", "Leave the precision out")
+        raise InputError(f"The bundle has no {precision} model for {runtime}", "Omit the precision")
     return models
 
 
 def fastest_first(bundle: Bundle, runtime: str, models: list[BundledModel]) -> list[BundledModel]:
-    """By the last full run here; without one int8 first."""
+    """The models sorted by speed in the last full run here; without one, int8 first."""
     try:
         kept = json.loads((bundle.folder / RESULT).read_text())
         times = {row["precision"]: row["p50_ms"] for row in kept["rows"]} if kept["runtime"] == runtime else {}
@@ -90,10 +90,12 @@ def fastest_first(bundle: Bundle, runtime: str, models: list[BundledModel]) -> l
 
 
 def framed(bundle: Bundle, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture as the models take it. Raises InputError for a frame of another size than the camera's."""
+    """A picture as the models take it. Raises InputError for a frame whose size is not the camera's."""
     if bundle.camera is None:
         return bundle.framing.image(rgb)
     if rgb.shape[:2] != bundle.camera:
         wanted, found = (f"{width}x{height}" for height, width in (bundle.camera, rgb.shape[:2]))
-        raise InputError(f"The models take frames of {wanted}, not {found}", "Make the bundle for --camera " + found)
+        raise InputError(
+            f"The models take frames of {wanted}, not {found}", "Rebuild the bundle with --camera " + found
+        )
     return rgb

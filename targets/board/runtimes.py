@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["RUNTIMES", "Model", "choose_runtime", "open_model", "python_command"]
 
 Show = Callable[[float, "float | None", str], None]
-"""Called twice a second while an engine is built: seconds, estimate, what the builder is at."""
+"""Called twice a second while an engine is built: seconds, estimate, the builder's current step."""
 
 RUNTIMES = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 """In the order in which they are tried."""
@@ -67,7 +67,7 @@ class _OnnxRuntime:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # busy waiting raises the tail
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # busy waiting raises tail latency
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._run = session.run
         self.about = f"ONNX Runtime {onnxruntime.__version__} on the CPU, {threads} threads"
@@ -97,7 +97,7 @@ class _OpenVino:
         self.about = f"OpenVINO {version} on the CPU, {threads} threads"
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        # Nothing shared: a request that has once shared the caller's array writes later pictures into it.
+        # Share nothing: a request that once shared the caller's array writes later pictures into it.
         request = self._requests.of(len(images))
         depth = request.infer({"image": images}, share_inputs=False, share_outputs=False)["depth"]
         return np.asarray(depth, dtype=np.float32)
@@ -123,23 +123,23 @@ class _TensorRT:
 def choose_runtime(bundle: Bundle, asked: str | None) -> str:
     """The runtime that was asked for, or the first that the bundle has models for and this machine has.
 
-    Raises MissingError with what is missing of each.
+    Raises MisfitError where the bundle has no models for it, MissingError with what each one lacks.
     """
     wanted = [asked] if asked else [name for name in RUNTIMES if bundle.models_for(name)]
     missing = []
     for name in wanted:
         if not bundle.models_for(name):
-            raise MisfitError(f"The bundle has no models for {name}", "Make one: edgekd bundle --target " + name)
+            raise MisfitError(f"The bundle has no models for {name}", "Rebuild it: edgekd bundle --target " + name)
         try:
             _require(name)
-            _import_runtime(name)  # one that is damaged is as good as none
+            _import_runtime(name)  # a damaged installation counts as missing
             return name
         except MissingError as error:
             missing.append(error)
     if len(missing) == 1:
         raise missing[0]
     reasons = "; ".join(error.message for error in missing)
-    raise MissingError("None of the bundle's runtimes is here: " + reasons, "Install one: " + missing[-1].fix)
+    raise MissingError("None of the bundle's runtimes is available: " + reasons, "Install one: " + missing[-1].fix)
 
 
 def open_model(
@@ -153,8 +153,8 @@ def open_model(
 ) -> Model:
     """Open a model, building its engine first where the runtime needs one and there is none.
 
-    Without options that are `asked` an engine is taken as it was built, and built as the bundle says. Raises
-    MisfitError, with the command that rebuilds it, for an engine that does not fit; RefusedError, MissingError.
+    Without `asked` options, an existing engine is used as it was built, and a new one is built as the bundle says.
+    Raises MisfitError, with the command that rebuilds it, for an engine that does not fit; RefusedError, MissingError.
     """
     try:
         if runtime == "onnxruntime":
@@ -164,9 +164,9 @@ def open_model(
         return _open_engine(bundle, model, runtime, asked, rebuild, show)
     except BoardError:
         raise
-    except Exception as error:  # what the runtimes raise has no common base
+    except Exception as error:  # the runtimes' exceptions share no base class
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RefusedError(f"{runtime} does not open {model.path} ({reason})", "Take another runtime") from error
+        raise RefusedError(f"{runtime} cannot open {model.path} ({reason})", "Use another runtime") from error
 
 
 def _open_engine(
@@ -194,7 +194,7 @@ def _make_engine(
         engine.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BoardError(
-            f"Cannot write {engine.parent} ({error.strerror})", "Copy the bundle to a folder that can be written"
+            f"Cannot write {engine.parent} ({error.strerror})", "Copy the bundle to a writable folder"
         ) from error
     module = _import_runtime(runtime)
     job = BuildJob(
@@ -214,7 +214,7 @@ def _make_engine(
 
 
 def python_command() -> str:
-    """What a person types for the Python that runs this."""
+    """What a user types to run this Python."""
     name = Path(sys.executable).name
     return name if shutil.which(name) == sys.executable else shlex.quote(sys.executable)
 
@@ -224,7 +224,7 @@ def _require(runtime: str) -> None:
     if not any(importlib.util.find_spec(module) for module in _MODULES[runtime]):
         raise MissingError(f"{runtime} is not installed", _INSTALL[runtime])
     if runtime.startswith("tensorrt"):
-        Device()  # without a driver TensorRT can end the process: so the driver is asked first
+        Device()  # first, because without a driver TensorRT can crash the process
 
 
 def _import_runtime(runtime: str) -> Any:
@@ -234,5 +234,5 @@ def _import_runtime(runtime: str) -> Any:
                 return import_openvino() if module == "openvino" else importlib.import_module(module)
             except (ImportError, OSError) as error:
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise MissingError(f"{module} does not load ({reason})", _INSTALL[runtime]) from error
+                raise MissingError(f"{module} fails to load ({reason})", _INSTALL[runtime]) from error
     raise MissingError(f"{runtime} is not installed", _INSTALL[runtime])

@@ -1,4 +1,4 @@
-"""Importing runtimes that report their use, so that they do not: no connection is opened that nobody asked for."""
+"""Importing runtimes with their usage reports off, so that no connection is opened that nobody asked for."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _REPORTER = "openvino_telemetry"
 
 
 def import_openvino() -> Any:
-    """The module `openvino`, whose import would send an event to a statistics service unless its reporter is missing.
+    """The module `openvino`; its import would send an event to a statistics service if it could load its reporter.
 
-    With no `openvino_telemetry` to import it takes the stub of its own that does nothing. Raises ImportError.
+    Where `openvino_telemetry` cannot be imported, OpenVINO uses a stub that does nothing. Raises ImportError.
     """
     modules: Dict[str, Any] = sys.modules
     hidden = "openvino" not in modules and _REPORTER not in modules
     if hidden:
-        modules[_REPORTER] = None  # Python's own mark of a module that cannot be imported
+        modules[_REPORTER] = None  # makes Python refuse to import it
     try:
         import openvino
     finally:

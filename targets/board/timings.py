@@ -22,7 +22,7 @@ def cache_folder() -> str:
 
 
 class Timings:
-    """The timings of one device, TensorRT version and set of options: a cache of any other is worth nothing."""
+    """The timings of one device, TensorRT version and set of options: a cache of any other is useless."""
 
     def __init__(self, folder: str, key: EngineKey) -> None:
         words = (key.runtime, key.version, key.device or "none", key.capability or "", json.dumps(dict(key.options)))
@@ -43,14 +43,14 @@ class Timings:
             return b""
 
     def estimate(self, size: int) -> float | None:
-        """Seconds that building a model of `size` bytes may take, by the last time or by models of other sizes."""
+        """Seconds that building a model of `size` bytes may take, by its last build or by those of other models."""
         if self._model in self._seconds:
             return self._seconds[self._model][1]
         rates = sorted(took / taken for taken, took in self._seconds.values() if taken)
         return rates[len(rates) // 2] * size if rates else None
 
     def keep(self, cache: bytes, size: int, seconds: float) -> None:
-        """Keep a build's cache and time. A cache that cannot be written costs time only, so that is no error."""
+        """Keep a build's cache and time. A cache that cannot be written only costs time, so that is no error."""
         self._seconds[self._model] = [size, round(seconds, 2)]
         kept: dict[str, Any] = self._seconds
         try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["measure_latency", "self_test", "trial_picture"]
 
-_WINDOW, _SETTLED = 20, 0.03  # inferences in a window of the warm-up; two medians in a row nearer than this: warm
+_WINDOW, _SETTLED = 20, 0.03  # inferences per warm-up window; warm once medians differ by less than this
 
 
 def trial_picture(bundle: Bundle) -> NDArray[np.uint8]:
@@ -29,21 +29,21 @@ def trial_picture(bundle: Bundle) -> NDArray[np.uint8]:
 def self_test(bundle: Bundle, model: BundledModel, opened: Model) -> float:
     """The mean relative difference of depth from what fp32 gave where the bundle was made.
 
-    Raises SelfTestError, with by how much, when it is over the model's tolerance or the depth is not finite.
+    Raises SelfTestError, with the difference, when it exceeds the model's tolerance or the depth is not finite.
     """
     try:
         expected = np.load(str(bundle.depth), allow_pickle=False).astype(np.float32)
     except (OSError, ValueError) as error:
         raise MisfitError(f"{bundle.depth} cannot be read ({error})", "Copy the bundle again") from error
     depth = opened.infer(trial_picture(bundle))[0]
-    mend = "Rebuild it (--rebuild), or take another --precision or --runtime"
+    fix = "Rebuild it (--rebuild), or use another --precision or --runtime"
     if depth.shape != expected.shape or not np.isfinite(depth).all():
         kind = "is not finite" if depth.shape == expected.shape else f"has the shape {depth.shape}"
-        raise SelfTestError(f"The self-test of {model.precision} failed: its depth {kind}", mend)
+        raise SelfTestError(f"The self-test of {model.precision} failed: its depth {kind}", fix)
     difference = float(np.mean(np.abs(depth - expected) / np.maximum(expected, 0.01)))
     if difference > model.tolerance:
-        text = "The self-test of {} failed: depth differs by {:.2%} on average; {:.2%} is allowed, {:.2%} was expected"
-        raise SelfTestError(text.format(model.precision, difference, model.tolerance, model.error), mend)
+        text = "The self-test of {} failed: depth differs by {:.2%} on average; {:.2%} allowed, {:.2%} expected"
+        raise SelfTestError(text.format(model.precision, difference, model.tolerance, model.error), fix)
     return difference
 
 

@@ -6,8 +6,8 @@ from targets.board.options import EngineOptions
 
 __all__ = ["trtexec_line"]
 
-# All that trtexec can leave out: it adds to and takes from what TensorRT would use, which is not the same for each
-# version. 11 knows the first two.
+# All sources to switch off when some are chosen: trtexec adds to and removes from TensorRT's defaults, which differ
+# between versions. 11 knows only the first two.
 _TACTICS = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS", "CUBLAS", "CUBLAS_LT", "CUDNN")
 
 
@@ -20,14 +20,14 @@ def trtexec_line(
     precision: str,
     options: EngineOptions,
 ) -> str:
-    """The command for a TensorRT of `version`; None stands for 10, whose words most releases know."""
+    """The command for a TensorRT of `version`; None stands for 10, whose options most releases know."""
     major = (version or (10, 0))[0]
     most = options.most
     words = [program, "--onnx=" + onnx, "--saveEngine=" + engine]
     for bound, count in (("min", 1), ("opt", 1), ("max", most)):
         words.append("--{}Shapes=image:{}x{}x{}x3".format(bound, count, *size))
     if major == 10 and options.dla is None:
-        words.append("--stronglyTyped")  # 11 knows nothing else
+        words.append("--stronglyTyped")  # 11 has no other mode
     elif major < 11:
         words += {"fp16": ["--fp16"], "int8": ["--fp16", "--int8"]}.get(precision, [])
     if options.workspace is not None:

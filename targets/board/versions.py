@@ -1,7 +1,7 @@
-"""Where TensorRT 8.5, 8.6, 10, 11 and TensorRT for RTX differ: each difference once, under a name.
+"""Where TensorRT 8.5, 8.6, 10, 11 and TensorRT for RTX differ: each difference once, with a name.
 
 Everything else that edgekd calls (named tensors, execute_async_v3, build_serialized_network, memory pools) is the same
-in all of them. Differences are asked of the module itself where it shows them, of its version where it does not.
+in all of them. A difference is read from the module itself where it shows, otherwise from its version.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Versions:
 
     @property
     def strongly_typed(self) -> bool:
-        """Whether the model's types decide the precision; before TensorRT 10 flags permit what may be rounded."""
+        """Whether the model's types decide the precision; before TensorRT 10, flags permit lower precision."""
         return hasattr(self.trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
 
     def network_flags(self, options: EngineOptions) -> int:
@@ -73,7 +73,7 @@ class Versions:
         return not self.rtx
 
     def context(self, engine: Any) -> Any:
-        """An execution context. RTX compiles kernels as it opens; at once, not in the background while it runs."""
+        """An execution context. RTX compiles its kernels when it opens, not in the background while it runs."""
         if not self.rtx:
             return engine.create_execution_context()
         config = engine.create_runtime_config()
@@ -81,11 +81,11 @@ class Versions:
         return engine.create_execution_context(config)
 
     def _weakly_typed_for_dla(self, options: EngineOptions) -> bool:
-        # Up to 10.7 DLA takes its precision from flags; it came back with 11.4, typed like the GPU.
+        # Up to 10.7, flags set the precision of DLA; it returned in 11.4, typed like the GPU.
         return options.dla is not None and self.number < (11, 0)
 
     def _tactics(self, names: str) -> int:
-        """The bits of tactic sources, whose names differ from version to version."""
+        """The bits of tactic sources, whose names differ between versions."""
         known = [name for name in dir(self.trt.TacticSource) if name.isupper()]
         for name in names.split("+"):
             if name not in known:
@@ -94,18 +94,18 @@ class Versions:
 
     def _use_dla(self, config: Any, builder: Any, precision: str, options: EngineOptions) -> None:
         if precision == "fp32" or (precision == "int8" and self._weakly_typed_for_dla(options)):
-            fix = "Take fp16; DLA reads int8 Q/DQ from TensorRT 11.4 on and has no fp32"
+            fix = "Use fp16; DLA reads int8 Q/DQ from TensorRT 11.4 on and has no fp32"
             raise InputError(f"DLA with TensorRT {self.text} has no {precision}", fix)
         cores = int(getattr(builder, "num_DLA_cores", 0))
         if (options.dla or 0) >= cores:
-            have = "none" if not cores else f"{cores} of them"
-            fix = "Leave dla out; DLA is on Orin and Xavier, with TensorRT up to 10.7 and 11.4"
-            raise InputError(f"There is no DLA core {options.dla} here: TensorRT {self.text} sees {have}", fix)
+            have = "none" if not cores else f"{cores}"
+            fix = "Omit dla; DLA exists on Orin and Xavier, with TensorRT up to 10.7 and from 11.4"
+            raise InputError(f"No DLA core {options.dla} on this device: TensorRT {self.text} sees {have}", fix)
         config.default_device_type = self.trt.DeviceType.DLA
         config.DLA_core = options.dla
 
     def _require(self, has: bool, option: str, since: str) -> None:
         if not has:
             name = "TensorRT for RTX" if self.rtx else "TensorRT"
-            fix = "Leave it out" if self.rtx else f"Leave it out, or use TensorRT {since} or newer"
+            fix = "Omit it" if self.rtx else f"Omit it, or use TensorRT {since} or newer"
             raise InputError(f"{name} {self.text} has no option {option}", fix)

@@ -1,4 +1,4 @@
-"""The README.md of a bundle: what it is and what to type, for who finds it on a board."""
+"""The README.md of a bundle: what it is and what to type, for whoever finds it on a board."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def readme(options: BundleOptions, encodings: Sequence[Encoding], tested: SelfTe
     ]
     height, width = tested.picture.shape[:2]
     inside = "Frames go in as the camera gives them: crop and resize are in the graph."
-    outside = "run.py crops and resizes for the network; `edgekd bundle --camera` puts that into the graph."
+    outside = "run.py crops and resizes for the network; `edgekd bundle --camera` moves that into the graph."
     blind = tested.blind_to()
-    caution = f"The self-test would not notice {' nor '.join(blind)}: compare a picture by eye.\n\n" if blind else ""
+    caution = f"The self-test would not notice {' nor '.join(blind)}: check a picture by eye.\n\n" if blind else ""
     return _TEXT.format(
         name=options.name,
-        unit="metres" if options.metric else "a unit of its own",
+        unit="metres" if options.metric else "an unknown unit",
         measure="" if options.metric else _OWN_UNIT,
         height=height,
         width=width,
@@ -38,8 +38,8 @@ def readme(options: BundleOptions, encodings: Sequence[Encoding], tested: SelfTe
 
 
 _OWN_UNIT = """
-The network was taught by one whose depth has no known unit: only ratios of depth mean something. What is called metres
-and millimetres here is that unit.
+The network was distilled from one whose depth has no known unit: only ratios of depth are meaningful. "Metres" and
+"millimetres" here are that unit.
 """
 
 _TEXT = """\
@@ -48,9 +48,9 @@ _TEXT = """\
     python3 run.py                  build what is missing, self-test, latency of every precision
     python3 run.py PICTURE FOLDER   depth as 16-bit millimetres and in colour, in ./depth
     python3 run.py --camera 0       a camera (OpenCV)
-    python3 run.py --help           the rest
+    python3 run.py --help           all options
 
-Needs Python 3.8 or newer, numpy, and a runtime that the models are for. Nothing is installed or fetched.
+Needs Python 3.8 or newer, numpy, and a runtime that the models are for. Nothing is installed or downloaded.
 
 Input `image` uint8 [N, {height}, {width}, 3] RGB, output `depth` float32 [N, h, w] in {unit}; normalisation is inside.
 {framed}
@@ -60,5 +60,5 @@ Input `image` uint8 [N, {height}, {width}, 3] RGB, output `depth` float32 [N, h,
 {rows}
 
 {caution}TensorRT builds an engine for this device and version on first use, into engines/. After an update of either
-`python3 run.py --rebuild` builds it anew; `sh build.sh` does it with trtexec. manifest.json has every file's digest.
+`python3 run.py --rebuild` rebuilds it; `sh build.sh` does it with trtexec. manifest.json has every file's digest.
 """

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["SelfTest", "make_selftest"]
 
 _LEAST = {"fp32": 0.01, "fp16": 0.01, "int8": 0.03}
-"""Runtimes differ: TensorRT computes fp32 with TF32's 10 bits, and rounds int8 ties in other kernels its own way."""
+"""The smallest tolerances: TensorRT computes fp32 with TF32's 10 bits, and its int8 kernels round ties differently."""
 
-_ROOM = 2.0  # how many times its error on ONNX Runtime a model may have on the device
+_TOLERANCE_FACTOR = 2.0  # a model's error on the device may be this many times that on ONNX Runtime
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class SelfTest:
     depth: NDArray[np.float32]  # [h, w], of fp32
     errors: Mapping[str, float]
     tolerances: Mapping[str, float]
-    swapped: float  # what taking BGR for RGB would differ by
-    flipped: float  # and a picture upside down
+    swapped: float  # the same difference if BGR were taken for RGB
+    flipped: float  # and if the picture were upside down
 
     def blind_to(self) -> list[str]:
         """The mistakes that the widest tolerance would let pass."""
         most = max(self.tolerances.values())
-        seen = {"red and blue exchanged": self.swapped, "a picture upside down": self.flipped}
+        seen = {"swapped red and blue": self.swapped, "an upside-down picture": self.flipped}
         return [mistake for mistake, error in seen.items() if error <= most]
 
 
 def make_selftest(
     fp32: onnx.ModelProto, models: Mapping[str, tuple[onnx.ModelProto, str]], pictures: NDArray[np.uint8]
 ) -> SelfTest:
-    """Choose the picture of uint8 [N, H, W, 3] that tells exchanged colours best, and measure (model, precision) on it.
+    """Choose the picture of uint8 [N, H, W, 3] that shows swapped colours best, and measure each (model, precision).
 
     Raises ModelError when a depth is not finite.
     """
@@ -58,7 +58,7 @@ def make_selftest(
         found = infer_model(model, picture[None])
         check_depth(found, name)
         errors[name] = _difference(found[0], expected)
-    tolerances = {name: max(_LEAST[models[name][1]], _ROOM * error) for name, error in errors.items()}
+    tolerances = {name: max(_LEAST[models[name][1]], _TOLERANCE_FACTOR * error) for name, error in errors.items()}
     upside_down = infer_model(fp32, np.ascontiguousarray(picture[None, ::-1]))[0]
     return SelfTest(
         picture, expected, errors, tolerances, _difference(swaps[best], expected), _difference(upside_down, expected)

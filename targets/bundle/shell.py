@@ -11,15 +11,15 @@ from targets.board.trtexec import trtexec_line
 __all__ = ["build_script"]
 
 _FIND = """#!/bin/sh
-# Builds the engines with trtexec in place of `python3 run.py`, which then uses them. Run it in the bundle's folder.
+# Builds the engines with trtexec instead of `python3 run.py`, which then uses them. Run it in the bundle's folder.
 set -eu
 cd "$(dirname "$0")"
 trtexec=$(command -v trtexec || ls /usr/src/tensorrt/bin/trtexec 2>/dev/null || true)
 if [ -z "$trtexec" ]; then
-    echo "trtexec is not here. On a Jetson: sudo apt install libnvinfer-bin" >&2
+    echo "trtexec not found. On a Jetson: sudo apt install libnvinfer-bin" >&2
     exit 3
 fi
-# 8502 is 8.5.2, 100300 is 10.3.0: trtexec says so in its first line, whatever it is asked.
+# 8502 is 8.5.2, 100300 is 10.3.0: trtexec prints this in its first line, whatever its arguments.
 number=$("$trtexec" --help 2>&1 | sed -n 's/.*\\[TensorRT v\\([0-9]*\\)\\].*/\\1/p' | head -n 1)
 case "$number" in
     8???) major=8 ;;
@@ -44,13 +44,13 @@ echo "Next: python3 run.py"
 def build_script(models: Sequence[tuple[str, Precision]], size: tuple[int, int], options: EngineOptions) -> str:
     """The text of build.sh for ONNX files and their precisions, whose input is `size`."""
     cases, begin = [], [_FIND]
-    for _, name in models:  # an engine that fails to build leaves none behind; a key is of the engine that run.py built
+    for _, name in models:  # a failed build must leave no engine; a key belongs to an engine of run.py
         engine = f"engines/tensorrt-{name}.engine"
         begin.append(f"rm -f {engine} {engine}.key.json")
     for major in (8, 10, 11):
         lines = [
             trtexec_line('"$trtexec"', (major, 0), file, f"engines/tensorrt-{name}.engine", size, name, options)
-            + f' || failed="$failed {name}"'  # the others may work: TensorRT 8 takes no fp32 to a DLA
+            + f' || failed="$failed {name}"'  # the others may work: TensorRT 8 runs no fp32 on a DLA
             for file, name in models
         ]
         cases.append("\n".join([f"if [ $major = {major} ]; then", *(f"    {line}" for line in lines), "fi"]))

@@ -1,4 +1,4 @@
-"""Whether a bundle is whole, as a folder or as the archive that was sent, without unpacking it."""
+"""Whether a bundle is intact, as a folder or as the archive that was sent, without unpacking it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from targets.board.manifest import FORMAT, manifest_digest
 __all__ = ["MANIFEST", "bundle_faults", "is_bundle"]
 
 MANIFEST = "manifest.json"
-_AGAIN = "Copy the bundle again, or make it anew: edgekd bundle"
+_AGAIN = "Copy the bundle again, or rebuild it: edgekd bundle"
 _LARGEST_MANIFEST = 64 << 20  # bytes
 
 
@@ -32,7 +32,7 @@ def is_bundle(path: Path) -> bool:
 
 
 def bundle_faults(path: Path) -> tuple[list[FileError], int]:
-    """An error for each file of the bundle that is missing or altered, and how many were looked at.
+    """An error for each file of the bundle that is missing or altered, and the number of files checked.
 
     Raises FileError when the manifest cannot be read, names a file outside the bundle, or was altered itself.
     """
@@ -53,11 +53,11 @@ def _files(path: Path, manifest: Any) -> Mapping[str, str]:
         files = {str(name): str(digest) for name, digest in manifest["files"].items()}
         digest, stated, written = manifest_digest(manifest), manifest["digest"], manifest["format"]
     except (KeyError, TypeError, AttributeError) as error:
-        raise FileError(f"{path}: {MANIFEST} is not that of a bundle ({error!r})", fix=_AGAIN) from error
+        raise FileError(f"{path}: {MANIFEST} is not a bundle's manifest ({error!r})", fix=_AGAIN) from error
     if written != FORMAT:
-        raise FileError(f"{path}: {MANIFEST} has format {written}, this version of edgekd reads {FORMAT}", fix=_AGAIN)
+        raise FileError(f"{path}: {MANIFEST} has format {written}; this version of edgekd reads {FORMAT}", fix=_AGAIN)
     if digest != stated:
-        raise FileError(f"{path}: {MANIFEST} was altered: its digest does not fit", fix=_AGAIN)
+        raise FileError(f"{path}: {MANIFEST} was altered: its digest does not match", fix=_AGAIN)
     for name in files:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise FileError(f"{path}: {MANIFEST} names the file {name!r}, which lies outside it", fix=_AGAIN)
@@ -65,7 +65,7 @@ def _files(path: Path, manifest: Any) -> Mapping[str, str]:
 
 
 def _archive_faults(path: Path) -> tuple[list[FileError], int]:
-    """Read the archive once, front to back; its members are digested, never written."""
+    """Read the archive once, front to back; its members are hashed, never written."""
     digests: dict[str, str] = {}
     manifest: Any = None
     try:
@@ -86,14 +86,14 @@ def _archive_faults(path: Path) -> tuple[list[FileError], int]:
                 digests[name] = digest.hexdigest()
     except EdgekdError:
         raise
-    except Exception as error:  # gzip, zlib and tarfile have several unrelated types, all meaning the same here
-        raise FileError(f"{path} is truncated or no bundle ({error})", fix=_AGAIN) from error
+    except Exception as error:  # gzip, zlib and tarfile raise several unrelated types
+        raise FileError(f"{path} is truncated or not a bundle ({error})", fix=_AGAIN) from error
     if manifest is None:
-        raise FileError(f"{path} is no bundle: it holds no {MANIFEST}", fix="Make one: edgekd bundle")
+        raise FileError(f"{path} is not a bundle: it holds no {MANIFEST}", fix="Make one: edgekd bundle")
 
     def fault(name: str, digest: str) -> str | None:
         if name not in digests:
             return "is missing"
-        return None if digests[name] == digest else "was altered or truncated since it was made"
+        return None if digests[name] == digest else "was altered or truncated after it was made"
 
     return _faults(path, manifest, fault)

@@ -44,16 +44,16 @@ class Encoding:
 
     @property
     def file(self) -> str:
-        """Its name in the bundle: int8 has two encodings, and fp32 one for all."""
+        """Its path in the bundle: int8 has two encodings, the other precisions one for every runtime."""
         kind = f"-{'s8' if 'tensorrt' in self.runtimes[0] else 'u8s8'}" if self.precision == "int8" else ""
         return f"models/{self.precision}{kind}.onnx"
 
 
 @dataclass(frozen=True)
 class BundleOptions:
-    """`camera` is (height, width) of frames that go in as they are; None: run.py frames them for the network.
+    """`camera` is (height, width) of frames that go in as they are; with None, run.py frames them for the network.
 
-    `metric` is whether depth is in metres; else it is in a unit of its own, which the bundle then says.
+    `metric` is whether depth is in metres; if not, its unit is unknown, and the bundle says so.
     """
 
     name: str
@@ -84,10 +84,10 @@ def write_bundle(
     made_from: Mapping[str, Any],
     into: Path,
 ) -> WrittenBundle:
-    """Write the folder `into` and `into`.tar.gz, each whole or not at all.
+    """Write the folder `into` and `into`.tar.gz, each completely or not at all.
 
     `graph` is the fp32 model that the encodings were made from; `pictures` uint8 [N, h, w, 3] are at the network's
-    resolution, and one of them becomes the self-test. What is at `into` is replaced: see `require_place`. Raises
+    resolution, and one of them becomes the self-test. Replaces what is at `into`: see `require_place`. Raises
     DataError, ModelError or FileError.
     """
     if not encodings or not len(pictures):
@@ -141,11 +141,11 @@ def write_bundle(
 def require_place(into: Path) -> None:
     """Raise UsageError where a bundle cannot be written: an earlier one is replaced, and nothing else.
 
-    The folder may be a run, or hold what nobody else has.
+    The folder may be a run, or hold the only copy of something.
     """
     if is_bundle(into) or not into.exists() or (into.is_dir() and not any(into.iterdir())):
         return
-    raise UsageError(f"{into} is there and is no bundle", fix="Name another folder with --out, or move it away")
+    raise UsageError(f"{into} exists and is not a bundle", fix="Choose another folder with --out, or move it away")
 
 
 def _model(encoding: Encoding, tested: SelfTest) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def _model(encoding: Encoding, tested: SelfTest) -> dict[str, Any]:
 def _write_selftest(folder: Path, tested: SelfTest) -> None:
     write_bytes(folder / _PICTURE, encode_png(tested.picture))
     with replacing(folder / _DEPTH) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, tested.depth.astype(np.float16), allow_pickle=False)  # to 0.05 %, in half the bytes
+        np.save(stream, tested.depth.astype(np.float16), allow_pickle=False)  # accurate to 0.05 %, in half the bytes
 
 
 def _as_frames(pictures: NDArray[np.uint8], camera: tuple[int, int], box: Any) -> NDArray[np.uint8]:
@@ -180,7 +180,7 @@ def _files(folder: Path) -> list[str]:
 
 
 def _pack(folder: Path, archive: Path) -> None:
-    """The same bytes for the same bundle: no times, no owners."""
+    """Pack without times or owners, so that the same bundle always gives the same bytes."""
 
     def anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname = 0, 0, 0, "", ""

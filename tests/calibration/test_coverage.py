@@ -6,7 +6,7 @@ from calibration.coverage import measure_coverage
 
 
 def ramps(count: int) -> np.ndarray:
-    """Smooth pictures that grow brighter, with mean 10, 20, 30 ... in every channel."""
+    """Smooth pictures of increasing brightness, with mean 10, 20, 30 ... in every channel."""
     ramp = np.linspace(-8, 8, 16)[None, :, None]
     return np.stack([np.broadcast_to(ramp + 10 * (i + 1), (12, 16, 3)) for i in range(count)]).round().astype(np.uint8)
 
@@ -23,7 +23,7 @@ def test_repeats_and_flat_pictures_are_counted() -> None:
     coverage = measure_coverage(images)
     assert (coverage.count, coverage.distinct, coverage.flat) == (7, 4, 2)
     remarks = " | ".join(coverage.remarks())
-    assert "3 of 7 calibration pictures repeat" in remarks
+    assert "3 of 7 calibration pictures are duplicates" in remarks
     assert "2 of 7 calibration pictures show a single colour" in remarks
     assert "few" in remarks
 

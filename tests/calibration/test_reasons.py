@@ -1,4 +1,4 @@
-"""Whose fault an error of a library is, told from its words."""
+"""The cause of a library's error, told from its message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small depth network written by hand: what the exporter makes of a student, without torch."""
+"""A small hand-written depth network, like those the exporter makes of students, without torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pictures(count: int, seed: int = 0, height: int = HEIGHT, width: int = WIDTH
 
 
 class Network:
-    """Writes nodes one after the other; weights are random but always the same."""
+    """Collects nodes one after the other; weights are random but reproducible."""
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(5)
@@ -88,7 +88,7 @@ def small_network(gain: float = 0.15, offset: float = 0.7) -> onnx.ModelProto:
 
 
 def finish(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]) -> onnx.ModelProto:
-    """A model of opset 17 with the names, types and metadata that edgekd's exporter gives."""
+    """A model of opset 17 with the names, types and metadata that edgekd's exporter writes."""
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", HEIGHT, WIDTH, 3])
     depth = helper.make_tensor_value_info("depth", TensorProto.FLOAT, ["N", HEIGHT, WIDTH])
     graph = helper.make_graph(nodes, "small", [image], [depth], constants)
@@ -104,7 +104,7 @@ def save(model: onnx.ModelProto, path: Path) -> Path:
 
 
 def reference_depth(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """onnx's own evaluator, which shares no code with any runtime."""
+    """Depth from onnx's own evaluator, which shares no code with any runtime."""
     from onnx.reference import ReferenceEvaluator
 
     depth: NDArray[np.float32] = ReferenceEvaluator(model).run(["depth"], {"image": images})[0]

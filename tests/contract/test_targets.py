@@ -1,4 +1,4 @@
-"""One class over every target and precision: what a target promises whoever calls it."""
+"""The contract of every target in every precision, as one class of tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from targets.artefact import open_artefact
 from targets.base import PRECISIONS, Artefact, BuildOptions, Holding, Precision, RunnerOptions, Target
 from targets.input import InputSpec
 
-# Largest mean relative error against onnx's evaluator that each precision is allowed on the small network.
+# Largest mean relative error allowed against onnx's evaluator on the small network.
 TOLERANCE = {"fp32": 1e-5, "fp16": 2e-3, "int8": 2e-2}
 
 
@@ -108,7 +108,7 @@ class TestEveryTarget:
     def test_pictures_are_left_alone_and_results_stay(self, case: Case) -> None:
         images = pictures(4, seed=3)
         before = images.copy()
-        images.setflags(write=False)  # as a memory-mapped calibration set is
+        images.setflags(write=False)  # like a memory-mapped calibration set
         with open_or_skip(case) as runner:
             first = runner.infer(images[:1])
             kept = first.copy()

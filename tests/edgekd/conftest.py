@@ -1,4 +1,4 @@
-"""A run of a small network, as a distillation leaves it, made without torch: what steps and verbs work on."""
+"""A run of a small network, as a distillation leaves it but made without torch, for the tests of steps and verbs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run_folder(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the run that may be changed: runs/small below the current folder."""
+    """A copy of the run that tests may change: runs/small below the current folder."""
     shutil.copytree(finished_run, tmp_path / "runs" / "small")
     monkeypatch.chdir(tmp_path)
     return Path("runs/small")

@@ -1,9 +1,9 @@
-"""A TensorRT 10.3 that computes with ONNX Runtime, in the memory of driver.c: what can be tested where no device is.
+"""A TensorRT 10.3 that computes with ONNX Runtime, in the memory of driver.c, for tests without a device.
 
-As strict as NVIDIA documents the real one: shapes outside of the profile are refused, a version-compatible plan loads
-only where host code is allowed, a context runs once all tensors have addresses. An environment variable breaks one
-thing at a time: PRETEND_REFUSES=fp16 has no engine for models that hold half precision, PRETEND_REFUSES=context no room
-to run one.
+As strict as NVIDIA documents the real one: shapes outside the profile are refused, a version-compatible plan loads only
+where host code is allowed, a context runs only once all tensors have addresses. An environment variable breaks one
+thing at a time: PRETEND_REFUSES=fp16 builds no engine for models that hold half precision, PRETEND_REFUSES=context has
+no room to run one.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class Runtime:
             self.logger.log(ILogger.ERROR, "Error Code 1: the plan contains host code, which is not allowed")
             return None
         if plan["dla"] is not None:
-            # Which decides, whatever the engine was built for.
+            # This core decides, whatever core the engine was built for.
             sys.stderr.write(f"DLA core {self.DLA_core}\n")
         return _Engine(plan, self.logger)
 
@@ -193,7 +193,7 @@ class _Context:
         self._shape: list[int] = []
         self._addresses: dict[str, int] = {}
         self._driver = ctypes.CDLL("libcuda.so.1")
-        self._kernels: list[object] = []  # a recorded graph calls them long after
+        self._kernels: list[object] = []  # kept alive: a recorded graph calls them later
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         least, most = self._plan["least"], self._plan["most"]

@@ -1,4 +1,4 @@
-"""Graphs that TensorRT takes and graphs that it does not, each differing from a small network in one thing."""
+"""Graphs that TensorRT accepts and graphs that it refuses, each differing from a small network in one thing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TensorRT for RTX parses without a card: the judge of every model that is written for TensorRT."""
+"""TensorRT for RTX parses without a card, so it judges every model that is written for TensorRT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stored statistics: how they travel, and what follows from them, against samples drawn from the same distributions."""
+"""Stored statistics: how models carry them, and what follows from them, against samples of the same distributions."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_clip_cuts_off_at_the_ends_that_it_has(bounds: tuple[float | None, flo
 
 
 def test_a_stem_that_does_not_read_three_channels_reads_no_pictures() -> None:
-    """A picture folded into four times the channels, or made grey: its distribution is not known."""
+    """The distribution of a picture folded into four times the channels, or turned grey, is unknown."""
     stored = ChannelStatistics(np.zeros(3, np.float32), np.ones(3, np.float32))
     for channels in (1, 12):
         weights = [("stem", (4, channels, 1, 1)), ("second", (3, 4, 1, 1))]

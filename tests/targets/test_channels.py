@@ -1,4 +1,4 @@
-"""Channels may be scaled, padded and moved; the depth must not notice."""
+"""Channels may be scaled, padded and moved; the depth must stay the same."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from targets.reference import emulate_model, fold, infer_model
 
 
 def uneven_network() -> onnx.ModelProto:
-    """Depthwise convolutions of 12 channels of very unlike size, one behind ReLU6, and a sum of two maps."""
+    """Depthwise convolutions of 12 channels of very different sizes, one behind ReLU6, and a sum of two maps."""
     net = Network()
     floats = net.add("Cast", ["image"], to=onnx.TensorProto.FLOAT)
     x = net.add("Mul", [net.add("Transpose", [floats], perm=[0, 3, 1, 2]), net.constant("scale", 1 / 255)])
@@ -159,7 +159,7 @@ def test_what_does_not_repeat_pixels_is_not_copied(tmp_path: Path, change: dict[
 
 
 def test_weights_that_layers_share_are_replaced_in_one_alone() -> None:
-    """Also where a layer that is not replaced reads a constant of the very name that the new one would have."""
+    """Even where a layer that is not replaced reads a constant with the name that the new one would get."""
     weight = np.ones((3, 3, 1, 1), np.float32)
     graph = helper.make_graph(
         [
@@ -172,7 +172,7 @@ def test_weights_that_layers_share_are_replaced_in_one_alone() -> None:
         [numpy_helper.from_array(weight, "tied.weight")],
     )
     model = helper.make_model(graph)
-    for factor in (2, 3):  # more than once, as the steps of a quantisation do
+    for factor in (2, 3):  # quantisation replaces weights more than once
         replace_weights(model, {"tied": Weights(factor * weight, np.full(3, factor, np.float32))})
         found = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         tied, again = model.graph.node
@@ -191,7 +191,7 @@ def test_pictures_are_taken_evenly_from_all() -> None:
 
 
 def test_a_layer_left_in_float_stays_in_float_in_onnxruntime(calibrated: Calibrated) -> None:
-    """ONNX Runtime's optimiser would round its weights, with one scale for all channels."""
+    """By default ONNX Runtime's optimiser would round its weights, with one scale for all channels."""
     first, second, *_ = calibrated.rounded
     nodes = [node.name for node in inner(calibrated.model, U8S8.kinds) if node.name != second]
     model = encode_nodes(calibrated, U8S8, nodes)

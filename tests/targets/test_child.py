@@ -1,4 +1,4 @@
-"""Processes of ours, started in a folder where the user's own files have the names of what they import."""
+"""Child processes, started in a folder where the user's own files have the names of modules they import."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(script: str, folder: Path) -> str:
-    """As the command `edgekd` is run, which has not got the current folder on its path."""
+    """Runs as the command `edgekd` does, without the current folder on the path."""
     code = f"import sys\nsys.path[:] = {[entry for entry in sys.path if entry]!r}\n{script}"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -32,7 +32,7 @@ def run(script: str, folder: Path) -> str:
 
 def test_a_runtime_is_asked_and_not_a_file_of_its_name(folder: Path) -> None:
     said = run("from targets.probe import probe_tensorrt\nprint(probe_tensorrt('tensorrt').problem)", folder)
-    assert "ended the process" not in said
+    assert "crashed the process" not in said
 
 
 def test_an_engine_is_built_beside_such_files(folder: Path) -> None:

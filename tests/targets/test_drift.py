@@ -37,7 +37,7 @@ def test_shares_and_errors_by_hand() -> None:
     assert drift.abs_rel == pytest.approx((0 + 0.005 + 0.03 + 0.2) / 4, rel=1e-4)
     assert drift.scale_ratio == pytest.approx((2.01 + 4.12) / 2 / 3, rel=1e-5)
     assert drift.rank_correlation == pytest.approx(1)
-    # Steepest in the reference are the two upper pixels (3 metres down to the next row); errors 0 and .005.
+    # The two upper pixels are the steepest in the reference (3 metres to the row below); errors 0 and .005.
     assert drift.abs_rel_edges == pytest.approx(0.0025, rel=1e-3)
 
 

@@ -83,7 +83,7 @@ class TestS8:
             scale = values[dequantise.input[1]]
             assert scale.shape == (len(weight),)
             codes = weight / scale[:, None, None, None]
-            np.testing.assert_allclose(codes, np.round(codes), atol=1e-3)  # they lie on the grid already
+            np.testing.assert_allclose(codes, np.round(codes), atol=1e-3)  # they already lie on the grid
             assert np.abs(codes).max() < 127.5
             assert [a.i for a in dequantise.attribute if a.name == "axis"] == [0]
 
@@ -125,7 +125,7 @@ class TestBoth:
         images = pictures(3, seed=21)
         expected = reference_depth(small_network(), images)
         model = quantise(calibrated, encoding)
-        model.opset_import[0].version = 19  # the evaluator knows Q/DQ from there on; for int8 they mean the same
+        model.opset_import[0].version = 19  # the first that the evaluator knows Q/DQ of; same meaning for int8
         depth = reference_depth(model, images)
         assert 0 < np.mean(np.abs(depth - expected) / expected) < 0.02
 
@@ -150,7 +150,7 @@ class TestBoth:
         checked = 0
         for node in nodes(model, "QuantizeLinear"):
             name = node.input[0]
-            moved = encoding is S8 and name in made and made[name].op_type == "Conv"  # its ReLU went, see centring.py
+            moved = encoding is S8 and name in made and made[name].op_type == "Conv"  # ReLU removed, see centring.py
             low, high = calibrated.ranges.get(behind[name] if moved else name, (0, 0))
             if high > low:
                 steps = max(-low, high) / 127 if encoding is S8 and not moved else (high - low) / 255
@@ -169,11 +169,11 @@ def test_without_onnxruntime_the_command_to_install_it_is_given(
 
 
 def test_what_is_left_of_onnxruntime_is_told_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uninstalling onnxruntime-gpu from beside it leaves a folder that Python imports as an empty package."""
+    """If both are installed, uninstalling onnxruntime-gpu leaves a folder that Python imports as an empty package."""
     monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
     status = get_target("onnxruntime").status()
     assert not status.can_build
-    assert "not whole" in str(status.missing)
+    assert "is damaged" in str(status.missing)
     assert "--force-reinstall" in str(status.fix)
 
 

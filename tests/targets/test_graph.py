@@ -97,7 +97,7 @@ def branching(
     output: Sequence[int] | None,
     constants: Sequence[onnx.TensorProto] = (),
 ) -> onnx.ModelProto:
-    """From `x` and a condition `yes` to `y`, through nodes of which one is an If."""
+    """A graph from `x` and a condition `yes` to `y`; one of its nodes is an If."""
     given = [("x", TensorProto.FLOAT, shape), ("yes", TensorProto.BOOL, [])]
     inputs = [helper.make_tensor_value_info(*one) for one in given]
     made = [helper.make_tensor_value_info("y", TensorProto.FLOAT, output)]
@@ -133,7 +133,7 @@ def test_new_weights_leave_the_old_to_a_branch_that_reads_them() -> None:
     np.testing.assert_allclose(found, np.broadcast_to(7 + bias, shape))
 
 
-@pytest.mark.parametrize(("zero", "reasons"), [(0, set()), (3, {"zero-point: it must be 0"})])
+@pytest.mark.parametrize(("zero", "reasons"), [(0, set()), (3, {"zero-point: must be 0"})])
 def test_constants_of_a_branch_are_known_there(zero: int, reasons: set[str]) -> None:
     def branch(name: str) -> onnx.GraphProto:
         constants = numpy_helper.from_array(np.float32(0.1), "scale"), numpy_helper.from_array(np.int8(zero), "zero")

@@ -17,8 +17,8 @@ from targets.half import require_half, to_half
 
 
 def with_scaled_weight(index: int, factor: float) -> onnx.ModelProto:
-    """The small network with the weights of one convolution made larger."""
-    model = small_network(gain=0)  # so that depth itself stays finite
+    """The small network with the weights of one convolution multiplied by `factor`."""
+    model = small_network(gain=0)  # keeps depth itself finite
     conv = [node for node in model.graph.node if node.op_type == "Conv"][index]
     for constant in model.graph.initializer:
         if constant.name == conv.input[1]:
@@ -54,7 +54,7 @@ def test_pre_processing_and_output_layer_keep_float32() -> None:
 
 
 def test_what_keeps_a_division_from_being_one_by_zero_stays_in_float() -> None:
-    """1e-8 is 0 in float16, and features are 0 in many places."""
+    """In float16 the added 1e-8 is 0, and so are the features in many places."""
     net = Network()
     planes = net.add("Transpose", [net.add("Cast", ["image"], to=TensorProto.FLOAT)], perm=[0, 3, 1, 2])
     x = net.add("Relu", [net.conv(planes, 3, 16, 3)])

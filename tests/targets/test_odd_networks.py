@@ -1,4 +1,4 @@
-"""Networks that are ordinary elsewhere and easily forgotten: int8 and float16 take them, or say in one line why not."""
+"""Networks of common but easily forgotten structure: int8 and float16 take them, or say in one line why not."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def convs(net: Network, x: str, *widths: int) -> str:
 
 
 def coarse_then_refined() -> onnx.ModelProto:
-    """A map of one channel in the middle, whose convolution has weights [24, 1, 3, 3] and is not depthwise."""
+    """A one-channel map in the middle: the convolution behind it has weights [24, 1, 3, 3] and is not depthwise."""
     net = Network()
     return end(net, convs(net, begin(net), 3, 16, 1, 24, 16), 16)
 
@@ -73,7 +73,7 @@ def one_activation_behind_another() -> onnx.ModelProto:
 
 
 def enlarged_by_a_convolution() -> onnx.ModelProto:
-    """A transposed convolution whose first output is thirty times the others, as its reader makes up for."""
+    """A transposed convolution whose first output is thirty times the others; the next layer compensates."""
     net = Network()
     x = convs(net, begin(net), 3, 16, 16)
     shape = (16, 16, 2, 2)
@@ -101,7 +101,7 @@ def build(model: onnx.ModelProto, target: str, precision: Precision, folder: Pat
 
 
 def in_rows_and_back() -> onnx.ModelProto:
-    """Sizes put together out of those of a tensor in the middle, as exported attention has them: they are no float."""
+    """Builds shapes from the shape of an inner tensor, as exported attention does: they are not floats."""
     net = Network()
     x = convs(net, begin(net), 3, 16, 16)
     shape = net.add("Shape", [x])
@@ -128,7 +128,7 @@ def test_int8_of_networks_that_are_put_together_unlike_others(
 
 
 def pruned(left: float) -> onnx.ModelProto:
-    """Half of the filters of a layer with large inputs are `left` of what they were and give their bias alone."""
+    """Half of the filters of a layer with large inputs are scaled by `left`, so that only their bias remains."""
     net = Network()
     x = net.add("Mul", [convs(net, begin(net), 3, 16, 16), net.constant("large", 40.0)])
     weight = 0.02 * net.rng.normal(0, 1, (16, 16, 3, 3)) * np.where(np.arange(16) % 2, 1, left).reshape(16, 1, 1, 1)
@@ -155,7 +155,7 @@ def test_int8_keeps_a_clip_that_its_codes_cannot_do(target: str, tmp_path: Path)
 
 
 def one_large_channel_in_products() -> onnx.ModelProto:
-    """As transformers have them: one channel of a token is far larger than the others, and matters less."""
+    """One channel of each token is far larger than the others and matters less, as in transformers."""
     net = Network()
     x = convs(net, begin(net), 3, 16, 16)
     tokens = net.add(
@@ -191,7 +191,7 @@ def test_sizes_stay_whole_numbers_in_float16(target: str, tmp_path: Path) -> Non
 
 
 def test_onnx_runtime_leaves_a_transposed_convolution_in_float(tmp_path: Path) -> None:
-    """No runtime is quicker for rounding its weights, and one scale for all of them would cost most of the outputs."""
+    """Rounding its weights makes no runtime faster, and one scale for all of them would ruin most outputs."""
     graph = read_graph(save(enlarged_by_a_convolution(), tmp_path / "student.onnx"))
     encoded = quantise(calibrate(graph, pictures(24), Quiet()), U8S8)
     images = pictures(4, seed=3)
@@ -201,7 +201,7 @@ def test_onnx_runtime_leaves_a_transposed_convolution_in_float(tmp_path: Path) -
 
 def test_a_network_of_one_convolution(tmp_path: Path) -> None:
     assert build(one_convolution(), "openvino", "fp16", tmp_path) < 2e-3
-    with pytest.raises(ModelError, match="no convolution that could be int8"):
+    with pytest.raises(ModelError, match="no convolution that can be int8"):
         build(one_convolution(), "onnxruntime", "int8", tmp_path / "int8")
 
 
@@ -209,7 +209,7 @@ def test_an_operator_that_openvino_has_not_is_named(tmp_path: Path) -> None:
     net = Network()
     noise = net.add("Bernoulli", [net.add("Sigmoid", [net.conv(begin(net), 3, 16, 3)])], seed=1.0)
     model = end(net, convs(net, noise, 16, 16), 16)
-    with pytest.raises(ModelError, match=r"OpenVINO .* cannot take .*student.onnx \(No conversion rule .*Bernoulli"):
+    with pytest.raises(ModelError, match=r"OpenVINO .* cannot convert .*student.onnx \(No conversion rule .*Bernoulli"):
         build(model, "openvino", "fp32", tmp_path)
     assert not (tmp_path / "made").exists()
 
@@ -218,5 +218,5 @@ def test_a_model_of_one_batch_size_is_refused(tmp_path: Path) -> None:
     model = small_network()
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1
-    with pytest.raises(ModelError, match="was exported for a batch of 1 alone"):
+    with pytest.raises(ModelError, match="was exported for a fixed batch of 1"):
         build(model, "onnxruntime", "fp32", tmp_path)

@@ -1,4 +1,4 @@
-"""The last two layers where both are pointwise: nothing is rounded between them, and int8 stays int8."""
+"""The last two layers where both are pointwise: nothing is rounded between them, and int8 arithmetic is kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ACTIVATIONS = {"Relu": [], "Clip": ["zero", "six"], "Clip above": ["", "six"], "
 
 
 def network(activation: str = "Relu", *, last_kernel: int = 1, large: float = 1.0) -> onnx.ModelProto:
-    """Two strided convolutions and two that end it. `large` multiplies what a few pixels give the last layer."""
+    """Two 3x3 convolutions, the first strided, and two last ones. `large` scales what few pixels give the last."""
     net = Network()
     floats = net.add("Cast", ["image"], to=onnx.TensorProto.FLOAT)
     x = net.add("Mul", [net.add("Transpose", [floats], perm=[0, 3, 1, 2]), net.constant("scale", 1 / 255)])
@@ -54,7 +54,7 @@ def calibrated(model: onnx.ModelProto, folder: Path) -> Calibrated:
 
 
 def read_by_last(model: onnx.ModelProto) -> str:
-    """The operator behind which the output layer reads, activation functions aside."""
+    """The type of the operator that feeds the output layer, activation functions aside."""
     made_by = {name: node for node in model.graph.node for name in node.output}
     last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
     node = made_by[last.input[0]]
@@ -89,7 +89,7 @@ def test_products_give_the_depth_of_the_convolutions(activation: str, tmp_path: 
     products = copy_model(model)
     multiply_last_layers(products)
     onnx.checker.check_model(products, full_check=True)
-    images = pictures(5, seed=3)  # not a multiple of the batch that models are run in
+    images = pictures(5, seed=3)  # not a multiple of the batch size in which models are run
     expected = emulate_model(model, images)
     np.testing.assert_allclose(emulate_model(products, images), expected, rtol=1e-5)
     np.testing.assert_allclose(infer_model(products, images), expected, rtol=2e-3)

@@ -22,7 +22,7 @@ from targets.preflight import preflight
 from targets.quantise import calibrate
 from targets.tensorrt_rtx import installed_module
 
-# The builder takes these and computes something else: it reads uint8 as int8.
+# The builder accepts these but computes something else: it reads uint8 as int8.
 TAKEN_WRONGLY = {"q_dq_of_uint8"}
 
 
@@ -55,7 +55,7 @@ def test_it_says_of_rtx_what_rtx_says(name: str) -> None:
         ("scale_below_zero", "quantizelinear3", "scale"),
         ("unique", "unique3", "op"),
         ("custom_operator", "biasgelu3", "op: com.microsoft"),
-        ("half_added_to_float", "add4", "type: its inputs are of FLOAT and FLOAT16"),
+        ("half_added_to_float", "add4", "type: its inputs differ in type: FLOAT and FLOAT16"),
         ("uint8_inside", "cast3", "type: UINT8"),
         ("resize_tf_crop", "resize3", "attribute: the coordinate transformation tf_crop_and_resize"),
         ("max_pool_with_indices", "maxpool3", "output"),

@@ -1,4 +1,4 @@
-"""Ranges on activations that are not as they should be: not a number on some pictures, or next to nothing on all."""
+"""Ranges of abnormal activations: not a number on some pictures, or next to nothing on all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def model_of(*nodes: onnx.NodeProto, **constants: float) -> onnx.ModelProto:
 @pytest.mark.parametrize("place", [0, 1, 5])
 def test_an_activation_that_is_not_a_number_on_any_picture_is_named(place: int) -> None:
     images = pictures(6)
-    images[place] = 0  # brightness by which a network divides
+    images[place] = 0  # a network that divides by brightness divides by 0
     images[:, 0, 0] = 0
     sums = helper.make_node("ReduceSum", ["pixels"], ["brightness"], keepdims=1)
     shares = helper.make_node("Div", ["pixels", "brightness"], ["shares"])
@@ -35,7 +35,7 @@ def test_an_activation_that_is_not_a_number_on_any_picture_is_named(place: int) 
 
 
 def test_an_activation_next_to_nothing_keeps_its_extremes() -> None:
-    """A layer that weight decay has made vanish: its numbers are denormal, but they are not all 0."""
+    """A layer that weight decay has all but removed: its numbers are denormal, but not all 0."""
     scaled = helper.make_node("Mul", ["pixels", "tiny"], ["scaled"])
     ranges = measure_ranges(model_of(scaled, tiny=1e-39), pictures(4), ["scaled"], Quiet())
     assert ranges["scaled"] == pytest.approx((0, 255e-39), rel=1e-3)

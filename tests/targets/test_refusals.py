@@ -1,4 +1,4 @@
-"""What a build refuses, and that nothing is left behind when it does."""
+"""What a build refuses, and that a refusal leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_calibration_pictures_of_another_size(tmp_path: Path, target) -> None:
 
 
 def unchecked_set(folder: Path, images: np.ndarray) -> CalibrationSet:
-    """A set with digests that fit, as other code than edgekd's might write it."""
+    """A set whose digests fit, as code other than edgekd's might write it."""
     made = CalibrationSet.write(folder, pictures(4), origin="", made_from={})
     np.save(folder / "images.npy", images)
     made = replace(made, count=len(images), sha256=sha256_file(folder / "images.npy"))
@@ -127,13 +127,13 @@ def test_a_model_that_is_int8_already(tmp_path: Path, target, encoding: Encoding
     graph = read_graph(save(small_network(), tmp_path / "student.onnx"))
     quantised = quantise(calibrate(graph, pictures(16), Quiet()), encoding)
     save(quantised, tmp_path / "student.onnx")
-    with pytest.raises(ModelError, match="int8 already"):
+    with pytest.raises(ModelError, match="already int8"):
         target.build(tmp_path / "student.onnx", "fp32", None, BuildOptions(), Quiet(), into=tmp_path / "out")
     assert left_in(tmp_path) == {"student.onnx"}
 
 
 def with_transposed_convolutions(which: Callable[[onnx.NodeProto], bool]) -> onnx.ModelProto:
-    """The small network, some of its 1x1 convolutions written as transposed ones: the same arithmetic."""
+    """The small network with some 1x1 convolutions written as transposed ones: the same arithmetic."""
     model = small_network()
     values = {constant.name: constant for constant in model.graph.initializer}
     for node in model.graph.node:
@@ -148,7 +148,7 @@ def with_transposed_convolutions(which: Callable[[onnx.NodeProto], bool]) -> onn
 def test_layers_that_no_runtime_has_int8_for_are_named_and_stay_in_float(tmp_path: Path, target) -> None:
     model = with_transposed_convolutions(lambda node: node.input[2] != "head_bias")
     student = save(model, tmp_path / "student.onnx")
-    seed = BUILDING.index(target.name)  # what was calibrated for one target is not calibrated again for the next
+    seed = BUILDING.index(target.name)  # other pictures for each target, or its calibration would be reused
     some = CalibrationSet.write(tmp_path / "set", pictures(16, seed), origin="", made_from={})
     notes = Notes()
     built = target.build(student, "int8", some, BuildOptions(), notes, into=tmp_path / "out")
@@ -163,7 +163,7 @@ def test_a_model_without_a_layer_that_could_be_int8(tmp_path: Path, target) -> N
     net.nodes.append(helper.make_node("Add", [mean, net.constant("one", [1.0])], ["depth"], name="add"))
     student = save(finish(net.nodes, net.constants), tmp_path / "student.onnx")
     some = CalibrationSet.write(tmp_path / "set", pictures(16), origin="", made_from={})
-    with pytest.raises(ModelError, match="no convolution that could be int8"):
+    with pytest.raises(ModelError, match="no convolution that can be int8"):
         target.build(student, "int8", some, BuildOptions(), Quiet(), into=tmp_path / "out")
     assert left_in(tmp_path) == {"student.onnx", "set"}
 

@@ -1,4 +1,4 @@
-"""Rounding that is learned against rounding to the nearest, on pictures that neither saw."""
+"""Learned rounding against rounding to the nearest, on pictures that neither saw."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_patches_times_weights_are_the_convolution(model: onnx.ModelProto) -> No
     images = pictures(2, seed=4)
     for layer in inside(model).values():
         source, output = tensors(model, [layer.source, layer.output], images)
-        seen = patches(source, layer)  # small enough that every place is taken
+        seen = patches(source, layer)  # few enough places that none is skipped
         rows = layer.weights.weight.reshape(layer.groups, -1, seen.shape[2])
         made = np.einsum("gpk,gok->gop", seen, rows).reshape(len(layer.weights.weight), -1)
         made += layer.weights.bias[:, None]
@@ -54,7 +54,7 @@ def test_moments_are_those_of_the_patches(model: onnx.ModelProto) -> None:
 
 
 def errors(model: onnx.ModelProto, rounded: dict[str, Weights]) -> dict[str, float]:
-    """Squared error of each layer's output on pictures held out, reading what the float model gives it."""
+    """Squared error of each layer's output on held-out pictures, with the float model's activations as input."""
     images = pictures(8, seed=77)
     found = {}
     for name, layer in inside(model).items():

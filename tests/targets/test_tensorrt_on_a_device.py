@@ -1,6 +1,6 @@
-"""TensorRT's whole way, from building to inferring, where a device is: on the stand-ins of tests/pretend.
+"""TensorRT from building to inferring, as on a device: on the stand-ins of tests/pretend.
 
-They show that calls, shapes, threads and options are right; what an engine makes of a model only a device can show
+These show that calls, shapes, threads and options are right; only a device can show what an engine makes of a model
 (examples/targets/engines.py).
 """
 
@@ -87,7 +87,7 @@ def test_an_engine_that_has_no_room_to_run_says_so_in_tensorrts_words(
 ) -> None:
     done = run({**pretend_device, "PRETEND_REFUSES": "context"}, made, tmp_path / "engine", "fp32", "")
     last = done.stderr.splitlines()[-1]
-    assert "ModelError: The engine loads and cannot run (Error Code 2: OutOfMemory" in last and "Close other" in last
+    assert "ModelError: The engine loads but cannot run (Error Code 2: OutOfMemory" in last and "Close other" in last
 
 
 def run(environment: dict[str, str], made: Path, into: Path, *asked: str) -> subprocess.CompletedProcess[str]:

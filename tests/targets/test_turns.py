@@ -1,4 +1,4 @@
-"""Timing in turns: every call as often as asked, none ahead of the others."""
+"""Timing in turns: every call runs as often as requested, none ahead of the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranges that hold what BatchNorm stored: worked out by hand, and on pictures that the calibration set lacks."""
+"""Ranges widened by what BatchNorm stored: worked out by hand, and on pictures that the calibration set lacks."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def gaussian(mean: list[float], deviation: list[float]) -> Gaussian:
     ("measured", "mean", "deviation", "expected"),
     [
         ((0.0, 5.0), [3.0, 2.0], [0.5, 1.0], (0.0, 6.0)),  # 2 + 4 x 1
-        ((-1.0, 8.0), [0.0], [0.3], (-1.2, 8.0)),  # 0 - 4 x 0.3; wide enough above
-        ((-1.0, 2.0), [0.0], [10.0], (-2.0, 4.0)),  # twice as wide at most
+        ((-1.0, 8.0), [0.0], [0.3], (-1.2, 8.0)),  # 0 - 4 x 0.3; the upper end is wide enough
+        ((-1.0, 2.0), [0.0], [10.0], (-2.0, 4.0)),  # at most twice as wide
         ((-3.0, 3.0), [0.0], [0.5], (-3.0, 3.0)),  # never narrower
     ],
 )
@@ -60,7 +60,7 @@ def test_statistics_are_divided_with_the_channels_that_they_are_of() -> None:
 
 
 def test_pictures_that_the_set_lacks_keep_their_depth(tmp_path: Path) -> None:
-    """Calibrated on pictures of little contrast; the network was trained on others, and its statistics say so."""
+    """The calibration set has little contrast; the stored statistics are those of the pictures used in training."""
     bright = pictures(24, seed=5)
     dull = np.asarray(110 + bright // 8, np.uint8)
     model = small_network()

@@ -1,4 +1,4 @@
-"""Data sets with depth: one file a layout, one function to open any of them."""
+"""Data sets with depth: one file per layout, one function to open any of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["LAYOUTS", "DepthDataset", "DepthFrame", "Layout", "open_dataset"]
 
 @dataclass(frozen=True)
 class Layout:
-    """How data can lie on disk."""
+    """A layout of data on disk."""
 
     about: str
     matches: Callable[[Path], bool]
@@ -32,22 +32,22 @@ LAYOUTS = {
         "KITTI raw with {val,train}/<drive>/proj_depth/", kitti.matches_annotated, kitti.open_annotated
     ),
     "simulated": Layout("a set of `edgekd simulate` with depth", simulated.matches, simulated.open_simulated),
-    "folders": Layout("rgb/ and depth/ with files of equal names", folders.matches, folders.open_folders),
+    "folders": Layout("rgb/ and depth/ with matching file names", folders.matches, folders.open_folders),
 }
-"""To add a layout: one file beside this one and its entry here. The first that matches is taken."""
+"""To add a layout, write a file beside this one and add an entry here. The first that matches is used."""
 
 
 def open_dataset(spec: str) -> DepthDataset:
     """Open the data at a path, whatever its layout. Raises DataError, FileError or MissingRuntimeError."""
     if not spec:
         raise DataError(
-            "The path of the data is empty", fix="Give the folder or file with the pictures and their depth"
+            "The path of the data is empty", fix="Pass the folder or file with the pictures and their depth"
         )
     path = Path(spec).expanduser()
     if not path.exists():
-        raise DataError(f"There is no data at {spec}", fix="Check the path")
+        raise DataError(f"Data not found: {spec}", fix="Check the path")
     for layout in LAYOUTS.values():
         if layout.matches(path):
             return layout.open(path)
     known = "; ".join(f"{name}: {layout.about}" for name, layout in LAYOUTS.items())
-    raise DataError(f"The data at {spec} have no layout that is known", fix=f"Bring them to one of these: {known}")
+    raise DataError(f"The data at {spec} has an unsupported layout", fix=f"Convert it to one of these: {known}")

@@ -16,7 +16,7 @@ __all__ = ["DEPTH_SUFFIXES", "read_depth"]
 
 DEPTH_SUFFIXES = (".png", ".pgm", ".npy")
 
-_RESTORE = "Restore the file or leave it out"
+_RESTORE = "Restore or remove the file"
 
 
 def read_depth(path: Path, units_per_metre: float) -> NDArray[np.float32]:
@@ -28,11 +28,9 @@ def read_depth(path: Path, units_per_metre: float) -> NDArray[np.float32]:
     readers = {".png": _read_png, ".pgm": _read_pgm, ".npy": _read_npy}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise DataError(
-            f"{path} is no depth file that can be read", fix=f"Save depth as one of {', '.join(DEPTH_SUFFIXES)}"
-        )
+        raise DataError(f"{path} is not a readable depth file", fix=f"Save depth as one of {', '.join(DEPTH_SUFFIXES)}")
     if not path.is_file():
-        raise DataError(f"There is no depth file {path}", fix="Check the path")
+        raise DataError(f"Depth file {path} not found", fix="Check the path")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes)", fix=_RESTORE)
     metres = reader(path).astype(np.float64) / units_per_metre
@@ -68,7 +66,7 @@ def _read_pgm(path: Path) -> NDArray[Any]:
             fields.append(data[place:end])
             place = end
     if len(fields) < 4 or fields[0] != b"P5" or not all(field.isdigit() for field in fields[1:]):
-        raise DataError(f"{path} is no binary PGM (P5)", fix="Save depth as 16-bit PNG")
+        raise DataError(f"{path} is not a binary PGM (P5)", fix="Save depth as 16-bit PNG")
     width, height, maximum = (int(field) for field in fields[1:])
     if maximum < 256 or maximum > 65535:
         raise DataError(f"{path} has a maximum of {maximum}: depth needs 16 bits", fix="Save depth as 16-bit PNG")
@@ -86,7 +84,7 @@ def _read_npy(path: Path) -> NDArray[Any]:
         array = read_array(path, fix=_RESTORE)
     except FileError as error:
         raise DataError(error.message, fix=error.fix) from error
-    while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):  # of a batch or of channels; a pixel stays [1, 1]
+    while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):  # batch or channel axes; a pixel stays [1, 1]
         array = array[0] if array.shape[0] == 1 else array[..., 0]
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fui":
         raise DataError(f"{path} holds {array.dtype} {list(array.shape)}, not depth", fix="Save depth as [H, W]")

@@ -1,4 +1,4 @@
-"""A folder with rgb/ and depth/, whose files have the same names but for the suffix.
+"""A folder with rgb/ and depth/, whose files have the same names apart from the suffix.
 
 Depth in 16-bit PNG or PGM is taken as millimetres, in .npy as metres; for other units write an index.csv.
 """
@@ -30,7 +30,7 @@ def open_folders(path: Path) -> DepthDataset:
     for stem in pictures.keys() ^ depths.keys():
         present, lacking = ("rgb", "depth") if stem in pictures else ("depth", "rgb")
         raise DataError(
-            f"{(pictures if stem in pictures else depths)[stem]} has no partner in {path / lacking}",
+            f"{(pictures if stem in pictures else depths)[stem]} has no match in {path / lacking}",
             fix=f"Add {lacking}/{stem} or remove {present}/{stem}",
         )
     pairs = [
@@ -51,7 +51,7 @@ def _by_stem(files: Sequence[Path]) -> dict[str, Path]:
         other = found.setdefault(file.stem, file)
         if other is not file:
             raise DataError(
-                f"{other} and {file.name} differ in the suffix alone, so which is meant cannot be told",
+                f"{other} and {file.name} differ only in the suffix, which is ambiguous",
                 fix="Remove or rename one of them",
             )
     return found

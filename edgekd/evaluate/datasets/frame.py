@@ -1,4 +1,4 @@
-"""What every data set gives: pictures with depth, by number."""
+"""What every data set provides: pictures with depth, by number."""
 
 from __future__ import annotations
 

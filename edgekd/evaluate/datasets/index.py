@@ -1,7 +1,7 @@
 """An index.csv, or a folder that holds one: a line for each frame.
 
-Columns: dataset, rgb, depth, depth_units_per_metre and, if wanted, scene (else the dataset is the scene). Paths are
-relative to the index. depth_units_per_metre is what a depth of one metre is stored as: 1000 for millimetres.
+Columns: dataset, rgb, depth, depth_units_per_metre and optionally scene (by default the dataset). Paths are relative to
+the index. depth_units_per_metre is what a depth of one metre is stored as: 1000 for millimetres.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def open_index(path: Path) -> DepthDataset:
         f"{name_of(path.absolute().parent)}/{path.name}",
         f"{len(pairs)} frames",
         pairs,
-        mend_units=f"Mend the column depth_units_per_metre in {path}: 1000 for millimetres, 1 for metres",
+        mend_units=f"Fix the column depth_units_per_metre in {path}: 1000 for millimetres, 1 for metres",
     )
 
 
@@ -61,7 +61,7 @@ def _pair(index: Path, line: int, row: dict[str, str | None]) -> Pair:
     if not (math.isfinite(units) and units > 0):
         raise DataError(
             f"{index} line {line}: depth_units_per_metre is {values['depth_units_per_metre']!r}",
-            fix="Give a positive number: 1000 for millimetres, 1 for metres",
+            fix="Use a positive number: 1000 for millimetres, 1 for metres",
         )
     rgb, depth = index.parent / values["rgb"], index.parent / values["depth"]
     return Pair(rgb, depth, units, values["scene"] or values["dataset"], values["rgb"])

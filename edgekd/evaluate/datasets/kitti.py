@@ -1,10 +1,10 @@
-"""KITTI, as its depth benchmark is unpacked: 16-bit PNG with 256 units per metre.
+"""KITTI, as unpacked from its depth benchmark: 16-bit PNG with 256 units per metre.
 
     val_selection_cropped/{image,groundtruth_depth}/           the 1,000 selected frames of 352x1216
     <root>/[raw/]<date>/<drive>/image_02/data/                 raw pictures, with the annotated depth beside them:
     <root>/[data_depth_annotated/]{val,train}/<drive>/proj_depth/groundtruth/image_02/
 
-Of the second, the drives under val/ are scored where there are any, else those under train/.
+Of the second layout, the drives under val/ are scored if there are any, otherwise those under train/.
 """
 
 from __future__ import annotations

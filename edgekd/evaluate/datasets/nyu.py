@@ -1,7 +1,7 @@
 """NYU Depth v2, the labelled .mat: 1,449 frames of 480x640 in one HDF5 file, read one frame at a time.
 
-The official test split of 654 frames is in splits.mat, which its authors publish beside the data; where it lies beside
-the file only those frames are scored, else all of them, and the data set's note says so.
+The official test split of 654 frames is in splits.mat, which its authors publish beside the data. If it is beside the
+file, only those frames are scored, otherwise all of them, and the data set's note says so.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def open_nyu(path: Path) -> DepthDataset:
     with _open(path) as file:
         for name, axes in (("images", 4), ("depths", 3)):
             if name not in file or file[name].ndim != axes:
-                raise DataError(f"{path} has no {name!r} as the labelled NYU file has", fix=f"Give {_FILE}")
+                raise DataError(f"{path} has no {name!r}, unlike the labelled NYU file", fix=f"Pass {_FILE}")
         count = len(file["depths"])
         if file["images"].shape[0] != count or file["images"].shape[2:] != file["depths"].shape[1:]:
             raise DataError(f"{path}: its images and depths differ in number or size", fix=_RESTORE)
@@ -73,12 +73,12 @@ def open_nyu(path: Path) -> DepthDataset:
         except (TypeError, ValueError, KeyError, RuntimeError, OverflowError) as error:
             raise DataError(f"{path}: its scenes cannot be read ({error})", fix=_RESTORE) from error
         if len(scenes) != count:
-            raise DataError(f"{path} names {len(scenes)} scenes for {count} frames", fix=_RESTORE)
+            raise DataError(f"{path} has {len(scenes)} scene names for {count} frames", fix=_RESTORE)
     splits = path.parent / "splits.mat"
     if splits.is_file():
         frames, note = _test_frames(splits, count), "the test split of splits.mat"
     else:
-        frames, note = tuple(range(count)), "all frames: no splits.mat beside the file to tell the test split"
+        frames, note = tuple(range(count)), "all frames: no splits.mat beside the file defines the test split"
     return NyuLabelled(path, frames, tuple(scenes[n] for n in frames), f"{len(frames)} frames, {note}")
 
 
@@ -90,15 +90,15 @@ def _open(path: Path) -> Any:
             "Reading NYU Depth v2 needs h5py, which is not installed", fix="Run: pip install 'edgekd[nyu]'"
         ) from error
     if not path.is_file():
-        raise DataError(f"There is no file {path}", fix="Check the path")
+        raise DataError(f"File {path} not found", fix="Check the path")
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise DataError(f"{path} is truncated or no HDF5 file ({error})", fix=_RESTORE) from error
+        raise DataError(f"{path} is truncated or not an HDF5 file ({error})", fix=_RESTORE) from error
 
 
 def _scenes(file: Any, count: int) -> list[str]:
-    """Scene names, for drawing whole scenes; a file without them is one scene a frame."""
+    """Scene names, for drawing whole scenes; in a file without them, each frame is a scene."""
     if "scenes" not in file:
         return [str(number) for number in range(count)]
     references = np.asarray(file["scenes"]).ravel()
@@ -117,5 +117,5 @@ def _test_frames(path: Path, count: int) -> tuple[int, ...]:
     except (KeyError, ValueError, TypeError, NotImplementedError, OSError) as error:
         raise DataError(f"{path} does not hold testNdxs ({error})", fix="Download splits.mat again") from error
     if frames.size == 0 or frames.min() < 0 or frames.max() >= count:
-        raise DataError(f"{path} names frames that the data do not hold", fix="Download splits.mat again")
+        raise DataError(f"{path} names frames that the data does not contain", fix="Download splits.mat again")
     return tuple(frames.tolist())

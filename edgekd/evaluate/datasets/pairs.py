@@ -1,4 +1,4 @@
-"""Data sets that are pairs of files, a picture and its depth: what the folder layouts have in common."""
+"""Data sets of file pairs, a picture and its depth: shared by the folder layouts."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from edgekd.pictures.reading import is_turned, read_picture
 
 __all__ = ["Pair", "PairedFiles", "check_units"]
 
-_LOOKED_AT = 8  # frames of each unit that are read to judge it
+_LOOKED_AT = 8  # frames read to judge a unit
 _NEAREST, _FARTHEST = 0.05, 200.0  # metres; a median outside is a wrong unit, not a scene
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture's file and its depth's."""
+    """The files of a picture and of its depth."""
 
     rgb: Path
     depth: Path
@@ -35,7 +35,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairedFiles:
-    """A DepthDataset of pairs; each frame is read when it is asked for."""
+    """A DepthDataset of pairs; each frame is read on request."""
 
     name: str
     note: str
@@ -59,7 +59,7 @@ class PairedFiles:
         rgb, depth = read_picture(pair.rgb), read_depth(pair.depth, pair.units_per_metre)
         if is_turned(pair.rgb):
             raise DataError(
-                f"{pair.rgb} is turned or mirrored by its EXIF orientation, and what is so of its depth cannot be told",
+                f"{pair.rgb} is rotated or mirrored by its EXIF orientation; whether its depth is too is unknown",
                 fix="Store picture and depth upright, without an orientation",
             )
         if rgb.shape[:2] != depth.shape:
@@ -72,15 +72,15 @@ class PairedFiles:
 
 
 def open_pairs(name: str, note: str, pairs: Sequence[Pair], *, mend_units: str) -> PairedFiles:
-    """A data set of these pairs, once every file is there and the units are believable.
+    """A data set of these pairs, after checking that every file exists and that the units are plausible.
 
     `mend_units` is what the user is told to do about wrong units. Raises DataError.
     """
     for path in (path for pair in pairs for path in (pair.rgb, pair.depth)):
         if not _is_there(path):
-            raise DataError(f"{path} is listed in {name} but is not there", fix="Restore it or remove its line")
+            raise DataError(f"{path} is listed in {name} but missing", fix="Restore it or remove its line")
         if path.stat().st_size == 0:
-            raise DataError(f"{path} is empty (0 bytes)", fix="Restore the file or leave it out")
+            raise DataError(f"{path} is empty (0 bytes)", fix="Restore or remove the file")
     check_units(pairs, mend_units)
     return PairedFiles(name, note, tuple(pairs))
 
@@ -92,8 +92,8 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def check_units(pairs: Sequence[Pair], mend: str) -> None:
-    """Raise DataError when the depth read with the stated units is that of no scene: median outside 0.05-200 m.
+def check_units(pairs: Sequence[Pair], fix: str) -> None:
+    """Raise DataError when depth read in the stated units is implausible: a median outside 0.05-200 m.
 
     Every unit and scene is judged by eight of its frames, so that one wrong part of an index is found.
     """
@@ -109,6 +109,6 @@ def check_units(pairs: Sequence[Pair], mend: str) -> None:
         median = float(np.median(values))
         if not _NEAREST <= median <= _FARTHEST:
             raise DataError(
-                f"With {units:g} units per metre {chosen[0].depth} and its like have a median depth of {median:.4g} m",
-                fix=mend,
+                f"At {units:g} units per metre, {chosen[0].depth} and others have a median depth of {median:.4g} m",
+                fix=fix,
             )

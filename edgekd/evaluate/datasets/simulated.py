@@ -55,4 +55,4 @@ def open_simulated(path: Path) -> DepthDataset:
     images = SimulatedSet.open(path)
     if not images.request.get("keep_depth"):
         raise DataError(f"The simulated set {path} was kept without depth", fix=_KEEP)
-    return SimulatedDepth(images, name_of(path), f"{len(images)} simulated pictures: no accuracy on real ones")
+    return SimulatedDepth(images, name_of(path), f"{len(images)} simulated pictures: not accuracy on real ones")

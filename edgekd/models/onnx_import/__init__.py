@@ -1,4 +1,4 @@
-"""ONNX networks as torch modules whose BatchNorm layers can be hooked and which autograd runs through."""
+"""Imports ONNX networks as torch modules whose BatchNorm layers can be hooked and which autograd can differentiate."""
 
 from edgekd.models.onnx_import.attention import attention
 from edgekd.models.onnx_import.build import ImportedNetwork, import_onnx

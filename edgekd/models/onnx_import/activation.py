@@ -1,4 +1,4 @@
-"""Activations and other functions of one tensor, element by element."""
+"""Activations and other functions of a single tensor."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def prelu(op: Op) -> nn.Module:
     slope = op.weights(1)
     per_channel = (op.data.shape[1], *(1 for _ in op.data.shape[2:]))
     if slope.numel() != 1 and tuple(slope.shape) not in (per_channel, (1, *per_channel)):
-        raise op.refusal(f"has slopes of shape {list(slope.shape)}, not one a channel: {list(per_channel)}")
+        raise op.refusal(f"has slopes of shape {list(slope.shape)}, not one per channel: {list(per_channel)}")
     layer = nn.PReLU(slope.numel())
     with torch.no_grad():
         layer.weight.copy_(slope.reshape(-1))
@@ -82,7 +82,7 @@ def hard_sigmoid(op: Op) -> nn.Module:
 def softmax(op: Op) -> nn.Module:
     axis = int(op.attributes.get("axis", -1 if op.opset >= 13 else 1)) % len(op.data.shape)
     if axis == 0:
-        raise op.refusal("normalises over the pictures of a batch")
+        raise op.refusal("normalises across the pictures of a batch")
     if op.opset >= 13:
         return nn.Softmax(dim=axis)
     return Function(_flat_softmax, axis=axis)
@@ -104,8 +104,8 @@ def cast(op: Op) -> nn.Module:
     return Function(torch.Tensor.to, dtype=torch.float32)
 
 
-# Of TensorProto.DataType.
-_FLOATS = (1, 10, 11)  # float, float16, double: all are computed in float32 here
+# Values of TensorProto.DataType.
+_FLOATS = (1, 10, 11)  # float, float16, double; all are computed in float32 here
 _INTEGERS = (6, 7)  # int32, int64
 _BOOL = 9
 
@@ -126,5 +126,5 @@ def _selu(x: Tensor, alpha: float, gamma: float) -> Tensor:
 
 
 def _flat_softmax(x: Tensor, axis: int) -> Tensor:
-    """Before opset 13, softmax runs over all the axes from `axis` on."""
+    """Softmax over all axes from `axis` on, as defined before opset 13."""
     return F.softmax(x.flatten(axis), dim=-1).reshape(x.shape)

@@ -14,7 +14,7 @@ __all__ = ["Fold", "combine", "cumulative_sum", "gemm", "mean", "where"]
 
 
 class _WithConstants(nn.Module):
-    """Has operands, of which those known in advance are buffers in their places."""
+    """A module with `count` operands, whose constant ones are buffers."""
 
     def __init__(self, constants: dict[int, Tensor], count: int) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class _WithConstants(nn.Module):
             self.register_buffer(f"operand_{position}", value)
 
     def operands(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """All of them, those that are not known in the order of `tensors`."""
+        """All operands, in order; the non-constant ones come from `tensors`."""
         live = iter(tensors)
         known = (getattr(self, f"operand_{position}", None) for position in range(self.count))
         return [next(live) if value is None else value for value in known]
@@ -49,10 +49,10 @@ class _Mean(Fold):
 
 
 def combine(function: Callable[[Tensor, Tensor], Tensor], kind: type[Fold] = Fold) -> Builder:
-    """The builder of an operation on two or more operands that broadcast."""
+    """The builder of an operation on any number of operands that broadcast."""
 
     def build(op: Op) -> nn.Module:
-        if op.kind != "MatMul":  # whose shapes fit otherwise
+        if op.kind != "MatMul":  # MatMul has broadcasting rules of its own
             op.broadcast()
         return kind(function, _constants(op), len(op.operands))
 
@@ -71,7 +71,7 @@ mean = combine(torch.add, _Mean)
 
 
 class _Where(_WithConstants):
-    """Picks from two operands by a first one."""
+    """Selects from the second and third operands by the first."""
 
     def forward(self, *tensors: Tensor) -> Tensor:
         condition, yes, no = self.operands(tensors)
@@ -91,7 +91,7 @@ def where(op: Op) -> nn.Module:
 def cumulative_sum(op: Op) -> nn.Module:
     axis = int((op.integers(1, "axis") or (0,))[0]) % len(op.data.shape)
     if axis == 0 or op.attributes.get("exclusive", 0) or op.attributes.get("reverse", 0):
-        raise op.refusal("adds up pictures of a batch, backwards or exclusively")
+        raise op.refusal("sums across the pictures of a batch, in reverse or exclusively")
     return Function(torch.cumsum, dim=axis)
 
 

@@ -1,4 +1,4 @@
-"""Where an imported network attends: it multiplies two tensors of the picture after reshaping them."""
+"""Detects attention in an imported network: a product of two tensors that depend on the picture, after a reshape."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from edgekd.models.onnx_import.shape import Reshape
 
 __all__ = ["attention"]
 
-_STARTS_ANEW = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)  # take channels as channels, whatever came before
+_STARTS_ANEW = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)  # read channels as channels, whatever came before
 
 
 def attention(network: nn.Module) -> str | None:
-    """The first product of two tensors of the picture behind a reshape, by name, or None; in modules none is seen."""
+    """The name of the first product of two tensors that depend on the picture, after a reshape; None if there is none.
+
+    Only imported networks are searched, not other modules.
+    """
     for part in network.modules():
         if isinstance(part, fx.GraphModule):
             for node in part.graph.nodes:

@@ -1,4 +1,4 @@
-"""From an ONNX graph to a torch.fx.GraphModule: one named submodule a node, constants folded."""
+"""Turns an ONNX graph into a torch.fx.GraphModule, with one named submodule per node and constants folded."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from edgekd.models.onnx_import.table import ALIASES, BUILDERS, FOLDABLE, POINTWI
 __all__ = ["ImportedNetwork", "import_onnx"]
 
 _MOST_PIXELS = 1 << 24
-_FLOATS = ("float", "float16", "double")  # ONNX's names; the last two are brought to float32
-_MOST_FOLDED = 1 << 23  # elements of one computed constant; four times as many of all together
+_FLOATS = ("float", "float16", "double")  # ONNX's names; the last two are converted to float32
+_MOST_FOLDED = 1 << 23  # elements of one computed constant; all together may have four times as many
 _SPREADING = frozenset(
     {
         "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod",
@@ -39,13 +39,13 @@ _SPREADING = frozenset(
 )  # fmt: skip
 
 
-_KEEPS_WHOLE = frozenset({"Cast", "ReduceSum", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
-"""Make of whole numbers that depend on the picture what ONNX makes of them, though constants are floats here."""
+_INTEGER_OPERATIONS = frozenset({"Cast", "ReduceSum", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operations that give ONNX's result for integers that depend on the picture, although constants are floats here."""
 
 
 @dataclass(frozen=True)
 class ImportedNetwork:
-    """A network read from ONNX, for batches of any size, and the resolution it was imported for."""
+    """A network imported from ONNX, for batches of any size, and the resolution it was imported for."""
 
     module: fx.GraphModule
     height: int
@@ -54,10 +54,10 @@ class ImportedNetwork:
 
 
 def import_onnx(path: Path, *, size: tuple[int, int] | None = None) -> ImportedNetwork:
-    """Import a network of one input [N, 3, H, W]; `size` is needed when the graph leaves H and W open.
+    """Import a network with one input [N, 3, H, W]; `size` is needed if the graph leaves H and W open.
 
     The result is in eval mode and frozen; gradients flow to its input. Raises FileError when the file cannot be read,
-    ModelError when the graph cannot be imported: the message names the node.
+    and ModelError, naming the node, when the graph cannot be imported.
     """
     model = read_onnx(path)
     try:
@@ -66,7 +66,7 @@ def import_onnx(path: Path, *, size: tuple[int, int] | None = None) -> ImportedN
         with torch.no_grad():
             for index, node in enumerate(model.graph.node):
                 assembly.add(node, index)
-    except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:  # the checker passes much
+    except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:  # the checker accepts much
         raise ModelError(f"{path} cannot be imported ({error!r})", fix="Export it again") from error
     if not model.graph.output:
         raise ModelError(f"{path} has no output", fix="Export it with one depth map as its output")
@@ -74,14 +74,14 @@ def import_onnx(path: Path, *, size: tuple[int, int] | None = None) -> ImportedN
     output = max(names, key=assembly.pixels_of_depth)
     module = assembly.finish(output)
     others = [name for name in names if name != output]
-    remarks: tuple[str, ...] = (f"took the output {output}, and left {', '.join(others)}",) if others else ()
+    remarks: tuple[str, ...] = (f"uses the output {output} and ignores {', '.join(others)}",) if others else ()
     if kind != "float":
-        remarks += (f"takes pictures in {kind}: it is computed in float32",)
+        remarks += (f"takes {kind} pictures: it is computed in float32",)
     return ImportedNetwork(module, height, width, remarks)
 
 
 class _Assembly:
-    """The graph while it grows. Every value is a constant or a tensor computed from one picture."""
+    """The graph under construction. Every value is a constant or a tensor computed from one picture."""
 
     def __init__(self, model: onnx.ModelProto, picture: str, height: int, width: int) -> None:
         self.opset = opset_of(model)
@@ -91,9 +91,9 @@ class _Assembly:
         self.tensors: dict[str, Tensor] = {
             picture: torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
         }
-        self.unbatched: set[str] = set()  # the graph has them without a batch, here they kept it
-        self.moved: dict[str, tuple[int, Op]] = {}  # whose batch is not the first axis: which it is, moved by what
-        self.folded = 0  # elements of constants that were computed
+        self.unbatched: set[str] = set()  # tensors without a batch axis in the ONNX graph, which here still have it
+        self.moved: dict[str, tuple[int, Op]] = {}  # tensors whose batch is not axis 0: its axis, and what moved it
+        self.folded = 0  # elements of all computed constants
         self.uses = Counter([*_read(model.graph), *(value.name for value in model.graph.output)])
 
     def add(self, node: onnx.NodeProto, index: int) -> None:
@@ -119,7 +119,7 @@ class _Assembly:
                 del self.tensors[name]
 
     def _follow_batch(self, op: Op, node: onnx.NodeProto, live: list[str]) -> Op:
-        """The operation with the axis that the batch is, which is kept for its outputs."""
+        """The operation with its batch axis filled in; also records the batch axis of its outputs."""
         moved = [self.moved[name] for name in live if name in self.moved]
         if not live or (not moved and op.kind != "Transpose"):
             return op
@@ -130,15 +130,15 @@ class _Assembly:
         alike = not axes and len(ranks) == 1
         after = batch_after(op, ranks.pop(), op.kind in POINTWISE | ALIASES) if alike else None
         if after is None:
-            raise by.refusal("moves the batch")
+            raise by.refusal("moves the batch axis")
         if after:
             self.moved.update(dict.fromkeys(node.output, (after, by)))
         return op
 
     def _keep_batch(self, op: Op, node: onnx.NodeProto, live: list[str]) -> None:
-        """Follow tensors from which the graph squeezes the batch of one that stays here: their axes have other numbers.
+        """Follow tensors whose batch axis the graph squeezes away but which keep it here, so that axis numbers differ.
 
-        Raises ModelError for an operation that means axes by number, or meets them with others.
+        Raises ModelError for an operation that refers to axes by number, or combines such tensors with others.
         """
         unbatched = [name for name in live if name in self.unbatched]
         if unbatched:
@@ -146,12 +146,12 @@ class _Assembly:
             known = [operand for operand in op.operands if operand is not None and operand.constant is not None]
             alone = len(unbatched) == len(live) and all(len(operand.shape) < rank for operand in known)
             if op.kind not in ALIASES and not (op.kind in POINTWISE and alone):
-                raise op.refusal("works on pictures from which the batch was squeezed away")
+                raise op.refusal("works on pictures whose batch axis was squeezed away")
         if unbatched or (op.kind == "Squeeze" and live and squeezes_batch(op)):
             self.unbatched.update(node.output)
 
     def _branch(self, node: onnx.NodeProto, index: int) -> None:
-        """The nodes of the branch that a known condition takes: exporters write one where a shape decides."""
+        """Add the nodes of the branch that a known condition takes; exporters write an If when a shape decides."""
         branches = {item.name: item.g for item in node.attribute}
         taken = branches["then_branch" if self.constants[node.input[0]].reshape(-1)[0] else "else_branch"]
         self.constants.update({tensor.name: _array(tensor) for tensor in taken.initializer})
@@ -165,7 +165,7 @@ class _Assembly:
                 self.moved[name] = self.moved[value.name]
 
     def pixels_of_depth(self, output: str) -> int:
-        """How large a map the output is, where it may be depth: of the maps that a network gives, one is as large."""
+        """Pixels of an output that may be depth, else 0: the largest of several maps is taken as the depth."""
         shape = self.tensors[output].shape if output in self.tensors else ()
         return shape[-2] * shape[-1] if len(shape) == 3 or (len(shape) == 4 and shape[1] == 1) else 0
 
@@ -173,7 +173,7 @@ class _Assembly:
         if output not in self.nodes:
             raise ModelError(f"The ONNX output {output} does not depend on the picture", fix="Export the network again")
         if output in self.moved:
-            raise self.moved[output][1].refusal("moves the batch")
+            raise self.moved[output][1].refusal("moves the batch axis")
         self.graph.output(self.nodes[output])
         module = fx.GraphModule(self.root, self.graph, class_name="ImportedNetwork")
         module.graph.eliminate_dead_code()
@@ -199,9 +199,9 @@ class _Assembly:
         op = Op(node.op_type, label, self.opset, tuple(operands), len(node.output), attributes)
         for name, operand in zip(node.input, operands, strict=True):
             if name and operand is None:
-                raise op.refusal(f"reads {name}, which nothing before it gives")
+                raise op.refusal(f"reads {name}, which no earlier node outputs")
         if node.domain not in ("", "ai.onnx") or op.kind not in BUILDERS.keys() | FOLDABLE | ALIASES:
-            raise op.refusal("is an operation that cannot be imported")
+            raise op.refusal("is an unsupported operation")
         return op
 
     def _alias(self, source: str, name: str) -> None:
@@ -232,7 +232,7 @@ class _Assembly:
         self._keep({name: np.asarray(value) for name, value in zip(node.output, values, strict=False)}, op)
 
     def _fold_as_built(self, node: onnx.NodeProto, op: Op) -> None:
-        """As the module of the operation computes it, such as a position embedding that is enlarged."""
+        """Compute a constant with the operation's own module, such as an enlarged position embedding."""
         given = op.weights(0)
         if given.numel() > _MOST_FOLDED:
             raise op.refusal(f"works on a constant of shape {list(given.shape)}")
@@ -249,10 +249,10 @@ class _Assembly:
 
     def _call(self, node: onnx.NodeProto, op: Op, live: list[str]) -> None:
         if op.kind not in BUILDERS:
-            raise op.refusal("is known on constants alone, and here it depends on the picture")
+            raise op.refusal("is supported on constants only, but depends on the picture here")
         whole = any(self.tensors[name].dtype == torch.int64 for name in live)
-        if whole and op.kind not in _KEEPS_WHOLE:
-            raise op.refusal("computes with whole numbers that depend on the picture")
+        if whole and op.kind not in _INTEGER_OPERATIONS:
+            raise op.refusal("computes with integers that depend on the picture")
         target = self._unused_name(op.name)
         module, result = self._built(op, tuple(self.tensors[name] for name in live))
         self.root.add_module(target, module)
@@ -265,13 +265,13 @@ class _Assembly:
             self.tensors[name] = part
 
     def _built(self, op: Op, given: tuple[Tensor, ...]) -> tuple[nn.Module, Any]:
-        """The module of an operation, and what it makes of these tensors."""
+        """The module of an operation, and its result for these tensors."""
         try:
             module = BUILDERS[op.kind](op).eval()
             return module, module(*given)
         except ModelError:
             raise
-        except Exception as error:  # attributes may hold anything, and torch has many ways to say what does not fit
+        except Exception as error:  # attributes may hold anything, and torch raises many kinds of error
             reason = first_line(error)
             raise op.refusal(f"cannot be run ({reason})") from error
 
@@ -285,14 +285,14 @@ class _Assembly:
 
 
 def _picture(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None) -> tuple[str, int, int, str]:
-    """Name, height, width and type of the one input. Raises ModelError when it is not RGB pictures of a known size."""
+    """Name, height, width and type of the only input. Raises ModelError unless it is RGB pictures of a known size."""
     given = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in given]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
-        raise ModelError(f"{path} has the inputs {names}; one picture is needed", fix="Export it with one input")
+        raise ModelError(f"{path} has the inputs {names}; a single picture is needed", fix="Export it with one input")
     tensor = inputs[0].type.tensor_type
-    dims = [int(dim.dim_value) if dim.dim_value > 0 else None for dim in tensor.shape.dim]  # some write -1 for open
+    dims = [int(dim.dim_value) if dim.dim_value > 0 else None for dim in tensor.shape.dim]  # some write -1 for unknown
     kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
     if kind not in _FLOATS:
         raise ModelError(f"{path} takes {kind} pictures, not {' or '.join(_FLOATS)}", fix="Export it in float32")
@@ -302,19 +302,19 @@ def _picture(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None) -
     height, width = (dims[2], dims[3]) if size is None else size
     if height is None or width is None:
         raise ModelError(
-            f"{path} leaves its height and width open",
+            f"{path} does not state its height and width",
             fix=f"State them in {path.name}.input.json beside it, such as {INPUT_EXAMPLE}",
         )
     if dims[2] not in (height, None) or dims[3] not in (width, None):
         own = "x".join("?" if dim is None else str(dim) for dim in dims[2:])
-        raise ModelError(f"{path} takes {own} pictures, not {height}x{width}", fix="State its own size")
+        raise ModelError(f"{path} takes {own} pictures, not {height}x{width}", fix="Use its own size")
     if not 0 < height * width <= _MOST_PIXELS:
         raise ModelError(f"{path} declares pictures of {height}x{width}", fix="Export it for a size that can be run")
     return inputs[0].name, height, width, kind
 
 
 def _read(graph: onnx.GraphProto) -> Iterator[str]:
-    """Every name that is read, as often as it is; those that branches inside read and give, too."""
+    """Every name that is read, once per use, including the names that inner branches read and return."""
     for node in graph.node:
         yield from node.input
         for item in node.attribute:
@@ -328,7 +328,8 @@ def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
         return np.asarray(onnx.numpy_helper.to_array(tensor))
     except (ValueError, TypeError, MemoryError) as error:
         raise ModelError(
-            f"The ONNX weights {tensor.name} are not the {list(tensor.dims)} that they declare", fix="Export it again"
+            f"The ONNX weights {tensor.name} do not have their declared shape {list(tensor.dims)}",
+            fix="Export it again",
         ) from error
 
 
@@ -340,7 +341,7 @@ def _product(op: Op) -> tuple[int, ...]:
     try:
         return (*np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1])
     except ValueError as error:
-        raise op.refusal(f"has operands that do not fit together ({error})") from error
+        raise op.refusal(f"has operands of mismatched shapes ({error})") from error
 
 
 def _single(node: onnx.NodeProto, opset: int) -> onnx.ModelProto:

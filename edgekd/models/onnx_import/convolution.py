@@ -17,7 +17,7 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 def conv(op: Op) -> nn.Module:
     weight, bias = op.weights(1), op.constant(2)
     if weight.ndim != 4 or len(op.data.shape) != 4:
-        raise op.refusal(f"convolves weights {list(weight.shape)}; only two-dimensional ones can be imported")
+        raise op.refusal(f"convolves weights {list(weight.shape)}; only two-dimensional convolutions are supported")
     kernel = (int(weight.shape[2]), int(weight.shape[3]))
     strides, dilations = _pair(op, "strides"), _pair(op, "dilations")
     pads = spatial_pads(op, kernel, strides, dilations)
@@ -40,9 +40,9 @@ def conv(op: Op) -> nn.Module:
 def conv_transpose(op: Op) -> nn.Module:
     weight, bias = op.weights(1), op.constant(2)
     if weight.ndim != 4 or op.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        raise op.refusal("is transposed with an automatic padding or not two-dimensional")
+        raise op.refusal("is transposed with automatic padding or not two-dimensional")
     if op.attributes.get("output_shape"):
-        raise op.refusal("states its output_shape instead of its pads")
+        raise op.refusal("has an output_shape instead of pads")
     pads = _stated_pads(op)
     groups = int(op.attributes.get("group", 1))
     smaller = (min(pads[0]), min(pads[1]))
@@ -63,7 +63,7 @@ def conv_transpose(op: Op) -> nn.Module:
 
 
 def batch_norm(op: Op) -> nn.Module:
-    """BatchNorm2d in eval mode with the stored statistics: what L_BN is measured against."""
+    """A BatchNorm layer with the stored statistics, which L_BN is measured against."""
     if op.attributes.get("training_mode", 0):
         raise op.refusal(
             "was exported in training mode: it normalises by the batch, not by stored statistics",
@@ -100,7 +100,7 @@ def instance_norm(op: Op) -> nn.Module:
 def layer_norm(op: Op) -> nn.Module:
     axis = int(op.attributes.get("axis", -1)) % len(op.data.shape)
     if axis == 0 or op.outputs > 1:
-        raise op.refusal("normalises over a batch" if axis == 0 else "gives the means it takes away")
+        raise op.refusal("normalises across a batch" if axis == 0 else "outputs the means that it subtracts")
     shape = op.data.shape[axis:]
     layer = nn.LayerNorm(shape, eps=float(op.attributes.get("epsilon", 1e-5)), bias=op.constant(2) is not None)
     with torch.no_grad():
@@ -111,7 +111,7 @@ def layer_norm(op: Op) -> nn.Module:
 
 
 def spatial_pads(op: Op, kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int]) -> Pads:
-    """The pads of a convolution or pooling, those of auto_pad worked out for the input's size."""
+    """The pads of a convolution or pooling; those of auto_pad are computed for the input's size."""
     auto = op.attributes.get("auto_pad", "NOTSET")
     if auto == "NOTSET":
         return _stated_pads(op)

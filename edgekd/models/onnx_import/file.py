@@ -1,4 +1,4 @@
-"""Reading an ONNX file that somebody else made, without trusting what it declares."""
+"""Reads an ONNX file from an unknown source, without trusting what it declares."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _OPSETS = range(7, 26)
 def read_onnx(path: Path) -> onnx.ModelProto:
     """Read and check a model with its weights.
 
-    Raises FileError when it is missing, truncated or no ONNX at all, ModelError when it is not valid or when its
-    weights are said to lie outside its own folder.
+    Raises FileError when it is missing, truncated or not ONNX at all, ModelError when it is not valid or declares
+    weights outside its own folder.
     """
     path = Path(path)
     refuse_other_files(path)
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, UnicodeDecodeError, OSError) as error:
-        raise FileError(f"{path} is truncated or no ONNX model", fix="Copy or export the file again") from error
+        raise FileError(f"{path} is truncated or not an ONNX model", fix="Copy or export the file again") from error
     if not model.graph.node:
         raise FileError(f"{path} holds no ONNX graph", fix="Copy or export the file again")
     try:
@@ -40,19 +40,19 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         onnx.checker.check_model(model)
     except EdgekdError:
         raise
-    except Exception as error:  # names that are no text, types that do not exist: the checker has no type for all
+    except Exception as error:  # invalid names or types, for which the checker has no single error
         reason = first_line(error)[:200]
         raise ModelError(f"{path} is not a valid ONNX model ({reason})", fix="Export it again") from error
     if opset_of(model) not in _OPSETS:
         raise ModelError(
-            f"{path} has opset {opset_of(model)}; {_OPSETS.start} to {_OPSETS.stop - 1} can be read",
+            f"{path} has opset {opset_of(model)}; {_OPSETS.start} to {_OPSETS.stop - 1} are supported",
             fix="Convert it with onnx.version_converter",
         )
     return model
 
 
 def digest_onnx(path: Path) -> str:
-    """SHA-256 of the file or, where its weights lie in other files, over its digest and theirs."""
+    """SHA-256 of the file or, if its weights are in other files, over its digest and theirs."""
     model = onnx.load(path, load_external_data=False)
     external = [tensor for tensor in _tensors(model.graph) if tensor.data_location == TensorProto.EXTERNAL]
     names = sorted({entry.value for tensor in external for entry in tensor.external_data if entry.key == "location"})
@@ -61,12 +61,12 @@ def digest_onnx(path: Path) -> str:
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    """The version of the standard operators."""
+    """The model's version of the standard operators."""
     return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    """Every tensor that can keep its weights elsewhere: initialisers, constants of nodes, those of graphs inside."""
+    """Every tensor that may keep its weights in another file: initialisers and nodes' constants, also in subgraphs."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
@@ -80,7 +80,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
 
 
 def _load_external(model: onnx.ModelProto, path: Path) -> None:
-    """Load weights kept in other files, each of which must lie in the model's folder and be as long as declared."""
+    """Load weights from other files, each of which must be in the model's folder and as long as declared."""
     folder = path.parent.resolve()
     external = [tensor for tensor in _tensors(model.graph) if tensor.data_location == TensorProto.EXTERNAL]
     for tensor in external:
@@ -96,7 +96,9 @@ def _load_external(model: onnx.ModelProto, path: Path) -> None:
             offset, declared = int(entries.get("offset", 0)), int(entries.get("length", -1))
             size = file.stat().st_size
         except (OSError, ValueError) as error:
-            raise FileError(f"The weights file {file} of {path} cannot be read", fix="Copy it beside it") from error
+            raise FileError(
+                f"The weights file {file} of {path} cannot be read", fix="Copy it next to the model"
+            ) from error
         needed = math.prod(tensor.dims) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
         if offset < 0 or needed < 0 or declared not in (-1, needed) or offset + needed > size:
             raise FileError(

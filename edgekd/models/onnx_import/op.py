@@ -17,14 +17,14 @@ from calibration.errors import ModelError
 __all__ = ["MOST_ELEMENTS", "Builder", "Function", "Op", "Operand"]
 
 MOST_ELEMENTS = 1 << 28
-"""A declared shape larger than this for one picture (1 GiB of float32) is refused instead of allocated."""
+"""Elements per picture (1 GiB of float32); a larger declared shape is refused instead of allocated."""
 
-_ANEW = "Export the network anew without it, or give the teacher as package.module:factory"
+_ANEW = "Export the network again without it, or pass the teacher as package.module:factory"
 
 
 @dataclass(frozen=True)
 class Operand:
-    """An input of a node: its shape for a batch of one, and its value when that is known without a picture."""
+    """An input of a node: its shape for a batch of one, and its value if that is known without a picture."""
 
     shape: tuple[int, ...]
     constant: NDArray[Any] | None = None
@@ -32,7 +32,7 @@ class Operand:
 
 @dataclass(frozen=True)
 class Op:
-    """A node with its attributes as Python values. `operands` holds None for an optional input left out."""
+    """A node with its attributes as Python values. `operands` holds None for an omitted optional input."""
 
     kind: str
     name: str
@@ -40,12 +40,12 @@ class Op:
     operands: tuple[Operand | None, ...]
     outputs: int = 1
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    most: int = MOST_ELEMENTS  # that its result may have
-    batch: int = 0  # which axis of what depends on the picture is the batch
+    most: int = MOST_ELEMENTS  # elements that its result may have
+    batch: int = 0  # the batch axis of operands that depend on the picture
 
     @property
     def data(self) -> Operand:
-        """The first input, which most operations work on."""
+        """The first input, which is the data for most operations."""
         return self.operand(0)
 
     def operand(self, position: int) -> Operand:
@@ -55,7 +55,7 @@ class Op:
         return operand
 
     def constant(self, position: int) -> NDArray[Any] | None:
-        """The value of an input, or None when it was left out. Raises ModelError when it depends on the picture."""
+        """The value of an input, or None if it was omitted. Raises ModelError when it depends on the picture."""
         operand = self.operands[position] if position < len(self.operands) else None
         if operand is None:
             return None
@@ -64,14 +64,14 @@ class Op:
         return operand.constant
 
     def weights(self, position: int) -> Tensor:
-        """A constant input that must be there, as a float32 tensor."""
+        """A required constant input, as a float32 tensor."""
         value = self.constant(position)
         if value is None:
             raise self.refusal(f"has no input {position}")
         return torch.from_numpy(np.array(value, dtype=np.float32))
 
     def integers(self, position: int, attribute: str) -> tuple[int, ...] | None:
-        """What older opsets keep in an attribute and newer ones in an input; None when neither is there."""
+        """Integers that older opsets keep in an attribute and newer ones in an input; None if neither exists."""
         if attribute in self.attributes:
             value = self.attributes[attribute]
             return tuple(value) if isinstance(value, (list, tuple)) else (int(value),)
@@ -79,19 +79,19 @@ class Op:
         return None if constant is None else tuple(int(item) for item in constant.reshape(-1))
 
     def bounded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """`shape` itself. Raises ModelError when it is empty, negative or too large to be meant."""
+        """`shape` itself. Raises ModelError when it is empty, negative or implausibly large."""
         if min(shape, default=1) < 1 or math.prod(shape) > self.most:
             raise self.refusal(f"declares a result of shape {list(shape)}")
         return shape
 
     def broadcast(self) -> None:
-        """Raise ModelError where the operands' shapes, each small, would spread to one that is too large."""
+        """Raise ModelError when the operands' shapes do not broadcast, or broadcast to one that is too large."""
         try:
             shape = np.broadcast_shapes(*(operand.shape for operand in self.operands if operand is not None))
         except ValueError as error:
-            raise self.refusal(f"has operands that do not fit together ({error})") from error
+            raise self.refusal(f"has operands of mismatched shapes ({error})") from error
         if math.prod(shape) > self.most:
-            raise self.refusal(f"spreads its operands to {list(shape)}")
+            raise self.refusal(f"broadcasts its operands to {list(shape)}")
 
     def refusal(self, reason: str, *, fix: str = _ANEW) -> ModelError:
         """The error for a node that cannot be imported."""
@@ -99,11 +99,11 @@ class Op:
 
 
 Builder = Callable[[Op], nn.Module]
-"""Makes the module of a node, to be called with those inputs of the node that depend on the picture, in order."""
+"""Makes a node's module, which is called with the node's inputs that depend on the picture, in order."""
 
 
 class Function(nn.Module):
-    """A torch function with its settings, as a module."""
+    """A torch function with fixed settings, as a module."""
 
     def __init__(self, function: Callable[..., Any], **settings: Any) -> None:
         super().__init__()

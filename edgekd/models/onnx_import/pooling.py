@@ -18,7 +18,7 @@ def max_pool(op: Op) -> nn.Module:
     kernel, strides, dilations = _window(op)
     pads = spatial_pads(op, kernel, strides, dilations)
     if op.outputs > 1:
-        raise op.refusal("gives the positions of its maxima")
+        raise op.refusal("outputs the indices of its maxima")
     even = all(before == after for before, after in pads)
     pool = nn.MaxPool2d(
         kernel,
@@ -30,8 +30,8 @@ def max_pool(op: Op) -> nn.Module:
     if even:
         return pool
     sides = (*pads[1], *pads[0])
-    # A window without gaps that reaches beyond the edge holds the edge itself: repeating it changes no maximum, and
-    # unlike the infinity that ONNX means it has a range to be quantised.
+    # A window without gaps that reaches beyond the edge contains the edge itself, so repeating it changes no maximum.
+    # Unlike the -infinity that ONNX specifies, it leaves a finite range to quantise.
     repeats = dilations == (1, 1) and all(max(pad) < size for pad, size in zip(pads, kernel, strict=True))
     return _padded(op, nn.ReplicationPad2d(sides) if repeats else nn.ConstantPad2d(sides, -torch.inf), pool, pads)
 
@@ -39,7 +39,7 @@ def max_pool(op: Op) -> nn.Module:
 def average_pool(op: Op) -> nn.Module:
     kernel, strides, dilations = _window(op)
     if dilations != (1, 1):
-        raise op.refusal("averages with a dilation")
+        raise op.refusal("averages with dilation")
     pads = spatial_pads(op, kernel, strides, dilations)
     counted = bool(op.attributes.get("count_include_pad", 0))
     even = all(before == after for before, after in pads)
@@ -63,7 +63,7 @@ def global_pool(function: Callable[..., Tensor]) -> Builder:
 
 
 def reduce_over(function: Callable[..., Tensor]) -> Builder:
-    """The builder of a reduction over stated axes."""
+    """The builder of a reduction over given axes."""
 
     def build(op: Op) -> nn.Module:
         axes = op.integers(1, "axes")
@@ -73,7 +73,7 @@ def reduce_over(function: Callable[..., Tensor]) -> Builder:
             axes = tuple(range(len(op.data.shape)))
         axes = tuple(axis % len(op.data.shape) for axis in axes)
         if 0 in axes:
-            raise op.refusal("reduces over the pictures of a batch")
+            raise op.refusal("reduces across the pictures of a batch")
         return Function(function, dim=axes, keepdim=bool(op.attributes.get("keepdims", 1)))
 
     return build
@@ -88,15 +88,15 @@ def euclidean(x: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
 def _window(op: Op) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
     kernel = op.attributes.get("kernel_shape", ())
     if len(kernel) != 2 or len(op.data.shape) != 4:
-        raise op.refusal(f"pools over windows of {list(kernel)}; only two-dimensional ones can be imported")
+        raise op.refusal(f"pools over windows of {list(kernel)}; only two-dimensional windows are supported")
     strides, dilations = op.attributes.get("strides", (1, 1)), op.attributes.get("dilations", (1, 1))
     return _two(kernel), _two(strides), _two(dilations)
 
 
 def _padded(op: Op, first: nn.Module, second: nn.Module | None, pads: Pads) -> nn.Module:
-    """One after the other, without the windows that ceil_mode adds and that begin behind the picture.
+    """`first`, then `second`, without the windows that ceil_mode adds and that begin beyond the picture.
 
-    torch drops those itself where it pads; where the picture was padded before, it takes the pads for picture.
+    torch drops these when it pads itself, but cannot tell explicit padding from the picture.
     """
     layers = [first] if second is None else [first, second]
     if op.attributes.get("ceil_mode", 0):
@@ -124,7 +124,7 @@ def _two(values: tuple[int, ...]) -> tuple[int, int]:
 def _average_inside(
     x: Tensor, kernel: tuple[int, int], strides: tuple[int, int], pads: tuple[int, int, int, int], ceil: bool
 ) -> Tensor:
-    """Average over the pixels of each window that lie in the picture, for pads that differ between the sides."""
+    """Average over the pixels of each window that lie in the picture, for asymmetric pads."""
     total = F.avg_pool2d(F.pad(x, pads), kernel, strides, ceil_mode=ceil)
     inside = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), pads), kernel, strides, ceil_mode=ceil)
     return total / inside

@@ -1,9 +1,9 @@
-"""Upsample and Resize: the coordinates of every mode are worked out when the network is imported.
+"""Upsample and Resize: the coordinates of every mode are computed when the network is imported.
 
-Where they are those of torch.nn.functional.interpolate it does the work; elsewhere rows and columns are picked
-or blended.
-Formulas: the ONNX operator documentation, Resize. They are computed in float32, as onnxruntime does: in float64 a
-scale such as 0.7, which was stored in float32, gives another size and other pixels.
+If they equal those of torch.nn.functional.interpolate, torch does the work; otherwise rows and columns are picked or
+blended.
+The formulas are from the ONNX operator documentation, Resize. They are computed in float32, as in onnxruntime: in
+float64 a scale such as 0.7, which was stored in float32, gives another size and other pixels.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from edgekd.models.onnx_import.op import Op
 __all__ = ["resize", "upsample"]
 
 _IGNORED = (0, 1)  # batch and channels are never resized
-_HALF = 1e-6  # what is as near as that to the middle of two pixels counts as the middle, as in onnxruntime
+_HALF = 1e-6  # a position this close to the middle between two pixels counts as the middle, as in onnxruntime
 
 
 def upsample(op: Op) -> nn.Module:
-    """Upsample of opset 7 and 9: asymmetric coordinates, nearest by flooring."""
+    """Upsample of opsets 7 and 9: asymmetric coordinates, nearest neighbour by flooring."""
     scales = op.attributes.get("scales")
     constant = op.constant(1) if scales is None else np.asarray(scales, dtype=np.float32)
     if constant is None:
@@ -69,7 +69,7 @@ def resize(op: Op) -> nn.Module:
 
 
 class _Pick(nn.Module):
-    """Nearest neighbours at rows and columns worked out before."""
+    """Nearest neighbours at precomputed rows and columns."""
 
     rows: Tensor
     columns: Tensor
@@ -84,7 +84,7 @@ class _Pick(nn.Module):
 
 
 class _Blend(nn.Module):
-    """Linear interpolation at rows and columns (fractional, worked out before)."""
+    """Linear interpolation at precomputed fractional rows and columns."""
 
     def __init__(self, rows: NDArray[np.float32], columns: NDArray[np.float32], size: tuple[int, int]) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class _Blend(nn.Module):
             self.register_buffer(f"{name}_share", torch.from_numpy(at - low.astype(np.float32)))
 
     def forward(self, x: Tensor) -> Tensor:
-        # autocast, under which x may be in half precision, leaves lerp alone
+        # autocast does not convert the arguments of lerp, and x may be in half precision
         rows = self.get_buffer("rows_share").view(-1, 1).to(x.dtype)
         columns = self.get_buffer("columns_share").to(x.dtype)
         x = torch.lerp(
@@ -153,7 +153,7 @@ def _scaled(op: Op, scales: NDArray[Any]) -> tuple[int, int]:
 
 
 def _source(op: Op, coordinates: str, old: int, new: int, scale: np.float32) -> NDArray[np.float32]:
-    """Where each of `new` pixels lies among `old` ones."""
+    """The position of each of `new` pixels among `old` ones."""
     index = np.arange(new, dtype=np.float32)
     if coordinates == "asymmetric":
         return index / scale
@@ -165,7 +165,7 @@ def _source(op: Op, coordinates: str, old: int, new: int, scale: np.float32) -> 
         return (index + 0.5) / scale
     if coordinates == "half_pixel_symmetric":
         centre = np.float32(old / 2) * (np.float32(1) - np.float32(new) / (np.float32(old) * scale))
-        middle = (index.astype(np.float64) + 0.5) / np.float64(scale) - 0.5  # the one that onnxruntime does in float64
+        middle = (index.astype(np.float64) + 0.5) / np.float64(scale) - 0.5  # the only one in float64 in onnxruntime
         return (np.float64(centre) + middle).astype(np.float32)
     if coordinates in ("half_pixel", "pytorch_half_pixel"):
         return (index + 0.5) / scale - 0.5
@@ -173,7 +173,7 @@ def _source(op: Op, coordinates: str, old: int, new: int, scale: np.float32) -> 
 
 
 def _round(op: Op, nearest: str, source: NDArray[np.float32], scale: np.float32) -> NDArray[Any]:
-    if nearest == "simple":  # opset 10 leaves it open
+    if nearest == "simple":  # opset 10 does not specify it
         nearest = "ceil" if scale < 1 else "floor"
     if nearest == "floor":
         return np.floor(source)
@@ -187,6 +187,6 @@ def _round(op: Op, nearest: str, source: NDArray[np.float32], scale: np.float32)
 
 
 def _torch_picks(old: int, new: int) -> NDArray[np.int64]:
-    """Which of `old` pixels torch's own nearest neighbours takes: it rounds differently than whole numbers would."""
+    """The `old` pixels that torch's nearest mode picks, whose floating-point rounding differs from exact arithmetic."""
     pixels = torch.arange(old, dtype=torch.float32).view(1, 1, -1)
     return F.interpolate(pixels, size=new, mode="nearest").view(-1).long().numpy()

@@ -1,4 +1,4 @@
-"""GridSample: features looked up at places, as warps do."""
+"""GridSample: looks up features at given positions, as in warping."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MODES = {
 def grid_sample(op: Op) -> nn.Module:
     mode = _MODES.get(op.attributes.get("mode", "linear"))
     if mode is None or len(op.data.shape) != 4 or op.operand(0).constant is not None:
-        raise op.refusal("looks up something other than features of the picture")
+        raise op.refusal("samples something other than features of the picture")
     op.bounded((*op.data.shape[:2], *op.operand(1).shape[1:3]))
     settings = {
         "mode": mode,
@@ -32,7 +32,7 @@ def grid_sample(op: Op) -> nn.Module:
 
 
 class _Lookup(nn.Module):
-    """At places that are known."""
+    """GridSample at constant positions."""
 
     grid: Tensor
 

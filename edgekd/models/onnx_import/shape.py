@@ -1,4 +1,4 @@
-"""Operations that move values without changing them, for batches of any size."""
+"""Operations that rearrange values without changing them, for batches of any size."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Concat(nn.Module):
 
 
 class Reshape(nn.Module):
-    """Keeps the batch and gives the rest a stated shape."""
+    """Keeps the batch axis and reshapes the rest."""
 
     def __init__(self, rest: tuple[int, ...]) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Reshape(nn.Module):
 
 
 class _Slice(nn.Module):
-    """Takes some places along each axis; those along the `backwards` ones from the last to the first."""
+    """Slices along each axis; axes in `backwards` are reversed."""
 
     def __init__(self, slices: tuple[slice, ...], backwards: tuple[int, ...]) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class _Gather(nn.Module):
 def concat(op: Op) -> nn.Module:
     axis = int(op.attributes["axis"]) % len(op.data.shape)
     if axis == 0:
-        raise op.refusal("joins along the batch")
+        raise op.refusal("concatenates along the batch")
     constants = {
         position: op.weights(position)
         for position, operand in enumerate(op.operands)
@@ -86,10 +86,10 @@ def expand(op: Op) -> nn.Module:
     try:
         after = np.broadcast_shapes(before, target)
     except ValueError as error:
-        raise op.refusal(f"spreads {list(before)} to {list(target)}") from error
+        raise op.refusal(f"broadcasts {list(before)} to {list(target)}") from error
     op.bounded(after)
     if len(after) != len(before) or after[0] != before[0]:
-        raise op.refusal(f"spreads {list(before)} to {list(after)}, which repeats the pictures of a batch")
+        raise op.refusal(f"broadcasts {list(before)} to {list(after)}, which repeats the pictures of a batch")
     return Function(_expand, rest=after[1:])
 
 
@@ -126,8 +126,8 @@ def _order(op: Op) -> tuple[int, ...]:
 
 
 def batch_after(op: Op, rank: int, pointwise: bool) -> int | None:
-    """Which axis of the results is the batch, of an operation on tensors of `rank` axes of which `op.batch` is it; None
-    where that cannot be told. Attention that makes queries, keys and values at once has it behind them for a while."""
+    """The batch axis of the results of an operation on tensors of `rank` axes with the batch at `op.batch`; None if
+    unknown. Attention that computes queries, keys and values together temporarily moves the batch behind them."""
     batch = op.batch
     if op.kind == "Transpose":
         return _order(op).index(batch)
@@ -149,7 +149,7 @@ def squeeze(op: Op) -> nn.Module:
 
 
 def squeezes_batch(op: Op) -> bool:
-    """Whether the graph drops the batch of one that it was written for; here it stays."""
+    """Whether the graph squeezes the batch of one that it was exported with, which is kept here."""
     return op.batch in _squeezed(op)
 
 
@@ -164,7 +164,7 @@ def unsqueeze(op: Op) -> nn.Module:
     axes = op.integers(1, "axes") or ()
     rank = len(op.data.shape) + len(axes)
     if any(axis % rank == 0 for axis in axes):
-        raise op.refusal("puts an axis before the batch")
+        raise op.refusal("inserts an axis before the batch")
     return Function(_unsqueeze, axes=tuple(sorted(axis % rank for axis in axes)))
 
 
@@ -180,12 +180,12 @@ def slice_(op: Op) -> nn.Module:
         if step == 0:
             raise op.refusal("slices in steps of 0")
         axis %= len(shape)
-        if axis == 0 and (start, step) == (0, 1) and end >= 1:  # all of it, whatever it was written for
+        if axis == 0 and (start, step) == (0, 1) and end >= 1:  # the whole batch, whatever its size at export
             continue
         if axis == 0:
             raise op.refusal("slices the batch")
         taken = range(shape[axis])[start:end:step]
-        if step < 0:  # torch takes places in rising order alone
+        if step < 0:  # torch slices in ascending order only
             taken = taken[::-1]
             backwards.append(axis)
         slices[axis] = slice(taken.start, taken.stop, taken.step)
@@ -236,7 +236,7 @@ def pad(op: Op) -> nn.Module:
 
 
 def shuffles(layer: nn.Module) -> bool:
-    """Whether a module makes places of channels, or channels of places, in the way that torch has no module for."""
+    """Whether a module turns channels into positions, or the reverse, in a way that torch has no module for."""
     return isinstance(layer, Function) and layer.function in (_depth_first, _blocks_first)
 
 

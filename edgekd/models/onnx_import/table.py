@@ -1,4 +1,4 @@
-"""What can be imported: one line an operation."""
+"""The operations that can be imported, one line each."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ POINTWISE = frozenset(
         "Sigmoid", "Sign", "Sin", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Where",
     }
 )  # fmt: skip
-"""Work on each value alone, so that it makes no difference how many axes lie before it."""
+"""Operations on each value alone, for which the number of leading axes makes no difference."""
 
 ALIASES = frozenset({"Dropout", "Identity"})
-"""Give their first input on: nothing is built for them."""
+"""Operations that pass on their first input, for which nothing is built."""
 
 FOLDABLE = frozenset(
     {
@@ -119,4 +119,4 @@ FOLDABLE = frozenset(
         "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip
-"""Computed as ONNX defines them where all their inputs are known: shapes, scales, weights that are made of others."""
+"""Operations computed as ONNX defines them if all inputs are known, such as for shapes, scales and derived weights."""

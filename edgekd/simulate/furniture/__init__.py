@@ -156,7 +156,7 @@ FURNITURE: dict[str, Piece] = {
     "vase": Piece(small.vase, "top"),
 }
 
-CLUTTER: dict[str, tuple[str, ...]] = {  # what may stand on a surface of this kind; the first one often comes first
+CLUTTER: dict[str, tuple[str, ...]] = {  # what may stand on each kind of surface; the first is often placed first
     "table": (
         "cup",
         "plate",

@@ -10,17 +10,17 @@ from edgekd.simulate.meshes.limits import MOST_BYTES
 
 __all__ = ["FilesBeside", "as_utf8"]
 
-_MOST_WORDS = 25  # of options before a texture's name in an .mtl: all there are, each once
+_MOST_WORDS = 25  # in the options before a texture's name in an .mtl: all of them once
 
 
 class FilesBeside:
-    """A resolver for trimesh. Its own reads any file before version 5.0, and since then drops textures silently."""
+    """A resolver for trimesh, whose own reads any file before version 5.0 and since then drops textures silently."""
 
     def __init__(self, mesh: Path) -> None:
         self.folder = mesh.parent.resolve()
-        self.file_name = mesh.name  # trimesh names what has no name after it
+        self.file_name = mesh.name  # trimesh names unnamed meshes after it
         self.outside: str | None = None  # the first name that leads out of the folder
-        self.read: set[str] = set()  # from the folder
+        self.read: set[str] = set()  # paths relative to the folder
         self._left = MOST_BYTES
 
     def get(self, name: str) -> bytes:
@@ -39,12 +39,12 @@ class FilesBeside:
                 leads_out |= not inside
         if leads_out:
             self.outside = self.outside or name
-        raise FileNotFoundError(f"there is no {name[:80]!r} beside it")
+        raise FileNotFoundError(f"{name[:80]!r} not found beside it")
 
     __getitem__ = get
 
     def keys(self) -> Iterator[str]:
-        """No names: nothing is listed."""
+        """No names: files are not listed."""
         return iter(())
 
     def _read(self, path: Path) -> bytes:
@@ -57,7 +57,7 @@ class FilesBeside:
 
 
 def as_utf8(text: bytes) -> bytes:
-    """What is not UTF-8 is taken for Latin-1, which older exporters write: trimesh would want a package to guess."""
+    """Text that is not UTF-8 is read as Latin-1, which older exporters write: trimesh would need a package to guess."""
     try:
         text.decode()
     except UnicodeDecodeError:
@@ -66,7 +66,7 @@ def as_utf8(text: bytes) -> bytes:
 
 
 def _spellings(name: str) -> Iterator[str]:
-    """What a name may mean, the likeliest first: as it stands, percent-encoded (glTF), behind options (.mtl: -s 2 2 1
+    """What a name may mean, the likeliest first: as it stands, percent-decoded (glTF), after options (.mtl: -s 2 2 1
     wood.png)."""
     yield name
     if (decoded := unquote(name)) != name:

@@ -12,11 +12,11 @@ from edgekd.simulate.meshes.beside import as_utf8
 __all__ = ["content"]
 
 _SPECULAR = "KHR_materials_pbrSpecularGlossiness"
-_SAME = {"diffuseTexture": "baseColorTexture", "diffuseFactor": "baseColorFactor"}  # of it, and of glTF itself
+_SAME = {"diffuseTexture": "baseColorTexture", "diffuseFactor": "baseColorFactor"}  # its names to glTF's own
 
 
 def content(path: Path) -> io.BytesIO:
-    """What trimesh is given of a file that `check_declared` let pass. Raises errors of any type for a damaged one."""
+    """What trimesh is given of a file that passed `check_declared`. Raises errors of any type for a damaged one."""
     data, suffix = path.read_bytes(), path.suffix.lower()
     if suffix == ".obj":
         data = as_utf8(data)
@@ -32,13 +32,13 @@ def content(path: Path) -> io.BytesIO:
 
 
 def _header(text: bytes) -> bytes:
-    """A glTF's JSON, as it is where nothing is to be altered."""
+    """A glTF's JSON, unchanged where nothing needs to be altered."""
     header = json.loads(text)
     materials = header.get("materials", [])
-    altered = [_without_specular(material) for material in materials]
+    altered = [_drop_specular(material) for material in materials]
     primitives = [primitive for mesh in header.get("meshes", []) for primitive in mesh["primitives"]]
     bare = [one for one in primitives if "COLOR_0" in one["attributes"] and "material" not in one]
-    for primitive in bare:  # beside a material trimesh keeps colours as they are, else it cuts 16 bits to the lower 8
+    for primitive in bare:  # without a material, trimesh cuts colours of 16 bits to the lower 8
         primitive["material"] = len(materials)
     if not bare and not any(altered):
         return text
@@ -46,9 +46,9 @@ def _header(text: bytes) -> bytes:
     return json.dumps(header).encode()
 
 
-def _without_specular(material: Any) -> bool:
-    """Give a material of that old extension the plain form. trimesh would convert its pictures, decoding them before
-    anybody has seen their format and size, and makes red ones white."""
+def _drop_specular(material: Any) -> bool:
+    """Give a material of that old extension the plain form. trimesh would convert its pictures, which decodes them
+    before their format and size are checked, and turns red ones white."""
     old = material.get("extensions", {}).pop(_SPECULAR, None)
     if old is None:
         return False

@@ -11,17 +11,17 @@ from edgekd.simulate.meshes.limits import MOST_BYTES
 
 __all__ = ["check_declared"]
 
-_MOST_NODES = 2000  # and primitives, which become nodes: trimesh takes longer than linearly over them
-_MOST_CHANGES = 5000  # of an OBJ file's material: trimesh's time grows with the square
+_MOST_NODES = 2000  # with primitives, which become nodes: trimesh's time grows faster than their number
+_MOST_CHANGES = 5000  # of an OBJ file's material: trimesh's time grows with their square
 _PER_ITEM = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 _BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}  # componentType, glTF 2.0, 3.6.2.2
 
 
 def check_declared(path: Path) -> None:
-    """Raises ValueError, KeyError or TypeError for a mesh file that unpacks to too much, or is no glTF by its name."""
+    """Raises ValueError, KeyError or TypeError for a mesh file that unpacks to too much, or is only named like glTF."""
     data, suffix = path.read_bytes(), path.suffix.lower()
     if suffix == ".obj" and (changes := data.count(b"usemtl")) > _MOST_CHANGES:
-        raise ValueError(f"it changes its material {changes:,} times, over {_MOST_CHANGES:,}")
+        raise ValueError(f"it changes material {changes:,} times, over {_MOST_CHANGES:,}")
     if suffix == ".glb":
         data = data[20 : 20 + int.from_bytes(data[12:16], "little")]
     if suffix in (".glb", ".gltf"):
@@ -48,5 +48,5 @@ def _size(accessor: Any) -> int:
 
 def _count(value: Any) -> int:
     if not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r:.40} is no count")
+        raise ValueError(f"{value!r:.40} is not a count")
     return value

@@ -1,4 +1,4 @@
-"""A folder of meshes, checked once: which can be used, and what they are as furniture."""
+"""A folder of meshes, checked once for those that can be used, and its meshes as furniture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edgekd.simulate.shapes import Part
 __all__ = ["MeshFolder", "MeshPiece"]
 
 _KEPT = 48  # meshes held in memory by each process
-_TOLD = 3  # meshes left out that are named
+_TOLD = 3  # of the meshes left out, how many are named
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class MeshFolder:
         folder = Path(folder)
         require_trimesh()
         if not folder.is_dir():
-            raise DataError(f"There is no folder {folder}", fix="Check the path")
+            raise DataError(f"Folder {folder} not found", fix="Check the path")
         found = [path for path in _shown(folder) if path.suffix.lower() in MESH_SUFFIXES]
         if not found:
             raise DataError(
-                f"There are no meshes in {folder} (looked for {', '.join(MESH_SUFFIXES)})", fix="Choose another folder"
+                f"No meshes in {folder} (looked for {', '.join(MESH_SUFFIXES)})", fix="Choose another folder"
             )
         names, faults, used = [], [], set()
         with progress.task("Checking meshes", total=len(found)) as advance:
@@ -65,7 +65,7 @@ class MeshFolder:
                 f"None of the {len(found)} meshes in {folder} can be used: {faults[0].message}", fix=faults[0].fix
             )
         if faults:
-            progress.note(f"{len(faults)} of {len(found)} meshes are left out")
+            progress.note(f"{len(faults)} of {len(found)} meshes are skipped")
             for fault in faults[:_TOLD]:
                 progress.note(str(fault))
         contents = [(path.relative_to(folder).as_posix(), sha256_file(path)) for path in sorted(used)]
@@ -75,12 +75,12 @@ class MeshFolder:
         return len(self.names)
 
     def draw(self, rng: np.random.Generator) -> MeshPiece:
-        """One of the meshes, each as likely. Raises DataError when its file was altered since and cannot be used."""
+        """One of the meshes, all equally likely. Using it raises DataError if its file has since become unusable."""
         return MeshPiece(self.folder / self.names[int(rng.integers(len(self.names)))])
 
 
 def _shown(folder: Path) -> list[Path]:
-    """Its files and those below, hidden ones left out: systems and editors leave them, and some are called .glb."""
+    """Its files and those below, without hidden ones: systems and editors leave them, and some are called .glb."""
     below = [path.relative_to(folder) for path in folder.rglob("*")]
     shown = (path for path in below if not any(part.startswith(".") for part in path.parts))
     return sorted(folder / path for path in shown if (folder / path).is_file())
@@ -93,7 +93,7 @@ class MeshPiece:
     path: Path
 
     def make(self, rng: np.random.Generator, palette: Palette) -> list[Part]:
-        """Its parts; what has no colour of its own gets one of the room's."""
+        """Its parts; those without a colour of their own get one of the room's."""
         parts = _loaded(self.path)
         paint = palette.lacquer() if any(part.material is UNPAINTED for part in parts) else UNPAINTED
         return [

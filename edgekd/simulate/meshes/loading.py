@@ -1,4 +1,4 @@
-"""A mesh file becomes the parts of a piece of furniture: metres, upright on the floor, back to the wall."""
+"""Turns a mesh file into the parts of a piece of furniture: metres, upright on the floor, back to the wall."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from edgekd.simulate.shapes import Floats, Part
 
 __all__ = ["LOADER", "MESH_SUFFIXES", "UNPAINTED", "load_mesh"]
 
-LOADER = 2  # raised whenever a file gives other parts than before
+LOADER = 2  # raised whenever a file gives different parts than before
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
 UNPAINTED = Material("plain", ((0.6, 0.6, 0.6),) * 3)
-"""Of a mesh without any colour; whoever places it paints it."""
+"""For a mesh without any colour, which is painted when it is placed."""
 
 _LARGEST, _SMALLEST = 10.0, 0.01  # metres along the longest side
-_CREASE = 0.7  # cosine between a corner's normal and its triangle's beyond which an edge is sharp
-_COLOURS = 64  # of a mesh whose vertices are coloured: each is a material of its own
+_CREASE = 0.7  # cosine between a corner's normal and its triangle's below which an edge is sharp
+_COLOURS = 64  # most colours of a mesh with coloured vertices or faces: each is a material of its own
 # Rows: our axes (x right, y front, z up) in the file's. glTF and OBJ: y up, z to the front. PLY: z up, -y to the front.
 _Y_UP = np.array([[-1, 0, 0], [0, 0, 1], [0, 1, 0]], np.float32)
 _Z_UP = np.array([[-1, 0, 0], [0, -1, 0], [0, 0, 1]], np.float32)
@@ -35,10 +35,10 @@ _Tiles = dict[tuple[int, Colour], Tile]  # by the picture's id and its factor
 
 
 def load_mesh(path: Path, beside: FilesBeside | None = None) -> list[Part]:
-    """The parts of a glTF, OBJ or PLY file, centred, standing on z = 0. `beside` then knows which files were read.
+    """The parts of a glTF, OBJ or PLY file, centred, standing on z = 0. `beside` records which files were read.
 
-    Raises DataError saying what is wrong with it: unreadable, without triangles, not in metres, or larger or with
-    files from elsewhere than any furniture needs.
+    Raises DataError saying what is wrong with it: unreadable, without triangles, not in metres, larger than any
+    furniture needs, or with files from elsewhere.
     """
     pieces = open_pieces(path, beside or FilesBeside(path))
     axes = _Z_UP if path.suffix.lower() == ".ply" else _Y_UP
@@ -46,9 +46,9 @@ def load_mesh(path: Path, beside: FilesBeside | None = None) -> list[Part]:
         tiles: _Tiles = {}
         parts = [part for piece in pieces for part in _parts(piece, axes, tiles)]
     except (ValueError, IndexError, TypeError, AttributeError, OSError) as error:
-        raise DataError(f"{path} has colours or textures that cannot be read ({error})", fix="Save it anew") from error
+        raise DataError(f"{path} has colours or textures that cannot be read ({error})", fix="Save it again") from error
     if not parts:
-        raise DataError(f"{path} has no triangles with an area", fix="Leave it out")
+        raise DataError(f"{path} has no triangles with non-zero area", fix="Remove it")
     points = np.concatenate([part.points.reshape(-1, 3) for part in parts])
     low, high = points.min(axis=0), points.max(axis=0)
     _check_unit(path, float((high - low).max()))
@@ -62,11 +62,11 @@ def _check_unit(path: Path, side: float) -> None:
     units = (("centimetres", 0.01), ("millimetres", 0.001)) if side > 1 else (("kilometres", 1000.0),)
     likely = [f"in {name} (times {factor:g})" for name, factor in units if 0.05 <= side * factor <= 4]
     hint = f"It looks {' or '.join(likely)}: scale it to metres" if likely else "Scale it to metres"
-    raise DataError(f"{path} is {side:.3g} m along its longest side, which no furniture is", fix=hint)
+    raise DataError(f"{path} is {side:.3g} m along its longest side, not the size of furniture", fix=hint)
 
 
 def _parts(piece: Piece, axes: Floats, tiles: _Tiles) -> Iterator[Part]:
-    """The parts of one piece: one a material. `tiles` keeps the pictures that many of them share."""
+    """The parts of one piece, one per material. `tiles` keeps the pictures that several pieces share."""
     faces = np.asarray(piece.mesh.faces)
     points = np.asarray(piece.mesh.vertices, np.float32)[faces] @ axes.T
     across = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
@@ -99,7 +99,7 @@ def _looks(visual: Any, faces: Any, tiles: _Tiles) -> tuple[Floats, Any, list[Ma
         if picture is None or visual.uv is None:
             return none, owner, [Material("plain", (factor,) * 3, gloss=0.1)]
         uvs = np.asarray(visual.uv, np.float32)[faces]
-        uvs = np.stack([uvs[..., 0], 1 - uvs[..., 1]], axis=-1)  # trimesh counts v from below
+        uvs = np.stack([uvs[..., 0], 1 - uvs[..., 1]], axis=-1)  # trimesh counts v from the bottom
         if not np.isfinite(uvs).all():
             raise ValueError("texture coordinates that are not finite")
         if (id(picture), factor) not in tiles:
@@ -111,7 +111,7 @@ def _looks(visual: Any, faces: Any, tiles: _Tiles) -> tuple[Floats, Any, list[Ma
 
 
 def _corner_colours(visual: Any, faces: Any) -> Floats:
-    """Linear colours [T, 3, 3] in 0..1, from floats or from the integers that stand for them."""
+    """Linear colours [T, 3, 3] in 0..1, from floats or from normalised integers."""
     colours = np.asarray(visual.vertex_attributes["color"])
     scale = np.iinfo(colours.dtype).max if np.issubdtype(colours.dtype, np.integer) else 1
     found: Floats = np.nan_to_num(colours[faces][..., :3].astype(np.float32) / scale)
@@ -119,7 +119,7 @@ def _corner_colours(visual: Any, faces: Any) -> Floats:
 
 
 def _stored(colours: Any) -> Any:
-    """Linear colours in 0..1 as the nearest uint8 of sRGB, in which steps look alike in the dark and in the light."""
+    """Linear colours in 0..1 as the nearest uint8 of sRGB, whose steps look alike in dark and in light colours."""
     return np.round(255 * from_linear(np.clip(colours, 0, 1))).astype(np.uint8)
 
 
@@ -134,8 +134,8 @@ def _coloured(colours: Any) -> tuple[Any, list[Material]]:
 
 
 def _factor(material: Any) -> Colour | None:
-    """A material's colour in linear light: glTF's is stored so, OBJ's in sRGB. White where a picture or glTF gives
-    none, None where nothing does: trimesh then makes up a dark grey, and a picture of it (whose format is None)."""
+    """A material's colour in linear light: glTF stores it so, OBJ in sRGB. White for a picture or glTF without one,
+    None where there is no colour at all: trimesh then makes up a dark grey, and a picture of it (with format None)."""
     if hasattr(material, "baseColorFactor"):
         if material.baseColorFactor is None:
             return 1.0, 1.0, 1.0

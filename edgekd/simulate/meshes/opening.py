@@ -28,7 +28,7 @@ _MOST_PIXELS = 4 * (Image.MAX_IMAGE_PIXELS or 0)  # of all textures together
 
 @dataclass(frozen=True)
 class Piece:
-    """One of a scene's meshes, placed, and its looks, which are shared: trimesh would copy a texture for each node."""
+    """One of a scene's meshes, in place, and its visual, which is shared: trimesh would copy textures for each node."""
 
     mesh: Any
     visual: Any
@@ -53,7 +53,7 @@ def open_pieces(path: Path, beside: FilesBeside) -> list[Piece]:
 
 
 def _placed(path: Path, beside: FilesBeside) -> list[tuple[Any, Any]]:
-    """The scene's meshes as trimesh holds them, once for each place, and the transform to there."""
+    """The scene's meshes as trimesh holds them, once for each place, with the transform to it."""
     trimesh = require_trimesh()
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -62,7 +62,7 @@ def _placed(path: Path, beside: FilesBeside) -> list[tuple[Any, Any]]:
         with quiet():
             scene = trimesh.load_scene(content(path), file_type=path.suffix[1:].lower(), resolver=beside)
             places = [scene.graph[node] for node in scene.graph.nodes_geometry]
-    except Exception as error:  # trimesh's readers fail in as many ways as there are damaged files
+    except Exception as error:  # for damaged files, trimesh's readers raise errors of any type
         raise _outside(path, beside) or _damaged(path, error) from error
     if (outside := _outside(path, beside)) is not None:
         raise outside
@@ -85,7 +85,7 @@ def require_trimesh() -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """What is wrong with a mesh is ours to say. A level counts for the loggers below as well."""
+    """Silence trimesh: edgekd itself says what is wrong with a mesh. The level also applies to child loggers."""
     logger = logging.getLogger("trimesh")
     before = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -98,7 +98,7 @@ def quiet() -> Iterator[None]:
 
 
 def texture(visual: Any) -> Image.Image | None:
-    """The picture that gives a mesh its colours, as yet undecoded."""
+    """The picture that gives a mesh its colours, not yet decoded."""
     material = getattr(visual, "material", None)
     found = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
     return found if isinstance(found, Image.Image) else None
@@ -108,21 +108,21 @@ def _outside(path: Path, beside: FilesBeside) -> DataError | None:
     if beside.outside is None:
         return None
     return DataError(
-        f"{path} names {beside.outside[:80]!r}, which is not beside it", fix="Put that file into the mesh's folder"
+        f"{path} names {beside.outside[:80]!r}, which is outside its folder", fix="Put that file into the mesh's folder"
     )
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
     cause = " ".join(str(error).split())[:120] or type(error).__name__
-    return DataError(f"{path} is damaged or no mesh that can be read ({cause})", fix="Export it anew")
+    return DataError(f"{path} is damaged or not a readable mesh ({cause})", fix="Export it again")
 
 
 def _check_pictures(visuals: list[Any]) -> None:
-    """Before the first is decoded: a format that Pillow decodes with a program, or more pixels than can be held."""
+    """Refuse, before any is decoded, formats that Pillow decodes with a program, and more pixels than can be held."""
     pictures = {id(picture): picture for visual in visuals if (picture := texture(visual)) is not None}
     for picture in pictures.values():
         if picture.format not in (None, *FORMATS):  # None: made by trimesh, where an OBJ file has no material
-            raise ValueError(f"a texture is {picture.format}, none of {', '.join(FORMATS)}")
+            raise ValueError(f"a texture is {picture.format}, not one of {', '.join(FORMATS)}")
     sizes = [picture.width * picture.height for picture in pictures.values()]
     if max(sizes, default=0) > (Image.MAX_IMAGE_PIXELS or 0) or sum(sizes) > _MOST_PIXELS:
         raise ValueError(f"its textures have {sum(sizes):,} pixels")

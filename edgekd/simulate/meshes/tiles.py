@@ -1,4 +1,4 @@
-"""A picture on a mesh becomes one tile in the form of the atlas: weights of three colours and a shade.
+"""Turns a picture on a mesh into one tile in the form of the atlas: weights of three colours and a shade.
 
 Red, green and blue of a texel are its shares a, b and 1 - a - b of its brightness, so that the shader that mixes three
 colours by weights (textures.py) shows any picture.

@@ -1,4 +1,4 @@
-"""Simulated images that others made: one file a layout, one function to open any of them."""
+"""Simulated images from any source: one file per layout, one function to open any of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["LAYOUTS", "Layout", "open_source"]
 
 @dataclass(frozen=True)
 class Layout:
-    """How simulated images can lie on disk."""
+    """A layout of simulated images on disk."""
 
     about: str
     matches: Callable[[Path], bool]
@@ -32,19 +32,19 @@ LAYOUTS = {
     ),
     "folder": Layout("pictures, or images/ with masks/", folder.matches, folder.open_folder),
 }
-"""To add a layout: one file beside this one and its entry here. The first that matches is taken."""
+"""To add a layout, write a file beside this one and add an entry here. The first that matches is used."""
 
 
 def open_source(path: Path, progress: Progress | None = None) -> ImageSource:
-    """Open the simulated images in a folder, whatever their layout; what is left out is told in a note.
+    """Open the simulated images in a folder, whatever their layout; notes tell what is left out.
 
     Raises DataError for a layout that is not known, and DataError, FileError or MissingRuntimeError from its reader.
     """
-    path = Path(path).resolve()  # readers look beside it, too
+    path = Path(path).resolve()  # readers also look beside it
     if not path.is_dir():
-        raise DataError(f"There is no folder {path}", fix="Check the path")
+        raise DataError(f"Folder {path} not found", fix="Check the path")
     for layout in LAYOUTS.values():
         if layout.matches(path):
             return layout.open(path, progress or Quiet())
     known = "; ".join(f"{name}: {layout.about}" for name, layout in LAYOUTS.items())
-    raise DataError(f"The images in {path} have no layout that is known", fix=f"Bring them to one of these: {known}")
+    raise DataError(f"The images in {path} have an unsupported layout", fix=f"Convert them to one of these: {known}")

@@ -27,8 +27,8 @@ from edgekd.simulate.sample import SimulatedImage
 
 __all__ = ["PictureFrame", "matches", "open_folder"]
 
-_ENDS = {"PNG": b"IEND", "JPEG": b"\xff\xd9", "MPO": b"\xff\xd9"}  # by the format, which a name may belie
-_TAIL = 1024  # bytes; some cameras write a little behind a JPEG's end
+_ENDS = {"PNG": b"IEND", "JPEG": b"\xff\xd9", "MPO": b"\xff\xd9"}  # by format, as a file's suffix may be wrong
+_TAIL = 1024  # bytes; some cameras write a little after a JPEG's end
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,15 @@ def open_folder(path: Path, progress: Progress) -> FrameSource:
     pictures = list_pictures(_pictures(path))
     whole = [picture for picture in pictures if _is_whole(picture)]
     if broken := [picture for picture in pictures if picture not in set(whole)]:
-        progress.note(f"{len(broken)} of {len(pictures)} pictures are left out: {broken[0]} is truncated or no picture")
+        progress.note(
+            f"{len(broken)} of {len(pictures)} pictures are skipped: {broken[0]} is truncated or not a picture"
+        )
     if not whole:
         raise DataError(f"None of the {len(pictures)} pictures in {path} can be read", fix="Restore the files")
     frames = [PictureFrame(picture, _mask(path, picture)) for picture in whole]
     masked = sum(frame.mask is not None for frame in frames)
     if masked < len(frames):
-        progress.note(f"{len(frames) - masked} of {len(frames)} pictures have no mask: no object of theirs is mixed")
+        progress.note(f"{len(frames) - masked} of {len(frames)} pictures have no mask: none of their objects are mixed")
     return collect("pictures", path, frames, progress)
 
 
@@ -82,29 +84,31 @@ def _mask(path: Path, picture: Path) -> Path | None:
     if not mask.exists():
         return None
     if not _is_whole(mask):
-        raise DataError(f"{mask} is truncated or no picture", fix="Save the mask again, or delete it")
+        raise DataError(f"{mask} is truncated or not a picture", fix="Save the mask again, or delete it")
     with open_header(mask) as header, open_header(picture) as other:
         size = other.size
-        if is_on_its_side(picture):  # it is turned when it is read; of a TIFF the header says so in some versions
+        if is_on_its_side(picture):  # reading turns it; some versions of Pillow already turn a TIFF's size
             size = read_picture(picture).shape[1::-1] if other.format == "TIFF" else size[::-1]
         if header.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
             raise DataError(
-                f"{mask} is in colour ({header.mode}), not integer ids", fix="Save it as a PNG of one channel"
+                f"{mask} is in colour ({header.mode}), not integer ids", fix="Save it as a single-channel PNG"
             )
         if header.size != size:
             sizes = f"{header.size[0]}x{header.size[1]}", f"{size[0]}x{size[1]}"
-            raise DataError(f"{mask} ({sizes[0]}) does not fit {picture} ({sizes[1]})", fix="Give both the same size")
+            raise DataError(
+                f"{mask} ({sizes[0]}) differs in size from {picture} ({sizes[1]})", fix="Use the same size for both"
+            )
     return mask
 
 
 def _is_whole(path: Path) -> bool:
-    """Has a header that is understood and, where the format has one, its end: few pictures are decoded for it."""
+    """Whether a picture has a readable header and, where its format has one, an end: few need to be decoded."""
     try:
         with open_header(path) as header, open(path, "rb") as stream:
             end = _ENDS.get(header.format or "", b"")
             stream.seek(0, 2)
             stream.seek(max(0, stream.tell() - _TAIL))
-            if end not in stream.read():  # cut off, or with a film behind it, as telephones store moving photographs
+            if end not in stream.read():  # cut off, or followed by a film, as phones store moving photographs
                 open_picture(path)
             return True
     except Exception:  # damaged files fail anywhere in Pillow's readers, with errors of any type

@@ -1,4 +1,4 @@
-"""What the readers of other people's sets share: frames that lie in files of their own, and what their planes mean."""
+"""What readers of other people's sets share: frames stored in files of their own, and what their planes mean."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Frame(Protocol):
         ...
 
     def read(self) -> SimulatedImage:
-        """Raises DataError or FileError naming the file that cannot serve."""
+        """Raises DataError or FileError naming the file that cannot be used."""
         ...
 
 
 @dataclass(frozen=True)
 class FrameSource:
-    """An ImageSource of frames that are read when they are asked for."""
+    """An ImageSource of frames that are read on request."""
 
     frames: tuple[Frame, ...]
     digest: str
@@ -50,9 +50,9 @@ class FrameSource:
 
 
 def collect(layout: str, root: Path, candidates: Iterable[Frame], progress: Progress, *, also: str = "") -> FrameSource:
-    """Those frames whose files are all there and not empty; the others are counted in a note.
+    """The frames whose files all exist and are not empty; a note counts the others.
 
-    The digest is of every file's name and size (and of `also`): these sets have up to terabytes.
+    The digest covers every file's name and size (and `also`), not its content: these sets have up to terabytes.
     Raises DataError naming a missing file when no frame is left.
     """
     frames: list[Frame] = []
@@ -68,10 +68,12 @@ def collect(layout: str, root: Path, candidates: Iterable[Frame], progress: Prog
             wanting.append(frame.files[sizes.index(0)])
     if not frames:
         first = f": {wanting[0]} is missing or empty" if wanting else ""
-        raise DataError(f"{root} holds no whole frame of {layout}{first}", fix="Extract its archives into this folder")
+        raise DataError(
+            f"{root} holds no complete frame of {layout}{first}", fix="Extract its archives into this folder"
+        )
     if wanting:
         total = len(frames) + len(wanting)
-        progress.note(f"{len(wanting)} of {total} frames are left out: {wanting[0]} and others are missing or empty")
+        progress.note(f"{len(wanting)} of {total} frames are skipped: {wanting[0]} and others are missing or empty")
     return FrameSource(tuple(frames), sha256_bytes(json.dumps([layout, also, listed]).encode()))
 
 
@@ -85,45 +87,47 @@ def _size(path: Path) -> int:
 def instance_ids(plane: NDArray[Any], room: NDArray[np.bool_], path: Path) -> NDArray[np.uint16]:
     """Ids [H, W] of any integer type as uint16, with 0 wherever `room` is true or the id is not positive.
 
-    Ids beyond 65535 are numbered anew in their order. Raises DataError for colours or fractions instead of ids.
+    If any is beyond 65535, all are renumbered in order. Raises DataError for colours or fractions instead of ids.
     """
     if plane.ndim != 2 or not (np.issubdtype(plane.dtype, np.integer) or plane.dtype == bool):
         raise DataError(
-            f"{path} holds no integer ids but {plane.dtype} {list(plane.shape)}",
-            fix="Save it as a PNG of one channel, 8 or 16 bits",
+            f"{path} holds {plane.dtype} {list(plane.shape)}, not integer ids",
+            fix="Save it as a single-channel PNG, 8 or 16 bits",
         )
     ids = np.where(room | (plane <= 0), 0, plane)
     if ids.max(initial=0) > np.iinfo(np.uint16).max:
         numbers, ids = np.unique(ids, return_inverse=True)
         if len(numbers) > np.iinfo(np.uint16).max:
-            raise DataError(f"{path} holds {len(numbers)} ids: it is no picture of instances", fix="Leave it out")
+            raise DataError(f"{path} holds {len(numbers)} ids: it is not an instance mask", fix="Remove it")
         if numbers[0] > 0:
             ids = ids + 1
     return ids.reshape(plane.shape).astype(np.uint16)
 
 
 def fitting(plane: NDArray[Any], path: Path, rgb: NDArray[np.uint8], picture: Path) -> NDArray[Any]:
-    """`plane` as it is. Raises DataError when it is not one number a pixel, or of another size than the picture."""
+    """`plane` unchanged. Raises DataError when it is not one number per pixel, or not of the picture's size."""
     check_numbers(plane, path)
     if plane.shape[:2] != rgb.shape[:2]:
         sizes = f"{plane.shape[1]}x{plane.shape[0]}", f"{rgb.shape[1]}x{rgb.shape[0]}"
-        raise DataError(f"{path} ({sizes[0]}) does not fit {picture} ({sizes[1]})", fix="Give both the same size")
+        raise DataError(
+            f"{path} ({sizes[0]}) differs in size from {picture} ({sizes[1]})", fix="Use the same size for both"
+        )
     return plane
 
 
 def check_numbers(plane: NDArray[Any], path: Path, *, colours: bool = False) -> None:
-    """Raises DataError naming the file when `plane` is not one number a pixel, or three where it holds colours."""
+    """Raises DataError naming the file when `plane` is not one number per pixel, or three where it holds colours."""
     last = (3,) if colours else ()
     if plane.ndim != 2 + len(last) or plane.shape[2:] != last or plane.dtype.kind not in "biuf":
         wanted = "three numbers" if colours else "one number"
         raise DataError(
-            f"{path} holds {plane.dtype} {list(plane.shape)}, not {wanted} a pixel",
-            fix="Get the file as its makers wrote it",
+            f"{path} holds {plane.dtype} {list(plane.shape)}, not {wanted} per pixel",
+            fix="Download the original file",
         )
 
 
 def planar(distance: NDArray[Any], across: float, down: float) -> NDArray[np.float32]:
-    """Depth along the optical axis [H, W] from the length of each pixel's ray; 0 where nothing was met.
+    """Depth along the optical axis [H, W] from the length of each pixel's ray; 0 where it met nothing.
 
     `across` and `down` are the tangents of half the field of view; the axis meets the middle of the picture.
     """

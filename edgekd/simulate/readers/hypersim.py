@@ -5,7 +5,7 @@
     <scene>/images/scene_cam_00_geometry_hdf5/frame.0000.{semantic_instance,semantic,depth_meters}.hdf5
 
 `semantic` holds NYU40 labels. depth_meters is the length of each pixel's ray; the field of view is taken as 60 degrees
-across, which a few scenes with tilted lenses do not quite keep.
+across, which does not quite hold for a few scenes with tilted lenses.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _dataset(path: Path) -> NDArray[Any]:
     try:
         with h5py.File(path, "r") as file:
             return np.asarray(file["dataset"])
-    except Exception as error:  # h5py's for damaged files are of many types
+    except Exception as error:  # for damaged files, h5py raises errors of many types
         raise FileError(f"{path} cannot be read ({error})", fix="Extract the scene's archive again") from error
 
 

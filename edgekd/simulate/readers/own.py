@@ -1,4 +1,4 @@
-"""Sets that edgekd simulate made."""
+"""Sets made by edgekd simulate."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Protocol Buffers on the wire: enough to read messages whose field numbers are known, without compiling anything.
 
-Source: protobuf.dev, "Encoding". A message is a row of fields: a varint tag (number * 8 + wire type), then a value.
+Source: protobuf.dev, "Encoding". A message is a series of fields: a varint tag (number * 8 + wire type), then a value.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def fields(data: memoryview) -> Iterator[tuple[int, Value]]:
         elif kind in (1, 5):
             length = 8 if kind == 1 else 4
         else:
-            raise ValueError(f"no field of wire type {kind} is known")
+            raise ValueError(f"unknown wire type {kind}")
         if place + length > len(data):
             raise ValueError(f"it ends {place + length - len(data)} bytes too early")
         yield number, data[place : place + length]

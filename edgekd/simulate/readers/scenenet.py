@@ -33,7 +33,7 @@ _ACROSS, _DOWN = math.tan(math.radians(60 / 2)), math.tan(math.radians(45 / 2))
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One camera's way through one room."""
+    """One camera's path through one room."""
 
     render_path: str
     frames: tuple[int, ...]
@@ -104,7 +104,7 @@ def _frames(path: Path, file: Path, data: bytes) -> Iterator[SceneNetFrame]:
         trajectories = list(read_trajectories(data))
     except ValueError as error:
         raise FileError(
-            f"{file} is truncated or no protobuf of SceneNet RGB-D ({error})", fix="Download it again"
+            f"{file} is truncated or not a SceneNet RGB-D protobuf ({error})", fix="Download it again"
         ) from error
     split = file.stem.removeprefix(_PREFIX)
     roots = [path / split, path / split.split("_")[0], path]  # the training set comes as train_0 to train_16

@@ -66,7 +66,7 @@ def _frames(path: Path) -> Iterator[VirtualKittiFrame]:
 
 
 def _beside(camera: Path, kind: str) -> Path:
-    """Where another kind of plane lies; an archive of its own is named like rgb's. Both spellings are in use."""
+    """The folder of another kind of plane; its own archive is named like rgb's. Both spellings are in use."""
     frames = camera.parent.parent
     archive = frames.parent.parent.parent
     apart = archive.with_name(archive.name.removesuffix("_rgb") + f"_{kind}")

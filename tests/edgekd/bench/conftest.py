@@ -1,4 +1,4 @@
-"""machine_files.py serves this folder's tests."""
+"""Makes machine_files.py importable for the tests of this folder."""
 
 from __future__ import annotations
 

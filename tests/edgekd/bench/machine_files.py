@@ -1,4 +1,4 @@
-"""Lays a recorded machine out as files below a folder."""
+"""Writes a recorded machine as files below a folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ RECORDED = Path(__file__).parent / "machines"
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
-    """Files by their path below `root`, which is returned."""
+    """Writes files, given by their paths below `root`, and returns `root`."""
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)

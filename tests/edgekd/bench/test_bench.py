@@ -27,7 +27,7 @@ SHOT = np.stack([np.roll(PICTURES[0], step, axis=1) for step in range(5)])
 
 
 class Reds:
-    """Frames whose depth is what `network` makes of their red, so that a faithful runner is nearly perfect."""
+    """Frames with the depth that `artefact` computes from their red, so that a faithful runner is nearly perfect."""
 
     name, note, digest = "reds", "made for the test", "d"
 
@@ -171,9 +171,9 @@ def test_nothing_to_measure(artefact: Artefact) -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"threads": 0}, "with threads of 0"),
-        ({"batch": -1}, "with batch of -1"),
-        ({"streams": 0}, "with streams of 0"),
+        ({"threads": 0}, "with threads 0"),
+        ({"batch": -1}, "with batch -1"),
+        ({"streams": 0}, "with streams 0"),
         ({"seconds": float("inf")}, "of inf s"),
         ({"seconds": -1.0}, "of -1.0 s"),
     ],
@@ -203,7 +203,7 @@ def test_table_fits_and_keeps_what_matters(result: BenchResult, width: int) -> N
         assert word in text
     unwrapped = "".join(text.split())
     assert "edgekdbundle" in unwrapped and "gone.onnx" in unwrapped
-    assert ("Left out" in text) == (width < 200)
+    assert ("Omitted" in text) == (width < 200)
 
 
 def test_best_values_are_starred_and_protocols_never_share_a_column(result: BenchResult) -> None:
@@ -266,7 +266,7 @@ def test_a_clip_with_a_depth_that_is_no_number_costs_the_flicker_alone(
 
 
 def test_an_artefact_that_does_not_open_elsewhere_is_one_line(artefact: Artefact, tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match=r"does not open in a process of its own \(.*artefact\.json is missing"):
+    with pytest.raises(ArtefactError, match=r"fails to open in a new process \(.*artefact\.json is missing"):
         measure_cold(replace(artefact, folder=tmp_path), threads=1, device=None)
 
 

@@ -1,4 +1,4 @@
-"""What is read of machines made of files: two Jetsons, a laptop, a container, and one where nothing can be read."""
+"""Readings of machines made of files: three Jetsons, a laptop, a container, and one where nothing can be read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_jetson_orin(tmp_path: Path) -> None:
 
 
 def test_energy_of_an_orin_is_that_of_its_rails_but_the_one_inside_another(tmp_path: Path) -> None:
-    """One second at 10.71 W, then one that ends at half the current of the GPU: 4.77 W become 2.385. The memory's
+    """One second at 10.71 W, then one that ends at half the GPU's current: its 4.77 W become 2.385. The memory's
     VDDQ_VDD2_1V8AO is supplied by VIN_SYS_5V0."""
     files = recorded("orin")
     first = read(write(tmp_path, files))
@@ -65,7 +65,7 @@ def test_an_orin_nano_that_is_held_back_and_whose_input_is_its_whole_power(tmp_p
     assert reading.held_back == ("gpu-throttle-alert",)
     assert describe_machine(root, no_cards).clocks_locked is False
     found = summarise([reading, replace(reading, when=reading.when + 2)])
-    assert found.joules == pytest.approx(14) and found.energy_from == "VDD_IN"  # 5 V, 1.4 A, 2 s; not 17.5 J
+    assert found.joules == pytest.approx(14) and found.energy_from == "VDD_IN"  # 5 V, 1.4 A, 2 s; not all rails: 21 J
     assert found.held_back == ("gpu-throttle-alert",)
 
 
@@ -107,7 +107,7 @@ def test_a_laptop_with_a_card(tmp_path: Path) -> None:
 
 
 def test_a_card_alone_does_not_tell_what_the_machine_takes(tmp_path: Path) -> None:
-    """RAPL is root's on most systems, and the watts of an idle card are not those of a network on the processor."""
+    """Only root reads RAPL on most systems, and an idle card's watts are not those of a network on the processor."""
     first = read(tmp_path, lambda: (CARD,))
     last = replace(read(tmp_path, lambda: (replace(CARD, joules=1030.0),)), when=first.when + 2)
     found = summarise([first, last])
@@ -149,7 +149,7 @@ def test_an_older_container(tmp_path: Path) -> None:
 
 
 def test_load_by_others_is_told_apart_from_our_own(tmp_path: Path) -> None:
-    """/proc/stat counts hundredths of a second (of all processes); four were used in two seconds, one of them ours."""
+    """/proc/stat counts hundredths of a second of all processes: 4 s of CPU in 2 s, 1 s of it ours."""
     before = read(write(tmp_path / "a", {"proc/stat": "cpu  0 0 0 0 0 0 0 0 0 0\n"}))
     after = read(write(tmp_path / "b", {"proc/stat": "cpu  300 0 100 0 0 0 0 20 0 0\n"}))
     found = summarise([before, replace(after, when=before.when + 2, own=before.own + 1)])
@@ -168,7 +168,7 @@ def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
 def test_files_that_are_odd(tmp_path: Path, name: str) -> None:
     odd = dict.fromkeys(recorded(name), "\x00ÿ odd")
     (tmp_path / "proc/driver/nvidia/gpus/0").mkdir(parents=True)
-    (tmp_path / "sys/class/thermal/thermal_zone99/temp").mkdir(parents=True)  # a folder where a file should be
+    (tmp_path / "sys/class/thermal/thermal_zone99/temp").mkdir(parents=True)  # a folder in place of a file
     root = write(tmp_path, odd | {"proc/stat": "cpu  a b c\n", "sys/fs/cgroup/cpu.max": "max 100000\n"})
     describe_machine(root, no_cards)
     reading = read(root)
@@ -179,7 +179,7 @@ def test_the_machine_is_looked_at_during_a_measurement_and_not_more_often_than_n
     moments = iter([0.0, 0.3, 0.5, 0.9])
     reading = read(tmp_path)
     watch = Watch(lambda: replace(reading, when=next(moments)))
-    watch.look()  # the monotonic clock is far beyond 0: a quarter of a second has passed
+    watch.look()  # the monotonic clock is far beyond 0, so more than a quarter of a second has passed
     watch.look()
     assert watch.conditions().readings == 4
     busy = Watch()
@@ -199,7 +199,7 @@ def test_this_machine_and_json() -> None:
 
 
 def test_load_is_that_of_the_cores_this_process_may_use(tmp_path: Path) -> None:
-    """Of four cores two are ours by taskset; others use one of them a little, and those that are not ours fully."""
+    """Two of four cores are ours by taskset; other programs use one of ours a little and both others fully."""
     idle = "".join(f"cpu{number} 0 0 0 0 0 0 0 0 0 0\n" for number in range(4))
     busy = (
         "cpu0 20 0 0 0 0 0 0 0 0 0\ncpu1 0 0 0 0 0 0 0 0 0 0\ncpu2 200 0 0 0 0 0 0 0 0 0\ncpu3 200 0 0 0 0 0 0 0 0 0\n"
@@ -226,7 +226,7 @@ def test_load_is_that_of_the_cores_this_process_may_use(tmp_path: Path) -> None:
             },
             40,
         ),  # cgroup v1
-        ({"cpu.stat": "nr_throttled 0\n"}, None),  # a root's, as on a Raspberry Pi: it says nothing of heat
+        ({"cpu.stat": "nr_throttled 0\n"}, None),  # the root cgroup's, as on a Raspberry Pi: says nothing about heat
     ],
 )
 def test_a_quota_that_is_used_up_counts_and_none_is_not_taken_for_heat_that_was_watched(

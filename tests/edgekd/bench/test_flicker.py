@@ -14,7 +14,7 @@ def clip(*depths: float) -> np.ndarray:
 
 
 def test_by_hand() -> None:
-    """Depth that goes 2, 2 e^0.1, 2 m: log depth jumps by 0.1 and back, so (0.1 + 0.1) / 2."""
+    """Depths of 2, 2 e^0.1 and 2 m: log depth jumps by 0.1 and back, so (0.1 + 0.1) / 2."""
     found = measure_flicker([clip(2, 2 * np.exp(0.1), 2)], [clip(2, 2, 2)])
     assert found.jitter == pytest.approx(0.1, rel=1e-4)
     assert found.added == pytest.approx(0.1, rel=1e-4)
@@ -22,8 +22,8 @@ def test_by_hand() -> None:
 
 
 def test_even_motion_is_no_jitter_and_motion_of_both_is_not_added() -> None:
-    moving = clip(1, 1.1, 1.21, 1.331)  # ten per cent a frame
-    found = measure_flicker([moving], [moving * 1.3])  # a scale that is off, but steadily
+    moving = clip(1, 1.1, 1.21, 1.331)  # ten per cent per frame
+    found = measure_flicker([moving], [moving * 1.3])  # a scale that is off, but constant
     assert found.jitter == pytest.approx(0, abs=1e-5) and found.added == pytest.approx(0, abs=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""What is kept for a report, and that it comes back."""
+"""What is kept for a report, and that it reads back the same."""
 
 from __future__ import annotations
 

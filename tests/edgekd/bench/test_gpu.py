@@ -1,4 +1,4 @@
-"""NVIDIA cards through a stand-in for NVIDIA's binding: tests run where no card is.
+"""NVIDIA cards through a stand-in for NVIDIA's binding, so that the tests need no card.
 
 The calls, constants and units are those of the NVML API reference: milliwatts, millijoules, MHz, bytes.
 """

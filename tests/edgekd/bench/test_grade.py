@@ -62,13 +62,13 @@ def test_a_steady_latency_on_a_calm_machine_is_a() -> None:
         ({"samples": 50}, {}, "B", "only 50 samples"),
         ({"blocks": (10, 11.0, 10, 10)}, {}, "B", "differ by 10 %"),
         ({}, {"others": 0.6}, "B", "0.6 cores busy"),
-        ({}, {"stolen": 0.3}, "B", "0.30 cores to itself"),
+        ({}, {"stolen": 0.3}, "B", "took 0.30 cores away"),
         ({}, {"governors": ("powersave",), "clock_late_mhz": None}, "B", "governor powersave"),
         ({}, {"on_battery": True}, "B", "on battery"),
         ({"blocks": (10, 10, 10, 10.5, 11, 11.5, 11.5, 12, 12, 12)}, {}, "C", "slowed down by 20 %"),
         ({"blocks": (10, 10, 14, 10, 10, 10)}, {}, "C", "40 % slower"),
         ({}, {"throttled": 3}, "C", "throttled 3 times"),
-        ({}, {"held_back": ("gpu-throttle-alert",)}, "C", "held back: gpu-throttle-alert"),
+        ({}, {"held_back": ("gpu-throttle-alert",)}, "C", "throttled: gpu-throttle-alert"),
         ({}, {"clock_late_mhz": 1500}, "C", "the clock fell from 2000 to 1500 MHz"),
         ({}, {"gpu_clock_early_mhz": 900, "gpu_clock_late_mhz": 600}, "C", "the GPU's clock fell from 900 to 600"),
         ({}, {"others": 3.6}, "C", "3.6 of 4 cores busy"),
@@ -81,7 +81,7 @@ def test_what_lowers_a_grade(timing: dict, conditions: dict, letter: str, said: 
 
 
 def test_what_was_known_beforehand_is_evidence() -> None:
-    found = grade(STEADY, CALM, 4, ("had not settled after 41 inferences of warm-up",))
+    found = grade(STEADY, CALM, 4, ("had not settled after 41 warm-up inferences",))
     assert found.letter == "B" and "not settled after 41" in found.evidence[0]
 
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_watched_is_listed() -> None:
 
 def test_a_busy_host_leaves_a_container_its_share() -> None:
     busy = replace(CALM, others=6.0)
-    assert grade(STEADY, busy, 2.0, room=64).letter == "B"  # company, but room for both
+    assert grade(STEADY, busy, 2.0, room=64).letter == "B"  # other programs, but room for both
     crowded = grade(STEADY, replace(CALM, others=63.8), 2.0, room=64)
     assert crowded.letter == "C" and "63.8 of 64 cores" in crowded.evidence[0]
 
@@ -110,6 +110,6 @@ def test_a_busy_host_leaves_a_container_its_share() -> None:
     "of_the_gpu", [{"gpu_clock_early_mhz": 1410, "gpu_clock_late_mhz": 210}, {"held_back": ("GPU: power cap",)}]
 )
 def test_what_befalls_a_gpu_counts_where_it_is_used(of_the_gpu: dict[str, object]) -> None:
-    """An idle card's clock goes up and down with the screen."""
+    """An idle card's clock follows what is on the screen."""
     assert grade(STEADY, replace(CALM, **of_the_gpu), 4).letter == "C"  # type: ignore[arg-type]
     assert grade(STEADY, replace(CALM, **of_the_gpu), 4, gpu=False).letter == "A"  # type: ignore[arg-type]

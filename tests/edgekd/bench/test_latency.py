@@ -1,4 +1,4 @@
-"""Timing against runners whose latency is known, and what stands between the readings of the clock."""
+"""Timing of runners with a known latency, and what runs between the clock readings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PICTURES = np.random.default_rng(0).integers(0, 255, (5, 8, 10, 3), dtype=np.uin
 
 
 class Sleeper:
-    """Infers by waiting busily; the first `cold` times ten times as long."""
+    """Infers by busy-waiting, ten times as long for the first `cold` calls."""
 
     artefact: Any = SimpleNamespace(target="onnxruntime", input=InputSpec(Framing(8, 10)))
 
@@ -49,7 +49,7 @@ class Sleeper:
 
 
 class Holder(Sleeper):
-    """A runner whose copies cost half of its time."""
+    """A runner whose copies take half of its time."""
 
     def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
         until = self._seconds / 2
@@ -68,9 +68,9 @@ def measure(runner: Any, **settings: Any) -> Latency:
 
 def test_a_known_latency_is_found() -> None:
     found = measure(Sleeper(0.5), minimum=400)
-    assert 0.5 <= found.infer.timing.least < 0.75  # the machine may be busy; the bench itself adds no such thing
+    assert 0.5 <= found.infer.timing.least < 0.75  # a margin for a busy machine; the bench itself adds far less
     assert found.settings == {"threads": "1"} and found.batch == 1
-    assert found.resident is None  # such a runner cannot hold its input
+    assert found.resident is None  # this runner cannot hold its input
     assert found.infer.grade.evidence and found.infer.conditions.readings >= 2
 
 
@@ -85,7 +85,7 @@ def test_cold_inferences_are_warm_up_and_the_first_is_told() -> None:
     found = measure(Sleeper(0.3, cold=30))
     assert found.first >= 3
     assert found.warm_up > 40
-    assert found.infer.timing.least < 1.5  # of 3 ms when cold
+    assert found.infer.timing.least < 1.5  # a cold one takes 3 ms
 
 
 def test_a_runner_that_never_settles_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_pictures_vary_and_are_fed_in_batches() -> None:
     assert runner.shapes == {(4, 8, 10, 3)} and found.batch == 4
     assert len(set(runner.fed)) == len(PICTURES)
     large = Sleeper(0)
-    measure(large, batch=9)  # more than there are pictures
+    measure(large, batch=9)  # more than the number of pictures
     assert large.shapes == {(9, 8, 10, 3)}
 
 
@@ -154,7 +154,7 @@ def test_one_repeated_picture_is_refused() -> None:
 
 
 class Waiter(Sleeper):
-    """Waits without keeping a core busy, as a runtime on a GPU does: streams overlap, whatever the machine."""
+    """Waits without keeping a core busy, like a runtime on a GPU: streams overlap on any machine."""
 
     def infer(self, images: NDArray[np.uint8]) -> None:
         time.sleep(0.01)
@@ -175,12 +175,12 @@ def test_what_is_still_under_way_is_not_counted() -> None:
             time.sleep(0.28)
 
     found = measure_throughput(lambda: Slow(0), [PICTURES[:1]], 4, 1.0, 4)  # type: ignore[arg-type, return-value]
-    # Four streams of 1 / 0.28 each; those that end after the clock was stopped would make it up to 18.
+    # Four streams of 1 / 0.28 each; counting those that end after the clock stops would give up to 18.
     assert found.pictures_per_second <= 1.03 * 4 / 0.28
 
 
 def test_no_stream_goes_on_once_the_measurement_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its runner is closed then, and a native runtime would read freed memory."""
+    """Its runner is closed by then, and a native runtime would read freed memory."""
 
     def interrupt(self: Watch) -> None:
         raise KeyboardInterrupt

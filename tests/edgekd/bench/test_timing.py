@@ -1,4 +1,4 @@
-"""Timing a call: samples, tail and its confidence, CPU time beside wall time, nothing in between."""
+"""Timing a call: samples, the tail and its confidence interval, CPU time beside wall time, nothing in between."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_known_latency_is_found() -> None:
 
 
 def test_the_interval_of_p99_holds_it_nineteen_times_of_twenty() -> None:
-    """Of exponential samples, whose 99th percentile is ln 100."""
+    """On exponential samples, whose 99th percentile is ln 100."""
     generator = np.random.default_rng(0)
     held = 0
     for _ in range(400):

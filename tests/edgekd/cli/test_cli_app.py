@@ -39,7 +39,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_answers_within_four_tenths_of_a_second() -> None:
-    # Processor time and the best of three: the clock on the wall measures what else the machine does.
+    # Processor time, and the best of three: wall-clock time also measures what else the machine does.
     spent = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -149,13 +149,13 @@ def test_memory_that_ends_is_no_bug(
 
     monkeypatch.setattr("edgekd.steps.export.export_run", fail)
     assert run(["export"]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("Error: There is not enough memory")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Error: Out of memory")
 
 
 def test_a_bug_says_what_where_and_how_to_see_more(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("edgekd.steps.artefacts.TARGETS", None)  # looked a name up in: a TypeError in our own code
+    monkeypatch.setattr("edgekd.steps.artefacts.TARGETS", None)  # makes our own code raise TypeError
     monkeypatch.delenv("EDGEKD_DEBUG", raising=False)
     assert run(["bench", "small", "--target", "onnxruntime"]) == 1
     err = capsys.readouterr().err
@@ -186,7 +186,7 @@ def test_a_reader_who_leaves_is_no_error(exported_run: Path, arguments: list[str
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path, number: signal.Signals) -> None:
-    """And so does what ends a process from outside, or with its connection."""
+    """So do signals that end a process from outside or with its connection."""
     pytest.importorskip("embreex", reason="simulating rooms needs embreex")
     command = [*EDGEKD, "simulate", "--out", "my rooms", "--count", "40", "--workers", "1"]
     process = subprocess.Popen(
@@ -195,11 +195,11 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path, numb
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup ignores one, and children inherit that
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup ignores SIGHUP, and children inherit it
     )
     deadline = time.monotonic() + 60
     while not list((tmp_path / "my rooms").glob(".*.part")) and time.monotonic() < deadline:
-        time.sleep(0.05)  # until it writes a shard
+        time.sleep(0.05)  # waits until it writes a shard
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -214,10 +214,10 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path, numb
     [
         (
             ["distill", "--steps", "9", "--force"],
-            "the same command without --force goes on from there: edgekd distill --steps 9",
+            "the same command without --force resumes from there: edgekd distill --steps 9",
         ),
-        (["distill", "--steps", "9"], "the same command goes on from there: edgekd distill --steps 9"),
-        (["export", "small", "--force"], "The same command begins again: edgekd export small --force"),
+        (["distill", "--steps", "9"], "the same command resumes from there: edgekd distill --steps 9"),
+        (["export", "small", "--force"], "The same command starts over: edgekd export small --force"),
     ],
 )
 def test_ctrl_c_never_advises_a_command_that_throws_away_what_was_made(

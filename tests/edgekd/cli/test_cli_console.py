@@ -49,12 +49,12 @@ def test_a_log_hears_of_long_work_and_of_its_end(
 ) -> None:
     monkeypatch.setattr(bars, "_FIRST_LINE", 0.3)
     with Lines().task("Distilling", 200, every=0.3) as advance:
-        advance(100)  # at once: a step of an earlier command, not of this one's speed
+        advance(100)  # done by an earlier command: must not count for the speed
         time.sleep(0.25)
         advance(50)
         time.sleep(0.5)
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) > 2  # silent although one unit takes long: no
+    assert len(lines) > 2  # not silent, although one unit takes long
     assert lines[0].startswith("Distilling: 75% (150/200)") and "left" in lines[0]
     assert lines[-1] == "Distilling: 200 in 0:01" or lines[-1].startswith("Distilling: 150 in 0:0")
 

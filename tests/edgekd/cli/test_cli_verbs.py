@@ -1,4 +1,4 @@
-"""The verbs that a device needs, on a run of a small network."""
+"""The verbs that work on a device, on a run of a small network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def picture(exported_run: Path) -> Path:
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, list[str]]:
-    """The JSON of a verb, and its lines on stderr."""
+    """The JSON output of a verb and its lines on stderr."""
     assert run([*arguments, "--json"]) == 0
     out, err = capsys.readouterr()
     return json.loads(out), err.splitlines()
@@ -49,7 +49,7 @@ def test_the_newest_run_is_taken_and_named_and_the_next_command_is_last(
         ("onnxruntime", "fp32", False),
         ("onnxruntime", "int8", False),
     ]
-    assert err[0] == "No run was named: taking the newest, runs/small"
+    assert err[0] == "No run given: using the newest, runs/small"
     assert err[-1] == "Next: edgekd bench runs/small"
 
 
@@ -81,13 +81,13 @@ def test_a_bench_that_measures_nothing_has_failed(run_folder: Path, capsys: pyte
     assert run(["bench", "small", "--seconds", "0", "--json"]) == 1
     out, err = capsys.readouterr()
     assert [row["latency"] for row in json.loads(out)["rows"]] == [None]
-    assert err.splitlines()[-1].startswith("Error: Nothing was measured: built for another device")
+    assert err.splitlines()[-1].startswith("Error: Nothing was measured: built for a device other than this machine")
 
 
 def test_a_bench_that_was_to_score_and_scored_nothing_has_failed(
     exported_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The latency is kept, and said."""
+    """The latency is kept and reported."""
     for name in ("a", "b"):
         for folder in ("rgb", "depth"):
             (tmp_path / folder).mkdir(exist_ok=True)
@@ -137,7 +137,7 @@ def test_an_export_that_fails_leaves_what_an_earlier_one_made(
 def test_the_run_may_be_left_out_before_a_picture(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["predict", str(picture)]) == 0
     out, err = capsys.readouterr()
-    assert "room.png" in out and "Predicting with onnxruntime-int8 of runs/small" in err
+    assert "room.png" in out and "Predicting with onnxruntime-int8 from runs/small" in err
     assert Path("predicted/room.depth.png").is_file()
 
 
@@ -195,7 +195,7 @@ def test_a_missing_file_of_the_run_is_one_line(exported_run: Path, capsys: pytes
         last = capsys.readouterr().err.splitlines()[-1]
         assert last == (
             "Error: runs/small/onnx/student.onnx is missing. "
-            "Make it anew: edgekd distill --teacher small --out runs/small"
+            "Rebuild it: edgekd distill --teacher small --out runs/small"
         )
 
 

@@ -40,7 +40,7 @@ class Boxes:
 
 
 class SmallNet(nn.Module):
-    """Two BatchNorm layers, the second at a resolution of its own where it has a stride, and a positive depth."""
+    """Two BatchNorm layers and a positive depth; with a stride, the second layer has its own resolution."""
 
     def __init__(self, channels: int = 8, stride: int = 1) -> None:
         super().__init__()
@@ -66,13 +66,13 @@ def small_net() -> type[SmallNet]:
 
 @pytest.fixture(scope="module")
 def rooms() -> Teacher:
-    """The built-in teacher, which tests leave as it is."""
+    """The built-in teacher, which tests must not change."""
     return load_teacher("rooms")
 
 
 @pytest.fixture
 def teacher() -> Teacher:
-    """A teacher whose statistics are those of darker, redder pictures than `Boxes` gives."""
+    """A teacher with the statistics of darker, redder pictures than `Boxes` gives."""
     torch.manual_seed(1)
     module = SmallNet().train()
     source = Boxes()

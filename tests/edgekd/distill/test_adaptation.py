@@ -1,4 +1,4 @@
-"""Whether a transformation carries to layers it was not fitted to, on pictures whose right answer is known."""
+"""Whether a transformation carries to layers it was not fitted to, on pictures with a known answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def simulated(boxes) -> NDArray[np.uint8]:
 
 @pytest.fixture
 def tinted(simulated: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """As the pictures were that the teacher was trained on."""
+    """Pictures like those that the teacher was trained on."""
     return (simulated * np.array(TINT)).astype(np.uint8)
 
 
@@ -34,7 +34,7 @@ TINT = (0.9, 0.5, 0.35)
 
 
 def unrelated(stored: StoredStatistics) -> StoredStatistics:
-    """The second layer saw something that no tint explains."""
+    """Statistics whose second layer saw something that no tint explains."""
     mean, variance = stored.moments.mean.clone(), stored.moments.variance
     mean[stored.sizes[0] :] += 100 * variance[stored.sizes[0] :].sqrt()
     return replace(stored, moments=Moments(mean, variance))
@@ -47,16 +47,17 @@ def test_what_tells_the_pictures_apart_carries_to_the_layers_that_were_not_match
     found = measure_adaptation(teacher, stored, TransformSettings(), simulated, tinted)
     assert (found.layers, found.matched) == (LAYERS, 1)
     others = found.means(matched=False)
-    assert others is not None and others[1] < 0.5 * others[0] and found.carries
-    assert found.nears
-    assert not measure_adaptation(teacher, stored, TransformSettings(), tinted, simulated).nears
+    assert others is not None and others[1] < 0.5 * others[0] and found.others_improve
+    assert found.matched_improve
+    assert not measure_adaptation(teacher, stored, TransformSettings(), tinted, simulated).matched_improve
     other = measure_adaptation(teacher, unrelated(stored), TransformSettings(), simulated, tinted)
-    assert other.means(matched=True) == found.means(matched=True) and not other.carries
-    assert measure_adaptation(teacher, unrelated(stored), TransformSettings(layers=1.0), simulated, tinted).carries
+    assert other.means(matched=True) == found.means(matched=True) and not other.others_improve
+    of_all = TransformSettings(layers=1.0)
+    assert measure_adaptation(teacher, unrelated(stored), of_all, simulated, tinted).others_improve
 
 
 def test_statistics_that_lie_on_a_gpu_are_brought_along(teacher: Teacher, simulated: NDArray[np.uint8]) -> None:
-    """As a teacher's own do that a transformation was fitted for there; `meta` stands for it, and has no numbers."""
+    """After fitting on a GPU, the teacher's statistics lie there; `meta` stands for the GPU and holds no numbers."""
     stored = stored_statistics(teacher.module)
 
     class There(StoredStatistics):
@@ -70,7 +71,7 @@ def test_statistics_that_lie_on_a_gpu_are_brought_along(teacher: Teacher, simula
 
 
 def test_distances_are_those_of_all_pictures_at_once(teacher: Teacher, simulated: NDArray[np.uint8]) -> None:
-    """Nineteen pictures are no whole number of batches."""
+    """Nineteen pictures do not fill a whole number of batches."""
     seen: dict[str, torch.Tensor] = {}
     for name in LAYERS:
         teacher.module.get_submodule(name).register_forward_pre_hook(
@@ -92,6 +93,6 @@ def test_distances_are_those_of_all_pictures_at_once(teacher: Teacher, simulated
 def test_it_comes_back_from_json_or_is_refused() -> None:
     found = Adaptation(LAYERS, 1, (0.5, 0.2), (0.1, 0.19))
     assert Adaptation.from_json(json.loads(json.dumps(found.to_json()))) == found
-    assert not found.carries
+    assert not found.others_improve
     with pytest.raises(DataError, match="cannot be read"):
         Adaptation.from_json({"layers": ["a"], "matched": 1, "simulated": 3})

@@ -1,6 +1,6 @@
-"""All that a distillation touches lies on the device that trains.
+"""Everything that a distillation touches lies on the device that trains.
 
-The device `meta` stands for a GPU: its tensors hold no numbers, but what is not there with them is refused as on a GPU.
+The device `meta` stands for a GPU: its tensors hold no numbers, but like a GPU it refuses tensors of other devices.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def numbers_of_a_device_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
 @pytest.mark.parametrize("int8", [False, True], ids=["float", "int8"])
 @pytest.mark.parametrize("parts", [1, 2])
-@pytest.mark.parametrize("cut", [True, False], ids=["cut out", "projected"])
+@pytest.mark.parametrize("cut", [True, False], ids=["cut from", "projected"])
 def test_steps_go_on_from_a_checkpoint(
     teacher: Teacher, small_net: Any, monkeypatch: pytest.MonkeyPatch, cut: bool, parts: int, int8: bool
 ) -> None:
@@ -63,7 +63,7 @@ def test_steps_go_on_from_a_checkpoint(
         return Fitting(own, transform, fit, settings, THERE)
 
     pictures = torch.zeros(8, 32, 48, 3, dtype=torch.uint8)
-    if cut:  # which channels are kept is read as numbers, and there are none there
+    if cut:  # choosing channels reads numbers, which `meta` does not hold
         monkeypatch.setattr(Slim, "kept", slim(teacher, 0.5).kept)
     before, after = fitting(), fitting()
     if cut:
@@ -82,7 +82,7 @@ def test_steps_go_on_from_a_checkpoint(
 
 
 def brought_back(state: Any) -> Any:
-    """A state as a checkpoint gives it: in the CPU's memory."""
+    """A state as read from a checkpoint: in the CPU's memory."""
     if isinstance(state, torch.Tensor):
         return torch.zeros(state.shape, dtype=state.dtype)
     if isinstance(state, dict):

@@ -19,7 +19,7 @@ def make(boxes, **settings) -> Batches:
 
 
 def watched(boxes, count: int):
-    """`count` images like `boxes`, and the list of those that were read."""
+    """`count` images like `boxes`, and the list of indices that were read."""
     asked: list[int] = []
 
     class Watched(type(boxes)):
@@ -74,7 +74,7 @@ def test_an_image_that_is_not_kept_is_read_once_a_batch(boxes) -> None:
 
 @pytest.mark.parametrize(("free", "kept"), [(1 << 30, ResidentImages), (1 << 16, FramedImages)])
 def test_images_stay_on_a_gpu_where_they_fit(boxes, monkeypatch, free: int, kept: type) -> None:
-    """What the driver says is made up: this must hold on machines without a GPU."""
+    """The driver's answers are made up, so that this is tested without a GPU."""
     asked = []
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (asked.append(number), (free, 8 << 30))[1])

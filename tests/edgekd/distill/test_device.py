@@ -12,7 +12,7 @@ from edgekd.steps.doctor import _torch as doctor
 def test_bfloat16_is_taken_from_ampere_on(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
 ) -> None:
-    """PyTorch also says so of a T4, where it is emulated and convolutions have none. No such card is in the tests."""
+    """PyTorch claims it for a T4 too, which emulates it and has no such convolutions. The tests have no such card."""
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
@@ -25,14 +25,14 @@ def test_bfloat16_is_taken_from_ampere_on(
 
 
 def test_a_driver_that_is_too_old_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NVML counts GPUs that CUDA cannot use. No such machine is in the tests."""
+    """NVML counts GPUs that CUDA cannot use. The tests have no such machine."""
 
     def refuse() -> None:
         raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).\nPlease update it.")
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "init", refuse)
-    with pytest.raises(MissingRuntimeError, match=r"cuda was asked for, .*is too old \(found version 11040\)\. Use"):
+    with pytest.raises(MissingRuntimeError, match=r"cuda was requested, .*is too old \(found version 11040\)\. Use"):
         choose_device("cuda")
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: refuse())
-    assert "whose GPUs it cannot use (The NVIDIA driver" in doctor()
+    assert "but cannot use its GPUs (The NVIDIA driver" in doctor()

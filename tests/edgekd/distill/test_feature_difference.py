@@ -26,7 +26,7 @@ def _features(seed: int, layout: torch.memory_format) -> tuple[Tensor, Tensor, T
 def test_value_and_gradient_are_those_of_the_plain_formula(
     layout: torch.memory_format, dtype: torch.dtype, tolerance: float
 ) -> None:
-    """What follows works in place, as activations do, and the loss takes a share of both."""
+    """The next operation works in place, as activations do, and the loss depends on both outputs."""
     mine, theirs, scale = _features(0, layout)
     mine, theirs = mine.to(dtype), theirs.to(dtype)
     exact = mine.double().requires_grad_()
@@ -65,7 +65,7 @@ def test_the_gradient_is_the_one_of_finite_differences() -> None:
 
 
 def test_the_gradient_stays_in_the_memory_format_of_the_features() -> None:
-    """A gradient in another one makes the backward pass of the BatchNorm before it take six times as long."""
+    """In another format the gradient makes the backward pass of the BatchNorm before it take six times as long."""
     mine, theirs, scale = _features(2, torch.channels_last)
     mine.requires_grad_()
     seen: list[bool] = []

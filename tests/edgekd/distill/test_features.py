@@ -32,7 +32,7 @@ def test_a_student_cut_out_of_its_teacher_is_compared_channel_by_channel(rooms: 
     seen: dict[str, torch.Tensor] = {}
 
     def look(key: str) -> Callable[..., None]:
-        return lambda layer, inputs, output: seen.__setitem__(key, output.detach().clone())  # then ReLU works in place
+        return lambda layer, inputs, output: seen.__setitem__(key, output.detach().clone())  # ReLU is in place
 
     handles = []
     for network, side in ((student, "student"), (rooms.module, "teacher")):
@@ -119,7 +119,7 @@ class _InAnotherUnit(nn.Module):
 
 @pytest.mark.parametrize("unit", [1e-2, 1e2])
 def test_the_unit_of_a_teachers_features_does_not_matter(unit: float) -> None:
-    """FastDepth's are a hundredth of those of other networks."""
+    """FastDepth's features are a hundredth of those of other networks."""
     x = torch.rand(2, 3, 48, 64, generator=torch.Generator().manual_seed(1))
     found = []
     for teacher in (_InAnotherUnit(1.0), _InAnotherUnit(unit)):
@@ -144,7 +144,7 @@ def test_nor_does_it_where_the_student_is_cut_out_of_it(rooms: Teacher) -> None:
     nn.init.uniform_(norms[0].weight, 0.1, 1.0)
     teacher = replace(rooms, module=network.eval().requires_grad_(False))
     student, x = slim(teacher, 0.5), torch.rand(2, 3, 24, 32)
-    student.train()  # by the batch's own statistics, so that it is apart from its teacher
+    student.train()  # uses the batch's own statistics, so it differs from its teacher
     norms.append(student.get_submodule("network.1"))
     apart = []
     for unit in (1.0, 1e-2, 1e2):
@@ -209,7 +209,7 @@ def test_features_seen_in_half_precision_are_compared_in_float32(rooms: Teacher,
 
 
 def test_a_student_that_is_only_looked_at_is_not_compared(rooms: Teacher) -> None:
-    """As for a preview, or to find the order of its layers: no teacher ran before."""
+    """For a preview, or to find the order of its layers, it runs without its teacher."""
     student = slim(rooms, 0.5)
     match = FeatureMatch(pairs_of(student, rooms.module, (192, 256)), rooms.module)
     match.watch_student(student)
@@ -239,8 +239,8 @@ def test_a_layer_that_runs_twice_is_compared_each_time(rooms: Teacher) -> None:
     match.watch_student(student)
     x = torch.rand(2, 3, 48, 64, generator=torch.Generator().manual_seed(0))
     teacher.module(x + 1)
-    match.forget()  # that was another batch
-    for part in x.split(1):  # the teacher may see it in parts
+    match.forget()  # drops the earlier batch
+    for part in x.split(1):  # the teacher may see the batch in parts
         teacher.module(part)
     student.eval()(x)
     apart = match().detach()
@@ -271,7 +271,7 @@ def test_projections_start_from_the_seed_alone(rooms: Teacher) -> None:
 
 
 class _Pools(nn.Module):
-    """One pooling for every resolution, as many networks have it; its features are also seen mirrored, afterwards."""
+    """One pooling layer for every resolution, as in many networks; a second pass sees the picture mirrored."""
 
     def __init__(self, widths: tuple[int, int, int]) -> None:
         super().__init__()
@@ -358,7 +358,7 @@ class _OfTwoViews(nn.Module):
 
 
 def test_layers_that_see_views_stacked_into_the_batch_are_left_out(rooms: Teacher) -> None:
-    """A teacher runs on the transformed pictures and on the rest, its student on all: they come in another order."""
+    """The teacher sees transformed pictures and the rest apart, the student all at once: the order of views differs."""
     viewing = replace(rooms, module=_OfTwoViews(rooms.module))
     student = slim(viewing, 0.5)
     assert pairs_of(student, viewing.module, (192, 256)) == ()
@@ -387,7 +387,7 @@ def test_a_pooling_that_tells_places_leaves_a_resolution() -> None:
 
 @pytest.mark.parametrize("weight", [0.0, 1e-7])
 def test_a_layer_that_was_trained_to_give_nothing_has_no_unit(teacher: Teacher, weight: float) -> None:
-    """The last BatchNorm of a residual branch may end at 0: divided by that its least change would drown the others."""
+    """The last BatchNorm of a residual branch may end at 0: divided by 0, its least change would drown the others."""
     layer = teacher.module.second[1]
     nn.init.constant_(layer.weight, weight)
     student = copy.deepcopy(teacher.module).train().requires_grad_(True)
@@ -403,10 +403,10 @@ def test_a_layer_that_was_trained_to_give_nothing_has_no_unit(teacher: Teacher, 
     assert match().item() == 0.0
 
 
-@pytest.mark.filterwarnings("ignore:.*autocast:FutureWarning")  # torch 2.4 calls what it has deprecated
+@pytest.mark.filterwarnings("ignore:.*autocast:FutureWarning")  # torch 2.4 uses what it deprecates
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_parts_that_are_computed_again_backwards_are_compared_once(teacher: Teacher, reentrant: bool) -> None:
-    """As in networks that were trained with little memory. Only those of the student run again where it is trained."""
+    """As in networks trained with little memory. Training the student reruns only the student's parts."""
 
     class Net(nn.Module):
         def __init__(self, again: bool) -> None:
@@ -429,7 +429,7 @@ def test_parts_that_are_computed_again_backwards_are_compared_once(teacher: Teac
         match.watch_teacher(taught.module)
         match.watch_student(student)
         for _ in range(2):
-            taught.module(x).sum().backward()  # the transformation's update
+            taught.module(x).sum().backward()  # as an update of the transformation does
             student(x)
             apart = match()
             student.zero_grad()

@@ -41,7 +41,7 @@ SETTINGS = DistillSettings(
 
 
 class InterruptAfter(Quiet):
-    """Presses Ctrl-C once a number of steps are done."""
+    """Presses Ctrl-C once `steps` steps are done."""
 
     def __init__(self, steps: int) -> None:
         self._left = steps
@@ -87,7 +87,7 @@ def test_an_interrupted_run_ends_bit_for_bit_as_an_uninterrupted_one(teacher, sm
 
 
 def by_keyword(small_net) -> type[torch.nn.Module]:
-    """The small network with layers that are called as layer(input=x)."""
+    """The small network with its layers called as layer(input=x)."""
 
     class ByKeyword(small_net):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -114,7 +114,7 @@ def test_layers_may_be_given_their_input_by_keyword(teacher, small_net, boxes, t
 
 
 def test_a_student_is_started_on_fewer_pictures_where_they_are_large(teacher, boxes) -> None:
-    """It runs on all of them at once, which must fit into the memory that a step needs, or near it."""
+    """It runs on all of them at once, which must take about as much memory as a step at most."""
     settings = replace(SETTINGS, reconstruction=ReconstructionSettings(pictures=10))
     large = replace(teacher.input.framing, height=1536, width=2048)
     for framing, counts in ((teacher.input.framing, [4, 4, 2]), (large, [2])):
@@ -135,7 +135,7 @@ def test_a_student_with_dropout_draws_by_seed_and_step_alone(teacher, small_net,
         run(teacher, student, boxes, tmp_path / "stopped", progress=InterruptAfter(9))
     drawn_from = torch.random.get_rng_state()
     assert torch.equal(weights(run(teacher, student, boxes, tmp_path / "stopped")), weights(whole))
-    assert torch.equal(torch.random.get_rng_state(), drawn_from)  # and leaves it to others
+    assert torch.equal(torch.random.get_rng_state(), drawn_from)  # the global generator is untouched
 
 
 def test_the_student_comes_nearer_to_its_teacher(teacher, small_net, boxes, tmp_path) -> None:
@@ -158,7 +158,7 @@ def test_each_part_can_be_switched_off_alone(off, teacher, small_net, boxes, tmp
 def test_a_checkpoint_of_other_settings_is_refused(teacher, small_net, boxes, tmp_path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(teacher, small_net, boxes, tmp_path, progress=InterruptAfter(4))
-    with pytest.raises(RunError, match="another teacher, student, image set or settings"):
+    with pytest.raises(RunError, match="a different teacher, student, image set or settings"):
         run(teacher, small_net, boxes, tmp_path, DistillSettings(steps=12, batch=8, set_aside=8))
 
 
@@ -214,7 +214,7 @@ def test_who_uses_the_newer_switch_of_tf32_is_not_disturbed() -> None:
         assert conv.fp32_precision == chosen
     finally:
         conv.fp32_precision = before
-    assert torch.backends.cudnn.allow_tf32 is not None  # both may be read again
+    assert torch.backends.cudnn.allow_tf32 is not None  # the older switch can be read again too
 
 
 def test_a_loss_that_is_no_number_stops_with_the_step(teacher, small_net, boxes, tmp_path) -> None:
@@ -222,7 +222,7 @@ def test_a_loss_that_is_no_number_stops_with_the_step(teacher, small_net, boxes,
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x) * float("nan")
 
-    with pytest.raises(ModelError, match=r"no longer a number at step 3 .*no checkpoint was saved before it"):
+    with pytest.raises(ModelError, match=r"became NaN or infinite at step 3 .*no checkpoint was saved before it"):
         run(teacher, Broken, boxes, tmp_path)
 
 
@@ -234,13 +234,13 @@ def test_a_teacher_that_fails_on_some_pictures_is_named_and_not_the_rate(teacher
 
     failing = replace(teacher, module=copy.deepcopy(teacher.module))
     failing.module.__class__ = Failing
-    with pytest.raises(ModelError, match=r"gives depth that is NaN or infinite for pictures of step \d+ .*Check the"):
+    with pytest.raises(ModelError, match=r"outputs NaN or infinite depth for pictures of step \d+ .*Check the"):
         run(failing, small_net, boxes, tmp_path)
 
 
 @pytest.mark.parametrize("at", [5, 14])
 def test_weights_that_turn_nan_are_in_no_checkpoint(teacher, small_net, boxes, tmp_path, monkeypatch, at) -> None:
-    """The step whose update breaks the weights has a good loss: the next one tells, after the last nothing would."""
+    """The step whose update breaks the weights has a good loss: the next one fails, but none follows the last."""
     monkeypatch.setattr("edgekd.distill.loop._SAVE_EVERY_SECONDS", 0.0)
     update, calls = StudentFit.update, itertools.count(SETTINGS.transform.warm_up)
 
@@ -296,7 +296,7 @@ def test_the_student_learns_from_transformed_pictures_and_from_others(
     settings = DistillSettings(steps=4, batch=4, set_aside=8, mixing=None, features=None, transform=transform)
     made = run(teacher, Watched, boxes, tmp_path, settings)
     normalise = Normalise(teacher.input)
-    for step, pictures in enumerate(seen[-4:], start=1):  # with an update of the transformation and without
+    for step, pictures in enumerate(seen[-4:], start=1):  # steps with and without an update of the transformation
         given = normalise(to_tensor(made.batches.batch(step).mixed, CPU))
         same = [(picture == given).flatten(1).all(1).any() for picture in pictures]
         assert len(pictures) == 4
@@ -311,7 +311,7 @@ def test_in_bfloat16_networks_compute_coarsely_and_weights_stay_exact(teacher, s
     assert torch.equal(weights(coarse), weights(again))
     first = [steps_logged(tmp_path / name)[0]["statistics"] for name in ("exact", "coarse")]
     assert first[0] != first[1]
-    assert first[1] == pytest.approx(first[0], rel=2e-2)  # bfloat16 has 8 bits: 0.4 % a value
+    assert first[1] == pytest.approx(first[0], rel=2e-2)  # bfloat16 has 8 bits: 0.4 % per value
     last = [steps_logged(tmp_path / name)[-1]["loss"] for name in ("exact", "coarse")]
     assert last[1] == pytest.approx(last[0], rel=0.2)
 
@@ -346,7 +346,7 @@ def test_a_short_run_keeps_what_its_last_steps_had_learnt(teacher, small_net, bo
 
 
 class TestAStudentThatIsCutOut:
-    """Of a teacher with 32 channels, of which it keeps 16."""
+    """The teacher has 32 channels, of which the student keeps 16."""
 
     settings = replace(SETTINGS, learning_rate=1e-6)
 
@@ -374,17 +374,17 @@ class TestAStudentThatIsCutOut:
         ran: list[int] = []
 
         def seen(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            if layer is wide.module.first:  # and not that of a student, which is a copy
+            if layer is wide.module.first:  # not the student's, which is a copy
                 ran.append(len(inputs[0]))
 
         with wide.module.first.register_forward_pre_hook(seen):
             settings = replace(self.settings, batch=8, accumulate=4)
             run(wide, lambda: slim(wide, 0.5), boxes, tmp_path / "run", settings)
-        assert max(ran) == 4  # the pictures of a preview
+        assert max(ran) == 4  # a preview has four pictures, a part two
 
     def test_is_trained_as_it_was_cut_where_little_can_be_solved_for(self, wide, boxes, tmp_path) -> None:
         class Own(torch.nn.BatchNorm2d):
-            """What it does beside normalising nobody knows."""
+            """A subclass that may do more than normalise."""
 
             def forward(self, x: torch.Tensor) -> torch.Tensor:
                 return super().forward(x)
@@ -395,14 +395,14 @@ class TestAStudentThatIsCutOut:
                 layer.__class__ = Own
         made = run(wide, lambda: slim(wide, 0.5), boxes, tmp_path / "run", self.settings, notes)
         assert [note for note in notes.said if "solved for" in note] == [
-            "Only 1 of the student's 3 convolutions can be solved for: it starts as it was cut"
+            "Only 1 of the student's 3 convolutions can be solved for: it keeps the teacher's weights"
         ]
         cut = slim(wide, 0.5)
         assert made.student.kept == cut.kept
         assert not torch.equal(made.student.network.first[1].running_mean, cut.network.first[1].running_mean)
 
     def test_keeps_what_its_norms_were_set_to(self, wide, boxes, tmp_path) -> None:
-        """A batch of four would tell them something else each time."""
+        """Every batch of four would give them other statistics."""
         short, longer = (
             run(
                 wide,
@@ -418,9 +418,9 @@ class TestAStudentThatIsCutOut:
             assert torch.equal(value, longer[name]) == kept, name
 
     def test_ends_the_same_when_it_was_interrupted(self, wide, boxes, tmp_path) -> None:
-        """With the channels that were chosen, which the model says of itself, whatever the second start began with."""
+        """With the chosen channels, which the model itself records, whatever channels the second start began with."""
         whole = run(wide, lambda: slim(wide, 0.5), boxes, tmp_path / "whole", self.settings)
-        for stop in (2, 9):  # before it was solved for, and after
+        for stop in (2, 9):  # before and after it is solved for
             folder = tmp_path / f"stopped-{stop}"
             with pytest.raises(KeyboardInterrupt):
                 run(wide, lambda: slim(wide, 0.5), boxes, folder, self.settings, progress=InterruptAfter(stop))

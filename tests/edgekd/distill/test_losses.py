@@ -16,7 +16,7 @@ def test_a_constant_ratio_costs_its_logarithm_and_no_gradient() -> None:
 def test_gradients_by_hand() -> None:
     teacher = torch.ones(1, 1, 1, 4)
     student = torch.exp(torch.tensor([[[[0.0, 1.0, 0.0, 1.0]]]]))
-    # |difference| 1/2. Across at strides 1, 2, 4: 1, 0, none left (nothing to compare counts nothing).
+    # Mean |difference|: 1/2. Horizontal gradients at strides 1, 2, 4: 1, 0, and no pixels left, which count nothing.
     torch.testing.assert_close(distillation_loss(student, teacher).item(), 0.5 + 0.5 * 1.0)
 
 

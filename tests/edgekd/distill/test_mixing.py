@@ -25,7 +25,7 @@ def mixed_batch(images: np.ndarray, ids: np.ndarray, settings: MixingSettings, s
 
 
 def mix(image: np.ndarray, other: np.ndarray, other_ids: np.ndarray, settings: MixingSettings) -> np.ndarray:
-    """`image` with objects of `other`, none of its own having any."""
+    """`image`, which has no objects of its own, with objects of `other`."""
     settings = replace(settings, probability=1.0)
     return mixed_batch(np.stack([image, other]), np.stack([np.zeros_like(other_ids), other_ids]), settings, seed=0)[0]
 
@@ -38,7 +38,7 @@ def test_a_pasted_object_keeps_its_pixels_and_its_rows() -> None:
     rows, columns = np.nonzero(pasted)
     assert set(rows) == set(range(8, 14))
     assert len(set(columns)) == 5
-    # Nothing of the other picture's room came along, and all else is as it was.
+    # Nothing of the other picture's room is copied, and all other pixels are unchanged.
     assert not (mixed == 50).any()
     assert (mixed[~pasted] == image[~pasted]).all()
 

@@ -1,4 +1,4 @@
-"""Two processes make the student that one makes of the same batches."""
+"""Two processes make the same student as one process does from the same batches."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _run(
 
 
 def _without_biases(network: nn.Module) -> nn.Module:
-    """Before BatchNorm they change nothing, and Adam makes steps of their rounding errors."""
+    """Removes the biases before BatchNorm: they have no effect, but Adam amplifies their rounding errors."""
     for part in (network.first, network.second):
         part[0].bias = None
     return network
@@ -118,7 +118,7 @@ def _without_biases(network: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize(("steps", "apart"), [(1, 1e-6), (10, 1e-3)])
 def test_two_processes_give_the_student_of_one(teacher, small_net, boxes, tmp_path, steps: int, apart: float) -> None:
-    """The same up to the order of summation, which Adam enlarges where a gradient is nearly zero.
+    """The same up to the order of summation, which Adam amplifies where a gradient is nearly zero.
 
     One step may move a weight by 1e-2.
     """
@@ -132,11 +132,11 @@ def test_two_processes_give_the_student_of_one(teacher, small_net, boxes, tmp_pa
             for name, value in one[part].items():
                 torch.testing.assert_close(two[part][name], value, rtol=0, atol=apart, msg=f"{part} {name}")
     lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == list(range(3 + steps))  # written once
+    assert [json.loads(line)["step"] for line in lines] == list(range(3 + steps))  # by one process only
 
 
 def test_a_student_that_is_cut_out_starts_the_same_in_both(teacher, small_net, boxes, tmp_path) -> None:
-    """The first process chooses its channels and solves for its weights, and gives them to the other."""
+    """The first process chooses the channels, solves for the weights and sends both to the other."""
     torch.manual_seed(1)
     module = _without_biases(small_net(32))
     wide = replace(teacher, module=module.eval().requires_grad_(False), digest="wide")
@@ -178,7 +178,7 @@ def test_when_a_process_dies_the_others_say_so(teacher, small_net, boxes, tmp_pa
     codes = _run(2, tmp_path / "run", teacher, small_net, boxes, dies=True)
     assert codes[1] == 9 and codes[0] not in (0, None)
     said = (tmp_path / "run" / "error-0").read_text()
-    assert "Another of the 2 processes ended" in said and "goes on from the last checkpoint" in said
+    assert "Another of the 2 processes ended" in said and "resumes from the last checkpoint" in said
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
@@ -197,8 +197,8 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
         ({"RANK": "first"}, "RANK is 'first' among 2 processes"),
         ({"RANK": "²"}, "RANK is '²' among 2 processes"),
         ({"RANK": "2"}, "RANK is '2' among 2 processes"),
-        ({"MASTER_PORT": "port"}, "do not find each other at 127.0.0.1:port"),
-        ({"MASTER_PORT": "99999"}, "do not find each other at 127.0.0.1:99999"),
+        ({"MASTER_PORT": "port"}, "cannot reach each other at 127.0.0.1:port"),
+        ({"MASTER_PORT": "99999"}, "cannot reach each other at 127.0.0.1:99999"),
     ],
 )
 def test_an_environment_that_torchrun_would_not_set_is_refused(stated, message, monkeypatch) -> None:
@@ -218,7 +218,7 @@ def test_layers_that_share_become_plain_again() -> None:
 
 
 def test_processes_of_one_machine_cannot_share_a_gpu(monkeypatch) -> None:
-    """NCCL refuses it in a way that looks as if another process had died. There are no two GPUs in the tests."""
+    """NCCL's error looks as if another process had died. The tests have no two GPUs."""
     whole = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     for name, value in whole.items():
         monkeypatch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""What each weight of a student gets of the learning rate."""
+"""The share of the learning rate that each weight of a student gets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 @torch.no_grad()
 def shrink(module: nn.Module, rooms: Teacher, factor: float) -> nn.Module:
-    """The same function, in place, with the weights before each BatchNorm layer `factor` times as large."""
+    """Scales the weights before each BatchNorm layer by `factor`, in place; the function stays the same."""
     for layer in layers_as_run(module, torch.zeros(1, 3, rooms.input.height, rooms.input.width)):
         if layer.norm is None:
             continue
@@ -36,8 +36,8 @@ def shrink(module: nn.Module, rooms: Teacher, factor: float) -> nn.Module:
 
 
 def trained(rooms: Teacher, factor: float, pictures: Tensor, wanted: Tensor, *, scaled: bool) -> tuple[Tensor, Tensor]:
-    """What a student of a teacher so shrunk gives on the pictures, before and after a few steps: [N, 1, H, W] each."""
-    student = slim(rooms, 0.25)  # cut first: which channels go depends on their size
+    """Depths of a student of a shrunk teacher, before and after a few steps: [N, 1, H, W] each."""
+    student = slim(rooms, 0.25)  # cut first: the size of the weights decides which channels go
     shrink(student.network, rooms, factor)
     shares = rate_shares(student, shrink(copy.deepcopy(rooms.module), rooms, factor)) if scaled else {}
     fit = StudentFit(student, rooms.input, DistillSettings(learning_rate=1e-3), CPU, shares=shares)
@@ -66,7 +66,7 @@ def test_shares_are_powers_of_two_in_proportion_to_the_teachers_weights(rooms: T
     first = next(module for module in teacher.module.modules() if isinstance(module, nn.Conv2d))
     name, norm = next(iter(batch_norm_layers(teacher.module).items()))
     with torch.no_grad():
-        first.weight.copy_(0.05 / 16 * torch.ones_like(first.weight))  # of an RMS of 0.1: a thirty-second
+        first.weight.copy_(0.05 / 16 * torch.ones_like(first.weight))  # a thirty-second of an RMS of 0.1
         norm.weight.fill_(0.25)
     convolution = next(name for name, module in teacher.module.named_modules() if module is first)
     shares = rate_shares(slim(teacher, 0.25), teacher.module)
@@ -79,4 +79,4 @@ def test_shares_are_powers_of_two_in_proportion_to_the_teachers_weights(rooms: T
 def test_weights_of_the_usual_size_get_all_of_it(rooms: Teacher) -> None:
     shares = rate_shares(slim(rooms, 0.25), rooms.module)
     weights = [shares[f"network.{name}.weight"] for name, m in rooms.module.named_modules() if isinstance(m, nn.Conv2d)]
-    assert sum(share == 1 for share in weights) >= len(weights) - 1  # but for the last, which gives the depth
+    assert sum(share == 1 for share in weights) >= len(weights) - 1  # except the last, which gives the depth

@@ -1,4 +1,4 @@
-"""A student that is cut out of its teacher is solved for before it is trained."""
+"""The weights of a student cut out of its teacher are solved for before it is trained."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from targets.input import Framing, InputSpec
 
 @pytest.fixture(scope="module")
 def pictures(rooms: Teacher) -> Tensor:
-    """Six pictures, that are made into more by shifting their colours."""
+    """Six pictures, and the same six mirrored with shifted colours."""
     shown = torch.from_numpy(probe_pictures(rooms.input.height, rooms.input.width, 6))
     with torch.no_grad():
         normal = NormalisePictures(rooms.input)(shown)
@@ -117,7 +117,7 @@ def test_a_cut_student_comes_nearer_to_its_teacher_on_other_pictures_too(rooms: 
 
 
 class _Wide(nn.Module):
-    """Layers of so many weights that they are solved for at more pixels than others are, at more than a student's."""
+    """A body with so many weights that it is fitted at more pixels than usual; a student's would not be."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ def test_layers_that_are_only_scaled_bring_it_nearer_too(
 
 
 def test_its_norms_give_the_same_in_training_as_in_evaluation(rooms: Teacher, pictures: Tensor) -> None:
-    """Else the first step of the training would undo it."""
+    """Otherwise the first training step would undo the solution."""
     student = solved(slim(rooms, 0.25), rooms, pictures, 0.1)
     trained = copy.deepcopy(student).train()
     with torch.no_grad():
@@ -182,7 +182,7 @@ def test_where_nothing_can_add_a_constant_none_is_counted_on() -> None:
 
 
 class _Plain(nn.Module):
-    """Three convolutions and their norms; what stands between them, and how the depth is made, is the test's."""
+    """Three convolutions and their norms; each test chooses the first, what follows the second, and the head's bias."""
 
     def __init__(
         self, between: Callable[[int], list[nn.Module]], first: nn.Module, *, biased_head: bool = True
@@ -198,7 +198,7 @@ class _Plain(nn.Module):
 
 
 def _trained(module: nn.Module, pictures: Tensor) -> Teacher:
-    """A teacher whose norms stored the pictures, and whose channels repeat each other as a trained one's do."""
+    """A teacher whose norms store the pictures' statistics and whose channels repeat each other, as after training."""
     with torch.no_grad():
         for layer in module.modules():
             if isinstance(layer, nn.Conv2d) and layer.out_channels == 32:
@@ -224,7 +224,7 @@ def test_depth_keeps_its_scale_where_the_last_convolution_has_no_bias(pictures: 
 
 
 class _PadsItself(nn.Conv2d):
-    """As networks taken over from TensorFlow do: the field `padding` does not say what happens."""
+    """As in networks ported from TensorFlow: the field `padding` does not describe the padding."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias, self.stride)
@@ -242,7 +242,7 @@ def test_a_convolution_that_pads_by_itself_is_left_as_it_is(pictures: Tensor) ->
 
 
 def test_an_activation_in_place_before_a_norm_is_seen(pictures: Tensor) -> None:
-    """The norm tells which channels there are; it stored what the activation gave, and keeps that."""
+    """The norm counts the channels; it stores statistics of the activation's output, which must not change."""
     network = _Plain(lambda n: [nn.ReLU(inplace=True), nn.BatchNorm2d(n)], _stem())
     teacher = _trained(network, pictures)
     norms = {layer.name: (layer.norm, layer.counted_by) for layer in layers_as_run(network, pictures[:1])}

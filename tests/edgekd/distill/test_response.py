@@ -8,11 +8,11 @@ from edgekd.distill.response import camera_response
 def by_torch(
     y: torch.Tensor, bend: torch.Tensor, twist: torch.Tensor, noise: torch.Tensor | None, level: torch.Tensor
 ) -> torch.Tensor:
-    """The same in PyTorch's own operations, each as its formula says."""
+    """The same in PyTorch's own operations, as the formula says."""
     bend, twist = bend[:, :, None, None], twist[:, :, None, None]
     y = y + y * (1 - y) * (bend + twist * (1 - 2 * y))
     y = y if noise is None else y + noise * level[:, None, None]
-    passing = 0.9 * y.clamp(0, 1) + 0.1 * y  # a tenth of the gradient also where it is clipped
+    passing = 0.9 * y.clamp(0, 1) + 0.1 * y  # a tenth of the gradient passes where it is clipped
     return y.clamp(0, 1).detach() + passing - passing.detach()
 
 

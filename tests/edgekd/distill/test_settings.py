@@ -9,11 +9,11 @@ from edgekd.distill.settings import DistillSettings, FeatureSettings, GrowthSett
 
 
 def test_settings_as_json_tell_every_difference_and_go_on_from_older_runs() -> None:
-    """run.json and the checkpoint hold them; a run from before precision could be chosen is still the same run."""
+    """run.json and the checkpoint store them; a run from before precision could be chosen is still the same run."""
     standard = DistillSettings().to_json()
     assert json.loads(json.dumps(standard)) == standard
     assert "precision" not in standard
-    # Every picture was transformed before there was a choice.
+    # Before `share` existed, every picture was transformed.
     assert "share" not in DistillSettings(transform=TransformSettings(share=1.0)).to_json()["transform"]
     others = (
         DistillSettings(precision="bfloat16"),
@@ -61,5 +61,5 @@ def test_no_rate_and_no_weight_is_infinite(part, bad) -> None:
 
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.5, float("nan")])
 def test_a_share_of_pictures_is_one(share) -> None:
-    with pytest.raises(UsageError, match="Give a share in"):
+    with pytest.raises(UsageError, match="Use a fraction in"):
         TransformSettings(share=share)

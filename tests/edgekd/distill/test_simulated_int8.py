@@ -1,4 +1,4 @@
-"""A student in simulated int8: against the model that is then built from it, and that ranges are learned."""
+"""A student in simulated int8: it agrees with the model built from it, and its ranges are learned."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_it_is_what_the_built_model_computes(net: Net, tmp_path: Path) -> None:
     export_onnx(net, SPEC, tmp_path / "student.onnx", metadata={}, ranges=simulated.ranges())
     calibrated = calibrate(read_graph(tmp_path / "student.onnx"), images, Quiet())
     built = infer_quantised(calibrated, U8S8, images)
-    # Nearer by far than rounding is: what is left is the rounding of biases and of the last layer's input.
+    # Far less than rounding moves it: what remains is the rounding of biases and of the last layer's input.
     assert np.abs(built - expected).mean() < 0.5 * np.abs(expected - exact).mean()
 
 
@@ -152,7 +152,7 @@ def test_ranges_and_weights_are_trained_and_saved(net: Net) -> None:
 
 def test_the_rate_starts_anew_at_its_share_and_falls() -> None:
     settings = DistillSettings(steps=100, quantisation=QuantisationSettings(50, 0.1))
-    for steps in (1, 5, 15, 35, 2000):  # never above the full rate, which is reached
+    for steps in (1, 5, 15, 35, 2000):  # the full rate is reached and never exceeded
         short = DistillSettings(steps=steps)
         assert max(over_steps(step / steps, short) for step in range(steps)) == pytest.approx(1, abs=0.01)
     assert over_steps(1.0, settings) == pytest.approx(0.1)

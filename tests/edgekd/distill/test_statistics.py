@@ -91,14 +91,14 @@ def test_a_class_of_its_own_keeps_doing_what_it_does(kind: type[nn.Module]) -> N
     module = nn.Sequential(*layers).eval().requires_grad_(False)
     if kind is Activated:
         layers[1].running_mean.normal_()
-    x = torch.rand(2, 3, 6, 8)  # as many columns as channels
+    x = torch.rand(2, 3, 6, 8)  # as many columns as channels, so that mixed-up axes raise no error
     depth, moments = observe(module, ("1",))(x)
     torch.testing.assert_close(depth, module(x))
     torch.testing.assert_close(moments.mean, module[0](x).mean((0, 2, 3)))
 
 
 class TwoScales(nn.Module):
-    """One encoder for two resolutions: its layers run twice a picture. The second time it is given what is behind."""
+    """One encoder for two resolutions: its layers run twice per picture, the second time on a darker, smaller one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ def test_what_comes_after_the_observed_layers_keeps_no_gradient_and_the_moments_
 
 
 class OneNorm(nn.Module):
-    """A BatchNorm layer that has two names and runs under both, or under the second alone."""
+    """A BatchNorm layer that has two names and runs under both, or only under the second."""
 
     def __init__(self, both: bool) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class OneNorm(nn.Module):
 
 @pytest.mark.parametrize("both", [True, False])
 def test_a_layer_that_runs_several_times_shows_what_it_would_store(both: bool) -> None:
-    """The mean over its runs, under whatever name."""
+    """The mean over its runs, whichever name they use."""
     torch.manual_seed(0)
     module, x = OneNorm(both).eval().requires_grad_(False), torch.rand(2, 3, 8, 12)
     observed = observe(module, ["norm"], runs=1 + both)
@@ -175,7 +175,7 @@ def test_distance_by_hand() -> None:
     # The floor is a hundredth of the layer's median variance: 0.04 for the first layer, 0.01 for the second.
     distance = StatisticsDistance(stored(one=([0.0, 0.0], [4.0, 4.0]), two=([1.0], [1.0])))
     seen = Moments(torch.tensor([1.0, 0.0, 1.0]), torch.tensor([4.0, 4.04 * math.e - 0.04, 1.0]))
-    # First layer: mean off by 1 at a variance of 4.04; logarithm of the variance ratio 1, so 1/2. Mean over channels.
+    # First layer: one mean is off by 1 at a variance of 4.04; one log variance ratio is 1, so 1/2. Mean over channels.
     torch.testing.assert_close(distance(seen), torch.tensor([(1 / 4.04 + 0.5) / 2, 0.0]))
 
 
@@ -209,7 +209,7 @@ def test_a_teacher_without_statistics_is_refused_with_what_still_can_be_done() -
 
 
 def test_moments_of_half_precision_are_in_float32() -> None:
-    """With a mean of twenty deviations E[x^2] - E[x]^2 in bfloat16 would be nothing at all."""
+    """At a mean of twenty deviations, E[x^2] - E[x]^2 in bfloat16 would be pure rounding error."""
     x = (torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) + 20).bfloat16()
     mean, variance = channel_moments(x)
     assert mean.dtype is variance.dtype is torch.float32
@@ -244,7 +244,7 @@ def test_the_first_layers_alone_can_be_matched() -> None:
 
 
 def test_running_moments_of_a_checkpoint_go_on_on_another_device() -> None:
-    """A checkpoint is read into the CPU's memory and a GPU goes on with it; the device `meta` stands for that GPU."""
+    """A checkpoint is read into the CPU's memory and a GPU continues from it; the device `meta` stands for that GPU."""
     before = RunningMoments(0.5)
     before.update(Moments(torch.ones(3), torch.ones(3)))
     after = RunningMoments(0.5)

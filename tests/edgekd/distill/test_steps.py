@@ -1,4 +1,4 @@
-"""One step: what the student is given and compared with, where only some of the pictures are transformed."""
+"""One step: what the student is given and compared with when only some of the pictures are transformed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SIZE = (32, 48)
 
 @dataclass
 class Given:
-    """What the parts of a step were given, one entry a call."""
+    """What the parts of a step were given, one entry per call."""
 
     transformed: list[int] = field(default_factory=list)  # pictures that the transformation was fitted on
     pictures: list[Tensor] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Given:
 
 
 def features_apart(student: nn.Module, teacher: nn.Module, pictures: Tensor) -> float:
-    """What holds a student that is cut out of its teacher, in double precision and without any hook of edgekd."""
+    """The feature difference of a student cut out of its teacher, in double precision and without edgekd's hooks."""
     shown: dict[str, Tensor] = {}
     pairs = pairs_of(student, teacher, SIZE)
     for side, network in (("student", student), ("teacher", teacher)):
@@ -62,7 +62,7 @@ def features_apart(student: nn.Module, teacher: nn.Module, pictures: Tensor) -> 
 
 @pytest.fixture
 def step_by_step(teacher: Teacher, boxes):
-    """A function that runs steps with settings, and gives what the student was given."""
+    """A function that runs steps with settings and returns what the student was given, and the metrics."""
 
     def run(settings: DistillSettings, steps: int, alone: bool = False) -> tuple[Given, list[dict[str, float]]]:
         given, normalise = Given(), Normalise(teacher.input)
@@ -108,9 +108,9 @@ def step_by_step(teacher: Teacher, boxes):
 def test_each_picture_is_compared_with_what_the_teacher_says_of_it(step_by_step, share: float, accumulate: int) -> None:
     transform = TransformSettings(share=share, warm_up=1, every=2, learning_rate=0.05)
     settings = DistillSettings(batch=8, accumulate=accumulate, set_aside=8, transform=transform, learning_rate=1e-2)
-    given, metrics = step_by_step(settings, 6)  # with an update of the transformation, and without
+    given, metrics = step_by_step(settings, 6)  # steps with and without an update of the transformation
     assert len(given.pictures) == 5 * accumulate
-    # All pictures while there is no student to train, then the share of each part.
+    # All pictures in the warm-up, which trains no student, then `share` of each part.
     part = 8 // accumulate
     assert given.transformed == [part] * accumulate + [round(part * share)] * 3 * accumulate
     for step, line in enumerate(metrics[1:]):

@@ -75,7 +75,7 @@ def test_fitting_brings_the_teachers_statistics_nearer(teacher: Teacher, boxes) 
     ],
 )
 def test_a_teacher_that_lets_no_gradient_through_is_refused(teacher: Teacher, without: str, said: str) -> None:
-    """Code for deployment often says torch.no_grad: the transformation would stay the identity, unnoticed."""
+    """Deployment code often uses torch.no_grad: the transformation would stay the identity, unnoticed."""
 
     class Deployed(nn.Module):
         def __init__(self) -> None:
@@ -94,10 +94,10 @@ def test_a_teacher_that_lets_no_gradient_through_is_refused(teacher: Teacher, wi
         fit.accumulate(torch.rand(4, 3, 32, 48), torch.zeros(4, 3, 32, 48), 1.0)
 
 
-@pytest.mark.filterwarnings("ignore:.*autocast:FutureWarning")  # torch 2.4 calls what it has deprecated
+@pytest.mark.filterwarnings("ignore:.*autocast:FutureWarning")  # torch 2.4 uses what it deprecates
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_a_teacher_that_computes_parts_of_itself_again_is_seen_once(teacher: Teacher, reentrant: bool) -> None:
-    """As networks do that were trained with little memory: checkpoints show what is in them backwards as well."""
+    """As in networks trained with little memory: layers in a checkpoint also run in the backward pass."""
 
     class Checkpointed(nn.Module):
         def __init__(self) -> None:

@@ -32,10 +32,10 @@ def test_median_and_raw() -> None:
 def test_a_few_wild_pixels_do_not_decide_scale_and_shift() -> None:
     generator = np.random.default_rng(4)
     truth = generator.uniform(1, 4, 5000)
-    prediction = 0.02 * truth + 0.01  # of another scale altogether
+    prediction = 0.02 * truth + 0.01  # on a completely different scale
     expected = ALIGNMENTS["scale-shift"](prediction, truth, LIMITS)
     assert expected == pytest.approx((50, -0.5), rel=1e-6)
     prediction[:5] = 7.0
     wild = ALIGNMENTS["scale-shift"](prediction, truth, LIMITS)
     errors = [np.abs(scale * prediction[5:] + shift - truth[5:]).max() for scale, shift in (expected, wild)]
-    assert errors[0] < 1e-6 and errors[1] < 0.2  # 1.5 m by least squares as it is
+    assert errors[0] < 1e-6 and errors[1] < 0.2  # plain least squares: 1.5 m

@@ -1,4 +1,4 @@
-"""Every layout as it lies on disk, and what a user with damaged or misdescribed data is told."""
+"""Every layout as it lies on disk, and the messages about damaged or misdescribed data."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_folders(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"made by": "somebody else"}')
     assert len(open_dataset(str(tmp_path))) == 2
     save_rgb(tmp_path / "rgb" / "c.png")
-    with pytest.raises(DataError, match=r"c\.png has no partner in .*depth"):
+    with pytest.raises(DataError, match=r"c\.png has no match in .*depth"):
         open_dataset(str(tmp_path))
 
 
@@ -186,7 +186,7 @@ def test_kitti_annotated(tmp_path: Path, raw: str, annotated: str) -> None:
 
 
 def nyu(path: Path, count: int = 4) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """A file as MATLAB writes the labelled set: axes reversed, scene names behind references."""
+    """Writes the labelled set as MATLAB does: axes reversed, scene names behind references."""
     h5py = pytest.importorskip("h5py")
     generator = np.random.default_rng(0)
     rgb = generator.integers(0, 255, (count, 12, 16, 3), dtype=np.uint8)
@@ -217,7 +217,7 @@ def test_nyu(tmp_path: Path) -> None:
     assert len(data) == 2 and "test split" in data.note and data.digest != every
     np.testing.assert_array_equal(data[1].rgb, rgb[3])
     scipy_io.savemat(tmp_path / "splits.mat", {"testNdxs": np.array([[5]])})
-    with pytest.raises(DataError, match="frames that the data do not hold"):
+    with pytest.raises(DataError, match="frames that the data does not contain"):
         open_dataset(str(path))
 
 
@@ -225,7 +225,7 @@ def test_nyu_damaged(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     path = tmp_path / "nyu.mat"
     path.write_bytes(b"MATLAB 7.3 MAT-file, cut off")
-    with pytest.raises(DataError, match=r"nyu\.mat is truncated or no HDF5"):
+    with pytest.raises(DataError, match=r"nyu\.mat is truncated or not an HDF5"):
         open_dataset(str(path))
     with h5py.File(path, "w") as file:
         file["other"] = np.zeros(3)
@@ -254,13 +254,13 @@ def test_simulated(tmp_path: Path) -> None:
 
 
 def test_what_is_no_data_set(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="There is no data at"):
+    with pytest.raises(DataError, match="Data not found"):
         open_dataset(str(tmp_path / "nowhere"))
     save_rgb(tmp_path / "some.png")
     with pytest.raises(DataError) as error:
         open_dataset(str(tmp_path))
     assert all(name in str(error.value) for name in LAYOUTS)
-    with pytest.raises(DataError, match="no layout"):
+    with pytest.raises(DataError, match="unsupported layout"):
         open_dataset(str(tmp_path / "some.png"))
 
 
@@ -293,7 +293,7 @@ def test_files_that_differ_in_the_suffix_alone_are_not_guessed_between(tmp_path:
     save_rgb(tmp_path / "rgb" / "a.png")
     save_rgb(tmp_path / "rgb" / "a.jpg")
     save_depth(tmp_path / "depth" / "a.png", 1000)
-    with pytest.raises(DataError, match=r"a\.jpg and a\.png differ in the suffix alone"):
+    with pytest.raises(DataError, match=r"a\.jpg and a\.png differ only in the suffix"):
         open_dataset(str(tmp_path))
 
 

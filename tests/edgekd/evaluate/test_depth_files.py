@@ -1,4 +1,4 @@
-"""Depth files: the values that were written come back in metres, and what is not depth is refused by name."""
+"""Depth files: written values come back in metres, and a file that is not depth is refused by name."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_pgm_whose_first_value_looks_like_white_space(tmp_path: Path) -> None:
     [
         ("d.pgm", b"P5 4 4 65535\n" + b"\0" * 31, "31 of 32 bytes"),
         ("d.pgm", b"P5 4 4 255\n" + b"\0" * 16, "16 bits"),
-        ("d.pgm", b"P2 1 1 65535\n7", "no binary PGM"),
-        ("d.pgm", b"P5 4", "no binary PGM"),
-        ("d.pgm", b"#", "no binary PGM"),
-        ("d.png", b"\x89PNG\r\n\x1a\n", "truncated|no picture"),
+        ("d.pgm", b"P2 1 1 65535\n7", "not a binary PGM"),
+        ("d.pgm", b"P5 4", "not a binary PGM"),
+        ("d.pgm", b"#", "not a binary PGM"),
+        ("d.png", b"\x89PNG\r\n\x1a\n", "truncated|not a readable picture"),
         ("d.npy", b"\x93NUMPY", "truncated"),
         ("d.npy", b"", "empty"),
-        ("d.exr", b"x", "no depth file that can be read"),
+        ("d.exr", b"x", "not a readable depth file"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:

@@ -96,7 +96,7 @@ def test_each_image_counts_alike_however_few_its_pixels() -> None:
     result = evaluate(predict, INPUT, data, PROTOCOLS["plain"], Quiet())
     assert result.means["raw"]["absrel"] == pytest.approx(0.25)  # (0 + 0.5) / 2, not 0.5 / 49
     assert [row.valid for row in result.rows] == [48, 1]
-    # The one pixel is 1 m off; over pixels it is one of 49.
+    # The sparse frame's one pixel is 1 m off; over all pixels it is one of 49.
     assert result.pixel_means["raw"]["absrel"] == pytest.approx(0.5 / 49)
     assert result.pixel_means["raw"]["rmse"] == pytest.approx((1 / 49) ** 0.5)
     assert result.pixel_means["raw"]["delta1"] == pytest.approx(48 / 49)
@@ -135,7 +135,7 @@ def test_frames_without_depth_are_named_and_left_out() -> None:
 
 
 def test_depth_that_the_network_does_not_see_counts_as_uncovered() -> None:
-    """As at the sides of a wide picture before a square network."""
+    """As at the sides of a wide picture in front of a square network."""
     data = frames(2)
     aside = np.zeros((6, 8), np.float32)
     aside[:, 0] = 3
@@ -182,7 +182,7 @@ def test_json_round_trip() -> None:
 
 @pytest.mark.skipif("EDGEKD_SHARED" not in os.environ, reason="EDGEKD_SHARED names no folder with real frames")
 def test_fastdepth_on_real_frames() -> None:
-    """FastDepth's published delta1 on NYU Depth v2 is 0.771; on a handful of its frames it must be of that kind."""
+    """FastDepth's published delta1 on NYU Depth v2 is 0.771; on a handful of its frames it must be similar."""
     runtime = pytest.importorskip("onnxruntime")
     shared = Path(os.environ["EDGEKD_SHARED"])
     session = runtime.InferenceSession(str(shared / "teachers/fastdepth/fastdepth_7.onnx"))

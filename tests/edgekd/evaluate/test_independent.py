@@ -1,6 +1,6 @@
-"""The whole way from pictures to figures, against another implementation on the same arrays.
+"""Evaluation from pictures to figures, against another implementation on the same arrays.
 
-It is written as the field's evaluation scripts are (one function a data set, masks and crops by hand), resamples with
+That one follows the field's evaluation scripts (one function per data set, masks and crops by hand), resamples with
 SciPy and aligns with NumPy's least squares; it shares nothing with `edgekd.evaluate`.
 """
 
@@ -18,7 +18,7 @@ from calibration.progress import Quiet
 from edgekd.evaluate import DepthFrame, evaluate, get_protocol
 from targets.input import Framing, InputSpec
 
-CROPS = {  # rows and columns of a truth of this size, as the authors' code gives them
+CROPS = {  # rows and columns for a truth of this size, from the authors' code
     "nyu-eigen": lambda h, w: (45, 471, 41, 601),
     "kitti-garg": lambda h, w: tuple(
         np.array([0.40810811 * h, 0.99189189 * h, 0.03594771 * w, 0.96405229 * w]).astype(np.int32)
@@ -32,7 +32,7 @@ RANGES = {"nyu-eigen": (1e-3, 10), "kitti-garg": (1e-3, 80), "kitti-eigen": (1e-
 
 @dataclass
 class Rooms:
-    """Truths with holes; the picture only tells which frame it is."""
+    """Truths with holes; the picture holds only the number of the frame."""
 
     truths: list[NDArray[np.float32]]
     name: str = "rooms"
@@ -98,7 +98,7 @@ def aligned(
 )
 def test_cropped_protocols(protocol: str, height: int, width: int, farthest: float, net: tuple[int, int]) -> None:
     data, predictions = make(height, width, farthest, net)
-    spec = InputSpec(Framing(*net, resize_height=height, crop=(height, width)))  # the whole picture, squeezed
+    spec = InputSpec(Framing(*net, resize_height=height, crop=(height, width)))  # the whole picture, distorted
     result = evaluate(lambda images: predictions[images[0, 0, 0, 0]][None], spec, data, get_protocol(protocol), Quiet())
     low, high = RANGES[protocol]
     top, bottom, left, right = CROPS[protocol](height, width)
@@ -124,7 +124,7 @@ def test_cropped_protocols(protocol: str, height: int, width: int, farthest: flo
         found = {name: result.means[kind][name] for name in expected}
         assert found == pytest.approx(expected, rel=1e-6)
         over_pixels = errors(everything, np.concatenate(pooled[kind]))
-        del over_pixels["silog"]  # belongs to an image
+        del over_pixels["silog"]  # defined for one image
         found = {name: result.pixel_means[kind][name] for name in over_pixels}
         assert found == pytest.approx(over_pixels, rel=1e-6)
 

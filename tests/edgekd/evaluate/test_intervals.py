@@ -1,4 +1,4 @@
-"""The bootstrap against the textbook's normal interval, and that it draws scenes where frames resemble each other."""
+"""The bootstrap against the textbook's normal interval, and that it draws scenes where frames are alike."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_is_near_the_normal_interval() -> None:
 
 
 def test_scenes_are_drawn_whole() -> None:
-    """Twenty scenes of twenty like frames hold twenty facts, not four hundred: the interval is much wider."""
+    """Twenty scenes of twenty equal frames are twenty samples, not four hundred: the interval is much wider."""
     scene_values = np.random.default_rng(1).normal(0, 1, 20)
     values = np.repeat(scene_values, 20)[:, None]
     ends, drawn = bootstrap(values, [str(n // 20) for n in range(400)])

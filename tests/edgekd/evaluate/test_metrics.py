@@ -1,4 +1,4 @@
-"""Metrics against values worked out by hand, and against a second implementation written another way."""
+"""Metrics against values worked out by hand, and against a second, different implementation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgekd.evaluate.metrics import METRICS, clamp, measure, score, valid
 
 
 def slow(prediction: list[float], truth: list[float]) -> dict[str, float]:
-    """The definitions once more, a pixel at a time."""
+    """The definitions again, one pixel at a time."""
     pairs = list(zip(prediction, truth, strict=True))
     n = len(pairs)
     logs = [math.log(p / t) for p, t in pairs]

@@ -1,4 +1,4 @@
-"""Protocols: the pixels they score, and that a prediction is placed exactly on them."""
+"""Protocols: which pixels they score, and that predictions are placed exactly on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FASTDEPTH = Framing(224, 224, resize_height=250, crop=(228, 304))
 
 
 def ramp(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """A depth linear in place: bilinear sampling must give it exactly, and half a pixel of shift would show."""
+    """Depth linear in position: bilinear sampling must reproduce it, and a shift of half a pixel would show."""
     return 2 + 0.01 * rows[:, None] + 0.004 * columns[None, :]
 
 
@@ -39,16 +39,16 @@ def test_crops_are_those_of_the_authors() -> None:
 @pytest.mark.parametrize("seen", [FASTDEPTH, Framing(224, 224), Framing(96, 320), Framing(480, 640)])
 @pytest.mark.parametrize("name", ["nyu-eigen", "nyu-hu", "kitti-garg"])
 def test_prediction_is_sampled_at_pixel_centres(name: str, seen: Framing) -> None:
-    """What the network gives for a ramp is the ramp at its own pixel centres; placed, it is the ramp at the truth's."""
+    """The network's ramp lies at its own pixel centres; once placed, it is the ramp at the truth's pixel centres."""
     left, top, right, bottom = seen.box(480, 640)
     prediction = ramp(centres(top, bottom, seen.height), centres(left, right, seen.width))
     truth = ramp(np.arange(480) + 0.5, np.arange(640) + 0.5)
     placed, target, covered = place(prediction, truth, seen, PROTOCOLS[name])
-    inside = covered.copy()  # beyond the outermost centres there is nothing to interpolate with
+    inside = covered.copy()  # nothing to interpolate with beyond the outermost centres
     rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
     inside[: rows[0] + 6], inside[rows[-1] - 5 :] = False, False
     inside[:, : columns[0] + 6], inside[:, columns[-1] - 5 :] = False, False
-    # Hu's grid takes the truth by nearest neighbour, half a pixel of 480x640 away: the authors' own doing.
+    # As in the authors' code, Hu's grid takes the truth by nearest neighbour, half a pixel of 480x640 away.
     offset = 0.5 * (0.01 + 0.004) if name == "nyu-hu" else 0
     assert inside.sum() > 1000
     np.testing.assert_allclose(placed[inside], target[inside] - offset, atol=1e-9)
@@ -87,7 +87,7 @@ def test_nan_does_not_spread_beyond_its_neighbours() -> None:
 
 
 def test_a_crop_for_one_size_refuses_others() -> None:
-    with pytest.raises(DataError, match="480x640, this is 425x560"):
+    with pytest.raises(DataError, match="480x640, not 425x560"):
         place(np.ones((8, 8)), np.ones((425, 560)), Framing(8, 8), PROTOCOLS["nyu-eigen"])
 
 

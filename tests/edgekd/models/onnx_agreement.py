@@ -1,4 +1,4 @@
-"""Whether the importer gives what onnxruntime gives, and constants of hand-written networks."""
+"""Agreement of the importer with onnxruntime, and constants for hand-written networks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from onnx_graphs import save
 
 from edgekd.models.onnx_import import import_onnx
 
-RUNTIME = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
-"""Older ones give something else than the standard says in a few places; the tests of these are skipped with them."""
+ORT_VERSION = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
+"""Older versions depart from the standard in a few places; the tests of these are skipped with them."""
 
 DRAW = np.random.default_rng(7)
 
@@ -33,11 +33,11 @@ def floats(*values: float) -> np.ndarray:
 def agree(
     model: Any, folder: Path, *, size: tuple[int, int] = (12, 16), atol: float = 1e-5, least: float = 0.01
 ) -> torch.nn.Module:
-    """The import gives for two pictures (values from `least` to 1) together what onnxruntime gives for each alone."""
+    """Compares the import's output for a batch of two pictures (values `least` to 1) with onnxruntime's for each."""
     path = save(model, folder / "net.onnx")
     pictures = np.random.default_rng(3).uniform(least, 1, (2, 3, *size)).astype(np.float32)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # a waiting thread of onnxruntime's spins, and other tests want the core
+    options.intra_op_num_threads = 1  # onnxruntime's idle threads spin on cores that other tests need
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     expected = np.concatenate([session.run(None, {"x": picture[None]})[0] for picture in pictures])
     module = import_onnx(path).module

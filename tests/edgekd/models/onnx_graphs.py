@@ -31,7 +31,7 @@ def network(
     inferred = onnx.shape_inference.infer_shapes(model).graph.output[0]
     if inferred.type.tensor_type.HasField("shape"):
         graph.output[0].CopyFrom(inferred)
-    else:  # a network that cannot be; the checker wants some shape
+    else:  # an impossible network; the checker wants some shape
         graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["a", "b", "c", "d"]))
     model.graph.CopyFrom(graph)
     return model

@@ -1,4 +1,4 @@
-"""Teachers from weights files: the usual wrappings, and nothing pickled ever run."""
+"""Teachers from weights files: the usual wrappings work, and nothing pickled ever runs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_weights_files_have_other_suffixes_too(name: str, weights: dict[str, tor
 def test_weights_in_parts_are_named(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save({"encoder": weights, "decoder": weights, "epoch": 3}, tmp_path / "a.pt")
     write_json(tmp_path / "a.pt.input.json", SMALL.to_json())
-    with pytest.raises(ModelError, match="holds weights under encoder, decoder, and not those of one network"):
+    with pytest.raises(ModelError, match="holds weights under encoder, decoder, not those of a single network"):
         load_teacher(str(tmp_path / "a.pt"), architecture="mobile-s")
 
 
@@ -83,7 +83,7 @@ def test_an_architecture_may_be_built_without_memory_or_in_data_parallel(
     for name in ("on_meta", "parallel"):
         found = load_teacher(str(tmp_path / "net.pth"), architecture=f"usernets:{name}").module
         torch.testing.assert_close(found.state_dict(), module.state_dict())
-    with pytest.raises(ModelError, match=r"conv\.weight of usernets:on_meta hold nothing: .*meta device.*Load trained"):
+    with pytest.raises(ModelError, match=r"conv\.weight of usernets:on_meta have no data: .*meta device.*Load trained"):
         load_teacher("usernets:on_meta")
     with pytest.raises(ModelError, match="The buffer grid of usernets:on_meta_with_more is on the meta device"):
         load_teacher(str(tmp_path / "net.pth"), architecture="usernets:on_meta_with_more")
@@ -95,7 +95,7 @@ def test_averaged_weights_that_are_left_are_named(weights: dict[str, torch.Tenso
     write_json(tmp_path / "a.pt.input.json", SMALL.to_json())
     teacher = load_teacher(str(tmp_path / "a.pt"), architecture="mobile-s", progress=notes)
     torch.testing.assert_close(teacher.module.state_dict()["stem.0.weight"], weights["stem.0.weight"])
-    assert any("also holds averaged weights (model_ema): those of model are taken" in note for note in notes.said)
+    assert any("also holds averaged weights (model_ema): using those of model" in note for note in notes.said)
 
 
 @pytest.mark.parametrize("more", ["copy", "stray"])
@@ -111,7 +111,7 @@ def test_of_all_prefixes_that_of_the_network_counts(
     torch.testing.assert_close(teacher.module.state_dict()[name], weights[name])
     said = " ".join(capsys.readouterr().err.split())
     assert (
-        "also holds the network under module.*: what is under model.* is taken"
+        "also holds the network under module.*: using model.*"
         if more == "copy"
         else "also holds 1 tensors that do not belong to the network"
     ) in said
@@ -197,8 +197,8 @@ def test_pickled_code_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (b"", "is empty"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"<html>404</html>", "is a web page"),
-        (b"PK\x03\x04 not a zip", "truncated|not a whole"),
-        (b"\x00" * 100, "no torch file|truncated|not a whole"),
+        (b"PK\x03\x04 not a zip", "truncated|not a complete"),
+        (b"\x00" * 100, "not a torch file|truncated|not a complete"),
     ],
 )
 def test_files_that_are_no_weights(suffix: str, content: bytes, message: str, tmp_path: Path) -> None:

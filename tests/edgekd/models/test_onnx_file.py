@@ -1,4 +1,4 @@
-"""Files that are not what they say: nothing they declare is believed, nothing outside their folder is read."""
+"""Files that are not what they claim: none of their claims is trusted, nothing outside their folder is read."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ NO_MODELS = {
     "empty": (b"", "is empty"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5775869\n", "git lfs pull"),
     "page": (b"\n<!DOCTYPE html><html><body>Not found</body></html>", "is a web page"),
-    "garbage": (bytes(range(256)) * 40, "truncated or no ONNX"),
-    "text": (b"hello", "no ONNX"),
+    "garbage": (bytes(range(256)) * 40, "truncated or not an ONNX"),
+    "text": (b"hello", "not an ONNX"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What the importer makes of a graph as a whole: statistics, shapes, branches and outputs, and what it refuses."""
+"""How the importer treats a graph as a whole: statistics, shapes, branches and outputs, and what it refuses."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class _Squeezed(torch.nn.Module):
         return first.squeeze(1) + second.squeeze(1) * first.squeeze(1)
 
 
-@pytest.mark.filterwarnings("ignore")  # torch's older exporter is deprecated, and widely used
+@pytest.mark.filterwarnings("ignore")  # torch's older exporter is deprecated but widely used
 @pytest.mark.parametrize("opset", [11, 17])
 def test_a_squeeze_that_torch_exports_as_a_choice_is_taken(opset: int, tmp_path: Path) -> None:
     path = tmp_path / "squeezed.onnx"
@@ -84,7 +84,7 @@ def test_a_squeeze_that_torch_exports_as_a_choice_is_taken(opset: int, tmp_path:
 
 @pytest.mark.parametrize("taken", [True, False])
 def test_the_branch_of_a_known_condition_is_taken(taken: bool, tmp_path: Path) -> None:
-    """Both branches read a tensor from outside that nothing else reads, and have weights of their own."""
+    """Both branches read an outer tensor that nothing else reads, and have their own weights."""
 
     def branch(name: str, value: float) -> onnx.GraphProto:
         node = helper.make_node("Add", ["r", f"{name}_c"], [f"{name}_y"])
@@ -114,7 +114,7 @@ def test_a_batch_of_one_that_is_squeezed_at_the_end_is_lifted(axes: list[int] | 
 
 @pytest.mark.parametrize("order", [("quarter", "half", "depth", "uncertainty"), ("depth", "uncertainty", "half")])
 def test_of_several_outputs_the_first_of_the_largest_maps_is_the_depth(order: tuple[str, ...], tmp_path: Path) -> None:
-    """Networks of several scales give their small maps along, before or behind the whole one."""
+    """Networks of several scales output their small maps too, before or after the full one."""
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["depth"], axes=[1]),
         helper.make_node("AveragePool", ["depth"], ["half"], kernel_shape=[2, 2], strides=[2, 2]),
@@ -129,13 +129,13 @@ def test_of_several_outputs_the_first_of_the_largest_maps_is_the_depth(order: tu
     imported = import_onnx(save(model, tmp_path / "net.onnx"))
     picture = torch.rand(2, 3, 12, 16)
     torch.testing.assert_close(imported.module(picture), picture.mean(1, keepdim=True))
-    assert imported.remarks == (f"took the output depth, and left {', '.join([*order, 'y']).replace('depth, ', '')}",)
+    assert imported.remarks == (f"uses the output depth and ignores {', '.join([*order, 'y']).replace('depth, ', '')}",)
 
 
 def test_an_open_size_must_be_stated(tmp_path: Path) -> None:
     node = helper.make_node("Relu", ["x"], ["y"])
     path = save(network([node], {}, size=("H", "W")), tmp_path / "open.onnx")
-    with pytest.raises(ModelError, match=r"leaves its height and width open.*open\.onnx\.input\.json"):
+    with pytest.raises(ModelError, match=r"does not state its height and width.*open\.onnx\.input\.json"):
         import_onnx(path)
     network_at = import_onnx(path, size=(8, 10))
     assert (network_at.height, network_at.width) == (8, 10)
@@ -147,7 +147,7 @@ def test_sizes_that_are_no_sizes_are_open(open_: int, tmp_path: Path) -> None:
     for dim in model.graph.output[0].type.tensor_type.shape.dim:
         dim.dim_param = "any"
     path = save(model, tmp_path / "open.onnx")
-    with pytest.raises(ModelError, match=r"leaves its height and width open"):
+    with pytest.raises(ModelError, match=r"does not state its height and width"):
         import_onnx(path)
     module = import_onnx(path, size=(8, 10)).module
     assert module(torch.rand(2, 3, 8, 10)).shape == (2, 3, 8, 10)
@@ -155,7 +155,7 @@ def test_sizes_that_are_no_sizes_are_open(open_: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("apart", ["Gather", "Split"])
 def test_queries_keys_and_values_that_are_made_at_once_are_told_apart(apart: str, tmp_path: Path) -> None:
-    """As vision transformers do it: for a while the batch is the second axis."""
+    """As in vision transformers, where the batch is the second axis for a while."""
     nodes = [
         helper.make_node("Reshape", ["x", "tokens"], ["r"]),
         helper.make_node("Transpose", ["r"], ["t"], perm=[0, 2, 1]),
@@ -191,7 +191,7 @@ REFUSED = {
     ),
     "unknown operation": (
         [helper.make_node("LSTM", ["x", "w", "w"], ["y"], name="memory", hidden_size=1)], {"w": weights(1, 4, 1)},
-        r"memory \(LSTM\) is an operation that cannot be imported",
+        r"memory \(LSTM\) is an unsupported operation",
     ),
     "mixed pictures": (
         [helper.make_node("Reshape", ["x", "s"], ["y"], name="mix")], {"s": ints(3, -1)}, r"mix .*mixes the pictures",
@@ -204,7 +204,7 @@ REFUSED = {
         [helper.make_node("Resize", ["x", "", "s"], ["y"])], {"s": floats(1, 1, 1e5, 1e5)}, r"declares a result",
     ),
     "softmax of pictures": (
-        [helper.make_node("Softmax", ["x"], ["y"], axis=0)], {}, r"Softmax\) normalises over the pictures",
+        [helper.make_node("Softmax", ["x"], ["y"], axis=0)], {}, r"Softmax\) normalises across the pictures",
     ),
     "batch moved before a product": (
         [helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2, 3]), helper.make_node("MatMul", ["t", "w"], ["y"])],
@@ -213,19 +213,19 @@ REFUSED = {
     "moved batch": ([helper.make_node("Transpose", ["x"], ["y"])], {}, r"Transpose\) moves the batch"),
     "split batch": ([helper.make_node("Split", ["x"], ["y"], axis=0)], {}, r"Split\) splits the batch"),
     "axis before the batch": (
-        [helper.make_node("Unsqueeze", ["x", "a"], ["y"])], {"a": ints(0)}, r"puts an axis before the batch",
+        [helper.make_node("Unsqueeze", ["x", "a"], ["y"])], {"a": ints(0)}, r"inserts an axis before the batch",
     ),
     "squeezed batch": (
         [helper.make_node("Squeeze", ["x", "a"], ["s"]), helper.make_node("ReduceMean", ["s"], ["y"], axes=[1])],
-        {"a": ints(0)}, r"ReduceMean\) works on pictures from which the batch was squeezed away",
+        {"a": ints(0)}, r"ReduceMean\) works on pictures whose batch axis was squeezed away",
     ),
     "squeezed batch that comes back": (
         [helper.make_node("Squeeze", ["x", "a"], ["s"]), helper.make_node("Unsqueeze", ["s", "a"], ["y"])],
-        {"a": ints(0)}, r"Unsqueeze\) works on pictures from which the batch was squeezed away",
+        {"a": ints(0)}, r"Unsqueeze\) works on pictures whose batch axis was squeezed away",
     ),
     "squeezed batch that meets another": (
         [helper.make_node("Squeeze", ["x", "a"], ["s"]), helper.make_node("Add", ["s", "x"], ["y"])],
-        {"a": ints(0)}, r"Add\) works on pictures from which the batch was squeezed away",
+        {"a": ints(0)}, r"Add\) works on pictures whose batch axis was squeezed away",
     ),
     "slopes of columns": ([helper.make_node("PRelu", ["x", "w"], ["y"])], {"w": weights(16)}, r"has slopes of shape"),
     "slopes of as many columns": (
@@ -233,7 +233,7 @@ REFUSED = {
             helper.make_node("Slice", ["x", "s", "e", "a"], ["z"]),
             helper.make_node("PRelu", ["z", "w"], ["y"]),
         ],
-        {"s": ints(0), "e": ints(3), "a": ints(3), "w": weights(3)}, r"not one a channel: \[3, 1, 1\]",
+        {"s": ints(0), "e": ints(3), "a": ints(3), "w": weights(3)}, r"not one per channel: \[3, 1, 1\]",
     ),
     "weights from the picture": (
         [helper.make_node("Conv", ["x", "x"], ["y"], name="self")], {}, r"self \(Conv\) has an input 1 that depends",

@@ -1,4 +1,4 @@
-"""Every operation of the importer against onnxruntime, on batches that the graph was not written for."""
+"""Every operation of the importer against onnxruntime, on batch sizes that the graph was not written for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 from onnx import helper
-from onnx_agreement import RUNTIME, agree, floats, ints, weights
+from onnx_agreement import ORT_VERSION, agree, floats, ints, weights
 from onnx_graphs import network, save
 
 from calibration.errors import ModelError
@@ -134,7 +134,7 @@ def test_an_operation_gives_what_onnxruntime_gives(case: str, tmp_path: Path) ->
 def test_windows_that_begin_behind_the_picture_are_no_windows(
     kind: str, settings: dict[str, int], pads: list[int], window: tuple[int, int], size: tuple[int, int], tmp_path: Path
 ) -> None:
-    if settings.get("count_include_pad") and RUNTIME < (1, 26):
+    if settings.get("count_include_pad") and ORT_VERSION < (1, 26):
         pytest.skip("onnxruntime before 1.26 counts what lies behind the padding")
     kernel, stride = window
     node = helper.make_node(
@@ -155,7 +155,7 @@ def test_a_layer_norm_with_and_without_a_bias(
 
 
 def test_a_product_of_constants_is_computed(tmp_path: Path) -> None:
-    """As spectral_norm leaves it in a graph: the weights over their largest singular value."""
+    """As spectral_norm leaves in a graph: the weights over their largest singular value."""
     nodes = [
         helper.make_node("MatMul", ["w", "v"], ["wv"]),
         helper.make_node("MatMul", ["u", "wv"], ["sigma"]),
@@ -174,7 +174,7 @@ def test_a_product_that_no_network_needs_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_pool_that_pads_unevenly_can_be_quantised(tmp_path: Path) -> None:
-    """Nothing in it is infinite, where every window holds the edge that it reaches beyond."""
+    """Padding need not be infinite where every window contains the edge that it reaches beyond."""
     node = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")
     module = agree(network([node], {}), tmp_path)
     padded: list[torch.Tensor] = []
@@ -223,7 +223,7 @@ def test_two_tensors_meet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Equal"])
 def test_a_comparison_chooses_as_onnxruntime_does(kind: str, tmp_path: Path) -> None:
     nodes = [
-        helper.make_node("Clip", ["x", "low", "high"], ["c"]),  # so that many are equal to the bound
+        helper.make_node("Clip", ["x", "low", "high"], ["c"]),  # so that many values equal the bound
         helper.make_node(kind, ["c", "low"], ["yes"]),
         helper.make_node("Not", ["yes"], ["no"]),
         helper.make_node("Where", ["yes", "x", "per_channel"], ["a"]),
@@ -280,7 +280,7 @@ def test_features_are_looked_up_where_onnxruntime_looks_them_up(known: bool, mod
     places = np.random.default_rng(1).uniform(-1.2, 1.2, (1, 7, 9, 2)).astype(np.float32)
     nodes = [helper.make_node("GridSample", ["x", "g"], ["y"], mode=mode, padding_mode="border", align_corners=1)]
     constants = {"g": places}
-    if not known:  # moved by the picture
+    if not known:  # places that depend on the picture
         constants = {"p": places, "zero": floats(0.0)}
         nodes = [
             helper.make_node("ReduceMean", ["x"], ["m"], axes=[1, 2, 3]),
@@ -292,7 +292,7 @@ def test_features_are_looked_up_where_onnxruntime_looks_them_up(known: bool, mod
 
 
 def test_a_comparison_counts_as_whole_numbers(tmp_path: Path) -> None:
-    """As ordinal regression counts the bins that a pixel lies beyond."""
+    """As in ordinal regression, which counts the bins that a pixel lies beyond."""
     nodes = [
         helper.make_node("Greater", ["x", "half"], ["beyond"]),
         helper.make_node("Greater", ["x", "little"], ["some"]),
@@ -305,13 +305,13 @@ def test_a_comparison_counts_as_whole_numbers(tmp_path: Path) -> None:
 
 
 def test_whole_numbers_of_the_picture_are_not_computed_with(tmp_path: Path) -> None:
-    """A quotient of integers is rounded, and here they would be floats."""
+    """A quotient of integers is rounded, but here integers would be floats."""
     nodes = [
         helper.make_node("Cast", ["x"], ["whole"], to=7),
         helper.make_node("Div", ["whole", "two"], ["half"]),
         helper.make_node("Cast", ["half"], ["y"], to=1),
     ]
-    with pytest.raises(ModelError, match=r"Div\) computes with whole numbers that depend on the picture"):
+    with pytest.raises(ModelError, match=r"Div\) computes with integers that depend on the picture"):
         import_onnx(save(network(nodes, {"two": ints(2)}), tmp_path / "net.onnx"))
 
 
@@ -327,7 +327,7 @@ def test_places_that_would_take_all_memory_are_refused(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_made_of_others_are_computed(tmp_path: Path) -> None:
-    """Gates, standardised weights, a position embedding that is enlarged: exporters leave them in the graph."""
+    """Exporters leave gates, standardised weights and enlarged position embeddings in the graph."""
     nodes = [
         helper.make_node("ReduceMean", ["w"], ["mean"], axes=[1, 2, 3]),
         helper.make_node("Sub", ["w", "mean"], ["centred"]),

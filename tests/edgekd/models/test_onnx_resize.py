@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from onnx import helper
-from onnx_agreement import RUNTIME, agree, floats, ints, weights
+from onnx_agreement import ORT_VERSION, agree, floats, ints, weights
 from onnx_graphs import network, save
 
 from edgekd.models.onnx_import import import_onnx
@@ -62,8 +62,8 @@ def test_scales_round_the_size_down(mode: str, scales: tuple[float, float], tmp_
     ],
 )
 def test_scales_are_those_of_float32(mode: str, coordinates: str, nearest: str, scale: float, tmp_path: Path) -> None:
-    """0.7 of 60 is 42 in float32 and 41 in float64; and where a pixel begins, the last bit decides."""
-    if (nearest, scale) == ("round_prefer_ceil", 0.3) and RUNTIME < (1, 28):
+    """0.7 of 60 is 42 in float32 and 41 in float64; the last bit decides where a pixel begins."""
+    if (nearest, scale) == ("round_prefer_ceil", 0.3) and ORT_VERSION < (1, 28):
         pytest.skip("onnxruntime before 1.28 rounds another bit")
     node = helper.make_node(
         "Resize", ["x", "", "scales"], ["y"], mode=mode, coordinate_transformation_mode=coordinates,

@@ -97,7 +97,7 @@ def test_what_is_wrapped_gives_the_same_depth_and_can_be_cut(build: Callable[[],
     module = build().eval()
     compiled = any(name.endswith("_orig_mod") for name, _ in module.named_modules())
     with torch.no_grad():
-        wanted = (made() if compiled else module)(pictures())  # what was compiled is not run: not every Python can
+        wanted = (made() if compiled else module)(pictures())  # not every Python can run the compiled one
         found = teacher(module)
         torch.testing.assert_close(found.module(pictures()), wanted)
     assert found.module.state_dict().keys() == made().state_dict().keys()
@@ -110,7 +110,7 @@ def test_torchscript_can_be_run_and_what_it_cannot_is_said() -> None:
     net = made()
     net.second = torch.jit.script(net.second)  # type: ignore[assignment]
     (remark,) = check_teacher(teacher(torch.jit.script(made())))
-    assert "it is a TorchScript program, whose layers cannot be looked into" in remark
+    assert "it is a TorchScript program, whose layers cannot be inspected" in remark
     found = teacher(net)
     with torch.no_grad():
         torch.testing.assert_close(found.module(pictures()), made()(pictures()))
@@ -120,9 +120,7 @@ def test_torchscript_can_be_run_and_what_it_cannot_is_said() -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_torchscript_without_any_layer_to_look_into_has_no_statistics() -> None:
-    with pytest.raises(
-        ModelError, match=r"it is a TorchScript program, whose .*looked into\. Build it from its Python"
-    ):
+    with pytest.raises(ModelError, match=r"it is a TorchScript program, whose .*inspected\. Build it from its Python"):
         require_batch_norm(teacher(torch.jit.script(made())))
 
 
@@ -144,8 +142,8 @@ def test_a_teacher_that_changes_its_pictures_teaches_what_one_that_does_not_woul
 def test_a_teacher_that_is_random_where_it_is_used_is_told_of() -> None:
     assert not check_teacher(teacher(made()))
     (remark,) = check_teacher(teacher(made(Dropping)))
-    assert "other depth each time for the same picture" in remark
-    with pytest.raises(ModelError, match=r"other depth each time.*F\.dropout\(x, p, training=self\.training\)"):
+    assert "is not deterministic: depth of the same picture varies" in remark
+    with pytest.raises(ModelError, match=r"is not deterministic.*F\.dropout\(x, p, training=self\.training\)"):
         require_exportable(made(Dropping), SPEC)
 
 
@@ -155,7 +153,7 @@ class Flat(Net):
 
 
 class NaNInSome(Net):
-    """As a division by what is 0 in some pictures gives."""
+    """As a division by a value that is 0 in some pictures gives."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         depth = super().forward(x)
@@ -163,14 +161,14 @@ class NaNInSome(Net):
 
 
 def test_one_depth_for_all_of_a_picture_is_none() -> None:
-    with pytest.raises(ModelError, match="gives one depth for all of a picture"):
+    with pytest.raises(ModelError, match="outputs a single depth for the whole picture"):
         check_teacher(teacher(made(Flat)))
 
 
 def test_depth_that_is_no_number_is_told_as_that() -> None:
-    with pytest.raises(ModelError, match="gives NaN or infinite depth for some pictures"):
+    with pytest.raises(ModelError, match="outputs NaN or infinite depth for some pictures"):
         require_exportable(made(NaNInSome), SPEC)
-    with pytest.raises(ModelError, match="net gives depth that is NaN or infinite for pictures that were set aside"):
+    with pytest.raises(ModelError, match="net outputs NaN or infinite depth for pictures that were set aside"):
         require_finite(np.array([1.0, np.nan], np.float32), teacher(made()))
 
 
@@ -179,5 +177,7 @@ def test_a_network_that_needs_more_than_pictures_is_to_be_wrapped() -> None:
         def forward(self, x: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
             return super().forward(x)
 
-    with pytest.raises(ModelError, match=r"argument: 'intrinsics'.*Wrap it in a module whose forward takes pictures"):
+    with pytest.raises(
+        ModelError, match=r"argument: 'intrinsics'.*Wrap it in a module whose forward takes only pictures"
+    ):
         check_teacher(teacher(WithIntrinsics()))

@@ -1,4 +1,4 @@
-"""Students that are cut out of their teacher."""
+"""Students cut out of their teacher."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_filter_of_the_student_is_one_of_the_teachers(rooms: Teacher, half
 
 
 def test_an_exported_student_knows_what_its_teacher_stored(rooms: Teacher, half: Slim, tmp_path: Path) -> None:
-    """Its own layers will have seen simulated pictures only; the ranges of int8 are to hold the lost ones."""
+    """The student sees simulated pictures only, but int8 ranges must also fit the teacher's lost ones."""
     trained = copy.deepcopy(half)
     for layer in batch_norm_layers(trained.network).values():
         nn.init.constant_(layer.weight, 0.01)
@@ -65,7 +65,7 @@ def test_an_exported_student_knows_what_its_teacher_stored(rooms: Teacher, half:
 
 
 def test_the_filters_with_the_largest_weights_stay(rooms: Teacher, half: Slim) -> None:
-    """The stem feeds only the first stage and a skip: its group is ranked by the norms of all of these."""
+    """The stem feeds only the first stage and a skip: the norms of all three rank its group."""
     counts = sum(len(kept) for kept in half.kept.values())
     assert counts < 0.6 * sum(layer.num_features for layer in batch_norm_layers(rooms.module).values())
     merge = rooms.module.get_submodule("merges.3.refine.0").weight.flatten(1).norm(dim=1)
@@ -151,7 +151,7 @@ def test_an_imported_network_that_attends_is_refused_before_it_takes_all_time_an
         helper.make_node("Reshape", ["mixed", "map"], ["b"]),
     ]
     teacher = _teacher(nodes, {"flat": np.array([0, 16, -1]), "map": np.array([0, 16, 12, 16])}, tmp_path)
-    with pytest.raises(ModelError, match=r"No student can be cut out of net \(its node scores multiplies.*mobile-m"):
+    with pytest.raises(ModelError, match=r"No student can be cut from net \(its node scores multiplies.*mobile-m"):
         build_student("slim-l", teacher)
 
 
@@ -192,7 +192,7 @@ STUBBORN = {
 
 @pytest.mark.parametrize("case", STUBBORN)
 def test_a_student_that_could_not_run_is_refused(case: str, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"No student can be cut out of net .*Give --student mobile-m"):
+    with pytest.raises(ModelError, match=r"No student can be cut from net .*Pass --student mobile-m"):
         build_student("slim-l", _teacher(*STUBBORN[case], tmp_path))
 
 
@@ -204,12 +204,12 @@ def test_a_network_that_gives_something_else_in_training_is_refused() -> None:
 
     net = Supervised(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 1, 1))
     teacher, _ = freeze("supervised", net, InputSpec(Framing(16, 16)), digest="0", source="made for a test")
-    with pytest.raises(ModelError, match=r"No student .* \(ValueError: it gives list in training mode\).*mobile-m"):
+    with pytest.raises(ModelError, match=r"No student .* \(ValueError: it outputs list in training mode\).*mobile-m"):
         slim(teacher, 0.5)
 
 
 class _Shuffled(nn.Module):
-    """A decoder that enlarges by a pixel shuffle, before a skip connection."""
+    """A decoder that upsamples by a pixel shuffle before a skip connection."""
 
     def __init__(self, function: bool) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ def test_what_a_pixel_shuffle_reads_and_what_is_joined_to_it_stays_whole(functio
 
 
 class _Pyramid(nn.Module):
-    """Depth from the finest of three maps; the heads of the others run beside it, as in Monodepth2."""
+    """Depth from the last of three heads; the others run beside it, as in Monodepth2."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -251,7 +251,7 @@ class _Pyramid(nn.Module):
         for block, head in zip(self.blocks, self.heads, strict=True):
             x = block(x)
             given.append(head(x))
-        given[1].reshape(-1, 2, 2, *given[1].shape[2:])  # nobody reads it, and it must run
+        given[1].reshape(-1, 2, 2, *given[1].shape[2:])  # not read by anything, but it must run
         return given[-1].exp()
 
 

@@ -1,4 +1,4 @@
-"""Statistics that folding would lose, and the order of enlarging and pointwise work, in exported models."""
+"""Exported models: statistics that folding would lose, and the order of upsampling and pointwise layers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
         nn.init.normal_(layer.bias)
     x = torch.from_numpy(pictures()).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
-        for _ in range(200):  # until the running statistics are those of these pictures
+        for _ in range(200):  # until the running statistics match these pictures
             net(x)
     path = tmp_path_factory.mktemp("export") / "net.onnx"
     export_onnx(net.eval(), SPEC, path, metadata={})
@@ -54,7 +54,7 @@ def test_statistics_are_those_of_the_pictures_trained_on(exported: onnx.ModelPro
     statistics = read_statistics(exported)
     model = fold(exported)
     layers = conv_layers(model)
-    assert list(statistics) == list(layers)[:2]  # by the names that the convolutions have; the head has no BatchNorm
+    assert list(statistics) == list(layers)[:2]  # named after the convolutions; the head has no BatchNorm
     names = [layers[name].output for name in statistics]
     parts = [np.concatenate(part) for part in zip(*stream_tensors(model, pictures(), names), strict=True)]
     for stored, seen in zip(statistics.values(), parts, strict=True):
@@ -63,7 +63,7 @@ def test_statistics_are_those_of_the_pictures_trained_on(exported: onnx.ModelPro
 
 
 def test_the_head_works_on_the_small_map(exported: onnx.ModelProto) -> None:
-    """Its depth is held against torch's by the export itself."""
+    """The export itself compares its depth with torch's."""
     kinds = [node.op_type for node in exported.graph.node]
     assert kinds.index("Resize") > len(kinds) - 1 - kinds[::-1].index("Conv")
     shapes = {

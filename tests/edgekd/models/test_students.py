@@ -14,7 +14,7 @@ from edgekd.models.teachers import load_teacher
 from targets.input import Framing, InputSpec
 
 SMALL = InputSpec(Framing(64, 96))
-MILLIONS = {  # the last four are those of the published table
+MILLIONS = {  # the last four are from the published table
     "mobile-s": 0.23,
     "mobile-m": 0.48,
     "mobile-l": 2.12,
@@ -36,7 +36,7 @@ def _millions(module: nn.Module) -> float:
 
 @pytest.mark.parametrize("name", MILLIONS)
 def test_an_untrained_student_gives_the_depth_of_a_room(name: str) -> None:
-    student = architecture(name).start(SMALL).train()  # as in its first step: BatchNorm holds no statistics yet
+    student = architecture(name).start(SMALL).train()  # as in the first step: BatchNorm has no statistics yet
     with torch.no_grad():
         depth = student(torch.randn(2, 3, 64, 96))
     assert depth.shape == (2, 1, 64, 96)
@@ -53,7 +53,7 @@ def test_any_resolution_serves(name: str, height: int, width: int) -> None:
 
 @pytest.mark.parametrize("name", MILLIONS)
 def test_sizes_are_as_stated(name: str) -> None:
-    """The pairs of arXiv 2208.12464 have the parameter counts of its table, the others those of the table here."""
+    """The pairs of arXiv 2208.12464 match the parameter counts of its table, the others those of the table here."""
     digits = 1 if MILLIONS[name] == round(MILLIONS[name], 1) else 2
     assert round(_millions(architecture(name).start(SMALL)), digits) == MILLIONS[name]
 

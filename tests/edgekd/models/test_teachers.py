@@ -1,4 +1,4 @@
-"""Every form of a teacher's SPEC, and what a user reads when one cannot serve."""
+"""Every form of a teacher's SPEC, and the messages about those that cannot serve."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_named_fastdepth_states_its_authors_framing(
 
 def test_rooms_never_passes_for_an_accuracy_on_real_pictures() -> None:
     assert "stands in for real data" in TEACHERS["rooms"].summary
-    assert "never an accuracy on real pictures" in TEACHERS["rooms"].summary
+    assert "never accuracy on real pictures" in TEACHERS["rooms"].summary
 
 
 def test_rooms_loads_or_says_what_is_missing() -> None:
@@ -97,13 +97,13 @@ def test_folded_batch_norm_is_named_for_what_it_is(tmp_path: Path) -> None:
     notes = Notes()
     teacher = load_teacher(str(save(conv_norm(bias=True, norm=False), tmp_path / "net.onnx")), progress=notes)
     assert batch_norm_layers(teacher.module) == {}
-    assert any("folded when it was exported" in note for note in notes.said)
+    assert any("folded on export" in note for note in notes.said)
     with pytest.raises(ModelError, match=r"folded.*PRESERVE.*--no-transformation.*edgekd calibrate"):
         require_batch_norm(teacher)
 
 
 def _exported(path: Path, **settings: object) -> Path:
-    """Written by torch as its documentation says, with a BatchNorm that saw something."""
+    """An export by torch as its documentation describes, with a BatchNorm that has seen pictures."""
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(4)
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), norm, nn.ReLU(), nn.Conv2d(4, 1, 1), nn.Softplus())
@@ -112,7 +112,7 @@ def _exported(path: Path, **settings: object) -> Path:
     return path
 
 
-@pytest.mark.filterwarnings("ignore")  # torch's older exporter is deprecated, and the only one that keeps BatchNorm
+@pytest.mark.filterwarnings("ignore")  # only torch's deprecated older exporter keeps BatchNorm
 def test_the_export_that_the_errors_name_keeps_the_statistics(tmp_path: Path) -> None:
     folded = load_teacher(str(_exported(tmp_path / "folded.onnx", dynamo=False)))
     training = _exported(tmp_path / "training.onnx", dynamo=False, training=torch.onnx.TrainingMode.TRAINING)
@@ -147,10 +147,10 @@ def _one_node(kind: str, constants: dict[str, np.ndarray], **attributes: object)
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (_one_node("Relu", {}), r"gives \[2, 3, 12, 16\] where depth of \[2, 1, 12, 16\]"),
+        (_one_node("Relu", {}), r"outputs \[2, 3, 12, 16\], but depth \[2, 1, 12, 16\]"),
         (_one_node("Conv", {"w": np.zeros((1, 3, 1, 1), np.float32)}), "does not depend on the picture"),
-        (_one_node("Conv", {"w": np.full((1, 3, 1, 1), -1, np.float32)}), "negative depth on 100%"),
-        (_one_node("ReduceMean", {}, axes=[1, 2, 3], keepdims=0), r"gives \[2\] where depth"),
+        (_one_node("Conv", {"w": np.full((1, 3, 1, 1), -1, np.float32)}), "negative depth for 100%"),
+        (_one_node("ReduceMean", {}, axes=[1, 2, 3], keepdims=0), r"outputs \[2\], but depth"),
     ],
 )
 def test_networks_that_give_no_depth(model: onnx.ModelProto, message: str, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_smaller_maps_are_brought_to_the_inputs_size_and_it_says_so(tmp_path: Pa
     model = _one_node("Conv", {"w": np.ones((1, 3, 2, 2), np.float32)}, strides=[2, 2])
     teacher = load_teacher(str(save(model, tmp_path / "net.onnx")), progress=notes)
     assert teacher.module(torch.rand(2, 3, 12, 16)).shape == (2, 1, 12, 16)
-    assert any("[1, 1, 6, 8]: it is brought to [1, 1, 12, 16]" in note for note in notes.said)
+    assert any("[1, 1, 6, 8]: it is converted to [1, 1, 12, 16]" in note for note in notes.said)
 
 
 def test_maps_without_a_channel_get_one(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_maps_without_a_channel_get_one(tmp_path: Path) -> None:
     [
         ("fastdepht", UnknownNameError, "Did you mean fastdepth"),
         ("zzz", UnknownNameError, "Choose one of: fastdepth, rooms"),
-        ("net.tflite/x", UsageError, "neither a known kind of model file"),
+        ("net.tflite/x", UsageError, "neither a supported model file"),
         ("missing.onnx", FileError, r"Cannot read missing\.onnx"),
         ("missing.pt", FileError, r"Cannot read missing\.pt"),
         ("no such:thing", UsageError, r"package\.module:factory"),
@@ -204,7 +204,7 @@ def test_specs_that_name_no_teacher(spec: str, kind: type[EdgekdError], message:
 
 
 def test_an_architecture_is_for_weights_files() -> None:
-    with pytest.raises(UsageError, match="Leave --architecture out"):
+    with pytest.raises(UsageError, match="Omit --architecture"):
         load_teacher("fastdepth", architecture="mobile-m")
 
 
@@ -214,7 +214,7 @@ def test_a_factory_runs_because_it_was_named(tmp_path: Path, monkeypatch: pytest
     teacher = load_teacher(f"{name}:make", progress=notes)
     assert teacher.input == InputSpec(Framing(16, 24))
     assert list(batch_norm_layers(teacher.module)) == ["norm"]
-    assert any(f"Running make of {name}" in note for note in notes.said)
+    assert any(f"Running make from {name}" in note for note in notes.said)
     assert teacher.digest == load_teacher(f"{name}:make").digest
     assert str(tmp_path) not in sys.path
 
@@ -248,11 +248,11 @@ def test_weights_of_another_precision_are_computed_in_float32(
     picture = torch.rand(2, 3, 16, 24)
     expected = load_teacher(f"{name}:full").module(picture)
     torch.testing.assert_close(teacher.module(picture), expected, rtol=1e-2, atol=1e-3)
-    assert any(f"has weights in {kind}: it is computed in float32" in note for note in notes.said)
+    assert any(f"has {kind} weights: it is computed in float32" in note for note in notes.said)
 
 
 class _Scaled(nn.Module):
-    """A depth of which a constant, or the last step, is of another precision than the weights."""
+    """A depth network with a constant, or a last step, of another precision than the weights."""
 
     def __init__(self, constant: torch.dtype, result: torch.dtype | None = None) -> None:
         super().__init__()
@@ -267,9 +267,9 @@ class _Scaled(nn.Module):
 @pytest.mark.parametrize(
     ("network", "remark"),
     [
-        (_Scaled(torch.float64), "has weights in float64"),
-        (_Scaled(torch.float32, torch.float64), "gives depth in float64: it is brought to float32"),
-        (_Scaled(torch.float32, torch.float16), "gives depth in float16: it is brought to float32"),
+        (_Scaled(torch.float64), "has float64 weights"),
+        (_Scaled(torch.float32, torch.float64), "outputs float64 depth: it is converted to float32"),
+        (_Scaled(torch.float32, torch.float16), "outputs float16 depth: it is converted to float32"),
     ],
 )
 def test_depth_is_float32_whatever_the_network_computes_in(network: nn.Module, remark: str, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_depth_is_float32_whatever_the_network_computes_in(network: nn.Module, r
 
 
 class _Wrapped(nn.Module):
-    """One depth map, and how it is given."""
+    """One depth map, returned as `given` wraps it."""
 
     def __init__(self, given: Callable[[torch.Tensor], Any]) -> None:
         super().__init__()
@@ -335,7 +335,7 @@ def test_a_network_that_was_never_trained_has_no_statistics(tmp_path: Path, monk
 
 @pytest.mark.parametrize(
     ("factory", "message"),
-    [("bare", "does not say what it is fed.*InputSpec"), ("failing", "failed with RuntimeError: no weights here")],
+    [("bare", "does not describe its input.*InputSpec"), ("failing", "failed with RuntimeError: no weights here")],
 )
 def test_factories_that_fail(factory: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = write_user_code(tmp_path, f"mynets_{factory}", monkeypatch)
@@ -365,7 +365,7 @@ def test_batch_norm_that_was_trained_on_several_gpus_stores_statistics_too() -> 
 
 
 def test_a_network_of_half_precision_is_computed_in_float32(tmp_path: Path) -> None:
-    """As model.half() is exported: pictures, weights and depth in float16."""
+    """As an export of model.half(): pictures, weights and depth in float16."""
     whole = conv_norm()
     halved = copy.deepcopy(whole)
     for value in (*halved.graph.input, *halved.graph.output):

@@ -1,4 +1,4 @@
-"""The exported model, read by every runtime that is here."""
+"""The exported model, read by every installed runtime."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from targets.input import Framing, InputSpec
 SMALL = InputSpec(Framing(64, 96), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
-def _lived_in(network: nn.Module) -> nn.Module:
-    """Gives every BatchNorm statistics and weights of its own, as training would."""
+def _with_trained_norms(network: nn.Module) -> nn.Module:
+    """Gives every BatchNorm its own statistics and weights, as training would."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for layer in network.modules():
@@ -44,7 +44,7 @@ def _lived_in(network: nn.Module) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def student() -> nn.Module:
-    return _lived_in(architecture("mobile-s").start(SMALL, seed=1))
+    return _with_trained_norms(architecture("mobile-s").start(SMALL, seed=1))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def pictures() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def expected(student: nn.Module, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """By the definition of InputSpec, not by the code that is tested."""
+    """Depth by the definition of InputSpec, not by the code under test."""
     scaled = (pictures.astype(np.float64) / 255 - np.array(SMALL.mean)) / np.array(SMALL.std)
     with torch.no_grad():
         depth: Tensor = student(torch.from_numpy(scaled.astype(np.float32)).permute(0, 3, 1, 2))
@@ -81,7 +81,7 @@ def test_the_graph_is_what_was_promised(exported: Path) -> None:
     assert [dim.dim_param or dim.dim_value for dim in depth.type.tensor_type.shape.dim] == ["batch", 64, 96]
     kinds = {node.op_type for node in model.graph.node}
     assert "BatchNormalization" not in kinds and not kinds & {"Shape", "If", "Identity"}
-    assert model.graph.node[0].op_type == "Cast"  # TensorRT does nothing else with uint8
+    assert model.graph.node[0].op_type == "Cast"  # TensorRT supports no other operation on uint8
     assert not any(tensor.data_location == tensor.EXTERNAL for tensor in model.graph.initializer)
     known = {value.name for value in [*model.graph.value_info, *model.graph.output]}
     assert {name for node in model.graph.node for name in node.output} <= known
@@ -131,17 +131,17 @@ def test_tensorrt_rtx_parses_and_builds(exported: Path) -> None:
 def test_nothing_is_said_and_the_same_network_makes_the_same_file(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    network = _lived_in(_Tiny()).train()
+    network = _with_trained_norms(_Tiny()).train()
     for name in ("first.onnx", "second.onnx"):
         export_onnx(network, SMALL, tmp_path / name, metadata={"edgekd.student": "abc"})
     assert capfd.readouterr() == ("", "")
     assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
-    assert network.training  # the network is left as it was
+    assert network.training  # the network is unchanged
 
 
 def test_sizes_that_halve_with_a_remainder(tmp_path: Path) -> None:
     odd = InputSpec(Framing(57, 75))
-    parity = export_onnx(_lived_in(RoomsNet(odd)), odd, tmp_path / "odd.onnx", metadata={})
+    parity = export_onnx(_with_trained_norms(RoomsNet(odd)), odd, tmp_path / "odd.onnx", metadata={})
     assert parity.max_relative < 1e-4
 
 
@@ -153,7 +153,7 @@ class _Tiny(nn.Sequential):
 
 
 class _Many(nn.Module):
-    """Operations whose opset 18 form differs from that of 17."""
+    """Operations whose opset 18 form differs from their opset 17 form."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ class _Unexportable(nn.Module):
 
 
 class _OneByOne(nn.Module):
-    """Right for a batch of any size in torch, and tied to the example's in a traced graph."""
+    """Right for any batch size in torch, but tied to the example's in a traced graph."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([picture.mean(0, keepdim=True) for picture in x]) + 1
@@ -219,11 +219,11 @@ class _Deciding(nn.Module):
         return x.mean(1, keepdim=True) + (1.0 if x.mean() > 0 else 2.0)
 
 
-_CAPTURES = "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters  # not so torch 2.4
+_CAPTURES = "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters  # torch 2.4 traces instead
 
 
 def test_why_a_network_cannot_be_exported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """torch's first line says only at which of its steps it was, in colours, and beside it prints the whole graph."""
+    """torch's first line only names its own step, in colours, and torch prints the whole graph as well."""
     if not _CAPTURES:
         pytest.skip("the exporter of this torch traces, and takes whichever way the example went")
     with pytest.raises(ModelError, match="data-dependent") as raised:
@@ -241,22 +241,22 @@ def test_what_cannot_be_exported_leaves_no_file(network: nn.Module, tmp_path: Pa
 
 
 def test_a_model_that_differs_from_the_network_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The comparison is fed a graph with one weight altered."""
-    import edgekd.models.to_onnx as room
+    """The comparison receives a graph with one altered weight."""
+    from edgekd.models import to_onnx
 
     def altered(model: onnx.ModelProto) -> None:
         weights = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("2.bias"))
         bias = onnx.numpy_helper.to_array(weights) + np.float32(0.01)
         weights.CopyFrom(onnx.numpy_helper.from_array(bias, weights.name))
 
-    monkeypatch.setattr(room, "tidy", altered)
+    monkeypatch.setattr(to_onnx, "tidy", altered)
     with pytest.raises(ModelError, match=r"differs from the network by \d"):
-        export_onnx(_lived_in(_Tiny()), SMALL, tmp_path / "x.onnx", metadata={})
+        export_onnx(_with_trained_norms(_Tiny()), SMALL, tmp_path / "x.onnx", metadata={})
     assert list(tmp_path.iterdir()) == []
 
 
 class _OneOver(nn.Module):
-    """Depth from a disparity that comes to nothing at places, where a rounding is all that there is of it."""
+    """Depth from a disparity that is nearly 0 in places, where little but rounding error is left of it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -273,7 +273,7 @@ def test_roundings_of_a_disparity_near_zero_are_no_difference(tmp_path: Path) ->
 
 
 class _Interrupted(_Tiny):
-    """Ctrl-C comes while it is captured, in code that takes it for a failure of its own, as torch's does."""
+    """Raises Ctrl-C during capture, in code that takes it for its own failure, as torch's does."""
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
@@ -287,7 +287,7 @@ class _Interrupted(_Tiny):
 @pytest.mark.skipif(not _CAPTURES, reason="the exporter of this torch traces, and captures nothing")
 def test_an_interruption_is_not_taken_for_an_operation_that_onnx_lacks(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        export_onnx(_lived_in(_Interrupted()), SMALL, tmp_path / "x.onnx", metadata={})
+        export_onnx(_with_trained_norms(_Interrupted()), SMALL, tmp_path / "x.onnx", metadata={})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -306,11 +306,11 @@ def test_depth_is_as_fine_as_float32_where_networks_compute_in_bfloat16(student:
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         depth = student(x)
     assert depth.dtype is torch.float32
-    assert len(depth.unique()) > 1000  # bfloat16 has 128 steps from one power of 2 to the next
+    assert len(depth.unique()) > 1000  # bfloat16 has 128 steps between powers of 2
 
 
 def test_a_graph_of_constants_and_shared_weights_becomes_plain() -> None:
-    """As torch 2.4 traces it: scales of a Resize by a Constant node, biases of equal value by an Identity node."""
+    """As torch 2.4 traces: scales of a Resize from a Constant node, biases of equal value through an Identity node."""
     helper = onnx.helper
     weights = {"w": np.ones((2, 2, 1, 1)), "b": np.arange(2)}
     scales = onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32))

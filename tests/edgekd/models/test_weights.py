@@ -46,7 +46,7 @@ def test_the_digest_sees_every_value() -> None:
 
 def test_another_size_is_refused_in_one_line(tmp_path: Path) -> None:
     save_weights(tmp_path / "s", architecture("mobile-s").start(INPUT), architecture="mobile-s", input=INPUT)
-    with pytest.raises(ModelError, match=r"does not fit the architecture mobile-m.*and \d+ more") as raised:
+    with pytest.raises(ModelError, match=r"does not match the architecture mobile-m.*and \d+ more") as raised:
         fill(architecture("mobile-m").start(INPUT), load_weights(tmp_path / "s").tensors, "s", architecture="mobile-m")
     assert "\n" not in str(raised.value)
 
@@ -66,7 +66,7 @@ def test_a_truncated_file(tmp_path: Path) -> None:
     path = tmp_path / "s.safetensors"
     save_weights(path, architecture("mobile-s").start(INPUT), architecture="mobile-s", input=INPUT)
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(FileError, match="not a whole safetensors file"):
+    with pytest.raises(FileError, match="not a complete safetensors file"):
         load_weights(path)
 
 

@@ -102,7 +102,7 @@ def failing():
 
 
 def write_user_code(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Writes the module into `folder` and runs there, as a user would."""
+    """Writes the module into `folder` and changes to it, as a user would."""
     (folder / f"{name}.py").write_text(FACTORY)
     monkeypatch.chdir(folder)
     monkeypatch.delitem(sys.modules, name, raising=False)

@@ -1,4 +1,4 @@
-"""Depth in colour: near is warm and light, the order is never lost, and the bar tells the metres."""
+"""Depth in colour: near is warm and light, the order is never lost, and the bar shows the metres."""
 
 from __future__ import annotations
 

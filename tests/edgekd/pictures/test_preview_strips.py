@@ -1,4 +1,4 @@
-"""Strips: the panels are there, unchanged, on one scale, with room for their labels."""
+"""Strips: all panels are there, unchanged and on one scale, with room for their labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEPTHS = np.random.default_rng(1).uniform(1, 5, (3, 24, 32)).astype(np.float32)
 
 
 def holds(sheet: np.ndarray, panel: np.ndarray) -> bool:
-    """Is the panel somewhere in the sheet, pixel for pixel?"""
+    """Whether the panel is somewhere in the sheet, pixel for pixel."""
     height, width = panel.shape[:2]
     corners = np.argwhere((sheet[: -height + 1, : -width + 1] == panel[0, 0]).all(axis=2))
     return any((sheet[y : y + height, x : x + width] == panel).all() for y, x in corners)

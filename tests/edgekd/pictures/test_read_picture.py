@@ -1,4 +1,4 @@
-"""Reading pictures: what each kind of file becomes, and that whatever is wrong names the file."""
+"""Reading pictures: what each kind of file becomes, and that every error names the file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_grey(tmp_path: Path) -> None:
 def test_sixteen_bits_become_the_upper_eight(tmp_path: Path, suffix: str) -> None:
     deep = np.array([[0, 255, 256], [32768, 65280, 65535]], np.uint16)
     path = tmp_path / f"d{suffix}"
-    if suffix == ".pgm":  # Pillow 10 reads it and cannot write it
+    if suffix == ".pgm":  # Pillow 10 reads it but cannot write it
         path.write_bytes(b"P5\n3 2\n65535\n" + deep.astype(">u2").tobytes())
     else:
         Image.fromarray(deep).save(path)
@@ -89,7 +89,7 @@ def test_palette_one_bit_and_cmyk(tmp_path: Path) -> None:
 
 def test_float_pictures_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.ones((3, 3), np.float32)).save(tmp_path / "f.tif")
-    with pytest.raises(DataError, match=r"f\.tif holds floating point"):
+    with pytest.raises(DataError, match=r"f\.tif holds floating-point"):
         read_picture(tmp_path / "f.tif")
 
 
@@ -108,7 +108,12 @@ def test_every_truncation_is_one_error_that_names_the_file(tmp_path: Path, suffi
 def test_empty_missing_and_no_picture(tmp_path: Path) -> None:
     (tmp_path / "e.png").write_bytes(b"")
     (tmp_path / "n.png").write_text("a note")
-    for name, said in (("e.png", "empty"), ("n.png", "no picture"), ("gone.png", "no picture"), (".", "no picture")):
+    for name, said in (
+        ("e.png", "empty"),
+        ("n.png", "not a readable picture"),
+        ("gone.png", "not found"),
+        (".", "not found"),
+    ):
         with pytest.raises(DataError, match=said):
             read_picture(tmp_path / name)
 
@@ -126,9 +131,9 @@ def test_list_pictures(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "folder.png").mkdir()
     assert [path.name for path in list_pictures(tmp_path)] == ["a.jpg", "b.PNG"]
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="No pictures"):
         list_pictures(tmp_path / "folder.png")
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="not a folder"):
         list_pictures(tmp_path / "a.jpg")
 
 
@@ -142,4 +147,4 @@ def test_folders_of_pictures_that_are_left_out_are_told_of(tmp_path: Path) -> No
     assert notes.said == []
     (tmp_path / "more" / "a.png").write_bytes(b"x")
     remark_on_folders(tmp_path, notes)
-    assert notes.said == [f"Pictures in folders of {tmp_path}, such as more, are left out"]
+    assert notes.said == [f"Pictures in subfolders of {tmp_path}, such as more, are skipped"]

@@ -1,4 +1,4 @@
-"""`edgekd export --on` against a real sshd on loopback, with keys and a configuration of its own."""
+"""`edgekd export --on` against a real sshd on loopback, with its own keys and configuration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytest.importorskip("onnxruntime", reason="the board of these tests runs the bun
 SSHD = shutil.which("sshd") or next(
     (path for path in ("/usr/sbin/sshd", "/usr/local/sbin/sshd") if Path(path).exists()), None
 )
-PYTHON = f'exec {sys.executable} "$@"'  # not a link: a virtual environment is known by its path
+PYTHON = f'exec {sys.executable} "$@"'  # not a link: Python finds its virtual environment by path
 TOOLS = ("cat", "env", "ls", "mkdir", "mv", "rm", "sh", "tar", "test", "grep", "gzip", "sed")
 
 
@@ -92,7 +92,7 @@ def server(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         " StrictHostKeyChecking accept-new\n LogLevel ERROR\n"
     )
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # sshd's own, which its service makes otherwise
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd needs it; normally its service makes it
     daemon = subprocess.Popen([str(SSHD), "-D", "-e", "-f", str(config)], stderr=subprocess.PIPE)
     monkeypatch.setenv("EDGEKD_SSH", f"ssh -F {client}")
     monkeypatch.setattr(on_board, "SECONDS", 0.1)
@@ -129,9 +129,9 @@ def test_it_builds_tests_and_measures_there_and_brings_the_result_back(
     assert kept["rows"] == value["rows"] and kept["address"] == server.address
     assert Path(value["there"]).is_relative_to(server.home) and (Path(value["there"]) / "run.py").is_file()
     assert "int8: self-test passed" in err and err.splitlines()[-1] == "Next: edgekd check runs/small"
-    assert [path.name for path in next(server.bundles.iterdir()).iterdir()] == ["small"]  # nothing left beside it
+    assert [path.name for path in next(server.bundles.iterdir()).iterdir()] == ["small"]  # nothing else is left
     assert export(server, "--target", "onnxruntime") == 0
-    assert "is on " in capsys.readouterr().err  # the bundle is not sent twice
+    assert "is already on " in capsys.readouterr().err  # the bundle is not sent twice
     assert run(["check", "small"]) == 0  # the run is whole
 
 
@@ -142,7 +142,7 @@ def test_a_board_that_asks_for_a_password(
     client.write_text(client.read_text().replace(f"{keys}/user", f"{keys}/stranger"))
     assert export(server) == 3
     last = capsys.readouterr().err.splitlines()[-1]
-    assert "takes no key of yours" in last and last.endswith(f"ssh-copy-id {getpass.getuser()}@127.0.0.1.")
+    assert "accepts none of your SSH keys" in last and last.endswith(f"ssh-copy-id {getpass.getuser()}@127.0.0.1.")
 
 
 def test_a_board_that_is_not_there(exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,19 +151,19 @@ def test_a_board_that_is_not_there(exported_run: Path, server: Server, capsys: p
         assert (
             run(["export", "small", "--on", f"x@127.0.0.1:{nobody.getsockname()[1]}", "--target", "onnxruntime"]) == 3
         )
-    assert "is not reached" in capsys.readouterr().err.splitlines()[-1]
+    assert "Cannot reach" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("begins", ["run.py", "sha256"])
 def test_a_connection_that_breaks_off_half_way_goes_on_with_the_same_command(
     exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str], begins: str
 ) -> None:
-    # The session's own sshd is killed: the network sees what a pulled cable makes of it.
+    # Kills the session's own sshd: to the network it looks like a pulled cable.
     up = "p=$(sed -n 's/^PPid:[^0-9]*//p' /proc/$p/status)"
     kill = f"p=$PPID; until grep -q sshd /proc/$p/comm; do {up}; done; kill -9 $p"
     server.program("python3", f'case "$*" in *{begins}*) {kill};; esac\n{PYTHON}')
     assert export(server) == 3
-    assert "broke off" in capsys.readouterr().err.splitlines()[-1]
+    assert "was lost" in capsys.readouterr().err.splitlines()[-1]
     assert not list(exported_run.glob("boards/*"))
     server.program("python3", PYTHON)
     assert export(server) == 0
@@ -179,7 +179,7 @@ LOOK = '{"machine": "%s", "python": [%s], "numpy": %s, "home": "/", "free": %s}'
         (LOOK % ("aarch64", "3, 6", '"1.2"', 10**12), 3, "has Python 3.6; a bundle needs 3.8"),
         (LOOK % ("aarch64", "3, 8", "null", 10**12), 3, "has no numpy"),
         (LOOK % ("aarch64", "3, 8", '"1.2"', 10**6), 3, "has 0 MB free"),
-        ("what?", 3, "does not start python3"),
+        ("what?", 3, "cannot start python3"),
     ],
 )
 def test_a_board_that_cannot_run_it_is_told_before_anything_is_sent(
@@ -194,7 +194,7 @@ def test_a_board_that_cannot_run_it_is_told_before_anything_is_sent(
 def test_a_board_without_python(exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     (server.programs / "python3").unlink()
     assert export(server) == 3
-    assert "does not start python3" in capsys.readouterr().err.splitlines()[-1]
+    assert "cannot start python3" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_board_without_the_runtime_says_what_brings_it(
@@ -210,7 +210,7 @@ def test_a_board_without_the_runtime_says_what_brings_it(
 def test_a_self_test_that_fails_there_is_the_outcome(
     exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of one precision it is told beside what the others gave; of the only one it is the error."""
+    """Of one precision among others it is reported beside their results; of the only one it is the error."""
     both = ("--target", "onnxruntime", "--json")
     assert export(server) == export(server, *both) == 0
     for path in server.bundles.glob("*/small/manifest.json"):
@@ -220,10 +220,10 @@ def test_a_self_test_that_fails_there_is_the_outcome(
         path.write_text(json.dumps({**manifest, "digest": manifest_digest(manifest)}))
     assert export(server) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert "The self-test of int8 failed" in last and "0.00% is allowed" in last
+    assert "The self-test of int8 failed" in last and "0.00% allowed" in last
     assert export(server, *both) == 0
     shown = capsys.readouterr()
-    assert f"On {server.address}: The self-test of int8 failed" in shown.err and "0.00% is allowed" in shown.err
+    assert f"On {server.address}: The self-test of int8 failed" in shown.err and "0.00% allowed" in shown.err
     assert [row["precision"] for row in json.loads(shown.out)["rows"]] == ["fp32"]
 
 
@@ -270,7 +270,7 @@ LINK = "import os; os.makedirs('engines'); os.symlink('/etc/passwd', 'engines/li
         ("""echo '{"failed": []}'""", "gave no result (KeyError('rows'))"),
         ("""echo '{"failed": [], "rows": [{}]}'""", "gave no result (KeyError('precision'))"),
         ("""echo '{"failed": [], "rows": [], "machine": "x"}'""", "gave no result (AttributeError"),
-        (f"""{sys.executable} -c "{LINK}"; echo '{RESULT}'""", "engines/link is no file of its own folder"),
+        (f"""{sys.executable} -c "{LINK}"; echo '{RESULT}'""", "engines/link is not a file inside its folder"),
     ],
 )
 def test_what_cannot_be_read_of_what_comes_back_is_one_line(
@@ -303,7 +303,7 @@ def _archive(*members: tuple[str, bytes]) -> bytes:
 
 
 def _sent(folder: Path, archive: bytes) -> bytes:
-    """What the command gives that packs on the board, with that archive in the place of tar's."""
+    """The output of the command that packs on the board, with `archive` in place of tar's output."""
     (folder / "tar").write_text(f"#!/bin/sh\nexec cat {folder}/archive\n")
     (folder / "tar").chmod(0o755)
     (folder / "archive").write_bytes(archive)
@@ -349,5 +349,5 @@ def test_an_address_of_numbers_loses_its_brackets(
     "address", ["-oProxyCommand=x", "-Fevil@host", ".me@host", "a b", "user@", "host:port", "", "u@h;ls"]
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="no address of a board"):
+    with pytest.raises(UsageError, match="not a board address"):
         Board(address)

@@ -1,4 +1,4 @@
-"""What is said in words: each rule speaks where its figures show it, with the reason that was measured."""
+"""The advice in words: each rule speaks where its figures apply, with the measured reason."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_int8_that_is_not_faster_and_the_reasons_that_were_measured() -> None:
     old = replace(slow, machine=replace(MACHINE, flags=("avx2",)))
     assert "no 8-bit dot product" in said(replace(entry("onnxruntime-fp32", 4.0), machine=old.machine), old)
     alone = said(entry("onnxruntime-fp32", 4.0), replace(slow, row=replace(slow.row, built={"float_layers": ""})))
-    assert "no reason was seen" in alone
+    assert "the measurements do not show why" in alone
 
 
 def test_int8_is_compared_with_fp16_where_there_is_one() -> None:
@@ -77,10 +77,10 @@ def test_int8_is_compared_with_fp16_where_there_is_one() -> None:
 @pytest.mark.parametrize(
     ("conditions", "why"),
     [
-        (replace(CALM, others=1.4), "the machine was busy: others kept 1.4 cores"),
-        (replace(CALM, stolen=0.3), "the host kept 0.30 cores to itself"),
+        (replace(CALM, others=1.4), "the machine was busy: other processes used 1.4 cores"),
+        (replace(CALM, stolen=0.3), "the host took 0.30 cores away"),
         (replace(CALM, held_back=("gpu-throttle-alert",)), "the clocks were throttled"),
-        (CALM, "what disturbed it was not seen"),
+        (CALM, "the cause was not observed"),
     ],
 )
 def test_a_long_tail_and_why(conditions: Conditions, why: str) -> None:
@@ -90,7 +90,7 @@ def test_a_long_tail_and_why(conditions: Conditions, why: str) -> None:
 
 def test_the_copy_and_the_framing_as_bottlenecks() -> None:
     text = said(entry("tensorrt-int8", 2.0, resident=measured(0.8), framed=measured(3.5)))
-    assert "The student is the bottleneck no longer, the copy is: 60% of tensorrt-int8's 2.00 ms" in text
+    assert "The student is no longer the bottleneck; copying is: 60% of tensorrt-int8's 2.00 ms" in text
     assert "Framing a 640x480 picture costs 1.50 ms, 75% of what tensorrt-int8 takes" in text
     assert "bottleneck" not in said(entry("tensorrt-int8", 2.0, resident=measured(1.9), framed=measured(2.2)))
 
@@ -103,7 +103,7 @@ def test_a_copy_that_is_not_most_of_the_time_is_no_bottleneck_and_a_disturbed_on
 
 
 def scored(errors: list[float], pixels: int = 100) -> Evaluation:
-    """An evaluation of frames with these AbsRel."""
+    """An evaluation of frames with these AbsRel values."""
     names = [f"frame {number}" for number in range(len(errors))]
     rows = tuple(
         ImageScore(name, "room", pixels // len(errors), 1.0, 0, {"raw": {"absrel": error}})
@@ -117,17 +117,17 @@ def scored(errors: list[float], pixels: int = 100) -> Evaluation:
 
 
 def test_the_choice_is_made_frame_by_frame() -> None:
-    """Hard frames are hard for both: each mean is uncertain by 0.1, their difference by nothing."""
+    """Hard frames are hard for both: each mean is uncertain by 0.1, but their difference is certain."""
     hard = [0.05, 0.35] * 30
     best, quick = entry("openvino-fp32", 8), entry("openvino-int8", 4)
     best = replace(best, scores=(scored(hard),))
     worse = replace(quick, scores=(scored([error + 0.02 for error in hard]),))
-    assert "take openvino-fp32: 8.00 ms a picture at AbsRel 0.200 over 60 images" in said(best, worse)
+    assert "use openvino-fp32: 8.00 ms per picture at AbsRel 0.200 over 60 images" in said(best, worse)
     assert "and none is more accurate" in said(best, worse)
     uncertain = [error + (0.03 if number % 4 else -0.06) for number, error in enumerate(hard)]
     alike = replace(quick, scores=(scored(uncertain),))
     text = said(best, alike)
-    assert "take openvino-int8: 4.00 ms a picture at AbsRel 0.208" in text
+    assert "use openvino-int8: 4.00 ms per picture at AbsRel 0.208" in text
     assert "(95 % interval) from the most accurate, openvino-fp32 with 0.200" in text
     one = [replace(e, scores=(scored([0.2]),)) for e in (best, quick)]
     assert "take" not in said(*one)
@@ -138,7 +138,7 @@ def test_the_choice_of_batches_is_told_for_a_picture() -> None:
     latency = replace(batch.row.latency, batch=8)
     batch = replace(batch, row=replace(batch.row, latency=latency), scores=(scored([0.1, 0.2]),))
     other = replace(batch, row=replace(batch.row, name="openvino-fp32", precision="fp32"))
-    assert "2.50 ms a picture" in said(batch, other)
+    assert "2.50 ms per picture" in said(batch, other)
 
 
 def test_two_devices_of_a_runtime_are_two_settings() -> None:
@@ -167,12 +167,12 @@ def test_streams_cold_starts_scale_drift_flicker_energy_and_grades() -> None:
             infer=measured(2, conditions=replace(powered, joules=4.0)),
         ),
     )
-    assert "4 streams bring 1.04 times the pictures of one on A board (4 usable cores): run one." in text
-    assert "openvino-fp32 gives its first depth 2.8 s after it is asked for" in text
-    assert "openvino-int8 shows everything 3.0% farther than fp32: median alignment would hide it." in text
-    assert "70% of openvino-int8's pixels lie within 5 %" in text
-    assert "openvino-int8 adds 1.5% of flicker" in text
-    assert "openvino-int8 takes 8.0 mJ a picture, openvino-fp32 2.5 times that (the whole machine, VDD_IN)" in text
+    assert "4 streams give 1.04 times the throughput of one on A board (4 usable cores): run one." in text
+    assert "openvino-fp32 takes 2.8 s from opening to its first depth" in text
+    assert "openvino-int8 places everything 3.0% farther than fp32: median alignment would hide it." in text
+    assert "70% of openvino-int8's pixels are within 5 %" in text
+    assert "openvino-int8 adds 1.5% of frame-to-frame flicker" in text
+    assert "openvino-int8 takes 8.0 mJ per picture, openvino-fp32 2.5 times that (whole machine, VDD_IN)" in text
 
 
 def test_nothing_is_concluded_from_a_disturbed_latency() -> None:
@@ -198,7 +198,7 @@ def test_a_slow_processor_is_no_reason_where_another_runtime_is_fast_on_it() -> 
     slow = [replace(entry(name, p50), machine=old) for name, p50 in (("onnxruntime-fp32", 4), ("onnxruntime-int8", 4))]
     assert "no 8-bit dot product" in said(*slow)
     fast = [replace(entry("openvino-int8", 2), machine=old)]
-    assert "kernels and not the processor" in said(*slow, *fast) and "no 8-bit dot product" not in said(*slow, *fast)
+    assert "kernels, not the processor" in said(*slow, *fast) and "no 8-bit dot product" not in said(*slow, *fast)
 
 
 def test_advice_names_its_run_and_setting_where_there_are_several() -> None:

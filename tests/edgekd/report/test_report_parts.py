@@ -25,7 +25,7 @@ def test_whatever_text_it_is_given_is_text() -> None:
     parser.handle_starttag = lambda tag, attrs: found.append((tag, [name for name, _ in attrs]))  # type: ignore[method-assign]
     parser.feed(made)
     assert found == [("html", []), ("head", []), ("title", []), ("body", []), ("p", ["title"])]
-    made.encode("utf-8")  # no half of a surrogate pair is left
+    made.encode("utf-8")  # no half of a surrogate pair remains
     assert "\x00" not in made and "\x1b" not in made
 
 

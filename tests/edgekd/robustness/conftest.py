@@ -1,4 +1,4 @@
-"""The campaigns of examples/robustness, in short: their modules can be imported here."""
+"""Makes the modules of examples/robustness importable for short campaigns."""
 
 from __future__ import annotations
 

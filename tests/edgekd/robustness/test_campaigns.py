@@ -1,4 +1,4 @@
-"""The kill, fuzz and soak campaigns, as their scripts run them, with few trials."""
+"""The kill, fuzz and soak campaigns, run as by their scripts but with few trials."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
 
 
 def _alive(process: str) -> bool:
-    """A process whose parent is gone may stay for a while as an entry without a process (Z)."""
+    """Whether a process still runs: one whose parent is gone may stay for a while as a zombie (Z)."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:

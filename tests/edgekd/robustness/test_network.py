@@ -1,4 +1,4 @@
-"""No verb opens a connection: Python's own sockets refuse, and where it is permitted there is no network at all."""
+"""No verb opens a connection: Python's sockets refuse, and where the system permits it there is no network at all."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ VERBS = (
 
 
 def isolated() -> list[str]:
-    """What starts a command without any network, where the system permits it."""
+    """The command prefix that removes the network, where the system permits it."""
     unshare = shutil.which("unshare")
     if unshare is None or subprocess.run([unshare, "-rn", "true"], capture_output=True, check=False).returncode:
         return []

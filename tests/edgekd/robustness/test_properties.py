@@ -1,4 +1,4 @@
-"""Properties that hold for whatever hypothesis thinks of: metrics, masks, files, manifests, the command line."""
+"""Properties that hold for any input from hypothesis: metrics, masks, files, manifests, the command line."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_json_comes_back_as_it_went(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
     path = tmp_path_factory.mktemp("json") / "a.json"
-    with contextlib.suppress(UnicodeEncodeError):  # halves of pairs are no text
+    with contextlib.suppress(UnicodeEncodeError):  # unpaired surrogates are no text
         write_json(path, value)
         assert read_json(path) == value
 
@@ -157,7 +157,7 @@ def test_any_command_line_ends_with_a_code_and_one_line(
     tmp_path_factory: pytest.TempPathFactory, arguments: list[str]
 ) -> None:
     if {"doctor", "demo"} & {*arguments} or (arguments[0] in ("simulate", "distill", "calibrate")):
-        return  # these may have everything they need, and take their time
+        return  # these may run for real, and for long
     folder = tmp_path_factory.mktemp("empty")
     out, err = io.StringIO(), io.StringIO()
     with in_folder(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

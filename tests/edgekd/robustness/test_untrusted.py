@@ -31,7 +31,7 @@ from edgekd.steps.report import report_runs
 
 
 class Attack:
-    """Unpickled, it leaves a file behind."""
+    """Leaves a file behind when unpickled."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return (os.system, ("touch attacked",))
@@ -121,7 +121,7 @@ def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG that declares a size and holds next to nothing."""
+    """A PNG that declares a size but holds next to no data."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -152,11 +152,11 @@ def test_an_8k_picture_is_none(tmp_path: Path) -> None:
 
 
 def test_other_formats_than_pictures_are_not_opened(tmp_path: Path) -> None:
-    # PostScript would be handed to another program.
+    # Pillow would hand PostScript to another program.
     (tmp_path / "page.png").write_bytes(
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(touch attacked) run\n"
     )
-    with pytest.raises(DataError, match="no picture that can be read"):
+    with pytest.raises(DataError, match="not a readable picture"):
         read_picture(tmp_path / "page.png")
 
 
@@ -196,7 +196,7 @@ def test_a_run_names_no_file_outside_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ['{"x": 1e999}', '{"x": NaN}', '{"x": -Infinity}'])
 def test_numbers_that_are_none_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(FileError, match="no number of JSON"):
+    with pytest.raises(FileError, match="not a JSON number"):
         read_json(tmp_path / "a.json")
 
 

@@ -41,7 +41,7 @@ def picture(colour: tuple[int, int, int] = (255, 0, 0)) -> bytes:
 
 
 def gltf(**changed: Any) -> str:
-    """A triangle with a texture, all of it in the file."""
+    """A textured triangle, entirely inside the file."""
     accessor = {"componentType": 5126, "count": 3}
     whole = {
         "asset": {"version": "2.0"},
@@ -65,7 +65,7 @@ class Watched:
     def __init__(self) -> None:
         self.on = False
         self.seen: list[str] = []
-        sys.addaudithook(self._note)  # for good: there is no way to take one away
+        sys.addaudithook(self._note)  # permanent: audit hooks cannot be removed
 
     def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.on and (event == "open" or event.startswith(("socket.", "subprocess.", "os.system", "os.posix_spawn"))):
@@ -85,7 +85,7 @@ def watched() -> Iterator[Watched]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder for meshes, and files beside it that are none of theirs."""
+    """A folder for meshes, beside files that no mesh may read."""
     (tmp_path / "secret.png").write_bytes(picture())
     (tmp_path / "secret.mtl").write_text("newmtl a\nKd 1 0 0\n")
     (tmp_path / "secret.bin").write_bytes(POINTS + CORNERS)
@@ -125,9 +125,9 @@ def test_a_file_outside_the_folder_is_neither_opened_nor_asked_for(
     kind: str, name: str, where: str, folder: Path, watched: Watched, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = save(folder, kind, where.format(name, folder=folder))
-    load_mesh_of_nothing(folder)  # so that what is imported on first use does not count
+    load_mesh_of_nothing(folder)  # so that imports on first use do not count
     watched.seen.clear()
-    with pytest.raises(DataError, match="not beside it") as caught:
+    with pytest.raises(DataError, match="outside its folder") as caught:
         load_mesh(path)
     assert "\n" not in str(caught.value)
     touched = {Path(entry.removeprefix("open ")) for entry in watched.seen if entry.startswith("open ")}
@@ -151,14 +151,14 @@ def test_files_beside_a_mesh_and_those_within_it_are_read(folder: Path) -> None:
     (folder / "my chair.bin").write_bytes(POINTS + CORNERS)
     textured = [
         ("image", "my red.png"),
-        ("image", "my%20red.png"),  # as glTF wants it
+        ("image", "my%20red.png"),  # as glTF requires
         ("buffer", "my%20chair.bin"),
         ("map_Kd", "my red.png"),
         ("map_Kd", "-s 1 1 1 red.png"),
         ("map_Kd", "-clamp on  -o 0 0 0 my red.png"),
         ("map_Kd", "-bm 0.5 /home/somebody/my red.png"),
         ("map_Kd", "textures/red.png"),
-        ("map_Kd", "/home/somebody/red.png"),  # as exporters leave it: the file of that name beside the mesh
+        ("map_Kd", "/home/somebody/red.png"),  # as exporters write it: the file of that name beside the mesh is read
         ("map_Kd", r"C:\Users\somebody\red.png"),
         ("image", "textures/red.png"),
         ("image", data_uri(picture())),
@@ -168,7 +168,7 @@ def test_files_beside_a_mesh_and_those_within_it_are_read(folder: Path) -> None:
         (part,) = load_mesh(save(folder, kind, name))
         assert part.material.tile is not None, name
         np.testing.assert_allclose(part.material.tile.mean[:2], [1, 0], atol=0.01)
-    (part,) = load_mesh(save(folder, "image", "missing.png"))  # a texture that is not there leaves the plain colour
+    (part,) = load_mesh(save(folder, "image", "missing.png"))  # without its texture, the plain colour stays
     assert part.material.tile is None
 
 
@@ -222,7 +222,7 @@ ZEROS = {"componentType": 5126, "count": 300_000_000, "type": "VEC3"}
         ("chair.gltf", gltf(accessors=[ZEROS, ZEROS]), "unpacks to 13,733 MB"),
         ("chair.gltf", gltf(bufferViews=[{"buffer": 0, "byteLength": 1 << 29}] * 2), "1,025 MB"),
         ("chair.gltf", gltf(scenes=[{"nodes": list(range(3000))}], nodes=[{"mesh": 0}] * 3000), "3,001 nodes"),
-        ("chair.gltf", gltf(accessors=[{**ZEROS, "count": -5}]), "-5 is no count"),
+        ("chair.gltf", gltf(accessors=[{**ZEROS, "count": -5}]), "-5 is not a count"),
         ("chair.gltf", gltf(images=[{"uri": data_uri(deep(9500))}]), "90,250,000 pixels"),
         ("chair.gltf", gltf(images=[{"uri": data_uri(deep(9500))}], materials=[OLD]), "90,250,000 pixels"),
         ("chair.obj", OBJ + "usemtl b\nf 1 2 3\n" * 6000, "6,001 times"),

@@ -20,9 +20,9 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Notes:
 def test_without_a_name_the_newest_is_taken_and_named(notes: Notes) -> None:
     for name in ("b", "c", "a"):
         Run.create(Path("runs") / name)
-    (Path("runs") / "c" / "run.json").touch()  # newest is the one created last, not the one written last
+    (Path("runs") / "c" / "run.json").touch()  # the newest is the last created, not the last written
     assert find_run(None, notes).name == "a"
-    assert notes.said == ["No run was named: taking the newest, runs/a"]
+    assert notes.said == ["No run given: using the newest, runs/a"]
 
 
 def test_a_damaged_run_is_never_taken_unasked(notes: Notes) -> None:
@@ -56,10 +56,10 @@ def test_a_name_that_is_no_run_gets_its_near_matches(notes: Notes) -> None:
         find_run("kitchn", notes)
     assert caught.value.exit_code == 2
     Path("photos").mkdir()
-    with pytest.raises(RunError, match=r"photos is no run: it has no run\.json.* edgekd distill --out photos$"):
+    with pytest.raises(RunError, match=r"photos is not a run: it has no run\.json.* edgekd distill --out photos$"):
         find_run("photos", notes)
     Path("photos/room.png").touch()  # distill would refuse it
-    with pytest.raises(RunError, match=r"photos is no run: it has no run\.json.* edgekd distill$"):
+    with pytest.raises(RunError, match=r"photos is not a run: it has no run\.json.* edgekd distill$"):
         find_run("photos", notes)
 
 

@@ -1,4 +1,4 @@
-"""What run.json remembers, and what it finds out about the files beside it."""
+"""What run.json records, and what it reveals about the files beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMAND = "edgekd distill --out {run}"
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """A run with one finished step that made a file and a folder of two."""
+    """A run with one finished step that made a file and a folder of two files."""
     made_run = Run.create(tmp_path / "my run", TeacherRecord("t", "t.onnx", "abc", "a test"))
     with made_run.lock(), made_run.step("distill", inputs=INPUTS, asked=ASKED, command=COMMAND) as made:
         for name in ("student", "previews/1.png", "previews/2.png"):
@@ -80,7 +80,7 @@ def test_a_crash_between_making_and_recording_leaves_the_step_to_be_done_again(t
     reopened = Run.open(run.folder)
     assert reopened.unfinished() == ["distill"]
     assert not reopened.is_done("distill", inputs=INPUTS, asked=ASKED)
-    with pytest.raises(RunError, match="Go on: edgekd distill"):
+    with pytest.raises(RunError, match="Resume: edgekd distill"):
         reopened.verify(reopened.folder / "student")
     with reopened.lock(), reopened.step("distill", inputs=INPUTS, asked=ASKED, command=COMMAND) as made:
         made.add(reopened.folder / "student")
@@ -97,14 +97,14 @@ def test_what_differs_from_the_step_begun_before_is_said_setting_by_setting(run:
     assert run.differences("distill", inputs=INPUTS, asked={**ASKED, "mixing": None}) == ["mixing on instead of off"]
     assert run.differences("distill", inputs={"teacher": "other"}, asked=ASKED) == ["another teacher"]
     assert run.differences("distill", inputs={**INPUTS, "statistics": "s"}, asked=ASKED) == [
-        "statistics left out instead of given"
+        "statistics omitted instead of given"
     ]
-    assert run.differences("distill", inputs={}, asked=ASKED) == ["teacher given instead of left out"]
+    assert run.differences("distill", inputs={}, asked=ASKED) == ["teacher given instead of omitted"]
     assert run.differences("new", inputs=INPUTS, asked=ASKED) == []
 
 
 def test_what_a_forgotten_step_made_stays_until_it_is_done_again_without(run: Run) -> None:
-    """Some of it may not be made again: a student that was transformed for, and is not any more."""
+    """The new step may not make all of it again, as when a student is now distilled without a transformation."""
     write_bytes(run.folder / "own.txt", b"the user's")
 
     def files() -> list[str]:
@@ -124,7 +124,7 @@ def test_what_a_forgotten_step_made_stays_until_it_is_done_again_without(run: Ru
 def test_an_output_that_is_not_there_is_an_error_and_not_a_record(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "r")
     with (
-        pytest.raises(FileError, match="is not there"),
+        pytest.raises(FileError, match="should have been written"),
         run.step("distill", inputs=INPUTS, asked=ASKED, command=COMMAND) as made,
     ):
         made.add(run.folder / "student")
@@ -200,7 +200,7 @@ def test_what_a_killed_process_left_half_written_goes_with_the_next_lock(run: Ru
 
 
 def test_what_an_earlier_step_made_stands_where_a_later_one_failed(run: Run) -> None:
-    """With `keeps_earlier`, and as long as it is whole."""
+    """Only with `keeps_earlier`, and only while it is whole."""
     made = run.folder / "model"
     with run.lock(), run.step("export", inputs=INPUTS, asked=ASKED, command="edgekd export {run}") as step:
         made.write_text("built")

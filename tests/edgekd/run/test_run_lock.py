@@ -1,4 +1,4 @@
-"""One writer a folder, with processes that are really started and really killed."""
+"""One writer per folder, tested with processes that are really started and killed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_second_process_is_refused_with_the_name_of_the_first(tmp_path: Path, 
     with pytest.raises(RunLockedError) as caught, run.lock():
         raise AssertionError("the lock was given twice")
     assert f"process {holder.pid} on {socket.gethostname()}" in str(caught.value)
-    # Being refused must not have taken the first one's name away.
+    # The refusal must not have removed the first process's name.
     with pytest.raises(RunLockedError, match=str(holder.pid)), run.lock():
         pass
 
@@ -70,7 +70,7 @@ def test_a_killed_process_leaves_no_lock_and_that_is_said(tmp_path: Path, holder
     assert len(notes.said) == 1 and f"process {holder.pid}" in notes.said[0]
     with locked(tmp_path / "run", notes):
         pass
-    assert len(notes.said) == 1  # a lock that was given back is nothing to speak of
+    assert len(notes.said) == 1  # a released lock is not mentioned
 
 
 def test_one_that_waits_goes_on_once_the_other_is_done(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
@@ -96,7 +96,7 @@ def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
 
 
 class TestWithoutLocksOfTheKernel:
-    """File systems without flock: then the name in the file decides."""
+    """On file systems without flock, the name in the file decides."""
 
     @pytest.fixture(autouse=True)
     def no_flock(self, monkeypatch: pytest.MonkeyPatch) -> None:

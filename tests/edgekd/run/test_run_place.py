@@ -1,4 +1,4 @@
-"""Where a run can be, told before anything is loaded."""
+"""Where a run can be, checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from edgekd.run import Run, require_place
 @pytest.mark.parametrize(
     ("out", "said"),
     [
-        ("photos", "other files and no run"),
-        ("photos/a.jpg", "is no folder"),
-        ("photos/a.jpg/x", r"a\.jpg is no folder"),
-        ("nowhere", "is no folder"),
+        ("photos", "other files, not a run"),
+        ("photos/a.jpg", "is not a folder"),
+        ("photos/a.jpg/x", r"a\.jpg is not a folder"),
+        ("nowhere", "is not a folder"),
         ("x" * 300, "Cannot write"),
     ],
 )
@@ -41,5 +41,5 @@ def test_a_place_that_a_run_can_be_in_is_left_as_it_is(tmp_path: Path, monkeypat
 def test_the_folder_of_runs_may_be_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("runs").write_text("")
-    with pytest.raises(FileError, match="runs is no folder"):
+    with pytest.raises(FileError, match="runs is not a folder"):
         require_place(None)

@@ -1,4 +1,4 @@
-"""The scripts of examples/ that simulate: run as a person runs them."""
+"""The scripts of examples/ that simulate, run as a user runs them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_teacher_goes_on_only_from_a_checkpoint_of_the_same_training(tmp_path:
     assert first.returncode == 0, first.stderr
     weights = out.read_bytes()
     again = run(*teacher, "--steps", 2)
-    assert "going on from step 2" in again.stdout and out.read_bytes() == weights
+    assert "Resuming from step 2" in again.stdout and out.read_bytes() == weights
     assert json.loads(out.with_suffix(".json").read_text())["steps"] == 2
 
     for change, named in ((("--steps", 2, "--learning-rate", 0.1), "learning rate"),

@@ -23,7 +23,7 @@ def test_a_picture_is_waited_for_and_is_the_one_of_its_number(tmp_path, workers)
     images = grow(tmp_path / "set", workers=workers)
     try:
         assert len(images) == 70
-        last = images[69]  # of the last shard: nothing is there yet
+        last = images[69]  # from the last shard, which does not exist yet
         assert images.waited > 0
         np.testing.assert_array_equal(last.ids, render(SETTINGS, 3, 69).ids)
         np.testing.assert_array_equal(images[-1].rgb, last.rgb)
@@ -31,7 +31,7 @@ def test_a_picture_is_waited_for_and_is_the_one_of_its_number(tmp_path, workers)
         images.close()
     whole = write_set(
         tmp_path / "set", SETTINGS, seed=3, count=70, workers=1, keep_depth=False, progress=Quiet()
-    )  # nothing is left to do
+    )  # everything is already there
     np.testing.assert_array_equal(whole[69].rgb, last.rgb)
 
 

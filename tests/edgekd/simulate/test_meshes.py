@@ -1,4 +1,4 @@
-"""Meshes of one's own in simulated rooms: sizes, colours and textures as the file has them, faults named."""
+"""The user's own meshes in simulated rooms: sizes, colours and textures as in the file, faults named."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def painted_box(extents, colour) -> object:
 
 
 def textured_quad(picture: Image.Image) -> object:
-    """Upright, 1 m wide and 1 m high, facing glTF's front (+z), the picture upright on it."""
+    """An upright quad, 1 m wide and 1 m high, facing glTF's front (+z), with the picture upright on it."""
     corners = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0.5, 1, 0], [-0.5, 1, 0]])
     uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)  # trimesh counts v from below
     material = trimesh.visual.material.PBRMaterial(baseColorTexture=picture, baseColorFactor=[255, 255, 255, 255])
@@ -70,11 +70,11 @@ def test_sizes_and_axes_are_those_of_the_file(meshes):
         for part in parts:
             across = np.cross(part.points[:, 1] - part.points[:, 0], part.points[:, 2] - part.points[:, 0])
             flat = across / np.linalg.norm(across, axis=1, keepdims=True)
-            np.testing.assert_allclose(part.normals, np.repeat(flat[:, None], 3, axis=1), atol=1e-4)  # boxes are sharp
+            np.testing.assert_allclose(part.normals, np.repeat(flat[:, None], 3, axis=1), atol=1e-4)  # sharp edges
 
 
 def look_at(parts, *, size=(4.0, 4.0, 2.5)) -> tuple[np.ndarray, np.ndarray]:
-    """Reflectance [H, W, 3] and ids of parts at the back wall, seen from in front."""
+    """Reflectance [H, W, 3] and ids of parts at the back wall, seen from the front."""
     builder = Builder(np.random.default_rng(0))
     builder.add_room(box(*size, Material("plain", ((0.5, 0.5, 0.5),) * 3)), Pose(2, 2))
     builder.add_object(parts, Pose(2, 0.5))
@@ -131,7 +131,7 @@ FACES = "f 1/1 2/2 3/3 4/4\n"
 
 @pytest.mark.parametrize("head", ["", "mtllib none.mtl\nusemtl a\n", "mtllib a.mtl\nusemtl a\n"])
 def test_an_obj_without_a_colour_is_painted_like_the_room(tmp_path, head):
-    """Even with texture coordinates: trimesh makes up a dark grey picture for them, which nobody drew."""
+    """Even with texture coordinates, for which trimesh makes up a dark grey picture."""
     (tmp_path / "a.mtl").write_text("newmtl a\nmap_Kd none.png\n")
     (tmp_path / "a.obj").write_text(head + UPRIGHT + FACES)
     assert [part.material for part in load_mesh(tmp_path / "a.obj")] == [UNPAINTED]
@@ -149,7 +149,7 @@ def test_a_picture_of_an_obj_is_as_bright_as_its_material_says(tmp_path, colour,
 
 
 def coloured_gltf(path: Path, colours: np.ndarray, *, factor: list[float] | None) -> None:
-    """A square that faces glTF's front, with COLOR_0, and with a material where there is a factor."""
+    """Writes a square that faces glTF's front, with COLOR_0, and with a material if there is a factor."""
     kinds = {"float32": 5126, "uint8": 5121, "uint16": 5123}
     points = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0.5, 1, 0], [-0.5, 1, 0]], np.float32)
     parts = [points, np.array([0, 1, 2, 0, 2, 3], np.uint16), colours]
@@ -256,18 +256,18 @@ def test_meshes_that_cannot_be_used_are_counted_and_named(meshes):
     notes = Notes()
     folder = MeshFolder.open(meshes, notes)
     assert set(folder.names) == {"cupboard.glb", "crate.obj", "inner/stand.ply"}
-    assert notes.said[0] == "5 of 8 meshes are left out" and len(notes.said) == 4
+    assert notes.said[0] == "5 of 8 meshes are skipped" and len(notes.said) == 4
     assert all("\n" not in line for line in notes.said) and "cut.glb" in notes.said[1]
     assert logging.getLogger("trimesh").disabled == before
 
 
 def test_a_folder_without_a_usable_mesh_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no meshes in"):
+    with pytest.raises(DataError, match="No meshes in"):
         MeshFolder.open(tmp_path, Quiet())
     (tmp_path / "sofa.obj").write_text("v 0 0 0\nv 250 0 0\nv 0 90 0\nf 1 2 3\n")
     with pytest.raises(DataError, match=r"None of the 1 meshes .*sofa\.obj is 250 m.*centimetres"):
         MeshFolder.open(tmp_path, Quiet())
-    with pytest.raises(DataError, match=r"There is no folder .*nowhere"):
+    with pytest.raises(DataError, match=r"Folder .*nowhere not found"):
         MeshFolder.open(tmp_path / "nowhere", Quiet())
 
 

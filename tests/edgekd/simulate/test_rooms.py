@@ -1,4 +1,4 @@
-"""Pictures by number: what a seed gives, and that depth and ids say what the picture shows."""
+"""Pictures by number: what a seed gives, and that depth and ids match the picture."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_pictures_are_well_formed_and_look_into_the_room(look):
 
 
 def test_the_looks_differ_as_domains_not_as_pictures():
-    """Colour statistics tell the looks apart; the spread of depths does not."""
+    """The looks differ in colour statistics, not in the spread of depths."""
     medians, means = {}, {}
     for look in LOOKS:
         images = [render(replace(SMALL, look=look, views_per_room=1), 21, index) for index in range(40)]
@@ -96,7 +96,7 @@ def empty_room(width: float, depth: float, height: float):
 
 
 def test_depth_and_ids_of_a_box_room_are_those_of_geometry():
-    """Every pixel against the slabs of the room (far side) and a turned cube's bounding planes, worked out by hand."""
+    """Every pixel against the far sides of the room's slabs and a turned cube's bounding planes, worked out by hand."""
     size = np.array([5.0, 4.0, 2.5])
     scene = empty_room(*size)
     camera = Camera((1.0, 2.0, 1.2), yaw=0.1, pitch=-0.2, roll=0.05, width=80, height=60, focal=70.0)
@@ -126,7 +126,7 @@ def test_depth_and_ids_of_a_box_room_are_those_of_geometry():
 
 
 def test_a_barrel_lens_bends_the_picture_but_not_the_meaning_of_depth():
-    """Straight at a wall every pixel has the wall's distance, whatever the lens."""
+    """Facing a wall, every pixel has the wall's distance with any lens."""
     scene = empty_room(5.0, 4.0, 2.5)
     plain = Camera((1.0, 2.0, 2.0), 0.0, 0.0, 0.0, 32, 24, 200.0)
     for camera in (plain, replace(plain, distortion=-0.1)):
@@ -161,7 +161,7 @@ def test_furniture_is_of_real_size_and_stands_on_the_floor(name):
         extent = high - low
         largest = 0.9 if name == "monitor" else 1.3 if piece.place in ("top", "top_back") else 4.7
         assert 0.01 < extent.max() < largest
-        if piece.place != "hung" and piece.place != "ceiling" and name not in ("radiator", "washbasin"):  # those hang
+        if piece.place != "hung" and piece.place != "ceiling" and name not in ("radiator", "washbasin"):  # they hang
             assert abs(low[2]) < 0.08, "it floats or sinks"
         for part in parts:
             lengths = np.linalg.norm(part.normals, axis=-1)
@@ -207,7 +207,7 @@ KNOWN = {  # of renderer 2: mean of the picture, median depth in metres, highest
 
 @pytest.mark.parametrize("look", sorted(LOOKS))
 def test_pictures_change_only_with_the_renderer_number(look):
-    """Weights and stored sets refer to it. Whoever changes pictures raises RENDERER and enters the new values here."""
+    """Weights and stored sets refer to it. When pictures change, raise RENDERER and enter the new values here."""
     assert RENDERER == 2
     for index, (mean, depth, highest) in zip((0, 4, 8), KNOWN[look], strict=True):
         image = render(replace(SMALL, look=look), 1, index)

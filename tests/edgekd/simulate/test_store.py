@@ -1,4 +1,4 @@
-"""Sets on disk: the same bytes however they were made, resumed after an interruption, refused when altered."""
+"""Sets on disk: the same bytes however they are made, resumed after an interruption, refused when altered."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edgekd.simulate.rooms import RoomSettings, render
 from edgekd.simulate.store import SimulatedSet, set_request, write_set
 
 SETTINGS = RoomSettings(height=48, width=64, views_per_room=4)
-COUNT = 70  # three shards, the last one short
+COUNT = 70  # three shards, the last not full
 
 
 def make(folder: Path, settings: RoomSettings = SETTINGS, *, count: int = COUNT, workers: int = 1, depth: bool = True):
@@ -60,7 +60,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(whole, tmp_path, worke
 
 
 class StopAfter(Quiet):
-    """A Progress that is interrupted, as by Ctrl-C, once so many pictures are done."""
+    """A Progress that is interrupted, as by Ctrl-C, once `limit` pictures are done."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -87,7 +87,7 @@ def test_an_interrupted_set_is_recognised_and_continued_to_the_same_bytes(whole,
     assert 1 <= len(shards) < 3 and not list(folder.glob(".*"))
     with pytest.raises(FileError, match=r"unfinished.*again"):
         SimulatedSet.open(folder)
-    # With two workers another shard may lie there and not be entered yet: finished are those that the manifest names.
+    # With two workers another shard may exist without its entry yet: only those in the manifest are finished.
     entered = sorted(json.loads((folder / "manifest.json").read_text())["shards"])
     assert entered and set(entered) <= set(shards)
     kept = {name: (folder / name).stat().st_mtime_ns for name in entered}
@@ -218,21 +218,21 @@ def test_ctrl_c_and_dead_workers_end_in_one_line_and_leave_no_process(tmp_path, 
                 os.kill(_rendering_worker(process.pid), signal.SIGKILL)
             else:
                 os.killpg(process.pid, signal.SIGINT)
-            if event == "ctrl-c twice":  # the second while the workers stop: once it left a process that never ended
+            if event == "ctrl-c twice":  # while the workers stop: this once left a process running
                 time.sleep(0.02)
                 os.killpg(process.pid, signal.SIGINT)
             out, _ = process.communicate(timeout=40)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-    assert ("error: A worker that renders rooms died" if event == "a worker dies" else "interrupted") in out
+    assert ("error: A rendering worker died" if event == "a worker dies" else "interrupted") in out
     assert "Traceback" not in out
     if event == "ctrl-c":
         assert not list(folder.glob(".*.part")), "a half-written shard was left"
 
 
 def _run_script(tmp_path, text, *arguments):
-    """A process of its own, whose limits are not ours."""
+    """Runs a script in its own process, whose limits are not ours."""
     script = tmp_path / "script.py"
     script.write_text(text)
     command = [sys.executable, script, *map(str, arguments)]
@@ -264,9 +264,9 @@ if __name__ == "__main__":
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space")
 @pytest.mark.parametrize("threads", [0, 1])
 def test_a_pool_without_memory_for_its_threads_ends_in_one_line(tmp_path, threads):
-    """The thread that hands out work, or the one that it starts, cannot be started: nobody would ever finish a job."""
+    """If the thread that hands out work, or the one that it starts, cannot start, no job would ever finish."""
     done = _run_script(tmp_path, _WITHOUT_ROOM, tmp_path / "set", threads + 0.6)
-    assert done.stdout.startswith("error: A worker that renders rooms died"), done.stderr
+    assert done.stdout.startswith("error: A rendering worker died"), done.stderr
     assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
@@ -294,7 +294,7 @@ if __name__ == "__main__":
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the files that are open")
 @pytest.mark.parametrize("files", [3, 8])
 def test_workers_that_cannot_be_started_end_in_one_line_that_says_how_to_do_without(tmp_path, files):
-    """What they share cannot be made (as without /dev/shm), or the first process has no pipe to be started with."""
+    """Either their shared state cannot be made (as without /dev/shm), or there is no pipe for the first process."""
     done = _run_script(tmp_path, _WITHOUT_FILES, tmp_path, files)
     assert done.stdout.startswith("error: ") and "with one worker" in done.stdout, done.stderr
     assert done.stdout.count("\n") == 1 and done.stderr == "" and done.returncode == 0
@@ -308,7 +308,7 @@ def _wait(condition, seconds: float = 40.0) -> None:
 
 
 def _rendering_worker(parent: int) -> int:
-    """The child process that was started last (the first is multiprocessing's resource tracker)."""
+    """The child process started last (the first is multiprocessing's resource tracker)."""
     lists = list(Path("/proc").glob(f"{parent}/task/*/children"))
     if not lists:
         pytest.skip("this system does not list a process's children under /proc")
@@ -319,6 +319,6 @@ def test_an_error_in_a_worker_reaches_the_caller_whole(tmp_path):
     """A folder that cannot be written is one known error, not a pool's traceback."""
     if os.name != "posix" or os.geteuid() == 0:
         (tmp_path / "set").mkdir()
-        (tmp_path / "set" / "00000.tar").mkdir()  # what root cannot overwrite either
+        (tmp_path / "set" / "00000.tar").mkdir()  # even root cannot overwrite a folder
     with pytest.raises(EdgekdError):
         make(tmp_path / "set", count=COUNT, workers=2)

@@ -1,4 +1,4 @@
-"""A training beside other programs says what would make it faster."""
+"""Training beside other programs says what would make it faster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgekd.steps.busy import remark_on_others  # noqa: E402
 
 
 def said(others: float | None, threads: int, monkeypatch: pytest.MonkeyPatch, device: str = "cpu") -> list[str]:
-    """Of a machine of four cores of which others keep so many busy, over one second."""
+    """The notes on a machine of four cores of which other programs keep `others` busy, over one second."""
     monkeypatch.setattr(busy, "_LOOK", 0.0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     reading = replace(read_conditions(gpus=tuple), cores=4, own=0.0, when=0.0, busy=None if others is None else 0.0)

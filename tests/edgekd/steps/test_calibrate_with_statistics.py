@@ -1,4 +1,4 @@
-"""`edgekd calibrate` of a teacher without BatchNorm, with what `edgekd statistics` measured in its place."""
+"""`edgekd calibrate` of a teacher without BatchNorm, with statistics that `edgekd statistics` measured."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def test_pictures_are_fitted_to_the_file(statistics: Path, capsys: pytest.Captur
     assert made.manifest.steps["calibrate"].inputs["statistics"] == sha256_file(statistics)
     assert "transformed" in CalibrationSet.open(made.folder / "calibration").origin
     assert run([*command, "--out", "without"]) == 0
-    assert "unless a file of edgekd statistics is given (--statistics)" in " ".join(capsys.readouterr().err.split())
+    assert "unless you pass a file from edgekd statistics (--statistics)" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_file_that_cannot_serve_is_refused(statistics: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["calibrate", "--teacher", SPEC, "--out", "run", "--statistics", str(statistics)]
     assert run([*command, "--no-transformation"]) == UsageError.exit_code
-    assert "is what the transformation is fitted to, and it is off" in " ".join(capsys.readouterr().err.split())
+    assert "is for the transformation, which is off" in " ".join(capsys.readouterr().err.split())
     command[2] = SPEC.replace("grouped", "other")
     assert run(command) == ModelError.exit_code
-    assert "The statistics are of another teacher: grouped" in " ".join(capsys.readouterr().err.split())
+    assert "The statistics are of a different teacher: grouped" in " ".join(capsys.readouterr().err.split())
     assert not Path("run").exists()

@@ -1,4 +1,4 @@
-"""A bench of a run: what is kept of it, and accuracy of the same files."""
+"""A bench of a run: what it keeps, and the accuracy of the same files."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_accuracy_is_that_of_the_benched_artefact(exported_run: Path) -> None:
 
 @pytest.fixture
 def data(exported_run: Path) -> Path:
-    """Six frames, whose depth is the fp32 model's own but for one that is twice as far: the worst."""
+    """Six frames with the fp32 model's own depth, except one that is twice as far: the worst."""
     from small_network import SPEC, pictures, reference_depth, small_network
 
     folder = Path("data")
@@ -105,8 +105,8 @@ def test_a_clip_is_a_video_or_a_folder_of_frames(exported_run: Path, data: Path)
         (data / "shots").mkdir(exist_ok=True)
         Image.fromarray(np.full((720, 1280, 3), 10 * number, np.uint8)).save(data / "shots" / f"frame{number}.png")
     shots = open_clip(str(data / "shots")).shots[0]
-    assert shots[:, 0, 0, 0].tolist() == [10 * number for number in range(12)]  # 2 before 10
-    assert shots.shape == (12, 360, 640, 3)  # 240 frames of a camera would fill the memory of a board
+    assert shots[:, 0, 0, 0].tolist() == [10 * number for number in range(12)]  # frame2 before frame10
+    assert shots.shape == (12, 360, 640, 3)  # full size, 240 camera frames would fill a board's memory
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(data / "rgb" / "other.png")
     with pytest.raises(DataError, match="of 2 sizes"):
         open_clip(str(data / "rgb"))
@@ -159,7 +159,7 @@ def test_the_same_again_is_the_same_and_what_differs_is_named(exported_run: Path
     outcomes = {(one.artefact, one.figure): one for one in compared}
     assert outcomes["onnxruntime-fp32", "AbsRel"].outcome == "differs"
     assert outcomes["onnxruntime-fp32", "p50 ms"].outcome == "not compared"
-    assert "another machine: CPU another then" in outcomes["onnxruntime-fp32", "p50 ms"].why
+    assert "different machine: CPU another then" in outcomes["onnxruntime-fp32", "p50 ms"].why
     assert outcomes["onnxruntime-int8", "model"].outcome == "differs"
 
 
@@ -168,9 +168,9 @@ def test_other_data_and_another_version_are_refused_or_told(exported_run: Path, 
     _, path = bench_run(run, (), QUICK, Quiet(), scoring=scoring_of(data))
     np.save(data / "depth" / "0.npy", np.load(data / "depth" / "0.npy") * 1.1)
     compared, _ = reproduce_bench(run, path, str(data), Tolerances(), Quiet())
-    assert {one.why for one in compared if one.figure == "accuracy"} == {"other data or another protocol"}
+    assert {one.why for one in compared if one.figure == "accuracy"} == {"different data or protocol"}
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 1}))
-    with pytest.raises(DataError, match="schema 1, this version of edgekd reads 2"):
+    with pytest.raises(DataError, match="schema 1; this version of edgekd reads 2"):
         reproduce_bench(run, path, None, Tolerances(), Quiet())
 
 

@@ -39,16 +39,16 @@ def test_a_bundle_for_every_runtime_holds_each_encoding_once(run_folder: Path) -
         "models/int8-s8.onnx": both,
         "models/int8-u8s8.onnx": cpu,
     }
-    Run.open(run_folder).verify()  # the bundle's files are the run's
+    Run.open(run_folder).verify()  # the bundle's files are recorded in the run
     assert written.archive.stat().st_size < written.size
 
 
 def test_what_is_no_bundle_is_not_replaced_by_one(run_folder: Path) -> None:
     run, settings = Run.open(run_folder), BundleSettings(("onnxruntime",), ("fp32",))
-    with pytest.raises(UsageError, match=r"runs/small is there and is no bundle\. Name another folder with --out"):
+    with pytest.raises(UsageError, match=r"runs/small exists and is not a bundle\. Choose another folder with --out"):
         bundle_run(run, settings, Quiet(), run_folder.parent)
     run.verify()
-    for _ in range(2):  # an earlier bundle is replaced, and an empty folder filled
+    for _ in range(2):  # first into an empty folder, then over an earlier bundle
         Path("out/small").mkdir(parents=True, exist_ok=True)
         bundle_run(run, settings, Quiet(), Path("out"))
 
@@ -109,7 +109,7 @@ def test_names_that_are_not_known(settings: dict[str, tuple[str, ...]], error: t
 
 
 def test_a_precision_that_no_runtime_asked_for_has(run_folder: Path) -> None:
-    with pytest.raises(UsageError, match="No model of fp16 is there for onnxruntime"):
+    with pytest.raises(UsageError, match="No fp16 model for onnxruntime"):
         bundle_run(Run.open(run_folder), BundleSettings(("onnxruntime",), ("fp16",)), Quiet())
 
 
@@ -130,10 +130,10 @@ def test_the_verb_makes_one_that_runs(run_folder: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["bundle", "small", "--camera", "big"], "A camera of 'big' cannot be meant"),
-        (["bundle", "small", "--engine", "effort=7"], "effort=7 cannot be meant"),
+        (["bundle", "small", "--camera", "big"], "'big' is not a camera size"),
+        (["bundle", "small", "--engine", "effort=7"], "effort=7 is out of range"),
         (["export", "small", "--engine", "workspce=1"], "Did you mean workspace=N"),
-        (["export", "small", "--target", "openvino", "--engine", "batch=1"], "are TensorRT's"),
+        (["export", "small", "--target", "openvino", "--engine", "batch=1"], "are for TensorRT"),
         (["export", "small", "--on", "x@y", "--force"], "--force are for exports on this machine"),
     ],
 )
@@ -166,5 +166,5 @@ def test_the_pre_flight_of_a_run_and_of_a_file(run_folder: Path, capsys: pytest.
     assert all(verdict["findings"] == [] for verdict in found["verdicts"])
     Path("broken.onnx").write_text("no model")
     assert run(["preflight", "broken.onnx"]) == 1
-    assert "broken.onnx is no ONNX model" in capsys.readouterr().err
+    assert "broken.onnx is not an ONNX model" in capsys.readouterr().err
     assert run(["preflight", "missing.onnx"]) == 1

@@ -1,4 +1,4 @@
-"""Drift without labels: against depths whose distance is known."""
+"""Drift without labels, against depths at a known distance."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_result_is_json(exported_run: Path) -> None:
 def test_an_artefact_whose_depth_is_no_number_costs_its_own_row_alone(
     exported_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where a frame overflows float16."""
+    """As when a frame overflows float16."""
     infer = check._infer
 
     def broken(artefact: Artefact, *given: Any) -> list[np.ndarray]:
@@ -59,7 +59,7 @@ def test_a_frame_without_depth_is_named_and_nothing_is_measured_on_the_others(
 ) -> None:
     real = check.infer_model
     monkeypatch.setattr(check, "infer_model", lambda *given: real(*given) * np.reshape([1, 0, 1], (3, 1, 1)))
-    with pytest.raises(DataError, match="Picture 2 of 3 has no pixel with depth in the fp32 model"):
+    with pytest.raises(DataError, match="Picture 2 of 3 has no pixel with valid depth in the fp32 model"):
         check_run(Run.open(exported_run), (), Quiet(), frames(tmp_path / "frames", pictures(3)))
 
 
@@ -75,7 +75,7 @@ def test_a_run_that_another_process_writes_is_checked_and_left_alone(exported_ru
     with locked(exported_run):
         layers = check_run(Run.open(exported_run), (), Quiet()).layers
     assert (exported_run / "run.json").read_bytes() == written and not (exported_run / "coverage.json").exists()
-    assert check_run(Run.open(exported_run), (), Quiet()).layers == layers  # now it is kept, and read back the same
+    assert check_run(Run.open(exported_run), (), Quiet()).layers == layers  # now kept, and the same when read back
 
 
 def frames(folder: Path, images: np.ndarray) -> Path:

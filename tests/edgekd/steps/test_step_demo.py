@@ -1,4 +1,4 @@
-"""The demo: what its runs know of how they were made."""
+"""The demo: what its runs record of how they were made."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_what_goes_on_with_an_interrupted_demo_is_the_command_that_was_given(
     assert run([*command, "--out", "my demo"]) == 130
     capsys.readouterr()
     assert run(["verify", "my demo"]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].endswith(f"Go on: edgekd {' '.join(command)} --out 'my demo'")
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"Resume: edgekd {' '.join(command)} --out 'my demo'")
 
 
 def test_the_help_names_what_the_demo_takes_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["demo", "--help"]) == 0
     text, standard = " ".join(capsys.readouterr().out.split()), DemoSettings()
     assert f"Rooms to simulate. [default: {standard.images}]" in text
-    assert f"Steps of the student. [default: {standard.steps}]" in text
+    assert f"Training steps of the student. [default: {standard.steps}]" in text

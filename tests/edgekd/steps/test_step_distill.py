@@ -1,4 +1,4 @@
-"""Distilling into a run: interrupted, gone on with, up to date, refused; and calibrating without a student."""
+"""Distilling into a run: interrupted, resumed, up to date, refused; and calibrating without a student."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def that_decides() -> Teacher:
 
 
 def with_two_layers() -> Teacher:
-    """Its second layer stored what no picture gives: no transformation can bring pictures nearer there."""
+    """The statistics of its second layer are beyond any picture: no transformation can bring pictures nearer."""
     torch.manual_seed(3)
     made = _teacher("two", normalised=True)
     body = nn.Sequential(made.module.body[0:3], nn.BatchNorm2d(8), made.module.body[3])
@@ -109,7 +109,7 @@ def with_two_layers() -> Teacher:
 
 
 class InterruptAfter(Quiet):
-    """Presses Ctrl-C once so many units of a task named Distilling are done."""
+    """Presses Ctrl-C once `units` units of the task Distilling are done."""
 
     def __init__(self, units: int) -> None:
         self._left = units
@@ -128,7 +128,7 @@ class InterruptAfter(Quiet):
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """OpenMP's threads wait busily: on a machine with other work two of them take forty times as long as one."""
+    """OpenMP's threads busy-wait: on a machine with other work, two of them take forty times as long as one."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -138,27 +138,27 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> ImagesSpec:
     folder = tmp_path_factory.mktemp("images") / "set"
-    settings = RoomSettings(height=HEIGHT, width=WIDTH, views_per_room=24)  # one room: building it is what costs
+    settings = RoomSettings(height=HEIGHT, width=WIDTH, views_per_room=24)  # one room: building rooms is slow
     write_set(folder, settings, seed=0, count=24, workers=1, keep_depth=False, progress=Quiet())
     return ImagesSpec(folder=folder)
 
 
 @pytest.fixture
-def request_(images: ImagesSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DistillRequest:
+def distill_request(images: ImagesSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DistillRequest:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     return DistillRequest(teacher=TEACHER, student="mobile-s", images=images, settings=SETTINGS, device="cpu")
 
 
-def test_an_interrupted_distillation_goes_on_and_ends_as_if_nothing_had_been(request_: DistillRequest) -> None:
-    straight = distill_run(replace(request_, out=Path("runs/straight")), Quiet())
-    broken = replace(request_, out=Path("runs/broken"))
+def test_an_interrupted_distillation_goes_on_and_ends_as_if_nothing_had_been(distill_request: DistillRequest) -> None:
+    straight = distill_run(replace(distill_request, out=Path("runs/straight")), Quiet())
+    broken = replace(distill_request, out=Path("runs/broken"))
     with pytest.raises(KeyboardInterrupt):
         distill_run(broken, InterruptAfter(5))
     assert Run.open(Path("runs/broken")).unfinished() == ["distill"]
     notes = Notes()
     resumed = distill_run(broken, notes)
-    assert any("Going on from step" in line for line in notes.said)
+    assert any("Resuming from step" in line for line in notes.said)
     kept = ("student.safetensors", "transform.safetensors", "calibration/images.npy", "check/teacher.npy")
     for name in (*kept, "adaptation.json"):
         assert (resumed.folder / name).read_bytes() == (straight.folder / name).read_bytes(), name
@@ -169,7 +169,7 @@ def test_an_interrupted_distillation_goes_on_and_ends_as_if_nothing_had_been(req
     distill_run(broken, again)
     assert any("The student is up to date" in line for line in again.said)
 
-    # What is lost is made anew, and nothing else.
+    # Only the missing file is made again.
     (resumed.folder / "onnx" / "student.onnx").unlink()
     weights = (resumed.folder / "student.safetensors").stat().st_mtime_ns
     distill_run(broken, Quiet()).verify()
@@ -177,33 +177,37 @@ def test_an_interrupted_distillation_goes_on_and_ends_as_if_nothing_had_been(req
 
 
 def test_it_is_said_whether_the_transformation_carries_to_layers_it_was_not_fitted_to(
-    request_: DistillRequest,
+    distill_request: DistillRequest,
 ) -> None:
     notes = Notes()
-    request = replace(request_, teacher="test_step_distill:with_two_layers", student="mobile-s", out=Path("runs/two"))
+    request = replace(
+        distill_request, teacher="test_step_distill:with_two_layers", student="mobile-s", out=Path("runs/two")
+    )
     distill_run(request, notes)
     (said,) = [line for line in notes.said if line.startswith("Distance to the teacher's statistics: matched layers")]
     assert ", the others " in said
-    assert any("came hardly nearer" in line and "--no-transformation" in line for line in notes.said)
+    assert any("hardly came closer" in line and "--no-transformation" in line for line in notes.said)
     again = Notes()
     distill_run(request, again)
     assert said in again.said
 
 
-def test_a_student_that_diverged_is_not_passed_off_as_one(request_: DistillRequest) -> None:
-    """Its loss is finite: it gives the deepest or the nearest that it can, everywhere."""
-    diverging = replace(request_, settings=replace(SETTINGS, steps=12, learning_rate=3.0), out=Path("runs/diverged"))
+def test_a_student_that_diverged_is_not_passed_off_as_one(distill_request: DistillRequest) -> None:
+    """Its loss is finite: it outputs the largest or the smallest depth that it can, everywhere."""
+    diverging = replace(
+        distill_request, settings=replace(SETTINGS, steps=12, learning_rate=3.0), out=Path("runs/diverged")
+    )
     with pytest.raises(ModelError, match=r"for every pixel of every picture.*lower --learning-rate and --force"):
         distill_run(diverging, Quiet())
     assert not Path("runs/diverged/student.safetensors").exists()
-    again = replace(request_, out=Path("runs/diverged"), force=True)
+    again = replace(distill_request, out=Path("runs/diverged"), force=True)
     distill_run(again, Quiet()).verify()
 
 
-def test_a_student_that_is_no_nearer_than_one_depth_is_told_of(request_: DistillRequest) -> None:
+def test_a_student_that_is_no_nearer_than_one_depth_is_told_of(distill_request: DistillRequest) -> None:
     notes = Notes()
-    distill_run(replace(request_, settings=replace(SETTINGS, steps=1, learning_rate=1e-9)), notes)
-    assert any("no nearer to with than one depth for all pixels" in line for line in notes.said)
+    distill_run(replace(distill_request, settings=replace(SETTINGS, steps=1, learning_rate=1e-9)), notes)
+    assert any("no closer to with than one depth for all pixels" in line for line in notes.said)
 
 
 @pytest.mark.parametrize("gives", [float("nan"), float("inf")])
@@ -213,21 +217,21 @@ def test_a_student_that_gives_no_numbers_is_not_passed_off_as_one(gives: float) 
             return super().forward(x).where(x[:, :1] > 0.1, torch.tensor(gives))
 
     pictures = np.random.default_rng(0).integers(0, 256, (2, HEIGHT, WIDTH, 3), np.uint8)
-    with pytest.raises(ModelError, match=r"no number: its training diverged.*--learning-rate"):
+    with pytest.raises(ModelError, match=r"NaN or infinite depth: its training diverged.*--learning-rate"):
         require_learnt(Broken(normalised=True), with_statistics(), pictures, Quiet())
 
 
 def test_a_run_knows_its_command_before_anything_is_rendered(
-    request_: DistillRequest, monkeypatch: pytest.MonkeyPatch
+    distill_request: DistillRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C while rooms are rendered: another teacher in that folder is refused, and the way on is the run's own."""
-    request = replace(request_, out=Path("runs/mine"), command="edgekd distill --teacher mine --out {run}")
+    """After Ctrl-C during rendering, the folder refuses another teacher and the run names its own command to resume."""
+    request = replace(distill_request, out=Path("runs/mine"), command="edgekd distill --teacher mine --out {run}")
     monkeypatch.setattr("edgekd.steps.training.open_images", interrupted)
     with pytest.raises(KeyboardInterrupt):
         distill_run(request, Quiet())
     run = Run.open(Path("runs/mine"))
     assert run.unfinished() == ["distill"]
-    with pytest.raises(RunError, match=r"Go on: edgekd distill --teacher mine --out runs/mine$"):
+    with pytest.raises(RunError, match=r"Resume: edgekd distill --teacher mine --out runs/mine$"):
         run.verify(run.folder / "onnx" / "student.onnx")
     with pytest.raises(RunError, match="begun with other settings"):
         distill_run(replace(request, teacher="rooms"), Quiet())
@@ -235,9 +239,11 @@ def test_a_run_knows_its_command_before_anything_is_rendered(
 
 
 def test_a_run_that_was_started_anew_and_interrupted_does_not_pass_the_earlier_student_off_as_its_own(
-    request_: DistillRequest, monkeypatch: pytest.MonkeyPatch
+    distill_request: DistillRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = replace(request_, settings=replace(SETTINGS, steps=2, transform=None, mixing=None), out=Path("runs/mine"))
+    request = replace(
+        distill_request, settings=replace(SETTINGS, steps=2, transform=None, mixing=None), out=Path("runs/mine")
+    )
     distill_run(request, Quiet())
     other = replace(request, settings=replace(request.settings, steps=3), force=True)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
@@ -245,7 +251,7 @@ def test_a_run_that_was_started_anew_and_interrupted_does_not_pass_the_earlier_s
         distill_run(other, Quiet())
     run = Run.open(Path("runs/mine"))
     for use in (run_model, calibration_set, read_references):
-        with pytest.raises(RunError, match=r"The step distill is unfinished\. Go on: edgekd distill"):
+        with pytest.raises(RunError, match=r"The step distill is unfinished\. Resume: edgekd distill"):
             use(run)
     distill_run(replace(other, force=False), Quiet()).verify()
 
@@ -255,11 +261,11 @@ def interrupted(*_: object, **__: object) -> None:
 
 
 def test_training_while_rooms_are_rendered_gives_the_student_of_the_finished_set(
-    request_: DistillRequest, monkeypatch: pytest.MonkeyPatch
+    distill_request: DistillRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEKD_CACHE", str(Path("cache").resolve()))
     settings = replace(SETTINGS, growth=GrowthSettings(first=16, until=0.5))
-    request = replace(request_, images=ImagesSpec(count=48, seed=9), settings=settings)
+    request = replace(distill_request, images=ImagesSpec(count=48, seed=9), settings=settings)
     growing = distill_run(replace(request, out=Path("runs/growing")), Quiet())
     shards = {path: path.stat().st_mtime_ns for path in Path("cache").rglob("*.tar")}
     assert len(shards) == 2
@@ -269,8 +275,8 @@ def test_training_while_rooms_are_rendered_gives_the_student_of_the_finished_set
         assert (growing.folder / name).read_bytes() == (ready.folder / name).read_bytes(), name
 
 
-def test_other_settings_are_refused_by_name_and_force_starts_anew(request_: DistillRequest) -> None:
-    request = replace(request_, settings=replace(SETTINGS, steps=2, transform=None, mixing=None))
+def test_other_settings_are_refused_by_name_and_force_starts_anew(distill_request: DistillRequest) -> None:
+    request = replace(distill_request, settings=replace(SETTINGS, steps=2, transform=None, mixing=None))
     run = distill_run(request, Quiet())
     assert run.folder == Path("runs/with-mobile-s")
     assert not (run.folder / "transform.safetensors").exists()
@@ -286,30 +292,34 @@ def test_other_settings_are_refused_by_name_and_force_starts_anew(request_: Dist
     distill_run(replace(other, force=True), Quiet()).verify()
     assert not (run.folder / "transform.safetensors").exists() and not (run.folder / "adaptation.json").exists()
     with pytest.raises(RunError, match="is a run of edgekd distill"):
-        calibrate_run(CalibrateRequest(TEACHER, images=request_.images, settings=SETTINGS, out=run.folder), Quiet())
+        calibrate_run(
+            CalibrateRequest(TEACHER, images=distill_request.images, settings=SETTINGS, out=run.folder), Quiet()
+        )
 
 
-def test_statistics_that_are_left_out_the_second_time_are_missed(request_: DistillRequest, tmp_path: Path) -> None:
-    """With what its own layers stored a teacher would go on from what was fitted to the file."""
+def test_statistics_that_are_left_out_the_second_time_are_missed(
+    distill_request: DistillRequest, tmp_path: Path
+) -> None:
+    """With its own layers' statistics, the teacher would continue from a transformation fitted to the file."""
     given = with_statistics()
     mean, variance = torch.full((8,), 0.5), torch.ones(8)
     stored = StoredStatistics.of({"body.1": (mean, variance)})
     file = tmp_path / "statistics.safetensors"
     StatisticsFile(given.name, given.digest, 20, stored).write(file)
-    request = replace(request_, statistics=file, out=Path("runs/mine"))
+    request = replace(distill_request, statistics=file, out=Path("runs/mine"))
     with pytest.raises(KeyboardInterrupt):
         distill_run(request, InterruptAfter(4))
     for _ in range(2):
-        with pytest.raises(RunError, match="statistics given instead of left out"):
+        with pytest.raises(RunError, match="statistics given instead of omitted"):
             distill_run(replace(request, statistics=None), Quiet())
         distill_run(request, Quiet()).verify()
 
 
 def test_a_teacher_corrected_in_its_code_is_another_one(
-    request_: DistillRequest, monkeypatch: pytest.MonkeyPatch
+    distill_request: DistillRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its weights stay, and with them its digest: what it gives and how it is fed tell."""
-    request = replace(request_, settings=replace(SETTINGS, steps=1, transform=None, mixing=None))
+    """Its weights and so its digest stay the same; its depth and its input description show the change."""
+    request = replace(distill_request, settings=replace(SETTINGS, steps=1, transform=None, mixing=None))
     distill_run(request, Quiet())
     distill_run(request, Quiet())
     forward = _Net.forward
@@ -319,7 +329,7 @@ def test_a_teacher_corrected_in_its_code_is_another_one(
 
 
 def test_torchrun_makes_a_whole_run_that_one_process_tells_of(tmp_path: Path) -> None:
-    """As the README says, in the format that `auto` is on a GPU."""
+    """As in the README, with the precision that `auto` chooses on a GPU."""
     rooms = RoomSettings(height=HEIGHT, width=WIDTH, views_per_room=140)
     write_set(tmp_path / "set", rooms, seed=0, count=140, workers=1, keep_depth=False, progress=Quiet())
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
@@ -327,7 +337,7 @@ def test_torchrun_makes_a_whole_run_that_one_process_tells_of(tmp_path: Path) ->
         f"{Path(sys.executable).with_name('edgekd')} distill --teacher {TEACHER} --student mobile-s --images set"
         " --batch 4 --steps 2 --precision bfloat16 --device cpu --out two --json"
     )
-    here = Path(__file__).parent  # of the teacher; its module takes notes.py from two folders above
+    here = Path(__file__).parent  # holds the teacher's module, which imports notes.py from two folders above
     ended = subprocess.run(
         [*torchrun, *command.split()],
         cwd=tmp_path,
@@ -343,9 +353,9 @@ def test_torchrun_makes_a_whole_run_that_one_process_tells_of(tmp_path: Path) ->
     assert (tmp_path / "two/onnx/student.onnx").exists()
 
 
-def test_names_are_checked_before_a_folder_is_made(request_: DistillRequest) -> None:
+def test_names_are_checked_before_a_folder_is_made(distill_request: DistillRequest) -> None:
     with pytest.raises(UnknownNameError, match="mobile-s"):
-        distill_run(replace(request_, student="mobil-s"), Quiet())
+        distill_run(replace(distill_request, student="mobil-s"), Quiet())
     assert not Path("runs").exists()
 
 
@@ -353,24 +363,26 @@ def test_names_are_checked_before_a_folder_is_made(request_: DistillRequest) -> 
     "dynamic_shapes" not in inspect.signature(torch.onnx.export).parameters,
     reason="the exporter of this torch traces, and takes whichever way the example went",
 )
-def test_what_cannot_be_exported_is_told_before_anything_is_trained(request_: DistillRequest) -> None:
+def test_what_cannot_be_exported_is_told_before_anything_is_trained(distill_request: DistillRequest) -> None:
     spec = "test_step_distill:that_decides"
     with pytest.raises(ModelError, match="cannot be exported to ONNX"):
-        distill_run(replace(request_, teacher=spec, student="slim-s", out=Path("distilled")), Quiet())
+        distill_run(replace(distill_request, teacher=spec, student="slim-s", out=Path("distilled")), Quiet())
     with pytest.raises(ModelError, match="cannot be exported to ONNX"):
-        calibrate_run(CalibrateRequest(spec, images=request_.images, settings=SETTINGS, out=Path("as it is")), Quiet())
+        calibrate_run(
+            CalibrateRequest(spec, images=distill_request.images, settings=SETTINGS, out=Path("as it is")), Quiet()
+        )
     assert not list(Path().glob("*/metrics.jsonl")) and not list(Path().glob("*/calibration"))
     assert not Path("distilled").exists()
 
 
-def test_what_is_refused_at_once_leaves_a_finished_run_as_it_was(request_: DistillRequest) -> None:
-    run = distill_run(request_, Quiet())
+def test_what_is_refused_at_once_leaves_a_finished_run_as_it_was(distill_request: DistillRequest) -> None:
+    run = distill_run(distill_request, Quiet())
     before = (run.folder / "run.json").read_bytes()
     spec = "test_step_distill:without_half_precision"
-    half = replace(request_.settings, precision="bfloat16")
+    half = replace(distill_request.settings, precision="bfloat16")
     for anew in (
-        replace(request_, teacher=spec, settings=half, force=True),
-        replace(request_, teacher="test_step_distill:that_decides", student="slim-s", force=True),
+        replace(distill_request, teacher=spec, settings=half, force=True),
+        replace(distill_request, teacher="test_step_distill:that_decides", student="slim-s", force=True),
     ):
         with pytest.raises(ModelError, match=r"in bfloat16 \(expected .*--precision float32|cannot be exported"):
             distill_run(replace(anew, out=run.folder), Quiet())
@@ -378,19 +390,19 @@ def test_what_is_refused_at_once_leaves_a_finished_run_as_it_was(request_: Disti
     run_model(Run.open(run.folder))
 
 
-def test_a_folded_teacher_is_told_so_before_anything_is_written(request_: DistillRequest) -> None:
-    folded = replace(request_, teacher="test_step_distill:without_statistics")
-    with pytest.raises(ModelError, match=r"were folded when it was exported.*--no-transformation"):
+def test_a_folded_teacher_is_told_so_before_anything_is_written(distill_request: DistillRequest) -> None:
+    folded = replace(distill_request, teacher="test_step_distill:without_statistics")
+    with pytest.raises(ModelError, match=r"was folded on export.*--no-transformation"):
         distill_run(folded, Quiet())
     assert not Path("runs").exists()
 
 
 @pytest.mark.parametrize("statistics", [True, False])
-def test_a_teacher_is_calibrated_without_a_student(request_: DistillRequest, statistics: bool) -> None:
+def test_a_teacher_is_calibrated_without_a_student(distill_request: DistillRequest, statistics: bool) -> None:
     spec = TEACHER if statistics else "test_step_distill:without_statistics"
     notes = Notes()
     settings = replace(SETTINGS, mixing=None)
-    run = calibrate_run(CalibrateRequest(spec, images=request_.images, settings=settings, device="cpu"), notes)
+    run = calibrate_run(CalibrateRequest(spec, images=distill_request.images, settings=settings, device="cpu"), notes)
     run.verify()
     calibration = CalibrationSet.open(run.folder / "calibration")
     assert (calibration.count, calibration.height, calibration.width) == (8, HEIGHT, WIDTH)

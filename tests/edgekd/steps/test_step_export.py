@@ -1,4 +1,4 @@
-"""Exporting a run: what is built, what is skipped, what is said about the rest."""
+"""Exporting a run: what is built, what is skipped, what is reported about the rest."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ def test_what_was_built_without_a_device_is_built_anew_where_one_is(
     assert not built.can_run_here
     before = edgekd("check", "runs/small", "--json")
     (row,) = [row for row in json.loads(before.stdout)["rows"] if row["name"] == "tensorrt-fp32"]
-    assert row["reason"] == "built where no device was"
+    assert row["reason"] == "built on a machine without the device"
     assert row["fix"].endswith("edgekd export runs/small --target tensorrt --precision fp32 --force")
     again = edgekd("export", "runs/small", "--precision", "fp32")
-    assert again.returncode == 0 and "is built anew for this one" in again.stderr, again.stderr
+    assert again.returncode == 0 and "rebuilding it for this one" in again.stderr, again.stderr
     assert "up to date" in edgekd("export", "runs/small", "--precision", "fp32").stderr
     after = edgekd("check", "runs/small", "--json")
     (row,) = [row for row in json.loads(after.stdout)["rows"] if row["name"] == "tensorrt-fp32"]
@@ -97,7 +97,7 @@ def test_an_artefact_of_another_model_is_refused_with_the_command_that_mends_it(
     run = Run.open(exported_run)
     with run.lock(), run.step("distill", inputs={}, asked={}, command="edgekd distill") as made:
         made.add(save(small_network(offset=0.9), exported_run / "onnx" / "student.onnx"))
-    with pytest.raises(ArtefactError, match=r"another model.*: edgekd export runs/small --force$"):
+    with pytest.raises(ArtefactError, match=r"different model.*: edgekd export runs/small --force$"):
         built_artefacts(Run.open(exported_run))
     assert all(fresh(export(exported_run)).values())
 
@@ -128,7 +128,7 @@ def test_what_was_asked_of_an_artefact_is_asked_again_when_it_is_built_anew(run_
     with pytest.raises(ArtefactError) as raised:
         built_artefacts(Run.open(run_folder))
     assert raised.value.fix == (
-        f"Build it anew: edgekd export {run_folder} --target onnxruntime --precision fp32 --force"
+        f"Rebuild it: edgekd export {run_folder} --target onnxruntime --precision fp32 --force"
         f" && edgekd export {run_folder} --target tensorrt --precision int8 --max-drift 0.5 --force"
     )
 
@@ -144,8 +144,8 @@ def test_a_runtime_that_is_missing_stops_only_who_named_it(run_folder: Path, mon
     result = export_run(Run.open(run_folder), ExportSettings(precisions=("fp32",)), notes)
     assert [exported.artefact.name for exported in result.exported] == ["onnxruntime-fp32"]
     assert [left.name for left in result.left_out] == ["openvino"]
-    assert any("Left out openvino" in line and "pip install" in line for line in notes.said)
-    result.raise_failures(ExportSettings())  # what was not asked for by name is no failure
+    assert any("Skipped openvino" in line and "pip install" in line for line in notes.said)
+    result.raise_failures(ExportSettings())  # a target that was not named is no failure
 
 
 def test_what_was_built_and_cannot_be_timed_is_kept_and_shown(
@@ -159,7 +159,7 @@ def test_what_was_built_and_cannot_be_timed_is_kept_and_shown(
     result = export_run(Run.open(run_folder), ExportSettings(("onnxruntime",), ("fp32",)), notes)
     assert fresh(result) == {"onnxruntime-fp32": True}
     assert result.exported[0].milliseconds is None
-    assert notes.said[-1] == "onnxruntime-fp32 was built and is not timed: There is no memory left on the device"
+    assert notes.said[-1] == "onnxruntime-fp32 was built but not timed: There is no memory left on the device"
 
 
 def test_a_budget_that_is_missed_keeps_and_marks_the_artefact(run_folder: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_budget_that_is_missed_keeps_and_marks_the_artefact(run_folder: Path) 
     result = export_run(Run.open(run_folder), lenient, Quiet())
     result.raise_failures(lenient)
     assert "budget" not in open_artefact(folder).settings
-    # The layers that int8 leaves in float follow the budget; fp32 has nothing to do with it.
+    # The budget decides which layers int8 leaves in float; fp32 does not depend on it.
     assert fresh(result) == {"onnxruntime-fp32": False, "onnxruntime-int8": True}
     assert not any(fresh(export_run(Run.open(run_folder), lenient, Quiet())).values())
     Run.open(run_folder).verify()

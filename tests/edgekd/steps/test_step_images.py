@@ -24,7 +24,7 @@ SPEC = ImagesSpec(count=4)
 @pytest.fixture
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EDGEKD_CACHE", str(tmp_path))
-    monkeypatch.setattr(images, "_TURN", 0.1)
+    monkeypatch.setattr(images, "_RETRY_SECONDS", 0.1)
     return images._cached(SPEC)
 
 
@@ -33,7 +33,7 @@ def render(folder: Path) -> None:
 
 
 def test_a_whole_set_is_opened_while_another_process_holds_it(cached: Path) -> None:
-    """As one does for hours that trains while it renders, and afterwards."""
+    """A process that trains while it renders holds the set for hours, even once it is whole."""
     render(cached)
     with locked(cached):
         assert len(open_images(SPEC, Quiet())) == 4
@@ -47,7 +47,7 @@ def test_a_set_that_another_process_renders_is_waited_for(cached: Path) -> None:
             held.set()
             time.sleep(0.5)
             render(cached)
-            time.sleep(1.0)  # it trains on
+            time.sleep(1.0)  # it continues training
 
     thread = threading.Thread(target=other)
     thread.start()

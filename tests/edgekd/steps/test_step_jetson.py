@@ -1,4 +1,4 @@
-"""What the doctor says of a Jetson, by the files of three JetPacks (see jetson/README.md)."""
+"""What the doctor says of a Jetson, from the files of three JetPacks (see jetson/README.md)."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_jetpack_5_that_has_all_it_needs() -> None:
     assert (found.tensorrt, found.tensorrt_python, found.cuda) == ("8.5.2", "8.5.2", "11.4.19")
     assert (found.power_mode, found.power_modes) == ("15W", ("15W", "7W"))
     assert (found.memory, found.memory_free) == (6480072 * 1024, 4415664 * 1024)
-    assert found.ailments == ()
+    assert found.problems == ()
 
 
 def test_jetpack_6_without_pythons_module_in_a_slow_mode_and_short_of_memory() -> None:
     found = board("jetpack6")
-    assert (found.linux, found.jetpack, found.tensorrt) == ("36.4.7", "6.2.1", "10.3.0.30")  # no package says 6.2.1
+    assert (found.linux, found.jetpack, found.tensorrt) == ("36.4.7", "6.2.1", "10.3.0.30")  # no package states 6.2.1
     assert (found.tensorrt_python, found.cuda, found.power_mode) == (None, "12.6.11", "15W")
-    assert [(ailment.what, ailment.fix) for ailment in found.ailments] == [
+    assert [(problem.what, problem.fix) for problem in found.problems] == [
         ("TensorRT", "sudo apt install python3-libnvinfer"),
         ("power", "sudo nvpmodel -m 2"),
         ("memory", "sudo systemctl isolate multi-user, or build with --engine workspace=256"),
@@ -45,7 +45,7 @@ def test_jetpack_7_just_flashed_lacks_everything_and_each_has_its_command() -> N
     found = board("jetpack7")
     assert (found.board, found.linux, found.jetpack) == ("NVIDIA Jetson AGX Thor Developer Kit", "38.2.0", "7.0")
     assert (found.tensorrt, found.cuda, found.trtexec, found.power_mode) == (None, None, None, "MAXN")
-    assert {ailment.what: ailment.fix for ailment in found.ailments} == {
+    assert {problem.what: problem.fix for problem in found.problems} == {
         "TensorRT": "sudo apt update && sudo apt install tensorrt python3-libnvinfer",
         "CUDA": "sudo apt install nvidia-jetpack-runtime",
         "numpy": "sudo apt install python3-numpy",
@@ -72,7 +72,7 @@ def test_jetpack_4_is_told_to_be_too_old(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "nv_tegra_release").write_text("# R32 (release), REVISION: 7.1, GCID: 1\n")
     found = examine_jetson(tmp_path)
-    assert found is not None and [ailment.fix for ailment in found.ailments] == ["Flash JetPack 5 or newer"]
+    assert found is not None and [problem.fix for problem in found.problems] == ["Flash JetPack 5 or newer"]
 
 
 def test_a_missing_driver_and_versions_apart(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_missing_driver_and_versions_apart(tmp_path: Path) -> None:
     status.write_text(status.read_text().replace("8.5.2-1+cuda11.4", "8.6.2-1+cuda11.4", 1))
     found = examine_jetson(tmp_path / "board")
     assert found is not None
-    assert [ailment.fix for ailment in found.ailments] == [
+    assert [problem.fix for problem in found.problems] == [
         "sudo apt install nvidia-l4t-cuda",
         "sudo apt install --only-upgrade tensorrt python3-libnvinfer",
     ]

@@ -1,4 +1,4 @@
-"""Depth of a person's pictures: where it lies in the picture, and what is written."""
+"""Depth of a user's own pictures: where it lies in the picture, and what is written."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from targets.input import Framing
     ],
 )
 def test_depth_lies_where_the_network_saw_it(framing: Framing, height: int, width: int) -> None:
-    # A plane that is linear in the picture's own coordinates, sampled where the network's pixels have their centres,
-    # must come back as the same plane at the picture's pixel centres, up to the half pixel at the border of the view.
+    # A plane that is linear in the picture's coordinates, sampled at the centres of the network's pixels, must come
+    # back as the same plane at the centres of the picture's pixels, except in the half pixel at the border of the view.
     def plane(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         return 1 + 0.03 * rows[:, None] + 0.01 * columns[None, :]
 
@@ -75,19 +75,19 @@ def predict(
 
 def test_metres_of_another_command_stay_and_are_told_of(pictures: Path) -> None:
     Path("out").mkdir()
-    np.save("out/room.png.depth.npy", np.ones(3))  # somebody's own
+    np.save("out/room.png.depth.npy", np.ones(3))  # from an earlier command
     np.save("out/other.depth.npy", np.ones(3))
     before, notes = Path("out/room.png.depth.npy").read_bytes(), Notes()
     predict(pictures, progress=notes)
     assert Path("out/room.png.depth.npy").read_bytes() == before
-    assert notes.said == ["1 .depth.npy in out are of another command; --npy makes them anew"]
+    assert notes.said == ["1 .depth.npy in out are from an earlier command; --npy rewrites them"]
 
 
 def test_every_picture_gets_colour_and_millimetres_at_its_own_size(pictures: Path) -> None:
     made, unread = predict(pictures, values=True)
     assert not unread
     assert [prediction.picture.name for prediction in made] == ["room.jpg", "room.png", "wide.room.png"]
-    assert len({prediction.depth for prediction in made}) == 3  # two pictures of one name do not overwrite each other
+    assert len({prediction.depth for prediction in made}) == 3  # pictures of the same stem do not overwrite each other
     for prediction in made:
         assert prediction.values is not None
         metres, millimetres = np.load(prediction.values), pixels(prediction.depth)
@@ -96,7 +96,7 @@ def test_every_picture_gets_colour_and_millimetres_at_its_own_size(pictures: Pat
         np.testing.assert_allclose(millimetres, metres * 1000, atol=0.5001)
         assert pixels(prediction.colour).shape[2] == 3
     assert made[0].covered == 1
-    assert made[2].covered == pytest.approx(0.6)  # 48x32 fits 60 of 100 columns of a picture 40 high
+    assert made[2].covered == pytest.approx(0.6)  # 48x32 covers 60 of 100 columns of a picture 40 high
 
 
 def test_the_depth_is_that_of_the_model(pictures: Path) -> None:
@@ -121,6 +121,6 @@ def test_a_damaged_picture_of_a_folder_is_named_and_the_others_are_done(pictures
 
 
 def test_a_source_that_is_not_there(exported_run: Path) -> None:
-    with pytest.raises(DataError, match=r"no picture nowhere\.png"):
+    with pytest.raises(DataError, match=r"Picture nowhere\.png not found"):
         predict(Path("nowhere.png"))
     assert not Path("out").exists()

@@ -1,4 +1,4 @@
-"""Depth of a video: what is written, how fast it says it went, and a video that ends early."""
+"""Depth of a video: what is written, the rate that is reported, and a video that ends early."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_video_becomes_picture_and_depth_side_by_side(clip: Path) -> None:
     assert len(frames) == 12 and frames[0].shape == (120 + 22, 2 * 200 + 64, 3)
     with av.open("clip.mp4") as container:
         first = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    assert np.abs(frames[0][22:, :200].astype(int) - first).mean() < 6  # the picture at the left is the picture
+    assert np.abs(frames[0][22:, :200].astype(int) - first).mean() < 6  # the left panel is the picture
     metres = np.load("out/clip/000007.depth.npy")
     with Image.open("out/clip/000007.depth.png") as stored:
         np.testing.assert_allclose(np.asarray(stored), metres * 1000, atol=0.5001)
@@ -94,7 +94,7 @@ def test_a_video_that_ends_early_keeps_what_was_read_and_fails(clip: Path) -> No
 
 @pytest.fixture
 def camera(exported_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FFmpeg's test picture, as fast as it can, in place of a camera that no machine of this project has."""
+    """FFmpeg's test picture at full speed, in place of a camera, which no machine of this project has."""
 
     def picture(source: str) -> Frames:
         container = av.open("testsrc=size=96x64:rate=30", format="lavfi")
@@ -109,8 +109,8 @@ def test_a_camera_is_recorded_for_the_seconds_asked(camera: None) -> None:
 
 
 def slowed(monkeypatch: pytest.MonkeyPatch, during: Callable[[int], None]) -> None:
-    """Inference that takes 50 ms more, and `during` is called meanwhile."""
-    calls = itertools.count(-12)  # the first twelve frames are looked at for their colours
+    """Makes each inference 50 ms slower and calls `during` in it."""
+    calls = itertools.count(-12)  # the first twelve frames decide the range of the colours
     infer = predict_video_module._depth
 
     def slow(runner: object, rgb: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ def test_what_a_camera_saw_is_shown_at_the_pace_at_which_it_was_seen(
     with av.open(str(done.video)) as container:
         times = [frame.time for frame in container.decode(video=0)]
     assert len(times) == done.frames < 22
-    assert 0.8 < times[-1] - times[0] < 2.0  # 30 of these frames would be shown in a second
+    assert 0.8 < times[-1] - times[0] < 2.0  # at the source's 30 frames a second they would last 0.7 s
 
 
 def test_ctrl_c_keeps_what_a_camera_saw_whatever_it_interrupts(camera: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +145,6 @@ def test_the_verb_takes_videos_and_names_a_camera_that_is_not_there(
     out, _ = capsys.readouterr()
     assert "clip.depth.mp4" in out and "frames/s" in out
     assert run(["predict", "small", "camera:97"]) == 1
-    assert "no camera" in capsys.readouterr().err.splitlines()[-1]
+    assert "Camera /dev/video97 cannot be opened" in capsys.readouterr().err.splitlines()[-1]
     assert run(["predict", "small", "clip.mp4", "--colours", "see"]) == 2
     assert "Did you mean sea?" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The report of a run: whole in itself, honest about what is missing, safe whatever names there are."""
+"""The report of a run: self-contained, honest about what is missing, safe with hostile names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOSTILE = "=cmd|' !<script>alert(1)</script> `[x](y)"
 
 
 class Parsed(HTMLParser):
-    """Headings, visible text, links and loads of a page."""
+    """Tags, visible text, links and loads of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Parsed(HTMLParser):
 
 @pytest.fixture(scope="session")
 def benched_once(exported_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with a bench without data and one with: six frames, one of them twice as far as the network says."""
+    """A run with one bench without data and one with six frames, one of them twice as far as the network says."""
     from small_network import SPEC, pictures, reference_depth, small_network
 
     root = tmp_path_factory.mktemp("benched")
@@ -88,7 +88,7 @@ def test_everything_is_in_one_file_and_nothing_comes_from_elsewhere(benched: Pat
     page = Parsed(html.read_text())
     assert all(load.startswith(("data:image/jpeg;base64,", "#")) for load in page.loads)
     assert "script" not in page.tags and "link" not in page.tags and "iframe" not in page.tags
-    for heading in ("What was run on what", "In short", "Accuracy", "The worst frames", "Drift from fp32", "Training",
+    for heading in ("Runs and machines", "In short", "Accuracy", "The worst frames", "Drift from fp32", "Training",
                     "Calibration coverage", "Conditions and grades", "How to reproduce"):  # fmt: skip
         assert heading in page.text
     for word in ("onnxruntime-fp32", "onnxruntime-int8", "plain", "edgekd bench runs/small --reproduce", "loss"):
@@ -130,18 +130,18 @@ def test_latency_is_that_of_the_newest_bench_and_accuracy_of_each_data_set(bench
 
 def test_what_was_built_from_another_student_since_is_told(benched: Path) -> None:
     story, _ = report_runs([Run.open(benched)], None, Quiet())
-    assert not any("built anew" in line for line in story.runs[0].missing)
+    assert not any("rebuilt" in line for line in story.runs[0].missing)
     for path in (benched / "bench").glob("*.json"):
         result = BenchResult.read(path)
         first, *others = result.rows
         replace(result, rows=(replace(first, student="0" * 64), *others)).write(path)
     _, (html, markdown, _) = report_runs([Run.open(benched)], None, Quiet())
-    said = f"{first.name} was built anew since it was measured, so its figures are of an older one: edgekd bench"
-    assert said in Parsed(html.read_text()).text and markdown.read_text().count("built anew") == 1
+    said = f"{first.name} was rebuilt since it was measured, so its figures are of an older one: edgekd bench"
+    assert said in Parsed(html.read_text()).text and markdown.read_text().count("rebuilt") == 1
 
 
 def test_figures_of_a_student_that_the_run_no_longer_holds_are_told(benched: Path) -> None:
-    """And its teacher's depth is not shown beside pictures of an earlier calibration set."""
+    """Nor is its teacher's depth shown beside pictures of an earlier calibration set."""
     run = Run.open(benched)
     _, (html, _, _) = report_runs([run], None, Quiet())
     assert "another student" not in html.read_text() and "<figcaption>teacher" in html.read_text()
@@ -152,7 +152,7 @@ def test_figures_of_a_student_that_the_run_no_longer_holds_are_told(benched: Pat
         made.add(benched / "calibration")
     _, (html, _, _) = report_runs([Run.open(benched)], None, Quiet())
     text = Parsed(html.read_text()).text
-    assert text.count("is of another student or other calibration pictures than the run holds now") == 2
+    assert text.count("are of another student or calibration set than the run now holds") == 2
     assert "edgekd export runs/small --target onnxruntime --precision int8 && edgekd bench runs/small" in text
     assert "<figcaption>teacher" not in html.read_text()
 
@@ -169,7 +169,7 @@ def test_networks_that_were_scored_on_different_pixels_are_not_ranked(benched: P
     replace(result, rows=(replace(first, evaluation=fewer), *others)).write(path)
     _, (html, _, _) = report_runs([Run.open(benched)], None, Quiet())
     assert "<b>" not in re.findall(accuracy, html.read_text(), re.DOTALL)[0]
-    assert "are not to be ranked" in html.read_text()
+    assert "must not be ranked" in html.read_text()
 
 
 def test_the_worst_frames_that_were_kept_are_shown_after_a_bench_that_kept_none(benched: Path) -> None:
@@ -236,9 +236,9 @@ def test_what_is_missing_or_damaged_is_said(benched: Path) -> None:
     scored.write_text('{"schema": 1}')
     story, (html, *_) = report_runs([Run.open(benched)], None, Quiet())
     text = Parsed(html.read_text()).text
-    assert "schema 1, this version of edgekd reads 2" in text
+    assert "schema 1; this version of edgekd reads 2" in text
     assert "no previews" in text and "no training log" in text and "Nothing was scored" in text
-    assert len(story.entries) == 2  # of the bench that is whole
+    assert len(story.entries) == 2  # those of the undamaged bench
 
 
 def test_a_run_that_was_never_measured_has_a_report(run_folder: Path) -> None:
@@ -277,7 +277,7 @@ def test_the_verb(benched: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     value = json.loads(out)
     assert [Path(path).name for path in value["files"]] == ["report.html", "report.md", "report.csv"]
-    assert "No run was named: taking the newest, runs/small" in err
+    assert "No run given: using the newest, runs/small" in err
     assert command(["report", "smal"]) == 2
     assert "Did you mean runs/small?" in capsys.readouterr().err
 
@@ -289,7 +289,7 @@ def test_a_browser_shows_it_on_a_phone_without_scrolling_sideways(benched: Path,
     if browser is None:
         pytest.skip("no Chromium is installed here")
     _, (html, *_) = report_runs([Run.open(benched)], None, Quiet())
-    # The page's own policy forbids scripts; the copy measures itself.
+    # The page's own policy forbids scripts, so a copy without it measures itself.
     text = re.sub(
         r'<meta content="default-src[^>]*>|<meta http-equiv="Content-Security-Policy"[^>]*>', "", html.read_text()
     )

@@ -31,7 +31,7 @@ HEIGHT, WIDTH = 32, 48
 
 
 class Tokens(nn.Module):
-    """A network of LayerNorm alone, which stores nothing."""
+    """A network whose only norms are LayerNorms, which store nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def test_copies_of_one_picture_are_one(tokens: Teacher, pictures: Path) -> None:
     first, *others = sorted(pictures.iterdir())
     for other in others[1:]:
         other.write_bytes(first.read_bytes())
-    with pytest.raises(DataError, match=r"Only 2 of the 11 pictures of .* differ"):
+    with pytest.raises(DataError, match=r"Only 2 of the 11 pictures in .* differ"):
         measure_statistics(tokens, pictures, Quiet(), device="cpu")
 
 
@@ -109,7 +109,7 @@ def test_nothing_but_statistics_is_replaced(pictures: Path, capsys: pytest.Captu
     victim = min(pictures.iterdir())
     before = victim.read_bytes()
     assert run(["statistics", "--teacher", "rooms", "--images", str(pictures), "--out", str(victim)]) == 2
-    assert "is there and holds no statistics. Name another file with --out" in capsys.readouterr().err
+    assert "exists and is not a statistics file. Choose another file with --out" in capsys.readouterr().err
     assert victim.read_bytes() == before
 
 
@@ -123,7 +123,7 @@ def test_damaged_statistics_are_replaced(tokens: Teacher, pictures: Path, tmp_pa
 
 
 def test_a_transformation_is_fitted_to_the_file(tokens: Teacher, pictures: Path, tmp_path: Path) -> None:
-    """The private pictures are warm; grey pictures come nearer to what the file says of them."""
+    """The private pictures are warm; grey pictures come nearer to their statistics in the file."""
     stored = measure_statistics(tokens, pictures, Quiet(), device="cpu").for_teacher(tokens)
 
     class Grey:
@@ -160,24 +160,24 @@ def test_a_file_that_does_not_fit_is_named(tokens: Teacher, pictures: Path, tmp_
     measured = measure_statistics(tokens, pictures, Quiet(), device="cpu")
     path = tmp_path / "s.safetensors"
     measured.write(path)
-    with pytest.raises(ModelError, match="statistics are of another teacher: tokens"):
+    with pytest.raises(ModelError, match="statistics are of a different teacher: tokens"):
         StatisticsFile.read(path).for_teacher(replace(tokens, digest="u" * 64))
     broken = replace(tokens, module=tokens.module.embed)
-    with pytest.raises(ModelError, match=r"no layer norms\.0"):
+    with pytest.raises(ModelError, match=r"layer norms\.0, which the teacher does not have"):
         StatisticsFile.read(path).for_teacher(broken)
     measured.statistics.moments.mean[3] = 1e30
     measured.write(path)
-    with pytest.raises(FileError, match=r"norms\.0 hold a mean or a variance that no pictures give"):
+    with pytest.raises(FileError, match=r"norms\.0 hold a mean or variance that no pictures produce"):
         StatisticsFile.read(path)
     measured.statistics.moments.mean[3] = float("nan")
     measured.write(path)
     with pytest.raises(FileError, match=r"norms\.0 hold NaN"):
         StatisticsFile.read(path)
     save_file({"x": torch.zeros(2)}, path)
-    with pytest.raises(FileError, match="no statistics of a teacher"):
+    with pytest.raises(FileError, match="not a statistics file"):
         StatisticsFile.read(path)
     path.write_bytes(b"no file of this kind")
-    with pytest.raises(FileError, match="no statistics of a teacher"):
+    with pytest.raises(FileError, match="not a statistics file"):
         StatisticsFile.read(path)
     with pytest.raises(FileError, match="No such file"):
         StatisticsFile.read(tmp_path / "missing.safetensors")
@@ -194,11 +194,11 @@ def test_a_file_must_be_of_all_layers_and_of_their_channels(tokens: Teacher, pic
     with pytest.raises(ModelError, match=r"of 3 channels of norms\.0, which has \d+"):
         replace(measured, statistics=StoredStatistics.of(narrow)).for_teacher(tokens)
     more = {"mixes.0": (torch.zeros(12), torch.ones(12)), **of_each(measured)}
-    with pytest.raises(ModelError, match=r"are of mixes\.0, where nothing is measured"):
+    with pytest.raises(ModelError, match=r"are of mixes\.0, which is not measured"):
         replace(measured, statistics=StoredStatistics.of(more)).for_teacher(tokens)
     still = {name: (torch.zeros(3), torch.zeros(3)) for name in measured.statistics.names}
     replace(measured, statistics=StoredStatistics.of(still)).write(tmp_path / "still.safetensors")
-    with pytest.raises(FileError, match=r"nothing that norms\.0 was given ever changed"):
+    with pytest.raises(FileError, match=r"the input of norms\.0 never changed"):
         StatisticsFile.read(tmp_path / "still.safetensors")
 
 
@@ -223,7 +223,7 @@ def test_batch_norm_layers_are_measured_all_others_are_thinned_out() -> None:
 
 
 def test_a_few_batch_norm_layers_at_the_end_do_not_stand_for_a_transformer() -> None:
-    """As in GLPN, whose decoder has them: pictures are adapted to the first of the layers that are measured."""
+    """As in GLPN, which has them in its decoder: pictures are adapted to the first of the measured layers."""
     mixed = nn.Sequential(*(nn.LayerNorm(WIDTH) for _ in range(3)), nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     assert layers_to_measure(of(mixed)) == ("0", "1", "2")
 
@@ -237,7 +237,7 @@ def test_a_layer_that_never_runs_is_not_asked_for(tokens: Teacher, pictures: Pat
 
 def test_what_never_changes_is_refused_before_it_is_written(tokens: Teacher, pictures: Path) -> None:
     tokens.module.embed.weight.zero_()
-    with pytest.raises(DataError, match=r"Nothing that norms\.0 of tokens is given changes"):
+    with pytest.raises(DataError, match=r"The input of norms\.0 in tokens never changes"):
         measure_statistics(tokens, pictures, Quiet(), device="cpu")
 
 

@@ -1,4 +1,4 @@
-"""`edgekd verify`: whole, or which file is not, for everything that travels."""
+"""`edgekd verify`: everything that travels is whole, or the damaged file is named."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def test_a_run_is_whole_until_a_bit_of_it_changes(exported_run: Path, capsys: py
     assert code == 0 and value["whole"] and value["kind"] == "run" and last == "Next: edgekd bench runs/small"
     recorded = [path for step in Run.open(exported_run).manifest.steps.values() for path in step.outputs]
     assert value["files"] == len(recorded) > 8
-    for path in recorded:  # every file that a step made, one after the other
+    for path in recorded:
         kept = (exported_run / path).read_bytes()
         flipped(exported_run / path)
         code, value, last = told(capsys, "small")
         assert code == 1 and not value["whole"]
         assert len(value["faults"]) == 1 and path in value["faults"][0]["fault"], value  # type: ignore[index, arg-type]
-        assert last.startswith("Error: runs/small is not whole: ") and path in last and "anew: edgekd " in last
+        assert last.startswith("Error: runs/small is damaged: ") and path in last and "Rebuild it: edgekd " in last
         (exported_run / path).write_bytes(kept)
     (exported_run / recorded[0]).unlink()
     (exported_run / recorded[1]).write_bytes(b"")
@@ -60,7 +60,7 @@ def test_a_run_with_an_unfinished_step_is_not_whole(exported_run: Path) -> None:
     with pytest.raises(ZeroDivisionError), opened.step("x", inputs={}, asked={}, command="edgekd x {run}"):
         raise ZeroDivisionError
     (fault,) = verify("small", Quiet()).faults
-    assert "the step x is unfinished" in fault.message and fault.fix == "Go on: edgekd x runs/small"
+    assert "the step x is unfinished" in fault.message and fault.fix == "Resume: edgekd x runs/small"
 
 
 def test_a_folder_that_is_called_like_a_run_does_not_hide_it(exported_run: Path) -> None:
@@ -78,10 +78,10 @@ def test_an_artefact_of_another_model_is_not_the_runs(exported_run: Path) -> Non
     with opened.step("export onnxruntime-fp32", inputs=record.inputs, asked=record.asked, command=command) as made:
         made.add(path.parent)
     (fault,) = verify("small", Quiet()).faults
-    assert "another model" in fault.message
+    assert "different model" in fault.message
     exported_run.rename("my run")
     (fault,) = verify("my run", Quiet()).faults
-    assert fault.fix == "Build it anew: edgekd export 'my run' --target onnxruntime --precision fp32 --force"
+    assert fault.fix == "Rebuild it: edgekd export 'my run' --target onnxruntime --precision fp32 --force"
 
 
 def test_an_artefact_a_set_and_weights_by_themselves(
@@ -134,7 +134,7 @@ def test_a_bundle_names_nothing_outside_itself(tmp_path: Path) -> None:
     for name in ("../../etc/hostname", "/etc/hostname"):
         found = verify(str(_bundle(tmp_path, lambda value, name=name: value.update(files={name: "0"}))), Quiet())
         assert "outside" in found.faults[0].message
-    with tarfile.open(tmp_path / "b.tar.gz", "w:gz") as tar:  # members that would land elsewhere are never written
+    with tarfile.open(tmp_path / "b.tar.gz", "w:gz") as tar:  # members outside the bundle are never written
         for name in ("../../evil", "/evil", "b/manifest.json"):
             entry = tarfile.TarInfo(name)
             content = (tmp_path / "manifest.json").read_bytes()
@@ -154,11 +154,11 @@ def test_weights_and_statistics_without_torch(tmp_path: Path) -> None:
     assert (found.kind, found.whole) == ("weights", False)
     for damage in (b"", b"\xff" * 8, packaged.read_bytes()[:-5], b"\2\0\0\0\0\0\0\0{}" + b"x"):
         copy.write_bytes(damage)
-        with pytest.raises(FileError, match=r"not a whole safetensors file"):
+        with pytest.raises(FileError, match=r"not a complete safetensors file"):
             weights_fault(copy)
     safetensors = pytest.importorskip("safetensors.numpy", reason="another program's file needs safetensors")
     safetensors.save_file({"x": np.zeros(3, np.float32)}, copy)
-    with pytest.raises(FileError, match="edgekd did not write it"):
+    with pytest.raises(FileError, match="it was not written by edgekd"):
         weights_fault(copy)
 
 

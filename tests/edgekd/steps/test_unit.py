@@ -1,4 +1,4 @@
-"""Depth whose unit nobody knows: whoever reads it is told, in every place where it is read."""
+"""Depth of unknown unit: every output that shows depth says so."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def metric(request: pytest.FixtureRequest, exported_run: Path) -> bool:
 
 def test_on_the_screen_and_in_the_report(metric: bool, exported_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["predict", str(exported_run), "room.png"]) == 0
-    assert ("small gives depth in a unit of its own" in capsys.readouterr().err) is not metric
+    assert ("The depth of small has no known unit" in capsys.readouterr().err) is not metric
     assert run(["bench", str(exported_run), "--target", "onnxruntime", "--seconds", "0.1"]) == 0
     assert run(["report", str(exported_run), "--out", "report"]) == 0
     for name in ("report.html", "report.md"):
-        assert ("only ratios count" in Path("report", name).read_text()) is not metric
+        assert ("only ratios are meaningful" in Path("report", name).read_text()) is not metric
 
 
 def test_in_a_bundle(metric: bool, exported_run: Path) -> None:
     written = bundle_run(Run.open(exported_run), BundleSettings(("onnxruntime",), ("fp32",)), Quiet())
     assert json.loads((written.folder / "manifest.json").read_text())["metric"] is metric
     text = (written.folder / "README.md").read_text()
-    assert (f"depth in {'metres' if metric else 'a unit of its own'} from one picture" in text) and (
-        "only ratios of depth mean something" in text
+    assert (f"depth in {'metres' if metric else 'an unknown unit'} from one picture" in text) and (
+        "only ratios of depth are meaningful" in text
     ) is not metric
     done = subprocess.run(
         [sys.executable, written.folder / "run.py", "room.png", "--seconds", "0"],
@@ -54,4 +54,4 @@ def test_in_a_bundle(metric: bool, exported_run: Path) -> None:
         text=True,
         check=True,
     )
-    assert ("Depth is in a unit of its own, here called metres" in done.stdout + done.stderr) is not metric
+    assert ("Depth has no known unit, though labelled metres here" in done.stdout + done.stderr) is not metric

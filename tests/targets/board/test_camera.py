@@ -1,4 +1,4 @@
-"""What ends and what stops: a file may end, a camera may not."""
+"""Which sources are live: a file may end, a camera may not."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the driver is told, by a stand-in library in C that checks every handle, size and order of arguments.
+"""What the driver is told, checked by a stand-in library in C: every handle, size and order of arguments.
 
-It shows that the calls are right, not that a device obeys them: that is what examples/targets/engines.py is for.
+This shows that the calls are right, not that a device obeys them: examples/targets/engines.py shows that.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-WORK = """
+DRIVER_SCRIPT = """
 import numpy as np
 from targets.board.cuda import Buffer, Device, Graph, Stream
 device = Device()
@@ -79,9 +79,9 @@ def run(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[s
 
 
 def test_buffers_streams_and_graphs_ask_the_driver_rightly(pretend_device: dict[str, str]) -> None:
-    done = run(WORK, pretend_device)
+    done = run(DRIVER_SCRIPT, pretend_device)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("RefusedError There is not enough memory on the device (cuMemAlloc_v2)")
+    assert done.stdout.startswith("RefusedError Out of device memory (cuMemAlloc_v2)")
 
 
 def test_an_engine_whose_buffers_were_not_to_be_had_can_be_asked_again(pretend_device: dict[str, str]) -> None:
@@ -93,7 +93,7 @@ def test_an_engine_whose_buffers_were_not_to_be_had_can_be_asked_again(pretend_d
 def test_a_driver_without_a_device_is_one_clear_error(pretend_device: dict[str, str]) -> None:
     done = run("from targets.board.cuda import Device; Device()", {**pretend_device, "PRETEND_NO_DEVICE": "1"})
     assert done.stderr.splitlines()[-1].endswith(
-        "CUDA refused cuInit (CUDA_ERROR_NO_DEVICE). Check the driver with nvidia-smi, on a Jetson with tegrastats."
+        "CUDA call cuInit failed (CUDA_ERROR_NO_DEVICE). Check the driver with nvidia-smi (tegrastats on a Jetson)."
     )
 
 
@@ -103,5 +103,5 @@ def test_a_machine_without_a_driver_is_one_clear_error() -> None:
 
     if Path("/proc/driver/nvidia").exists():
         pytest.skip("a driver is here")
-    with pytest.raises(MissingError, match="no CUDA driver here"):
+    with pytest.raises(MissingError, match="CUDA driver not found"):
         Device()

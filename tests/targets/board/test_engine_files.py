@@ -1,4 +1,4 @@
-"""Engines: their options, their key, and building them in a process of their own."""
+"""Engines: their options, their key, and building them in a separate process."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_options_are_read_and_said_alike() -> None:
     ("text", "says"),
     [
         ("wrkspace=4", "Did you mean workspace=N"),
-        ("effort=9", "effort=9 cannot be meant"),
+        ("effort=9", "effort=9 is out of range"),
         ("dla", "no engine option 'dla'"),
         ("batch=0", "batch=0"),
     ],
@@ -60,13 +60,13 @@ def test_options_that_cannot_be_meant(text: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"version": "10.7.0"}, "it is of tensorrt 10.7.0, here is tensorrt 10.3.0"),
-        ({"device": "Xavier", "capability": "7.2"}, "it is for Xavier 7.2, here is Orin 8.7"),
+        ({"version": "10.7.0"}, "it is for tensorrt 10.7.0, this device has tensorrt 10.3.0"),
+        ({"device": "Xavier", "capability": "7.2"}, "it is for Xavier 7.2, this device is Orin 8.7"),
         ({"model": "x" * 64}, "built from another model"),
-        ({"runtime": "tensorrt-rtx"}, "it is of tensorrt-rtx"),
+        ({"runtime": "tensorrt-rtx"}, "it is for tensorrt-rtx"),
         (
             {"options": EngineOptions(workspace=64).to_json()},
-            "it was built with workspace=64,batch=8, wanted is batch=8",
+            "it was built with workspace=64,batch=8, not batch=8",
         ),
     ],
 )
@@ -74,7 +74,7 @@ def test_an_engine_of_something_else_is_refused_with_the_command(tmp_path: Path,
     write_engine(str(tmp_path / "e"), b"engine", replace(HERE, **change), 3.0)
     with pytest.raises(MisfitError, match=says) as raised:
         read_engine(str(tmp_path / "e"), HERE, "python3 run.py --rebuild")
-    assert raised.value.fix == "Build it anew: python3 run.py --rebuild"
+    assert raised.value.fix == "Rebuild it: python3 run.py --rebuild"
 
 
 def test_a_whole_engine_is_read_and_a_truncated_one_is_not(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_compatible_engines_go_where_they_may() -> None:
     options = EngineOptions(version_compatible=True, hardware_compatible=True).to_json()
     built, here = replace(HERE, options=options), replace(HERE, options=options)
     assert built.misfit(replace(here, version="10.10.1", device="RTX", capability="8.9")) is None
-    assert "here is tensorrt 11.0.0" in str(built.misfit(replace(here, version="11.0.0")))
-    assert "here is tensorrt 10.2.0" in str(built.misfit(replace(here, version="10.2.0")))
+    assert "this device has tensorrt 11.0.0" in str(built.misfit(replace(here, version="11.0.0")))
+    assert "this device has tensorrt 10.2.0" in str(built.misfit(replace(here, version="10.2.0")))
     assert "Xavier" in str(built.misfit(replace(here, device="Xavier", capability="7.2")))
 
 
@@ -113,14 +113,14 @@ def test_a_build_apart_writes_engine_and_key_and_learns_its_time(job: BuildJob) 
     key = json.loads(Path(job.engine + ".key.json").read_text())["key"]
     assert key["runtime"] == "tensorrt-rtx" and key["options"] == EngineOptions().to_json()
     gaps = [after[0] - before[0] for before, after in zip([(0.0, ""), *said], said, strict=False)]
-    assert max(gaps) < 2  # never silent for longer
+    assert max(gaps) < 2  # never silent for 2 s
     estimate = Timings(job.cache, EngineKey(**key)).estimate(Path(job.onnx).stat().st_size)
     assert estimate == pytest.approx(seconds, abs=0.01)
 
 
 def test_what_the_builder_refuses_comes_back_as_its_words(job: BuildJob) -> None:
     Path(job.onnx).write_bytes(b"no model")
-    with pytest.raises(RefusedError, match="refuses the model"):
+    with pytest.raises(RefusedError, match="rejects the model"):
         build_apart(CHILD, job, silent)
     assert not Path(job.engine).exists()
 
@@ -133,14 +133,14 @@ def test_options_that_rtx_does_not_have_are_refused(job: BuildJob) -> None:
     build_apart(CHILD, replace(job, options=EngineOptions(tactics="JIT_CONVOLUTIONS", workspace=64)), silent)
     with pytest.raises(InputError, match=r"DLA with TensorRT .* has no fp32"):
         build_apart(CHILD, replace(job, options=EngineOptions(dla=0)), silent)
-    with pytest.raises(InputError, match="There is no DLA core 0 here"):
+    with pytest.raises(InputError, match="No DLA core 0 on this device"):
         build_apart(CHILD, replace(job, precision="fp16", options=EngineOptions(dla=0)), silent)
 
 
 @pytest.mark.parametrize(
     ("end", "says"),
     [
-        ("os.kill(os.getpid(), 9)", "killed, as the kernel does when memory runs out"),
+        ("os.kill(os.getpid(), 9)", "killed, most likely by the kernel because memory ran out"),
         ("os.kill(os.getpid(), 11)", "signal 11"),
         ("sys.exit('no such thing')", "exit code 1: no such thing"),
     ],

@@ -31,7 +31,7 @@ def saved(picture: Image.Image, **options: object) -> bytes:
 
 @pytest.mark.parametrize("wanted", [(224, 224), (240, 320), (378, 378), (480, 640), (352, 704)])
 def test_what_a_network_sees_lies_within_the_picture_whatever_its_size(wanted: tuple[int, int]) -> None:
-    """By rounding 2.5 to 8 % of the sizes were once a little too small for themselves."""
+    """Rounding once made the box slightly larger than the picture for 2.5 to 8 % of the sizes."""
     for side in range(1, 4001):
         for size in ((side, 10 * side), (10 * side, side), (side, side * 3 // 2), (side * 3 // 4 + 1, side)):
             left, top, right, bottom = seen_box(size, wanted, None, None)
@@ -91,7 +91,7 @@ def test_a_damaged_png_is_named(damage) -> None:
 
 
 def test_what_is_unusual_is_not_guessed_at() -> None:
-    with pytest.raises(InputError, match="unusual kind"):
+    with pytest.raises(InputError, match="unsupported kind"):
         decode_png(saved(Image.fromarray(PICTURE).convert("P")), "x")
 
 
@@ -117,7 +117,7 @@ def test_pictures_are_found_and_missing_ones_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(saved(Image.fromarray(PICTURE)))
     assert [path.name for path in list_pictures([str(tmp_path)])] == ["a.JPG", "b.png"]
     assert np.array_equal(read_picture(tmp_path / "b.png"), PICTURE)
-    with pytest.raises(InputError, match="There is no"):
+    with pytest.raises(InputError, match="not found"):
         list_pictures([str(tmp_path / "none.png")])
 
 
@@ -138,7 +138,7 @@ def test_an_unusual_png_is_read_by_a_library_where_one_is(
     assert np.array_equal(read_picture(path), expected)
     for name in ("PIL", "PIL.Image", "cv2"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(InputError, match=r"unusual kind.*pip install pillow"):
+    with pytest.raises(InputError, match=r"unsupported kind.*pip install pillow"):
         read_picture(path)
 
 
@@ -152,7 +152,7 @@ def test_a_photograph_is_upright_as_everywhere_else(tmp_path: Path) -> None:
 
 def test_a_picture_of_too_many_pixels_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "huge.ppm").write_bytes(b"P6 20000 20000 255 ")
-    with pytest.raises(InputError, match=r"huge\.ppm is no picture that can be read"):
+    with pytest.raises(InputError, match=r"huge\.ppm is not a readable picture"):
         read_picture(tmp_path / "huge.ppm")
 
 
@@ -172,7 +172,7 @@ def test_a_png_that_is_to_be_turned_is_left_to_a_library() -> None:
         if orientation == 1:
             assert np.array_equal(decode_png(data, "x"), PICTURE)
         else:
-            with pytest.raises(InputError, match="to be turned"):
+            with pytest.raises(InputError, match="EXIF rotation"):
                 decode_png(data, "x")
 
 
@@ -196,7 +196,7 @@ def test_a_png_gives_no_more_than_it_says() -> None:
 def test_floating_point_pictures_are_refused_and_empty_files_named(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "f.tif")
     (tmp_path / "e.png").write_bytes(b"")
-    with pytest.raises(InputError, match="floating point"):
+    with pytest.raises(InputError, match="floating-point"):
         read_picture(tmp_path / "f.tif")
     with pytest.raises(InputError, match=r"e\.png is empty"):
         read_picture(tmp_path / "e.png")

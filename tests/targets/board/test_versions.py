@@ -1,4 +1,4 @@
-"""What differs between TensorRT's versions. The modules here hold what each version's own shows, by its documentation;
+"""Differences between versions of TensorRT. The modules here contain what the documentation of each version lists;
 TensorRT for RTX is the real one."""
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ V11 = tensorrt(
 
 
 class Config:
-    """Remembers what it is told; `builder_optimization_level` came with 8.6."""
+    """Records what is set; `builder_optimization_level` came with 8.6."""
 
     def __init__(self, module: ModuleType) -> None:
         self.flags: list[str] = []
@@ -106,7 +106,7 @@ def test_dla_takes_its_precision_from_flags_before_11_and_from_types_after() -> 
     assert Versions(V10).network_flags(core) == 1 and Versions(V11).network_flags(core) == 2
     with pytest.raises(InputError, match=r"DLA with TensorRT 10\.3\.0 has no int8"):
         configured(V10, "int8", core, cores=2)
-    with pytest.raises(InputError, match=r"There is no DLA core 1 here: .* sees none"):
+    with pytest.raises(InputError, match=r"No DLA core 1 on this device: .* sees none"):
         configured(V11, "int8", core, cores=0)
 
 
@@ -120,7 +120,7 @@ def test_trtexec_is_asked_for_the_same() -> None:
 
 
 def test_trtexec_leaves_out_the_tactics_that_were_not_asked_for() -> None:
-    """It adds to what TensorRT would use by itself."""
+    """--tacticSources only changes TensorRT's default set, so other tactics have to be removed by name."""
     asked = EngineOptions(tactics="JIT_CONVOLUTIONS+CUDNN")
     assert "--tacticSources=+JIT_CONVOLUTIONS,+CUDNN,-EDGE_MASK_CONVOLUTIONS,-CUBLAS,-CUBLAS_LT" in (
         trtexec_line("trtexec", (10, 3), "m", "e", (2, 3), "fp16", asked).split()

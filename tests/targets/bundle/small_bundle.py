@@ -1,4 +1,4 @@
-"""A bundle of a small network, and its run.py with nothing installed that a bundle must not need."""
+"""A bundle of a small network, and its run.py without the modules that a bundle must not need."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from targets.graph import read_graph
 
 CAMERA = (60, 80)
 
-# Everything that the bundle must not need is not there, and neither is the other runtime.
-ALONE = """
+# Hides everything that the bundle must not need, and the other runtime.
+RUN_WITHOUT_MODULES = """
 import runpy, sys
 for name in {absent!r}:
     sys.modules[name] = None
@@ -46,6 +46,6 @@ def write(parts: tuple[Path, list[Encoding]], into: Path, **options: object) -> 
 
 
 def run(bundle: Path, *arguments: str, absent: set[str] = frozenset(), python: str = sys.executable):
-    code = ALONE.format(absent=ABSENT | absent)
+    code = RUN_WITHOUT_MODULES.format(absent=ABSENT | absent)
     command = [python, "-c", code, str(bundle / "run.py"), "--seconds", "0", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=bundle.parent)

@@ -30,7 +30,7 @@ def test_the_runner_is_python_3_8_and_needs_the_standard_library_and_numpy_alone
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     beyond = {name.split(".")[0] for name in names} - sys.stdlib_module_names
-    assert beyond == {"numpy", "onnxruntime", "openvino", "PIL", "cv2"}  # the last four where they are used
+    assert beyond == {"numpy", "onnxruntime", "openvino", "PIL", "cv2"}  # the last four only where they are used
 
 
 def test_the_runner_runs_on_python_3_8(bundle: WrittenBundle) -> None:
@@ -46,7 +46,7 @@ def test_the_runner_runs_on_python_3_8(bundle: WrittenBundle) -> None:
     subprocess.run([works[0], "-c", code, str(bundle.folder / "run.py")], check=True)
     if subprocess.run([works[0], "-c", "import numpy"], capture_output=True, check=False).returncode == 0:
         done = run(bundle.folder, python=works[0])
-        assert done.returncode == 3 and "None of the bundle's runtimes is here" in done.stderr
+        assert done.returncode == 3 and "None of the bundle's runtimes is available" in done.stderr
 
 
 @pytest.mark.parametrize(("runtime", "other"), [("onnxruntime", "openvino"), ("openvino", "onnxruntime")])
@@ -112,10 +112,10 @@ def test_whoever_reads_the_output_may_go(bundle: WrittenBundle) -> None:
 
 
 def test_a_folder_that_cannot_be_written_costs_the_record_alone(bundle: WrittenBundle) -> None:
-    (bundle.folder / "result.json").mkdir()  # root writes everywhere, but not over a folder
+    (bundle.folder / "result.json").mkdir()  # even root cannot write over a folder
     done = run(bundle.folder, "--runtime", "onnxruntime", "--json")
     assert done.returncode == 0 and len(json.loads(done.stdout)["rows"]) == 2
-    assert "result.json is not kept: Cannot write" in done.stderr
+    assert "result.json was not saved: Cannot write" in done.stderr
 
 
 ENGINES = """
@@ -149,7 +149,7 @@ def test_an_engine_of_other_options_is_used_as_it_was_built(
     assert done.returncode == 0, done.stderr
     about, misfit, options = done.stdout.splitlines()
     assert about.startswith("int8, tensorrt")
-    assert "it was built with effort=5,batch=2, wanted is effort=3,batch=8" in misfit
+    assert "it was built with effort=5,batch=2, not effort=3,batch=8" in misfit
     assert f"'{folder / 'run.py'}' --rebuild --runtime tensorrt" in misfit and misfit.endswith(
         "--engine effort=3,batch=8"
     )
@@ -160,8 +160,8 @@ def test_an_engine_of_other_options_is_used_as_it_was_built(
     ("arguments", "code", "says"),
     [
         (["--runtime", "tensorrt"], 3, "tensorrt is not installed"),
-        (["--precision", "fp16", "--runtime", "onnxruntime"], 2, "no fp16 for onnxruntime"),
-        (["nowhere.png"], 2, "There is no nowhere.png"),
+        (["--precision", "fp16", "--runtime", "onnxruntime"], 2, "no fp16 model for onnxruntime"),
+        (["nowhere.png"], 2, "nowhere.png not found"),
         (["--engine", "efort=3"], 2, "Did you mean effort=N"),
         (["--camera", "0", "--runtime", "onnxruntime"], 3, "A camera needs OpenCV"),
     ],
@@ -175,4 +175,4 @@ def test_rtx_without_a_driver_never_crashes(bundle: WrittenBundle) -> None:
     if installed_module() is None or Path("/proc/driver/nvidia").exists():
         pytest.skip("TensorRT for RTX is not installed, or a driver is here")
     done = run(bundle.folder, "--runtime", "tensorrt-rtx")
-    assert done.returncode == 3 and "There is no CUDA driver here" in done.stderr
+    assert done.returncode == 3 and "CUDA driver not found" in done.stderr

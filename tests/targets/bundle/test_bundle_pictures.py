@@ -27,7 +27,7 @@ from targets.tensorrt_rtx import installed_module, rtx_refusal
 
 
 def test_pictures_that_cannot_be_taken_are_left_out_told_and_counted(parts, tmp_path: Path) -> None:
-    """Whatever is wrong with one: empty, of another size than the camera's, or of a kind that no library here reads."""
+    """Empty, of another size than the camera's, or of a kind that no library here reads."""
     written = write(parts, tmp_path / "small", camera=CAMERA)
     good = pictures(1, 4, *CAMERA)[0]
     (tmp_path / "in").mkdir()
@@ -47,7 +47,7 @@ def test_pictures_that_cannot_be_taken_are_left_out_told_and_counted(parts, tmp_
     assert whole.returncode == 0
 
 
-# OpenCV as far as a camera needs it: frames come, and then none any more.
+# The part of OpenCV that a camera needs: it gives ten frames, then none.
 CAMERA_OF_TEN = """
 import numpy as np
 CAP_PROP_FRAME_HEIGHT, CAP_PROP_FRAME_WIDTH, CAP_GSTREAMER, CAP_ANY = range(4)
@@ -70,7 +70,7 @@ def test_a_camera_that_stops_is_an_error_and_a_video_that_ends_is_none(
 ) -> None:
     (tmp_path / "cameras").mkdir()
     (tmp_path / "cameras" / "cv2.py").write_text(CAMERA_OF_TEN)
-    (tmp_path / "clip.avi").touch()  # what the stand-in shows is not in it
+    (tmp_path / "clip.avi").touch()  # the frames come from the stand-in, not from this file
     command = [sys.executable, str(bundle.folder / "run.py"), "--seconds", "0", "--runtime", "onnxruntime", "--json"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "cameras")}
     source = str(tmp_path / source) if source == "clip.avi" else source
@@ -78,14 +78,14 @@ def test_a_camera_that_stops_is_an_error_and_a_video_that_ends_is_none(
     assert done.returncode == code, done.stderr
     assert ("stopped after 10 frames. Check its cable" in done.stderr) is bool(code)
     if not code:
-        assert "frames/s" in done.stderr  # a clip of less than a second, too; and the output is JSON alone
+        assert "frames/s" in done.stderr  # even for a clip of less than a second; stdout is JSON alone
         assert json.loads(done.stdout)["failed"] == []
 
 
 def test_a_camera_gives_what_it_is_asked_for_until_ctrl_c_and_its_outcome_is_printed(parts, tmp_path: Path) -> None:
     bundle = write(parts, tmp_path / "small", camera=CAMERA)
     (tmp_path / "cameras").mkdir()
-    endless = CAMERA_OF_TEN.replace("self.left >= 0", "self.size == [60, 80]")  # that were asked for
+    endless = CAMERA_OF_TEN.replace("self.left >= 0", "self.size == [60, 80]")  # frames only at the requested size
     endless = endless.replace("self.left = 10", "self.left, self.size = 10, []")
     endless = endless.replace("        pass", "        self.size.append(what[1])", 1)
     endless = endless.replace("self.left -= 1", "self.left -= 1; self.left or __import__('signal').raise_signal(2)")
@@ -103,19 +103,19 @@ def test_a_camera_gives_what_it_is_asked_for_until_ctrl_c_and_its_outcome_is_pri
 def test_a_video_that_is_not_there_is_told_before_anything_is_built(bundle: WrittenBundle) -> None:
     done = run(bundle.folder, "--camera", "clip.mp4")
     assert done.returncode == 2 and done.stderr.splitlines() == [
-        "Error: There is no clip.mp4. Check the path of the video, or give a camera such as 0."
+        "Error: clip.mp4 not found. Check the path of the video, or pass a camera such as 0."
     ]
 
 
 def test_an_opencv_that_does_not_load_says_why(bundle: WrittenBundle, tmp_path: Path) -> None:
-    """As JetPack's does beside a numpy 2 that pip brought."""
+    """As JetPack's does beside a numpy 2 installed by pip."""
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "cv2.py").write_text("raise ImportError('numpy.core.multiarray failed to import')")
     command = [sys.executable, str(bundle.folder / "run.py"), "--seconds", "0", "--runtime", "onnxruntime"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "broken")}
     done = subprocess.run([*command, "--camera", "0"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert "does not load (numpy.core.multiarray failed to import). pip install 'numpy<2'" in done.stderr
+    assert "fails to load (numpy.core.multiarray failed to import). pip install 'numpy<2'" in done.stderr
 
 
 def test_frames_of_a_camera_go_in_as_they_are(parts, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_frames_of_a_camera_go_in_as_they_are(parts, tmp_path: Path) -> None:
 
 
 def message(picture: np.ndarray, encoding: str, padding: int = 0) -> SimpleNamespace:
-    """What a camera node publishes; rows may be longer than the picture is wide."""
+    """The message of a camera node; its rows may be longer than the picture is wide."""
     height, width = picture.shape[:2]
     rows = np.pad(picture.reshape(height, -1), ((0, 0), (0, padding)))
     return SimpleNamespace(height=height, width=width, encoding=encoding, step=rows.shape[1], data=rows.tobytes())
@@ -160,7 +160,7 @@ def test_the_ros_node_takes_its_depth_from_the_runner(bundle: WrittenBundle, mon
     )
     sent = node.fill(SimpleNamespace(), depth, "header")
     assert (sent.encoding, sent.step, sent.header) == ("32FC1", 4 * WIDTH, "header")
-    assert isinstance(sent.data, array) and sent.data.typecode == "B"  # all else ROS checks byte by byte, in Python
+    assert isinstance(sent.data, array) and sent.data.typecode == "B"  # ROS checks other types byte by byte in Python
     assert np.array_equal(np.frombuffer(sent.data, np.float32).reshape(sent.height, sent.width), depth)
     predictor.close()
 
@@ -177,6 +177,6 @@ def test_tensorrt_accepts_the_framing_in_the_graph(parts, name: str) -> None:
 
 @pytest.mark.parametrize("text", ["640", "640x", "axb", "0x480", "640x480x3"])
 def test_a_camera_that_cannot_be_meant(text: str) -> None:
-    with pytest.raises(UsageError, match="cannot be meant"):
+    with pytest.raises(UsageError, match="is not a camera size"):
         parse_size(text)
     assert parse_size("640x480") == (480, 640)
