@@ -31,7 +31,7 @@ Images = Callable[[World, int], ImageSource]
 
 @dataclass(frozen=True)
 class Control:
-    """One row of the table. `images` gives what is learnt from, of a seed."""
+    """One row of the table. `images` gives the pictures to learn from, by seed."""
 
     summary: str
     images: Images
@@ -108,9 +108,9 @@ def _same(world: World, seed: int) -> ImageSource:
 
 @torch.no_grad()
 def _accepted(world: World, seed: int) -> ImageSource:
-    """Of twice as many simulated images those that the teacher's statistics accept best, each judged alone."""
+    """Of twice as many simulated images, those that fit the teacher's statistics best, each judged alone."""
     source, spec = world.simulated(2 * world.count, seed), world.teacher.input
-    teacher = copy.deepcopy(world.teacher.module).cpu()  # wherever it is by now: the choice is the same everywhere
+    teacher = copy.deepcopy(world.teacher.module).cpu()  # wherever it is by now, so that the choice is always the same
     stored = stored_statistics(teacher)
     observed, normalise = observe(teacher, stored.names), Normalise(spec)
     distance = StatisticsDistance(stored)
@@ -150,7 +150,7 @@ CONTROLS: dict[str, Control] = {
     "plain": Control("plain distillation on simulated images", _simulated),
     "plain-cut": Control("the same, the student as it was cut", _simulated, reconstruction=False),
     "plain-6x": Control("the same with six times as many images", _many),
-    # A teacher that gives something else on every batch cannot be solved for.
+    # A student cannot be solved for where its teacher's depth depends on the batch.
     "batch": Control(
         "teacher's BatchNorm by batch statistics, mixed",
         _simulated,

@@ -10,20 +10,18 @@ finished are kept in WORK/runs.jsonl and not made again; --only names rows, seve
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import functools
-import json
 import platform
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from controls import CONTROLS, Control
+from figures import SHOWN, TEACHER, gap_closed, mean, with_spread
+from finished import Finished
 from numpy.typing import NDArray
 from torch import nn
 from worlds import World, real_world, stand_in_world
@@ -40,10 +38,8 @@ from edgekd.evaluate.metrics import score
 from edgekd.models.students import STUDENTS, build_student, student_named
 from edgekd.pictures import list_pictures
 
-SHOWN = ("agreement", "delta1", "absrel")
 BY_PLACE = "agreement by place"
 _EVERY_PLACE = "every place alike"
-_LEAST_GAP = 0.01  # as far as the same row is from itself with another seed
 
 
 def main() -> None:
@@ -79,7 +75,7 @@ def _main() -> None:
     same = [name for name in arguments.only if name.startswith("same")]
     if arguments.pairs is not None and arguments.unlabelled is None and same:
         parser.error(f"--pairs needs --unlabelled DIR for {', '.join(same)}; or name the other rows with --only")
-    if arguments.only_print and not (arguments.work / "runs.jsonl").exists():  # else the held-out rooms are rendered
+    if arguments.only_print and not (arguments.work / "runs.jsonl").exists():  # before rendering held-out rooms
         parser.error(f"{arguments.work} holds no runs.jsonl: nothing is finished there")
     keep_freed_memory()
     if arguments.threads:
@@ -98,6 +94,8 @@ def _main() -> None:
     truth = depth_of(world.teacher.module, world, device)
     done = Finished(arguments.work / "runs.jsonl")
     asked = _asked(world, arguments)
+    if not arguments.only_print:
+        _keep_teacher(world, truth, done)
     for seed in () if arguments.only_print else seeds:
         for name in arguments.only:
             common = DistillSettings(
@@ -116,19 +114,31 @@ def _main() -> None:
     shown = [
         row
         for row in done.rows()
-        if row["seed"] in seeds and (asked | _of_row(row["row"], arguments)).items() <= row.items()
+        if row.get("seed") in seeds and (asked | _of_row(row["row"], arguments)).items() <= row.items()
     ]
     _print(world, shown, truth, arguments, device)
 
 
+def _keep_teacher(world: World, taught: NDArray[np.float32], done: Finished) -> None:
+    """What the teacher itself reaches on the held-out pictures, for summary.py."""
+    key = {"world": world.name, "teacher": world.teacher.digest, "held_out": _held_out(world), "row": TEACHER}
+    with done.claim(key) as ours:
+        if ours:
+            done.add({**key, **_scores(taught, world.truth, agreement_with(taught, taught))})
+
+
+def _held_out(world: World) -> str:
+    return sha256_bytes(world.pictures.tobytes())[:16]
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of 1 or more")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
     return int(text)
 
 
 def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the runs of one table share, and what tells them from those of another."""
+    """What the runs of one table share, and what distinguishes them from those of another."""
     return {
         "world": world.name,
         "teacher": world.teacher.digest,
@@ -139,12 +149,12 @@ def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
         "batch": arguments.batch,
         "precision": arguments.precision,
         "images": arguments.images,
-        "held_out": sha256_bytes(world.pictures.tobytes())[:16],
+        "held_out": _held_out(world),
     }
 
 
 def _of_row(row: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """What tells the runs of one row from earlier ones: pictures that are not the stand-in world's, a setting."""
+    """What distinguishes a row's runs from earlier ones: pictures other than the stand-in world's, a setting."""
     found: dict[str, Any] = {}
     if arguments.unlabelled is not None and row.startswith("same"):
         found["unlabelled"] = _digest(arguments.unlabelled)
@@ -155,7 +165,7 @@ def _of_row(row: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 @functools.cache
 def _digest(folder: Path) -> str:
-    """Of the pictures of a folder."""
+    """A hash of the pictures in a folder."""
     return sha256_bytes("".join(map(sha256_file, list_pictures(folder))).encode())[:16]
 
 
@@ -213,40 +223,6 @@ def _by_place(agreement: NDArray[np.float64], places: tuple[str, ...]) -> dict[s
     return {place: float(agreement[[at == place for at in places]].mean()) for place in sorted(set(places))}
 
 
-class Finished:
-    """Runs on disk, one JSON line each. Each is made by whoever holds its lock; a process that ends lets go of it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._locks = path, path.with_suffix(".locks")
-        self._locks.mkdir(parents=True, exist_ok=True)
-
-    @contextlib.contextmanager
-    def claim(self, key: dict[str, Any]) -> Iterator[bool]:
-        """Whether this run is ours to make: not finished, and no other process is making it."""
-        name = sha256_bytes(json.dumps(key, sort_keys=True).encode())[:16]
-        with open(self._locks / name, "w", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield not any(key.items() <= row.items() for row in self.rows())
-
-    def add(self, row: dict[str, Any]) -> None:
-        there = self._path.read_bytes() if self._path.exists() else b""
-        start = "" if not there or there.endswith(b"\n") else "\n"  # behind the half line of a killed process
-        with open(self._path, "a", encoding="utf-8") as stream:
-            stream.write(f"{start}{json.dumps(row)}\n")
-
-    def rows(self) -> list[dict[str, Any]]:
-        """All finished runs; those from before precision could be chosen had `auto`."""
-        rows = []
-        for line in self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []:
-            with contextlib.suppress(json.JSONDecodeError):  # the half line of a killed process
-                rows.append({"precision": "auto"} | json.loads(line))
-        return rows
-
-
 def _print(
     world: World, rows: list[dict[str, Any]], taught: NDArray[np.float32], arguments: Any, device: torch.device
 ) -> None:
@@ -268,51 +244,29 @@ def _print(
     for name, found in by_row.items():
         if not found:
             continue
-        cells = [_with_spread([row[key] for row in found]) for key in SHOWN]
-        gaps = [_gap(by_seed, name, key, arguments.gap_from) for key in ("agreement", "delta1")]
+        cells = [with_spread([row[key] for row in found]) for key in SHOWN]
+        gaps = [gap_closed(by_seed, name, key, arguments.gap_from) for key in ("agreement", "delta1")]
         print(f"| {CONTROLS[name].summary} | {' | '.join([*cells, *gaps])} | {len(found)} |")
     if len(set(world.places)) > 1:
         _print_places(world.places, by_row, arguments.gap_from)
 
 
-def _with_spread(values: list[float]) -> str:
-    """Of one run nothing is known of the spread."""
-    return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
-
-
 def _print_places(places: tuple[str, ...], by_row: dict[str, list[dict[str, Any]]], gap_from: str) -> None:
-    """Agreement where the pictures were taken, of the runs that kept it, and its mean in which every place counts
-    alike."""
+    """Agreement by the place where the pictures were taken, of the runs that kept it, and its mean in which all places
+    have equal weight."""
     names = sorted(set(places))
     heads = [f"{name} ({places.count(name)})" for name in names]
     print(f"\n| agreement | {' | '.join(heads)} | mean of places | gap closed in it | seeds |")
     print(f"| --- |{' --- |' * (len(names) + 3)}")
     kept = {
-        row: {run["seed"]: run[BY_PLACE] | {_EVERY_PLACE: _mean(run[BY_PLACE].values())} for run in runs}
+        row: {run["seed"]: run[BY_PLACE] | {_EVERY_PLACE: mean(run[BY_PLACE].values())} for run in runs}
         for row, found in by_row.items()
         if (runs := [run for run in found if BY_PLACE in run])
     }
     for row, runs in kept.items():
-        cells = [f"{_mean(run[name] for run in runs.values()):.3f}" for name in (*names, _EVERY_PLACE)]
-        gap = _gap(kept, row, _EVERY_PLACE, gap_from)
+        cells = [f"{mean(run[name] for run in runs.values()):.3f}" for name in (*names, _EVERY_PLACE)]
+        gap = gap_closed(kept, row, _EVERY_PLACE, gap_from)
         print(f"| {CONTROLS[row].summary} | {' | '.join(cells)} | {gap} | {len(runs)} |")
-
-
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
-
-
-def _gap(by_seed: dict[str, dict[int, dict[str, float]]], name: str, key: str, gap_from: str) -> str:
-    """(this - plain) / (same domain - plain), of the seeds that all three have; a row with features is compared with
-    the same bound as all others. Nothing where there is no gap to speak of."""
-    if name in (gap_from, "plain-cut", "same", "noise"):
-        return ""
-    rows = [by_seed.get(row, {}) for row in (name, gap_from, "same")]
-    seeds = set.intersection(*map(set, rows))
-    if not seeds:
-        return ""
-    this, plain, same = (_mean(row[seed][key] for seed in seeds) for row in rows)
-    return f"{(this - plain) / (same - plain):.2f}" if same - plain >= _LEAST_GAP else ""
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _simulated(world: World, seed: int, count: int) -> list[Tensor]:
-    """Normalised, sixteen at a time."""
+    """Normalised pictures, sixteen at a time."""
     source, spec = world.simulated(world.count, seed), world.teacher.input
     framed = np.stack([spec.framing.image(source[number].rgb) for number in range(count)])
     normalise = Normalise(spec)

@@ -57,7 +57,7 @@ class World:
 
 @dataclass(frozen=True)
 class _Pictures:
-    """Pictures of a folder, over and over when there are fewer than are asked for."""
+    """Pictures of a folder, repeated when there are fewer than `count`."""
 
     paths: tuple[Path, ...]
     count: int
