@@ -103,7 +103,7 @@ def _choice(group: Sequence[Entry]) -> Iterator[Advice]:
         "choice",
         f"On {fastest.device} use {fastest.row.name}: {_latency(fastest).p50 / _latency(fastest).batch:.2f} ms per "
         f"picture at AbsRel {score.means['raw']['absrel']:.3f} over {score.images} images ({score.protocol}), {than}. "
-        f"{beaten} of {len(scored)} artefacts are beaten on both.",
+        f"For {beaten} of {len(scored)} artefacts another is at least as fast and as accurate.",
     )
 
 
