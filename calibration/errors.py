@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-_COMMAND = re.compile(r"(^|^Run |: )(edgekd|pip|sudo|cd|python3?|trtexec|tensorrt_rtx) \S")
+_COMMAND = re.compile(r"(^|^Run |: )(edgekd|pip|sudo|cd|python3?|trtexec|tensorrt_rtx|ssh|ssh-copy-id) \S")
 """Finds the command in a fix. It runs to the end of the fix and may contain colons: hf:org/name, user@board:22."""
 
 

@@ -139,7 +139,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def require_writable(path: Path) -> None:
     """Raise what writing `path` would raise, before an hour is spent on its content. The file itself is not changed."""
     if Path(path).is_dir():
-        raise FileError(f"Cannot write {path}: it is a folder", fix="Choose a file in it")
+        raise FileError(f"Cannot write {path}: it is a folder", fix="Choose a file name inside it")
     with contextlib.suppress(_TriedError), replacing(path):
         raise _TriedError
 

@@ -53,7 +53,7 @@ def probe_tensorrt(module: str) -> Probe:
         )
         return Probe(**json.loads(answer.stdout.splitlines()[-1]))
     except (OSError, subprocess.SubprocessError, ValueError, IndexError, TypeError) as error:
-        return Probe(None, False, None, None, f"{module} crashed the process that probed it ({type(error).__name__})")
+        return Probe(None, False, None, None, f"{module} gave no answer when probed ({type(error).__name__})")
 
 
 def runs_engines(module: str) -> bool:

@@ -85,7 +85,7 @@ def measure_latency(
         )
     if len(images) < 2 or (images == images[0]).all():
         raise DataError(
-            "Latency must be measured on pictures that differ: repeating one flatters caches and branch prediction",
+            "Latency must be measured on pictures that differ: caches and branch prediction flatter a repeated one",
             fix="Pass at least two different pictures",
         )
     feeds = feeds_of(images, batch)

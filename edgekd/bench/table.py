@@ -139,8 +139,8 @@ def _breadth(column: _Column, rows: tuple[BenchRow, ...]) -> int:
 
 
 def _title(result: BenchResult) -> str:
-    machine, settings = result.machine, result.settings
-    return f"{machine.title}: {settings['threads']} threads, batch {settings['batch']}"
+    threads, batch = result.settings["threads"], result.settings["batch"]
+    return f"{result.machine.title}: {threads} thread{'' if threads == 1 else 's'}, batch {batch}"
 
 
 def _remarks(result: BenchResult) -> list[str]:

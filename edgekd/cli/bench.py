@@ -84,7 +84,7 @@ def bench(
     console.result(result.to_json(), bench_table(result, width=console.width))
     console.note(f"Saved to {path}")
     if scoring is not None and found.caution is not None:
-        console.note(f"{found.caution}: use the scale-aligned figures in the report")
+        console.note(f"{found.caution}; use the scale-aligned figures in the report")
     if all(row.latency is None for row in result.rows):
         raise ArtefactError(f"Nothing was measured: {result.rows[0].reason}", fix=result.rows[0].fix or "")
     if scoring is not None and all(row.evaluation is None for row in result.rows):

@@ -41,7 +41,7 @@ def verify(
         "digest": found.digest,
         "faults": [{"fault": fault.message, "fix": fault.fix} for fault in found.faults],
     }
-    outcome = "intact" if found.whole else f"DAMAGED: {len(found.faults)}"
+    outcome = "intact" if found.whole else f"NOT INTACT: {len(found.faults)}"
     rows = [
         (found.kind, str(found.path)),
         ("files", str(found.files)),

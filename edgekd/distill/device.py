@@ -28,7 +28,7 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda":
         problem = None
         if (device.index or 0) >= torch.cuda.device_count():
-            problem = f"sees {torch.cuda.device_count()} GPUs"
+            problem = f"does not see it (GPUs: {torch.cuda.device_count()})"
         else:
             try:
                 torch.cuda.init()  # with too old a driver, GPUs are counted but cannot be used

@@ -102,7 +102,7 @@ class Ranks:
         parts = self.count * accumulate
         if batch % parts or batch // parts < 2:
             raise UsageError(
-                f"A batch of {batch} cannot be split among {self.count} processes in {accumulate} parts each",
+                f"A batch of {batch} cannot be split evenly (processes: {self.count}, parts in each: {accumulate})",
                 fix=f"Set --batch to a multiple of {parts}, at least {2 * parts}",
             )
 

@@ -12,7 +12,7 @@ from edgekd.models.slim import Slim
 __all__ = ["over_steps", "rate_shares"]
 
 _WEIGHT = 0.1  # RMS at which a layer's weights learn at the full rate
-_SCALE = 1.0  # likewise for parameters with one value per channel, such as BatchNorm's
+_SCALE = 1.0  # likewise for layers whose weight has one value per channel, such as BatchNorm
 _LEAST = 2.0**-10
 
 

@@ -105,7 +105,7 @@ class StatisticsFile:
         except KeyError as error:
             raise FileError(f"{path} is not a statistics file: it lacks {error}", fix=_MAKE) from error
         except (SafetensorError, OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise FileError(f"{path} is not a statistics file ({error})", fix=_MAKE) from error
+            raise FileError(f"{path} is not a valid statistics file ({error})", fix=_MAKE) from error
         return read
 
     def for_teacher(self, teacher: Teacher) -> StoredStatistics:

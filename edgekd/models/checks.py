@@ -95,8 +95,8 @@ def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
         )
     if not stores_statistics(teacher.module):
         raise ModelError(
-            f"All {len(layers)} BatchNorm layers of the teacher {teacher.name} hold no statistics (mean 0, variance 1,"
-            " or no variance at all)",
+            f"The BatchNorm layers of the teacher {teacher.name} ({len(layers)}) hold no statistics (mean 0, variance "
+            "1, or no variance at all)",
             fix="Load trained weights, or distil with --no-transformation",
         )
     return layers

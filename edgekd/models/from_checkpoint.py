@@ -170,7 +170,7 @@ def _unwrapped(tensors: dict[str, Tensor], module: nn.Module, path: Path, progre
     if others and most:
         progress.note(f"{path} also holds the network under {others[0][0]}*: using {prefix}*")
     elif beside := len(tensors) - len(found):
-        progress.note(f"{path} also holds {beside} tensors that do not belong to the network; they are ignored")
+        progress.note(f"{path} also holds tensors that do not belong to the network ({beside}); they are ignored")
     return found
 
 

@@ -180,7 +180,7 @@ def _predicted(network: nn.Module, input: InputSpec) -> Tensor:  # noqa: A002
     except Exception as error:
         raise ModelError(
             f"The network does not accept pictures of {input.height}x{input.width} ({first_line(error)[:200]})",
-            fix="State its size in NAME.input.json (edgekd/models/README.md)",
+            fix="State its input size in NAME.input.json (edgekd/models/README.md)",
         ) from error
     return predicted
 

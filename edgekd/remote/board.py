@@ -43,6 +43,7 @@ class Board:
         self.address = address
         port = ("-p", found["port"]) if found["port"] else ()
         self._login = re.sub(r"[\[\]]", "", found["host"])  # brackets only set off the port: ssh takes none
+        self._where = shlex.join([*port, self._login])  # what a person passes to ssh and ssh-copy-id
         self._ssh = [*shlex.split(os.environ.get("EDGEKD_SSH", "ssh")), *_OPTIONS, *port, self._login]
 
     @property
@@ -119,11 +120,11 @@ class Board:
         if "Permission denied" in said:
             return MissingRuntimeError(
                 f"{self.address} accepts none of your SSH keys, and no password can be typed here ({last})",
-                fix=f"Copy your key to it once: ssh-copy-id {self._login}",
+                fix=f"Copy your key to it once: ssh-copy-id {self._where}",
             )
         if "verification failed" in said or "IDENTIFICATION HAS CHANGED" in said:
             return MissingRuntimeError(
-                f"The host key of {self.address} is unknown or has changed", fix=f"Check it: ssh {self._login}"
+                f"The host key of {self.address} is unknown or has changed", fix=f"Check it: ssh {self._where}"
             )
         if re.search(r"resolve hostname|refused|timed out|No route|unreachable", said):
             return MissingRuntimeError(
@@ -131,7 +132,7 @@ class Board:
             )
         return MissingRuntimeError(
             f"The connection to {self.address} was lost ({last or 'no message'})",
-            fix="Run the same command again: what has been sent is kept",
+            fix="Run the same command again: a bundle that has arrived is not sent again",
         )
 
 

@@ -26,7 +26,7 @@ def coverage_parts(reported: ReportedRun) -> Iterator[Element]:
                 f"{coverage.count}, {coverage.distinct} of them different, {coverage.flat} of a single colour",
             ],
             ["brightness", f"{coverage.darkest:.0f} to {coverage.brightest:.0f} of 255, picture means"],
-            ["neighbouring pixels", f"correlated {coverage.smoothness:.2f}(real pictures exceed 0.8, noise is 0)"],
+            ["neighbouring pixels", f"correlated {coverage.smoothness:.2f} (real pictures exceed 0.8, noise is 0)"],
             ["remarks", "; ".join(coverage.remarks()) or "none"],
         ]
         yield table(["of the set", ""], rows, reported.calibration)

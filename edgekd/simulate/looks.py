@@ -48,7 +48,7 @@ class Look:
     ambient: Range  # light from everywhere, relative to the lamps
     daylight: Range  # window light, relative to the lamps
     ceiling_lamp: float  # chance that it is on
-    paint_hue: tuple[float, float]  # mean and deviation; with a deviation of 1 all hues are about as likely
+    paint_hue: tuple[float, float]  # mean and deviation; with a deviation of 1 all hues are about equally likely
     clutter: Range  # pieces per square metre of table
     without: tuple[str, ...]  # furniture that does not occur
     lens: Lens

@@ -97,7 +97,7 @@ def reproduce_bench(
     before = BenchResult.read(file)
     measured = [row for row in before.rows if row.latency is not None]
     if not measured:
-        raise DataError(f"{file} holds no measured artefact", fix="Pass a file written by edgekd bench")
+        raise DataError(f"{file} holds no measured artefact", fix="Pass the file of a bench that measured something")
     scored = next((row.evaluation for row in measured if row.evaluation is not None), None)
     where = data or before.data  # empty in files of older demos, which did not record it
     scoring = None
@@ -127,7 +127,7 @@ def open_clip(source: str) -> Clip:
             kept.append(_reduced(frame))
     if len(kept) < 3 or len(sizes) > 1:
         raise DataError(
-            f"{source} is not a clip: it has {len(kept)} frames of {len(sizes)} sizes",
+            f"{source} is not a clip (frames: {len(kept)}, sizes: {len(sizes)})",
             fix="Pass a video, or a folder of three or more successive frames of one size",
         )
     return Clip((np.stack(kept),), f"{len(kept)} frames of {name_of(Path(source))}", source)

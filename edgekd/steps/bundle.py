@@ -86,7 +86,7 @@ def bundle_run(run: Run, settings: BundleSettings, progress: Progress, out: Path
             with run.step("bundle", inputs=inputs, asked=asked, command=command) as made:
                 made.add(written.folder, written.archive)
     for mistake in written.blind_to:
-        progress.note(f"The self-test would not notice {mistake}: depth changes less than with int8")
+        progress.note(f"The self-test would not notice {mistake}: depth changes by no more than its tolerance")
     return written
 
 

@@ -104,7 +104,7 @@ def _torch() -> str:
     try:
         gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     except (RuntimeError, AssertionError) as error:  # a driver that is too old for this build of torch
-        return f"{torch.__version__}, but cannot use its GPUs ({first_line(error)})"
+        return f"{torch.__version__}, but cannot use the GPUs ({first_line(error)})"
     return f"{torch.__version__} on {', '.join(gpus) if gpus else f'CPU, {torch.get_num_threads()} threads'}"
 
 

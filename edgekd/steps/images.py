@@ -51,7 +51,7 @@ class ImagesSpec:
                 f"{count} images are too few: {images} are needed for those set aside and one batch",
                 fix=f"Use --images {images} or more"
                 if self.folder is None
-                else f"Pass a larger set, such as from: edgekd simulate --count {images}",
+                else f"Pass a larger set; to render one: edgekd simulate --count {images}",
             )
 
     @property

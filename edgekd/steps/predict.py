@@ -78,7 +78,7 @@ def predict_pictures(
             advance(1)
     stale = 0 if values else sum(_metres(out / name).exists() for name in name_results(pictures))
     if stale:
-        progress.note(f"{stale} .depth.npy in {out} are from an earlier command; --npy rewrites them")
+        progress.note(f"{out} still holds .depth.npy files of an earlier command ({stale}); --npy rewrites them")
     return made, unread
 
 

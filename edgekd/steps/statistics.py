@@ -70,8 +70,8 @@ def measure_statistics(
             advance(1)
     if pooled.count < LEAST_PICTURES:
         raise DataError(
-            f"Only {pooled.count} of {len(paths)} pictures in {folder} could be read: statistics of so few would be "
-            "those of single pictures",
+            f"{pooled.count} of {len(paths)} pictures in {folder} could be read, which is too few: their statistics "
+            "would be those of single pictures",
             fix=f"Use at least {LEAST_PICTURES}, preferably hundreds",
         )
     if len(distinct) < LEAST_PICTURES:

@@ -40,7 +40,7 @@ class Verified:
         """Raise the first fault as FileError, with the number of others; call it after showing them all."""
         if self.faults:
             more = f", and {len(self.faults) - 1} more" if len(self.faults) > 1 else ""
-            raise FileError(f"{self.path} is damaged: {self.faults[0].message}{more}", fix=self.faults[0].fix)
+            raise FileError(f"{self.path} is not intact: {self.faults[0].message}{more}", fix=self.faults[0].fix)
 
 
 def verify(name: str | None, progress: Progress) -> Verified:

@@ -13,11 +13,11 @@ __all__ = ["read_bytes", "write_bytes"]
 
 
 def read_bytes(path: Path | str, fix: str) -> bytes:
-    """A file's content. Raises MisfitError with `fix`, the command that makes the file, when it cannot be read."""
+    """A file's content. Raises MisfitError with `fix`, how to restore the file, when it cannot be read."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise MisfitError(f"Cannot read {path} ({error.strerror})", "Make it: " + fix) from error
+        raise MisfitError(f"Cannot read {path} ({error.strerror})", "Restore it: " + fix) from error
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -41,10 +41,10 @@ _MODULES = {
     "onnxruntime": ("onnxruntime",),
 }
 _INSTALL = {
-    "tensorrt": "on a Jetson: sudo apt install tensorrt python3-libnvinfer",
-    "tensorrt-rtx": "pip install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings",
-    "openvino": "pip install openvino",
-    "onnxruntime": "pip install onnxruntime",
+    "tensorrt": "Install it on a Jetson: sudo apt install tensorrt python3-libnvinfer",
+    "tensorrt-rtx": "Install it: pip install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings",
+    "openvino": "Install it: pip install openvino",
+    "onnxruntime": "Install it: pip install onnxruntime",
 }
 
 
@@ -70,7 +70,7 @@ class _OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # busy waiting raises tail latency
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._run = session.run
-        self.about = f"ONNX Runtime {onnxruntime.__version__} on the CPU, {threads} threads"
+        self.about = f"ONNX Runtime {onnxruntime.__version__} on the CPU, {threads} thread{'' if threads == 1 else 's'}"
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         depth: NDArray[np.float32] = self._run(["depth"], {"image": images})[0]
@@ -94,7 +94,7 @@ class _OpenVino:
         self._requests = InferRequests(core, path, size, "CPU", settings)
         self._requests.of(1)
         version = str(openvino.__version__).split("-")[0]
-        self.about = f"OpenVINO {version} on the CPU, {threads} threads"
+        self.about = f"OpenVINO {version} on the CPU, {threads} thread{'' if threads == 1 else 's'}"
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         # Share nothing: a request that once shared the caller's array writes later pictures into it.
@@ -139,7 +139,7 @@ def choose_runtime(bundle: Bundle, asked: str | None) -> str:
     if len(missing) == 1:
         raise missing[0]
     reasons = "; ".join(error.message for error in missing)
-    raise MissingError("None of the bundle's runtimes is available: " + reasons, "Install one: " + missing[-1].fix)
+    raise MissingError("None of the bundle's runtimes is available: " + reasons, missing[-1].fix)
 
 
 def open_model(

@@ -32,7 +32,7 @@ def run(script: str, folder: Path) -> str:
 
 def test_a_runtime_is_asked_and_not_a_file_of_its_name(folder: Path) -> None:
     said = run("from targets.probe import probe_tensorrt\nprint(probe_tensorrt('tensorrt').problem)", folder)
-    assert "crashed the process" not in said
+    assert "gave no answer" not in said
 
 
 def test_an_engine_is_built_beside_such_files(folder: Path) -> None:

@@ -109,6 +109,6 @@ def check_units(pairs: Sequence[Pair], fix: str) -> None:
         median = float(np.median(values))
         if not _NEAREST <= median <= _FARTHEST:
             raise DataError(
-                f"At {units:g} units per metre, {chosen[0].depth} and others have a median depth of {median:.4g} m",
+                f"At {units:g} units per metre, files such as {chosen[0].depth} have a median depth of {median:.4g} m",
                 fix=fix,
             )

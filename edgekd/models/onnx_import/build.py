@@ -307,7 +307,7 @@ def _picture(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None) -
         )
     if dims[2] not in (height, None) or dims[3] not in (width, None):
         own = "x".join("?" if dim is None else str(dim) for dim in dims[2:])
-        raise ModelError(f"{path} takes {own} pictures, not {height}x{width}", fix="Use its own size")
+        raise ModelError(f"{path} takes {own} pictures, not {height}x{width}", fix="State its own size")
     if not 0 < height * width <= _MOST_PIXELS:
         raise ModelError(f"{path} declares pictures of {height}x{width}", fix="Export it for a size that can be run")
     return inputs[0].name, height, width, kind

@@ -65,7 +65,7 @@ class MeshFolder:
                 f"None of the {len(found)} meshes in {folder} can be used: {faults[0].message}", fix=faults[0].fix
             )
         if faults:
-            progress.note(f"{len(faults)} of {len(found)} meshes are skipped")
+            progress.note(f"Skipped {len(faults)} of {len(found)} meshes")
             for fault in faults[:_TOLD]:
                 progress.note(str(fault))
         contents = [(path.relative_to(folder).as_posix(), sha256_file(path)) for path in sorted(used)]

@@ -64,7 +64,7 @@ def open_folder(path: Path, progress: Progress) -> FrameSource:
     whole = [picture for picture in pictures if _is_whole(picture)]
     if broken := [picture for picture in pictures if picture not in set(whole)]:
         progress.note(
-            f"{len(broken)} of {len(pictures)} pictures are skipped: {broken[0]} is truncated or not a picture"
+            f"Skipped {len(broken)} of {len(pictures)} pictures, truncated or not pictures, first {broken[0]}"
         )
     if not whole:
         raise DataError(f"None of the {len(pictures)} pictures in {path} can be read", fix="Restore the files")

@@ -73,7 +73,7 @@ def collect(layout: str, root: Path, candidates: Iterable[Frame], progress: Prog
         )
     if wanting:
         total = len(frames) + len(wanting)
-        progress.note(f"{len(wanting)} of {total} frames are skipped: {wanting[0]} and others are missing or empty")
+        progress.note(f"Skipped {len(wanting)} of {total} frames with files missing or empty, first {wanting[0]}")
     return FrameSource(tuple(frames), sha256_bytes(json.dumps([layout, also, listed]).encode()))
 
 

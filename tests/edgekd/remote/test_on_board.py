@@ -142,7 +142,8 @@ def test_a_board_that_asks_for_a_password(
     client.write_text(client.read_text().replace(f"{keys}/user", f"{keys}/stranger"))
     assert export(server) == 3
     last = capsys.readouterr().err.splitlines()[-1]
-    assert "accepts none of your SSH keys" in last and last.endswith(f"ssh-copy-id {getpass.getuser()}@127.0.0.1.")
+    assert "accepts none of your SSH keys" in last
+    assert last.endswith(f"ssh-copy-id -p {server.port} {getpass.getuser()}@127.0.0.1")
 
 
 def test_a_board_that_is_not_there(exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:

@@ -256,7 +256,7 @@ def test_meshes_that_cannot_be_used_are_counted_and_named(meshes):
     notes = Notes()
     folder = MeshFolder.open(meshes, notes)
     assert set(folder.names) == {"cupboard.glb", "crate.obj", "inner/stand.ply"}
-    assert notes.said[0] == "5 of 8 meshes are skipped" and len(notes.said) == 4
+    assert notes.said[0] == "Skipped 5 of 8 meshes" and len(notes.said) == 4
     assert all("\n" not in line for line in notes.said) and "cut.glb" in notes.said[1]
     assert logging.getLogger("trimesh").disabled == before
 

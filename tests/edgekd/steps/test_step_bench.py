@@ -108,7 +108,7 @@ def test_a_clip_is_a_video_or_a_folder_of_frames(exported_run: Path, data: Path)
     assert shots[:, 0, 0, 0].tolist() == [10 * number for number in range(12)]  # frame2 before frame10
     assert shots.shape == (12, 360, 640, 3)  # full size, 240 camera frames would fill a board's memory
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(data / "rgb" / "other.png")
-    with pytest.raises(DataError, match="of 2 sizes"):
+    with pytest.raises(DataError, match="sizes: 2"):
         open_clip(str(data / "rgb"))
 
 

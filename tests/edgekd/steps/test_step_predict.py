@@ -80,7 +80,7 @@ def test_metres_of_another_command_stay_and_are_told_of(pictures: Path) -> None:
     before, notes = Path("out/room.png.depth.npy").read_bytes(), Notes()
     predict(pictures, progress=notes)
     assert Path("out/room.png.depth.npy").read_bytes() == before
-    assert notes.said == ["1 .depth.npy in out are from an earlier command; --npy rewrites them"]
+    assert notes.said == ["out still holds .depth.npy files of an earlier command (1); --npy rewrites them"]
 
 
 def test_every_picture_gets_colour_and_millimetres_at_its_own_size(pictures: Path) -> None:

@@ -177,7 +177,7 @@ def test_a_file_that_does_not_fit_is_named(tokens: Teacher, pictures: Path, tmp_
     with pytest.raises(FileError, match="not a statistics file"):
         StatisticsFile.read(path)
     path.write_bytes(b"no file of this kind")
-    with pytest.raises(FileError, match="not a statistics file"):
+    with pytest.raises(FileError, match="not a valid statistics file"):
         StatisticsFile.read(path)
     with pytest.raises(FileError, match="No such file"):
         StatisticsFile.read(tmp_path / "missing.safetensors")
@@ -212,7 +212,7 @@ def test_too_few_pictures_would_give_themselves_away(tokens: Teacher, pictures: 
     for path in sorted(pictures.iterdir())[5:]:
         path.unlink()
     (pictures / "broken.png").write_bytes(b"\x89PNG")
-    with pytest.raises(DataError, match=r"5 of 6 pictures in .* those of single pictures"):
+    with pytest.raises(DataError, match=r"5 of 6 pictures in .* too few: .* those of single pictures"):
         measure_statistics(tokens, pictures, Quiet(), device="cpu")
 
 

@@ -47,7 +47,7 @@ def test_a_run_is_whole_until_a_bit_of_it_changes(exported_run: Path, capsys: py
         code, value, last = told(capsys, "small")
         assert code == 1 and not value["whole"]
         assert len(value["faults"]) == 1 and path in value["faults"][0]["fault"], value  # type: ignore[index, arg-type]
-        assert last.startswith("Error: runs/small is damaged: ") and path in last and "Rebuild it: edgekd " in last
+        assert last.startswith("Error: runs/small is not intact: ") and path in last and "Rebuild it: edgekd " in last
         (exported_run / path).write_bytes(kept)
     (exported_run / recorded[0]).unlink()
     (exported_run / recorded[1]).write_bytes(b"")
