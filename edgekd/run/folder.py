@@ -204,6 +204,8 @@ class Run:
     def _next_command(self) -> str:
         for name in self.unfinished():
             return f"The step {name} is unfinished. Resume: {self.command(self.manifest.steps[name].command)}"
+        for record in self.manifest.steps.values():  # a calibrated run is made by another verb than a distilled one
+            return f"Make it: {self.command(record.command)}"
         return f"Make it: edgekd distill --out {shlex.quote(str(self.folder))}"
 
     def command(self, recorded: str) -> str:
