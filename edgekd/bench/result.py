@@ -17,7 +17,7 @@ from edgekd.bench.plain import read_plain
 from edgekd.bench.streams import Throughput
 from edgekd.evaluate.evaluate import Evaluation
 
-__all__ = ["SCHEMA", "BenchResult", "BenchRow"]
+__all__ = ["SCHEMA", "BenchResult", "BenchRow", "threads_and_batch"]
 
 SCHEMA = 2
 """Version of the JSON; a reader refuses any other."""
@@ -119,3 +119,9 @@ class BenchResult:
             return cls.from_json(read_json(path))
         except DataError as error:
             raise DataError(f"{path}: {error.message}", fix=error.fix) from error
+
+
+def threads_and_batch(settings: Mapping[str, Any]) -> str:
+    """The two settings that a latency is never shown without, in words."""
+    threads, batch = settings.get("threads"), settings.get("batch")
+    return f"{threads} thread{'' if threads == 1 else 's'}, batch {batch}"

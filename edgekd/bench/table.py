@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from calibration.errors import EdgekdError
 from edgekd.bench.latency import Latency, Measured
-from edgekd.bench.result import BenchResult, BenchRow
+from edgekd.bench.result import BenchResult, BenchRow, threads_and_batch
 from edgekd.evaluate.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -139,8 +139,7 @@ def _breadth(column: _Column, rows: tuple[BenchRow, ...]) -> int:
 
 
 def _title(result: BenchResult) -> str:
-    threads, batch = result.settings["threads"], result.settings["batch"]
-    return f"{result.machine.title}: {threads} thread{'' if threads == 1 else 's'}, batch {batch}"
+    return f"{result.machine.title}: {threads_and_batch(result.settings)}"
 
 
 def _remarks(result: BenchResult) -> list[str]:

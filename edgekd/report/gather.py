@@ -17,7 +17,7 @@ from calibration.files import read_json
 from calibration.images import CalibrationSet
 from edgekd.bench.gallery import Gallery
 from edgekd.bench.machine import Machine
-from edgekd.bench.result import BenchResult, BenchRow
+from edgekd.bench.result import BenchResult, BenchRow, threads_and_batch
 from edgekd.evaluate.evaluate import Evaluation
 from edgekd.run import Run
 from edgekd.steps.artefacts import calibration_set, run_model
@@ -67,8 +67,7 @@ class Entry:
     @property
     def setting(self) -> str:
         """In words: threads, batch, and the runtime's device where one was chosen."""
-        threads, batch, device = (self.settings.get(name) for name in ("threads", "batch", "device"))
-        words = f"{threads} thread{'' if threads == 1 else 's'}, batch {batch}"
+        words, device = threads_and_batch(self.settings), self.settings.get("device")
         return words if device is None else f"{words}, {device}"
 
     @property

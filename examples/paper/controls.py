@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.teacher import Teacher
 from edgekd.simulate.sample import ImageSource, SimulatedImage
 
-__all__ = ["CONTROLS", "Control"]
+__all__ = ["CONTROLS", "Control", "settings_of"]
 
 Images = Callable[[World, int], ImageSource]
 
@@ -174,3 +175,11 @@ CONTROLS: dict[str, Control] = {
     "same": Control("unlabelled pictures of the teacher's domain", _same),
     "same-features": Control("the same, with features", _same, features=True),
 }
+
+
+def settings_of(row: str) -> dict[str, Any]:
+    """Today's settings of a row, by the names that its runs record: those of earlier runs differ in them."""
+    found: dict[str, Any] = {"transformed": TransformSettings().share}
+    if CONTROLS[row].features:
+        found["weight of features"] = FeatureSettings().weight
+    return found

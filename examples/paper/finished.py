@@ -19,12 +19,12 @@ class Finished:
 
     def __init__(self, path: Path) -> None:
         self._path, self._locks = path, path.with_suffix(".locks")
-        self._locks.mkdir(parents=True, exist_ok=True)
 
     @contextlib.contextmanager
     def claim(self, key: dict[str, Any]) -> Iterator[bool]:
         """Whether this run is ours to make: not finished, and no other process is making it."""
         name = sha256_bytes(json.dumps(key, sort_keys=True).encode())[:16]
+        self._locks.mkdir(parents=True, exist_ok=True)
         with open(self._locks / name, "w", encoding="utf-8") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,16 +9,14 @@ A cell is the mean of three seeds; where there are fewer, their number stands be
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from controls import CONTROLS
+from controls import settings_of
 from figures import SHOWN, TEACHER, Figures, compared_seeds, gap_closed, mean
 from finished import Finished
-
-from edgekd.distill.settings import FeatureSettings, TransformSettings
 
 _SEEDS = 3
 
@@ -39,11 +37,8 @@ class Pair:
 
     def has(self, run: Mapping[str, Any]) -> bool:
         settings = {name: getattr(self, name) for name in ("world", "student", "steps", "batch", "rate", "precision")}
-        settings["transformed"] = TransformSettings().share
-        if run["row"] in CONTROLS and CONTROLS[run["row"]].features:
-            settings["weight of features"] = FeatureSettings().weight
         of_pair = self.is_taught_by(run) and run["held_out"].startswith(self.held_out)
-        return of_pair and settings.items() <= run.items()
+        return of_pair and (settings | settings_of(run["row"])).items() <= run.items()
 
     def is_taught_by(self, run: Mapping[str, Any]) -> bool:
         """Whether a run is of this teacher, in this world."""
@@ -59,6 +54,8 @@ PAIRS = (
     Pair("FastDepth → mobile-m", "real", "6275c23f", "44c412", "mobile-m", 1000, 16, 1e-2),
     Pair("FastDepth → slim-l", "real", "6275c23f", "44c412", "slim-l", 200, 16, 1e-3),
 )
+
+Columns = list[tuple[Pair, Figures]]
 
 ROWS = {
     TEACHER: "the teacher itself",
@@ -82,13 +79,15 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.runs.exists():
         parser.error(f"{arguments.runs} not found: table.py writes it")
-    columns = [(pair, _figures_of(pair, Finished(arguments.runs).rows())) for pair in PAIRS]
+    runs = Finished(arguments.runs).rows()
+    columns = [(pair, _figures_of(pair, runs)) for pair in PAIRS]
     columns = [(pair, figures) for pair, figures in columns if figures]
     titles = [pair.title for pair, _ in columns]
-    _table("AbsRel / delta1", titles, _cells(columns, ("absrel", "delta1")))
-    _table("agreement with the teacher", titles, _cells(columns, ("agreement",)))
+    students = [row for row in ROWS if row != TEACHER]
+    _table("AbsRel / delta1", titles, _cells(columns, ROWS, ("absrel", "delta1")))
+    _table("agreement with the teacher", titles, _cells(columns, students, ("agreement",)))
     for key in ("delta1", "agreement"):
-        _table(f"gap closed, {key}", titles, _gaps(columns, key))
+        _table(f"gap closed, {key}", titles, _gaps(columns, students, key))
     for pair, _ in columns:
         print(
             f"- {pair.title}: teacher {pair.teacher}, {pair.steps} steps of {pair.batch}, learning rate {pair.rate:g}"
@@ -98,38 +97,38 @@ def main() -> None:
 def _figures_of(pair: Pair, runs: list[dict[str, Any]]) -> Figures:
     figures: dict[str, dict[int, dict[str, float]]] = {}
     for run in runs:
-        if (run["row"] == TEACHER and pair.is_taught_by(run)) or pair.has(run):
+        if pair.is_taught_by(run) if run["row"] == TEACHER else pair.has(run):
             figures.setdefault(run["row"], {})[run.get("seed", 0)] = {key: run[key] for key in SHOWN}
     return figures
 
 
-def _cells(columns: list[tuple[Pair, Figures]], keys: tuple[str, ...]) -> dict[str, list[str]]:
+def _cells(columns: Columns, rows: Iterable[str], keys: tuple[str, ...]) -> dict[str, list[str]]:
     def cell(figures: Figures, row: str) -> str:
         found = figures.get(row, {})
-        if not found or (row == TEACHER and keys == ("agreement",)):
+        if not found:
             return ""
         text = " / ".join(f"{mean(run[key] for run in found.values()):.3f}" for key in keys)
         return text if row == TEACHER else _with_seeds(text, len(found))
 
-    return _rows(columns, cell)
+    return _filled(columns, rows, cell)
 
 
-def _gaps(columns: list[tuple[Pair, Figures]], key: str) -> dict[str, list[str]]:
+def _gaps(columns: Columns, rows: Iterable[str], key: str) -> dict[str, list[str]]:
     def cell(figures: Figures, row: str) -> str:
-        text = "" if row == TEACHER else gap_closed(figures, row, key)
+        text = gap_closed(figures, row, key)
         return _with_seeds(text, len(compared_seeds(figures, row))) if text else ""
 
-    return _rows(columns, cell)
+    return _filled(columns, rows, cell)
 
 
 def _with_seeds(text: str, seeds: int) -> str:
     return text if seeds >= _SEEDS else f"{text} ({seeds})"
 
 
-def _rows(columns: list[tuple[Pair, Figures]], cell: Callable[[Figures, str], str]) -> dict[str, list[str]]:
+def _filled(columns: Columns, rows: Iterable[str], cell: Callable[[Figures, str], str]) -> dict[str, list[str]]:
     """Cells by row; rows without any are left out."""
-    rows = {row: [cell(figures, row) for _, figures in columns] for row in ROWS}
-    return {row: cells for row, cells in rows.items() if any(cells)}
+    cells = {row: [cell(figures, row) for _, figures in columns] for row in rows}
+    return {row: found for row, found in cells.items() if any(found)}
 
 
 def _table(heading: str, titles: list[str], rows: dict[str, list[str]]) -> None:

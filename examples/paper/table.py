@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from controls import CONTROLS, Control
+from controls import CONTROLS, Control, settings_of
 from figures import SHOWN, TEACHER, gap_closed, mean, with_spread
 from finished import Finished
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from calibration.progress import Quiet
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.loop import distill
-from edgekd.distill.settings import PRECISIONS, DistillSettings, FeatureSettings, TransformSettings
+from edgekd.distill.settings import PRECISIONS, DistillSettings
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.evaluate.metrics import score
 from edgekd.models.students import STUDENTS, build_student, student_named
@@ -94,8 +94,9 @@ def _main() -> None:
     truth = depth_of(world.teacher.module, world, device)
     done = Finished(arguments.work / "runs.jsonl")
     asked = _asked(world, arguments)
+    teacher = _scores(truth, world.truth, agreement_with(truth, truth))
     if not arguments.only_print:
-        _keep_teacher(world, truth, done)
+        _keep_teacher(world, teacher, done)
     for seed in () if arguments.only_print else seeds:
         for name in arguments.only:
             common = DistillSettings(
@@ -116,15 +117,15 @@ def _main() -> None:
         for row in done.rows()
         if row.get("seed") in seeds and (asked | _of_row(row["row"], arguments)).items() <= row.items()
     ]
-    _print(world, shown, truth, arguments, device)
+    _print(world, shown, teacher, arguments, device)
 
 
-def _keep_teacher(world: World, taught: NDArray[np.float32], done: Finished) -> None:
+def _keep_teacher(world: World, teacher: dict[str, float], done: Finished) -> None:
     """What the teacher itself reaches on the held-out pictures, for summary.py."""
     key = {"world": world.name, "teacher": world.teacher.digest, "held_out": _held_out(world), "row": TEACHER}
     with done.claim(key) as ours:
         if ours:
-            done.add({**key, **_scores(taught, world.truth, agreement_with(taught, taught))})
+            done.add({**key, **teacher})
 
 
 def _held_out(world: World) -> str:
@@ -144,7 +145,6 @@ def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
         "teacher": world.teacher.digest,
         "student": arguments.student,
         "rate": arguments.learning_rate or student_named(arguments.student).learning_rate,
-        "transformed": TransformSettings().share,  # of the pictures, where not every one is
         "steps": arguments.steps,
         "batch": arguments.batch,
         "precision": arguments.precision,
@@ -155,11 +155,9 @@ def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _of_row(row: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """What distinguishes a row's runs from earlier ones: pictures other than the stand-in world's, a setting."""
-    found: dict[str, Any] = {}
+    found = settings_of(row)
     if arguments.unlabelled is not None and row.startswith("same"):
         found["unlabelled"] = _digest(arguments.unlabelled)
-    if CONTROLS[row].features:
-        found["weight of features"] = FeatureSettings().weight
     return found
 
 
@@ -224,9 +222,8 @@ def _by_place(agreement: NDArray[np.float64], places: tuple[str, ...]) -> dict[s
 
 
 def _print(
-    world: World, rows: list[dict[str, Any]], taught: NDArray[np.float32], arguments: Any, device: torch.device
+    world: World, rows: list[dict[str, Any]], teacher: dict[str, float], arguments: Any, device: torch.device
 ) -> None:
-    teacher = _scores(taught, world.truth, agreement_with(taught, taught))
     print(
         f"{world.name} world, {world.teacher.name} ({world.teacher.digest[:12]}) -> {arguments.student}: "
         f"{arguments.images} images, {arguments.steps} steps of {arguments.batch}, {len(world.pictures)} held out, "

@@ -60,6 +60,10 @@ class Model(Protocol):
     def close(self) -> None: ...
 
 
+def _on_the_cpu(threads: int) -> str:
+    return f"on the CPU, {threads} thread{'' if threads == 1 else 's'}"
+
+
 class _OnnxRuntime:
     def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime
@@ -70,7 +74,7 @@ class _OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # busy waiting raises tail latency
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._run = session.run
-        self.about = f"ONNX Runtime {onnxruntime.__version__} on the CPU, {threads} thread{'' if threads == 1 else 's'}"
+        self.about = f"ONNX Runtime {onnxruntime.__version__} {_on_the_cpu(threads)}"
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         depth: NDArray[np.float32] = self._run(["depth"], {"image": images})[0]
@@ -94,7 +98,7 @@ class _OpenVino:
         self._requests = InferRequests(core, path, size, "CPU", settings)
         self._requests.of(1)
         version = str(openvino.__version__).split("-")[0]
-        self.about = f"OpenVINO {version} on the CPU, {threads} thread{'' if threads == 1 else 's'}"
+        self.about = f"OpenVINO {version} {_on_the_cpu(threads)}"
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         # Share nothing: a request that once shared the caller's array writes later pictures into it.
