@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 _WIDTH, _HEIGHT = 620, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 14, 46
+_TICK = 14  # least distance of the labels of an axis, so that none covers another
 _LOG_FROM = 8.0  # an axis is logarithmic from this ratio of largest to smallest on
 
 
@@ -59,7 +60,9 @@ class _Scale:
     def ticks(self) -> list[float]:
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            values = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+            decades, most = math.log10(self.high / self.low), abs(self.end - self.start) / _TICK
+            digits, every = (1, 2, 5) if 3 * decades <= most else (1,), math.ceil(decades / most)
+            values = [digit * 10.0**power for power in powers if power % every == 0 for digit in digits]
         else:
             step = _round_step((self.high - self.low) / 5)
             first = math.ceil(self.low / step)

@@ -59,6 +59,8 @@ def _shown(value: Any) -> Iterator[Element]:
         else:
             continue
         columns = list(dict.fromkeys(column for record in records for column in record))
+        if not columns:  # records without a field
+            continue
         rows = [[_cell(record.get(column)) for column in columns] for record in records[:_MOST_ROWS]]
         left = f" (the first {_MOST_ROWS} of {len(records)})" if len(records) > _MOST_ROWS else ""
         yield table(columns, rows, f"{name}{left}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg"
 _CAMERA = "camera"
 _DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
 _RATE = 30.0  # frames a second, where the file or camera does not say
+_PLAUSIBLE = 240.0  # a faster rate is measured
 _LIST = {
     "linux": "List the cameras: ls /dev/video*",
     "darwin": "Use its number: camera:0",
@@ -58,16 +60,16 @@ class Frames:
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         av, count = import_av(), 0
-        first = last = None  # seconds
+        first = end = None  # seconds
         try:
             for frame in self._container.decode(video=0):
-                last = frame.time
-                first = last if count == 0 else first
+                first = frame.time if count == 0 else first
+                end = None if frame.time is None else frame.time + self._shown(frame)
                 yield _upright(np.asarray(frame.to_ndarray(format="rgb24")), getattr(frame, "rotation", 0))
                 count += 1
         except av.error.FFmpegError as error:
             self.damage = reason(error)
-        if self.damage is None and self._is_short(count, first, last):
+        if self.damage is None and self._is_short(count, first, end):
             self.damage = "the file is shorter than it declares"
         if count == 0:
             raise DataError(
@@ -75,10 +77,15 @@ class Frames:
                 fix="Restore the file, or check the camera",
             )
 
-    def _is_short(self, count: int, first: float | None, last: float | None) -> bool:
+    def _shown(self, frame: Any) -> float:
+        """Seconds that a frame is shown: a GIF or a screen recording often holds its last one."""
+        own = getattr(frame, "duration", None)
+        return max(1 / self.rate, float(own * frame.time_base) if own and frame.time_base else 0.0)
+
+    def _is_short(self, count: int, first: float | None, end: float | None) -> bool:
         """Judged by time where it is known: a file may count frames that were trimmed away, and a rate may change."""
-        if self.length is not None and first is not None and last is not None:
-            return last - first + 1 / self.rate < 0.98 * self.length - 2 / self.rate
+        if self.length is not None and first is not None and end is not None:
+            return end - first < 0.98 * self.length - 2 / self.rate
         return self.expected is not None and count < 0.98 * self.expected - 1
 
     def __enter__(self) -> Frames:
@@ -96,19 +103,45 @@ def open_frames(source: str) -> Frames:
 
 
 def sample_frames(path: Path, count: int) -> list[NDArray[np.uint8]]:
-    """Some frames spread over a video file, uint8 [H, W, 3]; the first ones where its duration is unknown."""
+    """Different frames spread over a video file, uint8 [H, W, 3]; the first ones where its duration is unknown."""
+    found = _sought(path, count)
+    if len(found) < count:  # seeking reaches key frames alone, of which a short video may have one
+        found = _passed(path, count) or found
+    return [_upright(np.asarray(frame.to_ndarray(format="rgb24")), getattr(frame, "rotation", 0)) for frame in found]
+
+
+def _moments(frames: Frames, count: int) -> list[float]:
+    """When the frames to be sampled are shown, in the file's own time, which need not begin at 0."""
+    if not frames.length:
+        return []
+    begin = (frames._container.start_time or 0) / 1e6
+    return [begin + frames.length * number / count for number in range(count)]
+
+
+def _sought(path: Path, count: int) -> list[Any]:
+    """The key frames before the moments, each once."""
     av = import_av()
+    found: dict[float | None, Any] = {}
     with open_frames(str(path)) as frames:
-        container = frames._container
-        found = []
-        for number in range(count):
-            try:
-                if container.duration:
-                    container.seek(int(container.duration * number / count))
-                frame = next(container.decode(video=0))
-            except (av.error.FFmpegError, StopIteration):
-                continue
-            found.append(_upright(np.asarray(frame.to_ndarray(format="rgb24")), getattr(frame, "rotation", 0)))
+        for moment in _moments(frames, count):
+            with contextlib.suppress(av.error.FFmpegError, StopIteration):
+                frames._container.seek(round(moment * 1e6))
+                frame = next(frames._container.decode(video=0))
+                found.setdefault(frame.time, frame)
+    return list(found.values())
+
+
+def _passed(path: Path, count: int) -> list[Any]:
+    """The frames at the moments, found by decoding all before them."""
+    av = import_av()
+    found: list[Any] = []
+    with open_frames(str(path)) as frames, contextlib.suppress(av.error.FFmpegError):
+        moments = _moments(frames, count) or [float("-inf")] * count
+        for frame in frames._container.decode(video=0):
+            if frame.time is None or frame.time + 0.5 / frames.rate >= moments[len(found)]:
+                found.append(frame)
+            if len(found) == count:
+                break
     return found
 
 
@@ -119,7 +152,7 @@ def _open_file(path: Path) -> Frames:
         raise DataError(f"{path} is empty (0 bytes)", fix="Restore or remove the file")
     av = import_av()
     try:
-        container = av.open(str(path))
+        container = av.open(str(path.absolute()))  # FFmpeg takes what stands before a colon for a protocol: 12:30.mp4
     except (av.error.FFmpegError, ValueError) as error:
         raise DataError(
             f"{path} is not a readable video ({reason(error)})", fix="Restore the file, or save it as MP4"
@@ -129,12 +162,26 @@ def _open_file(path: Path) -> Frames:
         raise DataError(f"{path} holds no pictures, only sound", fix="Pass a video")
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
-    rate = float(stream.average_rate or stream.guessed_rate or _RATE)
+    rate = float(stream.average_rate or 0)
+    if not 0 < rate <= _PLAUSIBLE:
+        rate = _rate_of_first(path) or rate or float(stream.guessed_rate or _RATE)
     length = _length(container, stream)
     expected = stream.frames or None
     if length is not None:
         expected = min(round(length * rate), expected or sys.maxsize)
     return Frames(str(path), rate, expected, length, live=False, _container=container)
+
+
+def _rate_of_first(path: Path) -> float | None:
+    """Frames a second of the first hundred. Videos that a browser records state the ticks of their clock: 1000."""
+    av = import_av()
+    times: list[float] = []
+    with contextlib.suppress(av.error.FFmpegError), av.open(str(path.absolute())) as container:
+        for packet in itertools.islice(container.demux(video=0), 100):
+            if packet.pts is not None:
+                times.append(float(packet.pts * packet.time_base))
+    span = max(times) - min(times) if times else 0.0
+    return (len(times) - 1) / span if span > 0 else None
 
 
 def _length(container: Any, stream: Any) -> float | None:
@@ -147,7 +194,10 @@ def _length(container: Any, stream: Any) -> float | None:
         lengths.append(3600 * int(hours) + 60 * int(minutes) + float(seconds))
     if container.duration and (lengths or not container.streams.audio):
         lengths.append(container.duration / 1e6)
-    return min(lengths, default=None)
+    length = min(lengths, default=None)
+    if length is None or not container.format.name.startswith("matroska"):
+        return length
+    return max(0.0, length - (container.start_time or 0) / 1e6) or None  # Matroska's end, counted from 0
 
 
 def _open_camera(source: str) -> Frames:

@@ -18,6 +18,7 @@ from edgekd.video.library import import_av, reason
 __all__ = ["VideoWriter"]
 
 _CODECS = ("libx264", "mpeg4")  # builds of FFmpeg without x264 write MPEG-4
+_SLOWEST = 0.01  # frames a second, of a time-lapse
 _TICK = Fraction(1, 1000)  # seconds, for frames with times of their own
 _OPTIONS = {"libx264": {"preset": "veryfast", "crf": "20"}, "mpeg4": {"qscale": "3"}}
 
@@ -32,7 +33,7 @@ class VideoWriter:
         if path.suffix.lower() != ".mp4":
             raise UsageError(f"A video cannot be saved as {path.suffix or path.name!r}", fix="Choose .mp4")
         self._av = import_av()
-        self._path, self._rate = path, Fraction(max(rate, 1.0)).limit_denominator(1001)
+        self._path, self._rate = path, Fraction(max(rate, _SLOWEST)).limit_denominator(1001)
         self._file: AbstractContextManager[Path] = replacing(path)
         self._container: Any = None
         self._stream: Any = None

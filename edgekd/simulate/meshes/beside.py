@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote
@@ -22,6 +24,13 @@ class FilesBeside:
         self.outside: str | None = None  # the first name that leads out of the folder
         self.read: set[str] = set()  # paths relative to the folder
         self._left = MOST_BYTES
+        self._added: dict[str, bytes] = {}
+
+    def add(self, data: bytes) -> str:
+        """A name for bytes that are in no file, under which the mesh may then name them."""
+        name = f"edgekd:{len(self._added)}"
+        self._added[name] = data
+        return name
 
     def get(self, name: str) -> bytes:
         """The content of a file in the mesh's folder or below it, or of one of that name right beside the mesh.
@@ -29,11 +38,16 @@ class FilesBeside:
         Raises FileNotFoundError; `outside` then says whether the name leads out of the folder.
         """
         name, leads_out = name.strip(), False
+        if name in self._added:
+            return self._added[name]
         for candidate in _spellings(name):
             leads_out |= "://" in candidate
             for place in (candidate, PureWindowsPath(candidate).name):  # exporters write their own machine's paths
                 path = (self.folder / place).resolve()
                 inside = path.is_relative_to(self.folder)
+                if inside and path != self.folder and not path.is_file():
+                    path = _of_any_case(path).resolve()
+                    inside = path.is_relative_to(self.folder)
                 if inside and path.is_file():
                     return self._read(path)
                 leads_out |= not inside
@@ -57,12 +71,22 @@ class FilesBeside:
 
 
 def as_utf8(text: bytes) -> bytes:
-    """Text that is not UTF-8 is read as Latin-1, which older exporters write: trimesh would need a package to guess."""
+    """Text that is not UTF-8 is read as Latin-1, which older exporters write: trimesh would need a package to guess.
+    The mark that Windows puts before UTF-8 is dropped: trimesh would not understand the first line."""
+    text = text.removeprefix(codecs.BOM_UTF8)
     try:
         text.decode()
     except UnicodeDecodeError:
         return text.decode("latin-1").encode()
     return text
+
+
+def _of_any_case(path: Path) -> Path:
+    """The only file whose name differs in case alone, which is no difference on the machine that many come from."""
+    found: list[Path] = []
+    with contextlib.suppress(OSError):  # no such folder, or one that may not be read
+        found = [entry for entry in path.parent.iterdir() if entry.name.lower() == path.name.lower()]
+    return found[0] if len(found) == 1 else path
 
 
 def _spellings(name: str) -> Iterator[str]:

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgekd.simulate.meshes.beside import as_utf8
+from edgekd.simulate.meshes.beside import FilesBeside, as_utf8
+from edgekd.simulate.meshes.numbers import as_floats
 
 __all__ = ["content"]
 
@@ -15,27 +16,28 @@ _SPECULAR = "KHR_materials_pbrSpecularGlossiness"
 _SAME = {"diffuseTexture": "baseColorTexture", "diffuseFactor": "baseColorFactor"}  # its names to glTF's own
 
 
-def content(path: Path) -> io.BytesIO:
+def content(path: Path, beside: FilesBeside) -> io.BytesIO:
     """What trimesh is given of a file that passed `check_declared`. Raises errors of any type for a damaged one."""
     data, suffix = path.read_bytes(), path.suffix.lower()
     if suffix == ".obj":
         data = as_utf8(data)
     elif suffix == ".gltf":
-        data = _header(data)
+        data = _header(data, b"", beside)
     elif suffix == ".glb":
         end = 20 + int.from_bytes(data[12:16], "little")
-        header, rest = _header(data[20:end]), data[end:]
+        header, rest = _header(data[20:end], data[end + 8 :], beside), data[end:]
         header += b" " * (-len(header) % 4)
         total, length = (number.to_bytes(4, "little") for number in (20 + len(header) + len(rest), len(header)))
         data = data if header == data[20:end] else data[:8] + total + length + data[16:20] + header + rest
     return io.BytesIO(data)
 
 
-def _header(text: bytes) -> bytes:
-    """A glTF's JSON, unchanged where nothing needs to be altered."""
+def _header(text: bytes, chunk: bytes, beside: FilesBeside) -> bytes:
+    """A glTF's JSON, unchanged where nothing needs to be altered. `chunk` is the binary part after it."""
     header = json.loads(text)
     materials = header.get("materials", [])
     altered = [_drop_specular(material) for material in materials]
+    altered.append(as_floats(header, chunk, beside))
     primitives = [primitive for mesh in header.get("meshes", []) for primitive in mesh["primitives"]]
     bare = [one for one in primitives if "COLOR_0" in one["attributes"] and "material" not in one]
     for primitive in bare:  # without a material, trimesh cuts colours of 16 bits to the lower 8

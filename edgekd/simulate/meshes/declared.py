@@ -9,11 +9,14 @@ from typing import Any
 
 from edgekd.simulate.meshes.limits import MOST_BYTES
 
-__all__ = ["check_declared"]
+__all__ = ["PER_ITEM", "check_declared"]
 
 _MOST_NODES = 2000  # with primitives, which become nodes: trimesh's time grows faster than their number
 _MOST_CHANGES = 5000  # of an OBJ file's material: trimesh's time grows with their square
-_PER_ITEM = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+_COMPRESSED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
+PER_ITEM = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+"""Numbers in each item of an accessor."""
+
 _BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}  # componentType, glTF 2.0, 3.6.2.2
 
 
@@ -29,6 +32,8 @@ def check_declared(path: Path) -> None:
 
 
 def _check_gltf(header: Any) -> None:
+    if compressed := [name for name in header.get("extensionsRequired", []) if name in _COMPRESSED]:
+        raise ValueError(f"it is compressed with {compressed[0]}: export it without")
     nodes = len(header.get("nodes", [])) + sum(len(mesh["primitives"]) for mesh in header.get("meshes", []))
     if nodes > _MOST_NODES:
         raise ValueError(f"it has {nodes:,} nodes and primitives, over {_MOST_NODES:,}")
@@ -43,7 +48,8 @@ def _check_gltf(header: Any) -> None:
 
 
 def _size(accessor: Any) -> int:
-    return _count(accessor["count"]) * _PER_ITEM[accessor["type"]] * _BYTES[accessor["componentType"]]
+    each = 4 if accessor.get("normalized") else _BYTES[accessor["componentType"]]  # shares become floats
+    return _count(accessor["count"]) * PER_ITEM[accessor["type"]] * each
 
 
 def _count(value: Any) -> int:

@@ -19,7 +19,7 @@ from edgekd.simulate.shapes import Floats, Part
 
 __all__ = ["LOADER", "MESH_SUFFIXES", "UNPAINTED", "load_mesh"]
 
-LOADER = 2  # raised whenever a file gives different parts than before
+LOADER = 3  # raised whenever a file gives different parts than before
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
 UNPAINTED = Material("plain", ((0.6, 0.6, 0.6),) * 3)
 """For a mesh without any colour, which is painted when it is placed."""
@@ -44,7 +44,8 @@ def load_mesh(path: Path, beside: FilesBeside | None = None) -> list[Part]:
     axes = _Z_UP if path.suffix.lower() == ".ply" else _Y_UP
     try:
         tiles: _Tiles = {}
-        parts = [part for piece in pieces for part in _parts(piece, axes, tiles)]
+        origin = _origin(pieces)
+        parts = [part for piece in pieces for part in _parts(piece, origin, axes, tiles)]
     except (ValueError, IndexError, TypeError, AttributeError, OSError) as error:
         raise DataError(f"{path} has colours or textures that cannot be read ({error})", fix="Save it again") from error
     if not parts:
@@ -65,10 +66,17 @@ def _check_unit(path: Path, side: float) -> None:
     raise DataError(f"{path} is {side:.3g} m along its longest side, not the size of furniture", fix=hint)
 
 
-def _parts(piece: Piece, axes: Floats, tiles: _Tiles) -> Iterator[Part]:
+def _origin(pieces: list[Piece]) -> Any:
+    """A point [3] near the mesh. A scan in a country's coordinates lies where float32 has steps of half a metre."""
+    corners = np.concatenate([np.zeros((0, 3)), *(np.asarray(piece.mesh.vertices, np.float64) for piece in pieces)])
+    known = corners[np.isfinite(corners).all(axis=1)]
+    return np.median(known, axis=0) if len(known) else np.zeros(3)
+
+
+def _parts(piece: Piece, origin: Any, axes: Floats, tiles: _Tiles) -> Iterator[Part]:
     """The parts of one piece, one per material. `tiles` keeps the pictures that several pieces share."""
     faces = np.asarray(piece.mesh.faces)
-    points = np.asarray(piece.mesh.vertices, np.float32)[faces] @ axes.T
+    points = (np.asarray(piece.mesh.vertices, np.float64) - origin).astype(np.float32)[faces] @ axes.T
     across = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
     area = np.linalg.norm(across, axis=1)
     good = np.isfinite(points).all(axis=(1, 2)) & (area > 1e-12)

@@ -60,7 +60,7 @@ def _placed(path: Path, beside: FilesBeside) -> list[tuple[Any, Any]]:
             raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
         check_declared(path)
         with quiet():
-            scene = trimesh.load_scene(content(path), file_type=path.suffix[1:].lower(), resolver=beside)
+            scene = trimesh.load_scene(content(path, beside), file_type=path.suffix[1:].lower(), resolver=beside)
             places = [scene.graph[node] for node in scene.graph.nodes_geometry]
     except Exception as error:  # for damaged files, trimesh's readers raise errors of any type
         raise _outside(path, beside) or _damaged(path, error) from error

@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import time
 from html.parser import HTMLParser
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from edgekd.report.charts import Axis, Point, line_chart, scatter_chart
+from edgekd.report.coverage import coverage_parts
+from edgekd.report.gather import ReportedRun
 from edgekd.report.images import colour_difference, embedded
 from edgekd.report.markup import page, tag
 from edgekd.report.pareto import front
@@ -108,6 +111,13 @@ def test_equal_figures_and_constant_curves_can_be_drawn() -> None:
     line_chart([(step, 0.0 if step < 3 else 2.0**-step) for step in range(200)], "zero at first, then over decades")
 
 
+@pytest.mark.parametrize("last", [0.2, 0.04, 1e-3, 1e-4, 1e-6, 1e-12])
+def test_no_two_values_beside_a_curve_cover_each_other(last: float) -> None:
+    parts = svg_of(line_chart([(step, last ** (step / 99)) for step in range(100)], "loss"))
+    places = sorted(float(part.attrib["y"]) for part in parts if part.attrib.get("text-anchor") == "end")
+    assert len(places) > 2 and min(np.diff(places)) > 11  # the height of their letters
+
+
 def test_a_long_curve_is_thinned() -> None:
     chart = line_chart([(step, float(np.sin(step / 300))) for step in range(20_000)], "loss")
     assert len(ElementTree.tostring(chart)) < 20_000
@@ -126,3 +136,9 @@ def test_pictures_are_inside_the_page_and_not_wider_than_asked() -> None:
     image = embedded(np.zeros((100, 400, 3), np.uint8), 'a "quoted" name', widest=200)
     assert image.attrib["src"].startswith("data:image/jpeg;base64,")
     assert (image.attrib["width"], image.attrib["height"]) == ("200", "50")
+
+
+@pytest.mark.parametrize("content", [{"layers": [{}]}, {"layers": {}, "n": None}, [[]], [{}, {"a": 1}], "x", None])
+def test_a_coverage_file_may_hold_anything(content: Any) -> None:
+    run = ReportedRun(cast(Any, None), "a", (), {}, None, None, None, {"check/coverage.json": content}, ())
+    assert "check/coverage.json" in page(tag("html", coverage_parts(run)))

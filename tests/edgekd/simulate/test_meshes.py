@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import logging
 import pickle
@@ -137,6 +138,21 @@ def test_an_obj_without_a_colour_is_painted_like_the_room(tmp_path, head):
     assert [part.material for part in load_mesh(tmp_path / "a.obj")] == [UNPAINTED]
 
 
+def test_an_obj_and_its_materials_may_begin_with_the_mark_of_utf_8(tmp_path):
+    (tmp_path / "a.mtl").write_text("newmtl a\nKd 0 0 0.9\n", encoding="utf-8-sig")
+    (tmp_path / "a.obj").write_text(UPRIGHT + "mtllib a.mtl\nusemtl a\n" + FACES, encoding="utf-8-sig")
+    (part,) = load_mesh(tmp_path / "a.obj")
+    assert len(part.points) == 2 and part.material.colours[0] == pytest.approx([0, 0, 0.787], abs=0.01)
+
+
+def test_a_texture_is_found_whatever_the_case_of_its_name(tmp_path):
+    Image.new("RGB", (8, 8), (188, 188, 188)).save(tmp_path / "Wood.PNG")
+    (tmp_path / "a.mtl").write_text("newmtl a\nmap_Kd textures\\wood.png\n")
+    (tmp_path / "a.obj").write_text("mtllib A.MTL\nusemtl a\n" + UPRIGHT + FACES)
+    seen, ids = look_at(load_mesh(tmp_path / "a.obj"))
+    assert seen[ids == 1].mean(axis=0) == pytest.approx([0.503] * 3, abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("colour", "shown"), [("", 1.0), ("Kd 0 0 0\n", 1.0), ("Kd 0.4 0.4 0.4\n", 0.133), ("Kd 0.8 0.8 0.8\n", 0.604)]
 )
@@ -187,6 +203,94 @@ def test_vertex_colours_of_gltf_are_linear_and_multiply_the_material(tmp_path, k
     coloured_gltf(tmp_path / "a.gltf", (np.array([[0.5, 0.5, 0.02, 1]] * 4) * scale).astype(kind), factor=factor)
     seen, ids = look_at(load_mesh(tmp_path / "a.gltf"))
     assert seen[ids == 1].mean(axis=0) == pytest.approx([0.5, 0.25 if factor else 0.5, 0.02], abs=0.03)
+
+
+RED, GREEN = np.array([[0.1, 0.4], [0.4, 0.4], [0.4, 0.1], [0.1, 0.1]]), np.array([0.5, 0.0])
+"""Where the picture below is red, and how far from there it is green."""
+
+
+def quantised_gltf(path: Path, *coordinates: np.ndarray, points: np.ndarray | None = None, **picture) -> None:
+    """Writes an upright square of 1 m whose picture is red, green, blue and white, as tools for the web write it: the
+    sets of texture coordinates, and the points, in integers if they are."""
+    kinds = {"float32": 5126, "int16": 5122, "uint8": 5121, "uint16": 5123}
+    square = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32) if points is None else points
+    shown = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8).repeat(32, 0).repeat(32, 1)
+    stream = io.BytesIO()
+    Image.fromarray(shown).save(stream, "PNG")
+    parts = [square, np.array([0, 1, 2, 0, 2, 3], np.uint16), *coordinates]
+    data = [base64.b64encode(part.tobytes()).decode() for part in parts]
+    names = {f"TEXCOORD_{number}": 2 + number for number in range(len(coordinates))}
+    scene = {
+        "asset": {"version": "2.0"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0, "scale": [0.5, 0.5, 0.5]}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0, **names}, "indices": 1, "material": 0}]}],
+        "materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0, **picture}}}],
+        "textures": [{"source": 0}],
+        "images": [{"uri": "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()}],
+        "buffers": [
+            {"byteLength": part.nbytes, "uri": f"data:;base64,{text}"} for part, text in zip(parts, data, strict=True)
+        ],
+        "bufferViews": [{"buffer": number, "byteLength": part.nbytes} for number, part in enumerate(parts)],
+        "accessors": [
+            {
+                "bufferView": number,
+                "componentType": kinds[str(part.dtype)],
+                "count": len(part),
+                "type": "SCALAR" if part.ndim == 1 else f"VEC{part.shape[1]}",
+                "normalized": part.ndim > 1 and part.dtype != np.float32,
+            }
+            for number, part in enumerate(parts)
+        ],
+    }
+    path.write_text(json.dumps(scene))
+
+
+def moved(**by) -> dict:
+    return {"extensions": {"KHR_texture_transform": by}}
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "picture", "colour"),
+    [
+        (((RED + GREEN) * 255,), {}, (0, 1, 0)),
+        (((RED + GREEN) * 65535,), {}, (0, 1, 0)),
+        ((RED, RED + GREEN), {"texCoord": 1}, (0, 1, 0)),
+        ((RED,), moved(offset=[0.5, 0]), (0, 1, 0)),
+        ((RED * 65535,), moved(scale=[0.5, 0.5], rotation=np.pi / 2, offset=[0, 1]), (0, 0, 1)),  # the specification's
+        ((RED, RED + GREEN), {**moved(texCoord=1, offset=[0, 0.5]), "texCoord": 0}, (1, 1, 1)),
+    ],
+)
+def test_coordinates_of_gltf_may_be_integers_of_another_set_or_moved(tmp_path, coordinates, picture, colour):
+    largest = max(np.max(part) for part in coordinates)
+    kind = np.float32 if largest <= 1 else np.uint8 if largest <= 255 else np.uint16
+    quantised_gltf(tmp_path / "a.gltf", *(np.asarray(part).astype(kind) for part in coordinates), **picture)
+    shown, ids = look_at(load_mesh(tmp_path / "a.gltf"))
+    assert shown[ids == 1].mean(axis=0) == pytest.approx(colour, abs=0.02)
+
+
+def test_points_of_gltf_may_be_shares_in_integers(tmp_path):
+    points = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * 32767
+    quantised_gltf(tmp_path / "a.gltf", RED.astype(np.float32), points=points.astype(np.int16))
+    np.testing.assert_allclose(part_bounds(load_mesh(tmp_path / "a.gltf")), [-0.5, 0, 0, 0.5, 0, 1], atol=1e-5)
+
+
+def test_a_compressed_gltf_is_named_as_such(tmp_path):
+    quantised_gltf(tmp_path / "a.gltf", RED.astype(np.float32))
+    scene = json.loads((tmp_path / "a.gltf").read_text())
+    scene["extensionsRequired"] = ["KHR_draco_mesh_compression"]
+    (tmp_path / "a.gltf").write_text(json.dumps(scene))
+    with pytest.raises(DataError, match=r"compressed with KHR_draco_mesh_compression: export it without"):
+        load_mesh(tmp_path / "a.gltf")
+
+
+def test_a_scan_in_a_countrys_coordinates_keeps_its_shape(tmp_path):
+    crate = trimesh.creation.box(extents=[0.6, 0.3, 0.5])
+    crate.apply_translation([500_000.25, 120, 4_500_000.125])
+    (tmp_path / "crate.obj").write_text(trimesh.exchange.obj.export_obj(crate, digits=6))
+    bounds = part_bounds(load_mesh(tmp_path / "crate.obj"))
+    np.testing.assert_allclose(bounds, [-0.3, -0.25, 0, 0.3, 0.25, 0.3], atol=1e-5)
 
 
 def test_a_tile_mixes_to_its_picture_and_its_mean():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from calibration.errors import DataError, MissingRuntimeError, UsageError
 from edgekd.video import VideoWriter, is_camera, is_video, open_frames, sample_frames
@@ -15,14 +17,20 @@ from edgekd.video.source import _upright
 av = pytest.importorskip("av", reason="videos need PyAV")
 
 
-def write(path: Path, count: int = 20, *, options: dict[str, str] | None = None) -> Path:
-    """Writes frames of one grey each, every one brighter than the last, with PyAV alone."""
+def write(
+    path: Path, count: int = 20, *, options: dict[str, str] | None = None, group: int = 5, begin: int = 0
+) -> Path:
+    """Writes frames of one grey each, every one brighter than the last, with PyAV alone: a key frame every `group`, the
+    first frame at `begin` seconds."""
     with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream("mpeg4", rate=25, options={"g": "5"})
+        jumps = {"sc_threshold": "1000000000"} if group > 5 else {}  # no further key frame where the grey jumps
+        stream = container.add_stream("mpeg4", rate=25, options={"g": str(group), **jumps})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for number in range(count):
             grey = np.full((48, 64, 3), (20 + 10 * number) % 250, np.uint8)
-            for packet in stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")):
+            frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
+            frame.pts, frame.time_base = 25 * begin + number, Fraction(1, 25)
+            for packet in stream.encode(frame):
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
@@ -39,6 +47,53 @@ def test_frames_come_in_order_with_their_rate(tmp_path: Path) -> None:
 def test_samples_are_spread(tmp_path: Path) -> None:
     means = [frame.mean() for frame in sample_frames(write(tmp_path / "a.mp4"), 4)]
     assert len(means) == 4 and means == sorted(means) and means[-1] > means[0] + 80
+
+
+@pytest.mark.parametrize(("name", "group", "begin"), [("a.mp4", 250, 0), ("a.ts", 5, 3600), ("a.mkv", 250, 3600)])
+def test_samples_are_spread_whatever_the_key_frames_and_the_begin(
+    tmp_path: Path, name: str, group: int, begin: int
+) -> None:
+    """x264 sets a key frame every 250 by default, and a recorder's clock runs for hours."""
+    path = write(tmp_path / name, group=group, begin=begin)
+    means = [frame.mean() for frame in sample_frames(path, 5)]
+    np.testing.assert_allclose(means, 20 + 10 * np.array([0, 4, 8, 12, 16]), atol=14)
+    with open_frames(str(path)) as frames:
+        assert sum(1 for _ in frames) == 20 and frames.damage is None
+
+
+def test_a_last_frame_that_is_held_is_no_damage(tmp_path: Path) -> None:
+    pictures = [Image.new("L", (64, 48), 10 * number) for number in range(20)]
+    path = tmp_path / "a.gif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[50] * 19 + [3000])
+    with open_frames(str(path)) as frames:
+        assert sum(1 for _ in frames) == 20 and frames.damage is None
+
+
+@pytest.mark.parametrize("options", [{}, {"live": "1"}])
+def test_a_video_that_a_browser_recorded_has_the_rate_of_its_frames(tmp_path: Path, options: dict[str, str]) -> None:
+    """It states no rate, and FFmpeg takes the ticks of its clock for one: 1000."""
+    with av.open(str(tmp_path / "a.webm"), "w", options=options) as container:
+        stream = container.add_stream("libvpx", rate=1000)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.framerate = Fraction(0, 1)
+        times = np.cumsum(np.random.default_rng(0).integers(25, 42, 150))
+        for number, time in enumerate(times.tolist()):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    with open_frames(str(tmp_path / "a.webm")) as frames:
+        assert frames.rate == pytest.approx(30, abs=1) and sum(1 for _ in frames) == 150 and frames.damage is None
+        assert frames.expected is None or abs(frames.expected - 150) <= 3
+
+
+def test_a_name_with_a_colon_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.mp4").rename("2026-11-30T12:30:05.mp4")
+    with open_frames("2026-11-30T12:30:05.mp4") as frames:
+        assert sum(1 for _ in frames) == 20
 
 
 def test_a_video_that_ends_early_gives_what_is_there_and_says_so(tmp_path: Path) -> None:
@@ -162,3 +217,11 @@ def test_what_is_written_is_h264_of_even_size_and_whole_or_not_there(tmp_path: P
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out"]
     with pytest.raises(UsageError, match=r"\.avi"):
         VideoWriter(tmp_path / "c.avi", 30)
+
+
+def test_a_time_lapse_takes_as_long_as_its_source(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 0.2) as writer:
+        for number in range(4):
+            writer.add(np.full((48, 64, 3), 20 * number, np.uint8))
+    with open_frames(str(tmp_path / "a.mp4")) as frames:
+        assert frames.rate == pytest.approx(0.2) and frames.length == pytest.approx(20, abs=0.1)
