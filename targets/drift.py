@@ -92,7 +92,8 @@ def _one(depth: NDArray[np.float64], reference: NDArray[np.float64]) -> tuple[fl
     aligned = np.abs(d / scale - r) / r if scale > 0 else np.ones_like(r)
     positive = np.maximum(d, _NEAREST)
     ratio = np.maximum(positive / r, r / positive)
-    edges = steepness >= np.quantile(steepness, 0.9)
+    # Of a depth that is nearly flat everywhere, what changes at all; of a flat one, all of it.
+    edges = (steepness >= np.quantile(steepness, 0.9)) & ((steepness > 0) | ~steepness.any())
     return (
         float(relative.mean()),
         float(aligned.mean()),

@@ -12,7 +12,7 @@ import numpy as np
 
 from calibration.errors import ModelError
 from targets.encodings import Encoding
-from targets.graph import ACTIVATIONS, copy_model, drop_unused
+from targets.graph import copy_model, drop_unused
 from targets.layers import Weights, constants, groups, replace_weights
 from targets.pointwise import last_activations
 from targets.reference import import_onnxruntime
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = ["encode"]
+
+_MOVED_PAST = frozenset({"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+"""The operators past which ONNX Runtime moves a DequantizeLinear (QDQPropagation)."""
 
 
 def encode(
@@ -134,11 +137,13 @@ def _free_fused_branches(model: onnx.ModelProto) -> None:
 
 
 def _guard_float_layers(model: onnx.ModelProto) -> None:
-    """Give float convolutions that read an int8 activation a DequantizeLinear with a scale per channel, all equal. This
-    includes transposed ones, which are always in float.
+    """Give float layers that read an int8 activation a DequantizeLinear with a scale per channel, all equal. This
+    includes transposed convolutions, which are always in float.
 
-    ONNX Runtime's optimiser (WeightBiasQuantization) rounds the weights of any layer between DequantizeLinear and
-    QuantizeLinear to int8, with one scale for all. Behind a scale per channel it leaves them alone.
+    ONNX Runtime's optimiser (WeightBiasQuantization) rounds the weights of a layer behind a DequantizeLinear to int8,
+    with one scale for all: 1.21 always, 1.23 and newer where a QuantizeLinear follows. Behind a scale per channel it
+    leaves them alone. It first moves a DequantizeLinear past the operators in `_MOVED_PAST`; behind those the codes are
+    written once more, which changes no value.
     """
     from onnx import helper, numpy_helper
 
@@ -146,31 +151,41 @@ def _guard_float_layers(model: onnx.ModelProto) -> None:
     values = constants(model)
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        layer = node.op_type in ("Conv", "ConvTranspose") and node.input[1] in values
-        dequantise = made_by.get(node.input[0]) if layer else None
-        rounded_again = _next_kind(node, model) == "QuantizeLinear"
-        if dequantise is not None and dequantise.op_type == "DequantizeLinear" and rounded_again:
-            shape = values[node.input[1]].shape
-            channels = shape[0] if node.op_type == "ConvTranspose" else shape[1] * groups(node)
-            names = [f"{node.name}.read_{part}" for part in ("scale", "zero_point", "activation")]
+        layer = node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[1] in values
+        dequantise = _dequantised_by(node.input[0], made_by) if layer else None
+        if dequantise is not None:
+            channels, axis = _channels_read(node, values[node.input[1]].shape)
+            names = [f"{node.name}.read_{part}" for part in ("scale", "zero_point", "codes", "activation")]
             for name, source in zip(names[:2], dequantise.input[1:], strict=True):
                 spread = np.broadcast_to(values[source].reshape(1), channels)
                 model.graph.initializer.append(numpy_helper.from_array(spread.copy(), name))
-            inputs = [dequantise.input[0], *names[:2]]
-            nodes.append(helper.make_node("DequantizeLinear", inputs, names[2:], name=names[2], axis=1))
-            node.input[0] = names[2]
+            codes = dequantise.input[0]
+            if node.input[0] != dequantise.output[0]:
+                codes = names[2]
+                inputs = [node.input[0], *names[:2]]
+                nodes.append(helper.make_node("QuantizeLinear", inputs, [codes], name=codes, axis=axis))
+            inputs = [codes, *names[:2]]
+            nodes.append(helper.make_node("DequantizeLinear", inputs, names[3:], name=names[3], axis=axis))
+            node.input[0] = names[3]
         nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
 
 
-def _next_kind(node: onnx.NodeProto, model: onnx.ModelProto) -> str:
-    """The operator that reads a node's output, skipping activation functions."""
-    while True:
-        readers = [reader for reader in model.graph.node if node.output[0] in reader.input]
-        if not readers or readers[0].op_type not in ACTIVATIONS:
-            return str(readers[0].op_type) if readers else ""
-        node = readers[0]
+def _dequantised_by(name: str, made_by: Mapping[str, onnx.NodeProto]) -> onnx.NodeProto | None:
+    """The DequantizeLinear that a tensor comes from, directly or through operators in `_MOVED_PAST`."""
+    node = made_by.get(name)
+    while node is not None and node.op_type in _MOVED_PAST:
+        node = made_by.get(node.input[0])
+    return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def _channels_read(node: onnx.NodeProto, shape: tuple[int, ...]) -> tuple[int, int]:
+    """(how many channels a layer with weights of `shape` reads, the axis of its input that holds them)."""
+    if node.op_type == "Gemm":
+        turned = {attribute.name: attribute.i for attribute in node.attribute if attribute.name.startswith("trans")}
+        return shape[1 if turned.get("transB") else 0], 0 if turned.get("transA") else 1
+    return shape[0] if node.op_type == "ConvTranspose" else shape[1] * groups(node), 1
 
 
 @contextmanager

@@ -68,7 +68,8 @@ def _enlargement(
     if resize is None or before is None or resize.op_type != "Resize" or before.op_type != "DequantizeLinear":
         return None
     pairs = zip(before.input[1:], behind.input[1:], strict=True)
-    if not all(np.array_equal(values[one], values[other]) for one, other in pairs):
+    # A float layer reads a scale per channel, all equal (`encode`).
+    if not all((values[one] == values[other]).all() for one, other in pairs):
         return None
     given = {attribute.name: attribute.s for attribute in resize.attribute if attribute.s}
     how = given.get("coordinate_transformation_mode", b"half_pixel"), given.get("nearest_mode", b"round_prefer_floor")

@@ -119,10 +119,9 @@ class OpenVinoRunner:
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Depth float32 [N, H, W] in metres of pictures uint8 [N, H, W, 3]. Raises DataError for any other input."""
-        feed = {"image": require_images(images, self.artefact.input)}
-        # Share nothing: a request that once shared the caller's array writes later pictures into it.
-        depth = self._request(len(images)).infer(feed, share_inputs=False, share_outputs=False)["depth"]
-        return np.asarray(depth, dtype=np.float32)
+        feed = require_images(images, self.artefact.input)
+        self._request(len(feed))  # compiles the model where it is not yet; a failure is a misfit
+        return self._requests.infer(feed)
 
     def hold(self, images: NDArray[np.uint8]) -> Callable[[], None]:
         """See `targets.base.Holding`. Uses the runner's own request, because OpenVINO keeps writing into the memory of

@@ -36,9 +36,36 @@ def test_shares_and_errors_by_hand() -> None:
     assert drift.within_1 == 0.5
     assert drift.abs_rel == pytest.approx((0 + 0.005 + 0.03 + 0.2) / 4, rel=1e-4)
     assert drift.scale_ratio == pytest.approx((2.01 + 4.12) / 2 / 3, rel=1e-5)
+    aligned = [abs(d * 6 / 6.13 - r) / r for d, r in ((1, 1), (2.01, 2), (4.12, 4), (6, 5))]
+    assert drift.abs_rel_aligned == pytest.approx(sum(aligned) / 4, rel=1e-4)
     assert drift.rank_correlation == pytest.approx(1)
     # The two upper pixels are the steepest in the reference (3 metres to the row below); errors 0 and .005.
     assert drift.abs_rel_edges == pytest.approx(0.0025, rel=1e-3)
+
+
+def test_edges_are_the_tenth_of_the_pixels_where_the_reference_changes_most_in_either_direction() -> None:
+    rng = np.random.default_rng(2)
+    reference = rng.uniform(1, 5, (10, 20)).astype(np.float32)
+    depth = reference * rng.uniform(0.8, 1.2, reference.shape).astype(np.float32)
+
+    def steepness(place: tuple[int, int]) -> float:
+        row, column = place
+        neighbours = [(row + 1, column), (row, column + 1)]
+        return max((abs(reference[at] - reference[place]) for at in neighbours if at[0] < 10 and at[1] < 20), default=0)
+
+    steepest = sorted(np.ndindex(10, 20), key=steepness)[-20:]
+    expected = np.mean([abs(depth[place] / reference[place] - 1) for place in steepest])
+    assert measure_drift(depth[None], reference[None]).abs_rel_edges == pytest.approx(expected, rel=1e-4)
+
+
+def test_flat_pixels_are_no_edges_where_nearly_all_is_flat() -> None:
+    reference = np.full((64, 64), 2, np.float32)
+    reference[:, 32:] = 4
+    depth = reference.copy()
+    depth[:, 31] *= 1.5  # the pixels whose right neighbour is further away
+    assert measure_drift(depth[None], reference[None]).abs_rel_edges == pytest.approx(0.5, rel=1e-4)
+    flat = np.full((1, 64, 64), 2, np.float32)
+    assert measure_drift(flat * 1.1, flat).abs_rel_edges == pytest.approx(0.1, rel=1e-4)
 
 
 def test_rank_correlation_is_spearmans_with_ties() -> None:

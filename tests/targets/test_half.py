@@ -53,6 +53,19 @@ def test_pre_processing_and_output_layer_keep_float32() -> None:
     assert {types[name] for name in sub.input} == {TensorProto.FLOAT}
 
 
+def test_depth_clipped_further_away_than_float16_reaches_is_no_cause_for_a_warning() -> None:
+    model = small_network()
+    for node in model.graph.node:
+        node.input[:] = ["unclipped" if name == "depth" else name for name in node.input]
+        node.output[:] = ["unclipped" if name == "depth" else name for name in node.output]
+    model.graph.node.append(helper.make_node("Clip", ["unclipped", "near", "far"], ["depth"], name="clip"))
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.array(bound, np.float32), name) for name, bound in (("near", 0.1), ("far", 1e9))
+    )
+    images = pictures(2, seed=8)
+    assert np.abs(reference_depth(to_half(model), images) / reference_depth(small_network(), images) - 1).max() < 5e-3
+
+
 def test_what_keeps_a_division_from_being_one_by_zero_stays_in_float() -> None:
     """In float16 the added 1e-8 is 0, and so are the features in many places."""
     net = Network()

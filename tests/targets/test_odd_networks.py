@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from targets import get_target
 from targets.base import BuildOptions, Precision
 from targets.calibrated import quantise
 from targets.encodings import U8S8
+from targets.enlarging import enlarge_by_copying
 from targets.graph import read_graph
 from targets.quantise import Budget, calibrate
 from targets.reference import emulate_model, infer_model
@@ -72,18 +74,53 @@ def one_activation_behind_another() -> onnx.ModelProto:
     return end(net, convs(net, x, 16, 16), 16)
 
 
-def enlarged_by_a_convolution() -> onnx.ModelProto:
-    """A transposed convolution whose first output is thirty times the others; the next layer compensates."""
-    net = Network()
-    x = convs(net, begin(net), 3, 16, 16)
-    shape = (16, 16, 2, 2)
-    weight = net.rng.normal(0, 0.1, shape) * np.where(np.arange(16) == 0, 30, 1).reshape(1, 16, 1, 1)
-    x = net.add("MaxPool", [x], kernel_shape=[2, 2], strides=[2, 2])
-    inputs = [x, net.constant("enlarging", weight), net.constant("enlarging_bias", np.zeros(16))]
-    x = net.add("Relu", [net.add("ConvTranspose", inputs, kernel_shape=[2, 2], strides=[2, 2])])
-    shrunk = net.rng.normal(0, 0.1, (16, 16, 3, 3)) / np.where(np.arange(16) == 0, 30, 1).reshape(1, 16, 1, 1)
+SIZES = np.where(np.arange(16) == 0, 30.0, 1.0)
+"""One output of a layer is thirty times the others; `evened_out` compensates."""
+
+
+def evened_out(net: Network, x: str) -> onnx.ModelProto:
+    shrunk = net.rng.normal(0, 0.1, (16, 16, 3, 3)) / SIZES.reshape(1, 16, 1, 1)
     x = net.add("Relu", [net.add("Conv", [x, net.constant("shrunk", shrunk)], kernel_shape=[3, 3], pads=[1] * 4)])
     return end(net, convs(net, x, 16, 16), 16)
+
+
+def enlarged(net: Network, x: str, kernel: int = 2) -> str:
+    weight = net.rng.normal(0, 0.1, (16, 16, kernel, kernel)) * SIZES.reshape(1, 16, 1, 1)
+    inputs = [x, net.constant("enlarging", weight), net.constant("enlarging_bias", np.zeros(16))]
+    return net.add("Relu", [net.add("ConvTranspose", inputs, kernel_shape=[kernel] * 2, strides=[2, 2])])
+
+
+def cut(net: Network, x: str, start: list[int], to: list[int], axes: list[int]) -> str:
+    bounds = [net.constant(name, given, np.int64) for name, given in (("from", start), ("to", to), ("axes", axes))]
+    return net.add("Slice", [x, *bounds])
+
+
+def enlarged_by_a_convolution() -> onnx.ModelProto:
+    net = Network()
+    x = net.add("MaxPool", [convs(net, begin(net), 3, 16, 16)], kernel_shape=[2, 2], strides=[2, 2])
+    return evened_out(net, enlarged(net, x))
+
+
+def enlarged_and_cropped() -> onnx.ModelProto:
+    net = Network()
+    x = net.add("MaxPool", [convs(net, begin(net), 3, 16, 16)], kernel_shape=[2, 2], strides=[2, 2])
+    return evened_out(net, cut(net, enlarged(net, x, 4), [1, 1], [-1, -1], [2, 3]))
+
+
+def half_of_the_channels_enlarged() -> onnx.ModelProto:
+    net = Network()
+    x = net.add("MaxPool", [convs(net, begin(net), 3, 16, 32)], kernel_shape=[2, 2], strides=[2, 2])
+    return evened_out(net, enlarged(net, cut(net, x, [0], [16], [1])))
+
+
+def one_large_output_of_a_product() -> onnx.ModelProto:
+    net = Network()
+    x = net.add("Transpose", [convs(net, begin(net), 3, 16, 16)], perm=[0, 2, 3, 1])
+    x = net.add("Reshape", [x, net.constant("rows", [-1, 16], np.int64)])
+    weight = net.constant("product", net.rng.normal(0, 0.25, (16, 16)) * SIZES)
+    x = net.add("Relu", [net.add("Gemm", [x, weight, net.constant("product_bias", net.rng.normal(0, 0.1, 16))])])
+    x = net.add("Reshape", [x, net.constant("maps", [-1, HEIGHT, WIDTH, 16], np.int64)])
+    return evened_out(net, net.add("Transpose", [x], perm=[0, 3, 1, 2]))
 
 
 def one_convolution() -> onnx.ModelProto:
@@ -190,13 +227,38 @@ def test_sizes_stay_whole_numbers_in_float16(target: str, tmp_path: Path) -> Non
     assert build(in_rows_and_back(), target, "fp16", tmp_path) < 5e-3
 
 
-def test_onnx_runtime_leaves_a_transposed_convolution_in_float(tmp_path: Path) -> None:
-    """Rounding its weights makes no runtime faster, and one scale for all of them would ruin most outputs."""
-    graph = read_graph(save(enlarged_by_a_convolution(), tmp_path / "student.onnx"))
-    encoded = quantise(calibrate(graph, pictures(24), Quiet()), U8S8)
+@pytest.mark.parametrize(
+    ("network", "kind"),
+    [
+        (enlarged_by_a_convolution, "ConvTranspose"),
+        (enlarged_and_cropped, "ConvTranspose"),
+        (half_of_the_channels_enlarged, "ConvTranspose"),
+        (one_large_output_of_a_product, "Gemm"),
+    ],
+)
+def test_onnx_runtime_leaves_float_layers_in_float(
+    network: Callable[[], onnx.ModelProto], kind: str, tmp_path: Path
+) -> None:
+    """Rounding their weights makes no runtime faster, and one scale for all of them would ruin most outputs."""
+    graph = read_graph(save(network(), tmp_path / "student.onnx"))
+    calibrated = calibrate(graph, pictures(24), Quiet())
+    in_float = tuple(node.name for node in calibrated.model.graph.node if node.op_type == kind)
+    encoded = quantise(replace(calibrated, float_layers=in_float), U8S8)
     images = pictures(4, seed=3)
     as_written = emulate_model(encoded, images)
     assert mean_error(infer_model(encoded, images), as_written) < 1e-3
+
+
+def test_the_output_layer_reads_a_scale_per_channel(tmp_path: Path) -> None:
+    """ONNX Runtime 1.21 rounds the weights of any layer that reads an int8 map with one scale for all channels."""
+    graph = read_graph(save(small_network(), tmp_path / "student.onnx"))
+    encoded = quantise(calibrate(graph, pictures(24), Quiet()), U8S8)
+    made_by = {name: node for node in encoded.graph.node for name in node.output}
+    shapes = {constant.name: list(constant.dims) for constant in encoded.graph.initializer}
+    head = next(node for node in reversed(encoded.graph.node) if node.op_type == "Conv")
+    assert shapes[made_by[head.input[0]].input[1]] == [8]
+    enlarge_by_copying(encoded)
+    assert "Resize" not in {node.op_type for node in encoded.graph.node}
 
 
 def test_a_network_of_one_convolution(tmp_path: Path) -> None:
