@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import MissingRuntimeError, ModelError
 from calibration.reasons import first_line
+from targets.board import silence
 from targets.graph import copy_model, drop_unused, name_nodes
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _BATCH = 4
 def import_onnxruntime() -> ModuleType:
     """The onnxruntime module. Raises MissingRuntimeError."""
     try:
-        import onnxruntime
+        onnxruntime: ModuleType = silence.import_onnxruntime()
     except ImportError as error:
         raise MissingRuntimeError(
             f"ONNX Runtime is not installed ({error})", fix='Install it: pip install "edgekd[onnxruntime]"'
@@ -38,7 +39,7 @@ def import_onnxruntime() -> ModuleType:
             f"The ONNX Runtime installation is damaged ({error})",
             fix="Reinstall it: pip install --force-reinstall onnxruntime",
         ) from error
-    return onnxruntime  # type: ignore[no-any-return]
+    return onnxruntime
 
 
 def open_session(model: onnx.ModelProto, options: Any = None) -> Any:

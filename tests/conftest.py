@@ -15,6 +15,9 @@ import pytest
 # Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Tests import ONNX Runtime as it is, which would then report its use.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 # Parallel tests (pytest -n) share the cores: with one thread per core each, they would wait for each other.
 if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))

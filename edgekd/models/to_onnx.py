@@ -28,6 +28,7 @@ from edgekd.models.pictures import probe_pictures
 from edgekd.models.slim import Slim
 from edgekd.models.stored import folded_layers, folded_ranges, folded_statistics
 from edgekd.models.torch_export import Deployed, exported
+from targets.board.silence import import_onnxruntime
 from targets.input import InputSpec
 from targets.learned import RANGES_KEY, pack_ranges
 from targets.statistics import STATISTICS_KEY, ChannelStatistics, pack_statistics
@@ -152,7 +153,7 @@ def _compare(model: onnx.ModelProto, pictures: NDArray[np.uint8], expected: NDAr
 def _run(model: onnx.ModelProto, pictures: NDArray[np.uint8]) -> tuple[str, NDArray[np.float32]]:
     """The runtime and the model's depth [N, H, W], one picture at a time, a batch size that the export did not see."""
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError:
         evaluator = onnx.reference.ReferenceEvaluator(model)
         parts = [evaluator.run(None, {"image": picture[None]})[0] for picture in pictures]

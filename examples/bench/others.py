@@ -19,13 +19,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from calibration.progress import Quiet
 from edgekd.bench.latency import measure_latency
 from targets import get_target
 from targets.artefact import open_artefact
 from targets.base import Artefact, RunnerOptions
+from targets.reference import import_onnxruntime
+
+onnxruntime = import_onnxruntime()
 
 SAMPLES = 400
 PICTURES = 16

@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from calibration.progress import Quiet
 from edgekd.bench.latency import measure_latency
+from targets.reference import import_onnxruntime
+
+onnxruntime = import_onnxruntime()
 
 
 def main() -> None:

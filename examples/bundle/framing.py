@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import openvino
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -23,6 +22,9 @@ from PIL import Image
 from targets.board.framing import Framing as BoardFraming
 from targets.camera import with_camera
 from targets.input import Framing
+from targets.reference import import_onnxruntime
+
+onnxruntime = import_onnxruntime()
 
 FRAMING = Framing(224, 224, 250, (228, 304))
 HEIGHT, WIDTH, ROUNDS = 480, 640, 25

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from targets.reference import import_onnxruntime
 from targets.turns import time_in_turns
 
 STARTS, ROUNDS, REPEATS = 15, 30, 10
@@ -53,8 +54,7 @@ def seconds(code: str, words: list[str]) -> float:
 
 def bare_call(runtime: str, path: Path, size: tuple[int, int]) -> Callable[[np.ndarray], Any]:
     if runtime == "onnxruntime":
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

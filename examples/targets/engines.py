@@ -61,8 +61,9 @@ def pictures(height: int, width: int) -> np.ndarray:
 
 
 def session_of(onnx: str) -> tuple[Any, np.ndarray]:
-    import onnxruntime
+    from targets.reference import import_onnxruntime
 
+    onnxruntime = import_onnxruntime()
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     _, height, width, _ = session.get_inputs()[0].shape
     return session, pictures(height, width)

@@ -18,6 +18,7 @@ import numpy as np
 from targets import get_target
 from targets.artefact import open_artefact
 from targets.base import RunnerOptions
+from targets.reference import import_onnxruntime
 from targets.trial import trial_pictures
 from targets.turns import time_in_turns
 
@@ -25,8 +26,7 @@ ROUNDS, REPEATS = 20, 10
 
 
 def spinning(path: Path, threads: int, picture: np.ndarray) -> Callable[[], object]:
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -50,9 +50,15 @@ def frames(source: str, size: tuple[int, int] | None) -> Iterator[NDArray[np.uin
 
 
 def require_source(source: str) -> None:
-    """Raise InputError for a video file that does not exist, before minutes of building."""
-    if not is_live(source) and " ! " not in source and "://" not in source and not Path(source).exists():
-        raise InputError(f"{source} not found", "Check the path of the video, or pass a camera such as 0")
+    """Raise InputError for a video file that is not there or cannot be reached, before minutes of building."""
+    if is_live(source) or " ! " in source or "://" in source:
+        return
+    try:
+        Path(source).stat()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        message = f"{source} not found" if missing else f"Cannot read {source} ({error.strerror})"
+        raise InputError(message, "Check the path of the video, or pass a camera such as 0") from error
 
 
 def is_live(source: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import platform
@@ -40,7 +41,12 @@ def main() -> int:
     except KeyboardInterrupt:
         _say("Interrupted; engines already built are kept.")
         return 130
-    except BrokenPipeError:  # the reader of the output is gone; Python would complain again at exit
+    except OSError as error:  # of the output: what goes wrong with files is a BoardError
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        if error.errno == errno.ENOSPC:
+            _say("Error: The disk is full where the output is written. Free some space and run it again.")
+        # Python would complain again at exit, also when the reader of the output is merely gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from targets.board.errors import BoardError, InputError, MissingError
 from targets.board.files import write_bytes
 from targets.board.opencv import import_opencv
-from targets.board.png import UnusualError, decode_png, encode_png
+from targets.board.png import GROUND, UnusualError, decode_png, encode_png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,12 +25,21 @@ _COLOURS = ((0.94, 0.97, 0.13), (0.97, 0.58, 0.25), (0.80, 0.28, 0.47), (0.49, 0
 
 
 def list_pictures(paths: list[str]) -> list[Path]:
-    """The pictures to use: files as they are, and those in folders. Raises InputError when there are none."""
+    """The pictures to use: files as they are, and those in folders.
+
+    Raises InputError when there are none, or a path cannot be read.
+    """
     found: list[Path] = []
     for path in map(Path, paths):
-        if not path.exists():
-            raise InputError(f"{path} not found", "Check the path")
-        inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in _SUFFIXES) if path.is_dir() else []
+        inside: list[Path] = []
+        try:
+            path.stat()
+            if path.is_dir():
+                inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in _SUFFIXES)
+        except FileNotFoundError as error:
+            raise InputError(f"{path} not found", "Check the path") from error
+        except OSError as error:  # a folder that may not be read, or a name that is too long
+            raise InputError(f"Cannot read {path} ({error.strerror})", "Check the path and its permissions") from error
         if path.is_dir() and not inside:
             raise InputError(f"No pictures found in {path}", "Choose another folder")
         found += inside or [path]
@@ -109,14 +119,19 @@ def _read_with_pillow(path: Path, data: bytes) -> NDArray[np.uint8]:
                 raise ValueError("it holds floating-point values")
             return _upright(picture)
     except Exception as error:  # damaged files can fail anywhere in Pillow's readers, and it refuses huge ones
-        raise InputError(f"{path} is not a readable picture ({error})", "Save it as PNG") from error
+        said = "" if "BytesIO" in str(error) else f" ({error})"  # where it finds no picture, it names an object
+        raise InputError(f"{path} is not a readable picture{said}", "Save it as PNG") from error
 
 
 def _upright(picture: Any) -> NDArray[np.uint8]:
-    from PIL import ImageOps
+    from PIL import Image, ImageOps
 
-    picture = ImageOps.exif_transpose(picture) or picture
+    with suppress(Exception):  # an orientation that cannot be read: upright; damaged pixels fail again below
+        picture = ImageOps.exif_transpose(picture) or picture
     if not picture.mode.startswith("I"):
+        if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
+            ground = Image.new("RGBA", picture.size, (GROUND, GROUND, GROUND, 255))
+            picture = Image.alpha_composite(ground, picture.convert("RGBA"))
         rgb: NDArray[np.uint8] = np.asarray(picture.convert("RGB"))
         return rgb
     # 16-bit grey, which Pillow would clip at 255.

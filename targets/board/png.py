@@ -13,7 +13,10 @@ from targets.board.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["UnusualError", "decode_png", "encode_png"]
+__all__ = ["GROUND", "UnusualError", "decode_png", "encode_png"]
+
+GROUND = 128
+"""The grey under transparent pixels, as where edgekd itself reads pictures."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112  # EXIF tag
@@ -39,7 +42,10 @@ def encode_png(image: NDArray[Any]) -> bytes:
 
 
 def decode_png(data: bytes, name: str) -> NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3] of an 8-bit PNG. Raises InputError naming a damaged file, UnusualError for other kinds."""
+    """RGB uint8 [H, W, 3] of an 8-bit PNG, transparent pixels over grey.
+
+    Raises InputError naming a damaged file, UnusualError for other kinds.
+    """
     try:
         chunks = list(_chunks(data))
         width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
@@ -58,7 +64,20 @@ def decode_png(data: bytes, name: str) -> NDArray[np.uint8]:
     except (ValueError, IndexError, struct.error, zlib.error) as error:
         raise InputError(f"{name} is truncated or damaged ({error})", "Restore it") from error
     rgb = np.repeat(pixels[..., :1], 3, axis=2) if channels < 3 else pixels[..., :3]
+    if channels in (2, 4):
+        rgb = _over_grey(rgb, pixels[..., -1:])
+    for key in (content for kind, content in chunks if kind == b"tRNS" and len(content) == 2 * channels):
+        seen = (pixels != np.frombuffer(key, ">u2")).any(axis=2, keepdims=True)
+        rgb = _over_grey(rgb, seen * np.uint8(255))
     return np.ascontiguousarray(rgb)
+
+
+def _over_grey(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if alpha.min() == 255:
+        return rgb
+    opaque = alpha.astype(np.uint16)  # which holds 255 * 255 + 127
+    over: NDArray[np.uint8] = ((rgb * opaque + GROUND * (255 - opaque) + 127) // 255).astype(np.uint8)
+    return over
 
 
 def _orientation(exif: bytes) -> int:

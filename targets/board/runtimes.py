@@ -20,7 +20,7 @@ from targets.board.infer_requests import InferRequests
 from targets.board.key import built_options, read_engine
 from targets.board.manifest import Bundle, BundledModel
 from targets.board.options import EngineOptions
-from targets.board.silence import import_openvino
+from targets.board.silence import import_onnxruntime, import_openvino
 from targets.board.timings import Timings, cache_folder
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _MODULES = {
     "openvino": ("openvino",),
     "onnxruntime": ("onnxruntime",),
 }
+_SILENCED: dict[str, Callable[[], Any]] = {"openvino": import_openvino, "onnxruntime": import_onnxruntime}
 _INSTALL = {
     "tensorrt": "Install it on a Jetson: sudo apt install tensorrt python3-libnvinfer",
     "tensorrt-rtx": "Install it: pip install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings",
@@ -66,8 +67,7 @@ def _on_the_cpu(threads: int) -> str:
 
 class _OnnxRuntime:
     def __init__(self, path: Path, threads: int) -> None:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -101,10 +101,7 @@ class _OpenVino:
         self.about = f"OpenVINO {version} {_on_the_cpu(threads)}"
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        # Share nothing: a request that once shared the caller's array writes later pictures into it.
-        request = self._requests.of(len(images))
-        depth = request.infer({"image": images}, share_inputs=False, share_outputs=False)["depth"]
-        return np.asarray(depth, dtype=np.float32)
+        return self._requests.infer(images)
 
     def close(self) -> None:
         self._requests.close()
@@ -235,7 +232,9 @@ def _import_runtime(runtime: str) -> Any:
     for module in _MODULES[runtime]:
         if importlib.util.find_spec(module):
             try:
-                return import_openvino() if module == "openvino" else importlib.import_module(module)
+                if module in _SILENCED:
+                    return _SILENCED[module]()
+                return importlib.import_module(module)
             except (ImportError, OSError) as error:
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise MissingError(f"{module} fails to load ({reason})", _INSTALL[runtime]) from error

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, Dict
 
-__all__ = ["import_openvino"]
+__all__ = ["import_onnxruntime", "import_openvino"]
 
 _REPORTER = "openvino_telemetry"
+
+
+def import_onnxruntime() -> Any:
+    """The module `onnxruntime`, which since 1.29 would send Microsoft the models' names and hashes. Raises ImportError.
+
+    ONNX Runtime reads the variable once, when it is loaded; somebody's own value of it stays.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 def import_openvino() -> Any:

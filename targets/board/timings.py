@@ -16,9 +16,12 @@ __all__ = ["Timings", "cache_folder"]
 
 
 def cache_folder() -> str:
-    """Where timings are kept: EDGEKD_CACHE, else the user's cache folder."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return str(Path(os.environ.get("EDGEKD_CACHE") or caches / "edgekd").expanduser() / "tensorrt")
+    """Where timings are kept: EDGEKD_CACHE, else the user's cache folder. Without a home, nothing can be kept there."""
+    try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+        return str(Path(os.environ.get("EDGEKD_CACHE") or caches / "edgekd").expanduser() / "tensorrt")
+    except (KeyError, RuntimeError):  # no home: Python 3.8 raises the first, 3.9 and later the second
+        return os.devnull
 
 
 class Timings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -50,15 +51,47 @@ def isolated() -> list[str]:
     return [unshare, "-rn"]
 
 
+def at_home(home: Path) -> dict[str, str]:
+    """An environment with an empty home, and without what makes ONNX Runtime keep silent on test machines."""
+    home.mkdir()
+    silenced = ("CI", "TF_BUILD", "GITHUB_ACTIONS", "ORT_RUNNING_UNIT_TESTS", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    kept = {name: value for name, value in os.environ.items() if name not in silenced}
+    return {**kept, "HOME": str(home.absolute())}
+
+
+def reports(home: Path) -> list[Path]:
+    """What ONNX Runtime keeps of its reports: it sends them by itself, where no hook of Python sees it."""
+    return list(home.rglob("*onnxruntime*"))
+
+
 def test_no_verb_asks_the_network(run_folder: Path) -> None:
     from PIL import Image
     from small_network import pictures
 
     Image.fromarray(pictures(1)[0]).save("room.png")
     command = [*isolated(), sys.executable, "-c", GUARDED, *VERBS]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=at_home(Path("home")), check=False)
     assert done.returncode == 0, done.stderr
     assert "NETWORK" not in done.stderr
+    assert reports(Path("home")) == []
+
+
+def test_a_bundle_does_not_report_its_use(run_folder: Path) -> None:
+    from edgekd.cli.app import run
+
+    assert run(["bundle", "small", "--target", "onnxruntime"]) == 0
+    command = [
+        *isolated(),
+        sys.executable,
+        "runs/small/bundle/small/run.py",
+        "--seconds",
+        "0",
+        "--runtime",
+        "onnxruntime",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=at_home(Path("home")), check=False)
+    assert done.returncode == 0, done.stderr
+    assert reports(Path("home")) == []
 
 
 def test_the_guard_sees_a_connection() -> None:

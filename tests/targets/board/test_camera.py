@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from targets.board.camera import is_live
+from targets.board.camera import is_live, require_source
+from targets.board.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,11 @@ from targets.board.camera import is_live
 )
 def test_files_end_and_cameras_do_not(source: str, live: bool) -> None:
     assert is_live(source) is live
+
+
+@pytest.mark.parametrize(
+    ("source", "says"), [("none.mp4", "none.mp4 not found"), ("n" * 300, "Cannot read n+ .File name too long.")]
+)
+def test_a_video_that_cannot_be_reached_is_named(source: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        require_source(source)

@@ -15,7 +15,7 @@ from targets.board.apart import BuildJob, build_apart
 from targets.board.errors import BoardError, InputError, MisfitError, RefusedError
 from targets.board.key import EngineKey, read_engine, write_engine
 from targets.board.options import EngineOptions
-from targets.board.timings import Timings
+from targets.board.timings import Timings, cache_folder
 from targets.tensorrt_rtx import installed_module
 
 CHILD = [sys.executable, "-m", "targets.board.apart"]
@@ -116,6 +116,27 @@ def test_a_build_apart_writes_engine_and_key_and_learns_its_time(job: BuildJob) 
     assert max(gaps) < 2  # never silent for 2 s
     estimate = Timings(job.cache, EngineKey(**key)).estimate(Path(job.onnx).stat().st_size)
     assert estimate == pytest.approx(seconds, abs=0.01)
+
+
+def test_without_a_home_nothing_is_kept_of_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGEKD_CACHE", "~nobody-of-that-name/cache")
+    Timings(cache_folder(), HERE).keep(b"cache", 1, 1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_build_is_expected_to_take_what_it_took_or_what_others_took_by_size(tmp_path: Path) -> None:
+    def timings(**changed: object) -> Timings:
+        return Timings(str(tmp_path), replace(HERE, **changed))  # type: ignore[arg-type]
+
+    assert timings(model="new").estimate(1000) is None
+    for model, size, seconds in (("slow", 100, 90.0), ("usual", 100, 20.0), ("quick", 100, 10.0)):
+        timings(model=model).keep(b"cache", size, seconds)
+    assert timings(model="slow").estimate(500) == 90  # its own time
+    assert timings(model="new").estimate(500) == pytest.approx(100)  # at the usual 0.2 s a byte
+    assert timings(model="new").cache == b"cache"
+    for other in ({"options": EngineOptions(effort=5).to_json()}, {"device": "another"}, {"version": "9.9.9"}):
+        assert timings(**other).estimate(500) is None and timings(**other).cache == b""
 
 
 def test_what_the_builder_refuses_comes_back_as_its_words(job: BuildJob) -> None:

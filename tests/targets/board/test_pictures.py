@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -50,6 +51,37 @@ def test_png_is_read_as_pillow_reads_it(mode: str) -> None:
     picture = Image.fromarray(PICTURE).convert(mode)
     data = saved(picture, optimize=True)  # uses every filter where it helps
     assert np.array_equal(decode_png(data, "x"), np.asarray(picture.convert("RGB")))
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "RGB with a colour that is transparent", "L with a grey that is"])
+def test_transparent_pixels_lie_over_grey_as_in_edgekd(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mode = kind.split()[0]
+    picture, path = Image.fromarray(PICTURE).convert(mode), tmp_path / "see-through.png"
+    if mode.endswith("A"):
+        picture.putalpha(Image.fromarray(PICTURE[..., 1]))
+        picture.save(path)
+    else:
+        picture.save(path, transparency=picture.getpixel((40, 30)))
+    expected = read_as_edgekd_does(path)
+    assert np.abs(expected.astype(int) - np.asarray(picture.convert("RGB"))).max() > 20
+    assert np.array_equal(read_picture(path), expected)
+    for name in ("PIL", "PIL.Image", "cv2"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert np.abs(read_picture(path).astype(int) - expected).max() <= 1
+
+
+def test_a_photograph_whose_orientation_is_damaged_is_read_and_what_is_no_picture_named(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = "a description", 6
+    Image.fromarray(PICTURE).save(tmp_path / "side.jpg", exif=exif, quality=95)
+    data = (tmp_path / "side.jpg").read_bytes()
+    (tmp_path / "side.jpg").write_bytes(data.replace(b"\x01\x0e\0\2", b"\x01\x01\0\2"))  # now a height in words
+    assert np.array_equal(read_picture(tmp_path / "side.jpg"), read_as_edgekd_does(tmp_path / "side.jpg"))
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(InputError, match=r"text\.png is not a readable picture\. Save"):
+        read_picture(tmp_path / "text.png")
 
 
 @pytest.mark.parametrize("filtering", range(5))
@@ -119,6 +151,20 @@ def test_pictures_are_found_and_missing_ones_named(tmp_path: Path) -> None:
     assert np.array_equal(read_picture(tmp_path / "b.png"), PICTURE)
     with pytest.raises(InputError, match="not found"):
         list_pictures([str(tmp_path / "none.png")])
+    with pytest.raises(InputError, match=r"Cannot read n+ \(File name too long\)"):
+        list_pictures(["n" * 300])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "closed" / "inside").mkdir(parents=True)
+    (tmp_path / "closed").chmod(0)
+    try:
+        for path in (tmp_path / "closed", tmp_path / "closed" / "inside"):
+            with pytest.raises(InputError, match=f"Cannot read {path} "):
+                list_pictures([str(path)])
+    finally:
+        (tmp_path / "closed").chmod(0o755)
 
 
 def unusual(kind: str) -> Image.Image:
