@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from calibration.errors import RunError
 from calibration.files import sha256_bytes, write_bytes
-from calibration.reasons import out_of_memory
+from calibration.reasons import first_line, out_of_memory
 
 __all__ = ["Checkpoint", "all_finite"]
 
@@ -34,6 +35,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path, key: Mapping[str, Any]) -> None:
         self.path = folder / "state.pt"
+        self._anew = f"delete {folder} to start the distillation over"
         self._key = sha256_bytes(json.dumps(key, sort_keys=True).encode())
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
@@ -49,17 +51,36 @@ class Checkpoint:
         """
         if not self.path.exists():
             return None
-        anew = f"Delete {self.path.parent} to start the distillation over"
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
             key, step, state = saved["key"], int(saved["step"]), dict(saved["state"])
         except Exception as error:  # damaged bytes can raise anything from IndexError to struct.error
             if out_of_memory(error):
                 raise
-            raise RunError(f"The checkpoint {self.path} cannot be read", fix=anew) from error
+            raise RunError(
+                f"The checkpoint {self.path} cannot be read", fix=self._anew[0].upper() + self._anew[1:]
+            ) from error
         if key != self._key:
             raise RunError(
                 f"The checkpoint {self.path} is for a different teacher, student, image set or settings",
-                fix=f"Run the command it was made with, choose another --out, or {anew[0].lower()}{anew[1:]}",
+                fix=f"Run the command it was made with, choose another --out, or {self._anew}",
             )
         return step, state
+
+    @contextlib.contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Raise RunError where the saved state does not fit what is loaded from it, whatever torch raises then.
+
+        The key is the same, but another version of edgekd, torch or torch-pruning may build another student or
+        optimiser.
+        """
+        try:
+            yield
+        except Exception as error:  # a missing part, another shape, another number of parameters
+            if out_of_memory(error):
+                raise
+            raise RunError(
+                f"The checkpoint {self.path} does not fit the networks that it is for: another version of edgekd, "
+                f"torch or torch-pruning made it ({first_line(error)[:120]})",
+                fix=f"Go on with that version, or {self._anew}",
+            ) from error

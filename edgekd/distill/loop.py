@@ -91,7 +91,8 @@ def distill(
     saved = checkpoint.load()
     if solved is not None:
         if saved is not None:
-            solved.load_state_dict(saved[1]["student"]["student"])  # sets its channels, before they are compared
+            with checkpoint.restoring():
+                solved.load_state_dict(saved[1]["student"]["student"])  # sets its channels, before they are compared
         else:
             progress.note("Choosing the teacher's channels that the student keeps, on simulated pictures")
             keep_needed_channels(solved, teacher, batches, settings, device, ranks)
@@ -155,7 +156,8 @@ def _run(
     start = 0
     if saved is not None:
         start, state = saved
-        fitting.load_state_dict(state)
+        with checkpoint.restoring():
+            fitting.load_state_dict(state)
         progress.note(f"Resuming from step {start} of {total}")
     ranks.wait()  # until all have read the checkpoint
     previews = Previews(folder / "previews", batches, fitting)

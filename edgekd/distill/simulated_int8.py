@@ -53,7 +53,8 @@ class SimulatedInt8(nn.Module):
             self.low.zero_()
             self.high.zero_()
         try:
-            depth: Tensor = functional_call(student, weights, (pictures,))
+            # Not tied: of a layer with two names, torch would put the rounded weight back instead of the trained one.
+            depth: Tensor = functional_call(student, weights, (pictures,), tie_weights=False)
         finally:
             for handle in handles:
                 handle.remove()

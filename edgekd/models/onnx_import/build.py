@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import keyword
 import math
 import operator
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -41,6 +43,12 @@ _SPREADING = frozenset(
 
 _INTEGER_OPERATIONS = frozenset({"Cast", "ReduceSum", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 """Operations that give ONNX's result for integers that depend on the picture, although constants are floats here."""
+
+
+_TAKEN = frozenset(
+    {"self", *keyword.kwlist, *(set(dir(fx.GraphModule(nn.Module(), fx.Graph()))) - set(dir(nn.Module())))}
+)
+"""Names that fx uses itself, or cannot write into the code of a network: torch's exporter calls a node /Or."""
 
 
 @dataclass(frozen=True)
@@ -276,8 +284,9 @@ class _Assembly:
             raise op.refusal(f"cannot be run ({reason})") from error
 
     def _unused_name(self, label: str) -> str:
+        label = unicodedata.normalize("NFKC", label)  # as Python does with the names in the code that fx writes
         name = re.sub(r"\W+", "_", label).strip("_").lower() or "node"
-        name = f"node_{name}" if name[0].isdigit() else name
+        name = f"node_{name}" if name[0].isdigit() or name in _TAKEN else name
         taken, number = name, 2
         while hasattr(self.root, taken):
             taken, number = f"{name}_{number}", number + 1

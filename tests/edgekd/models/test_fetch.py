@@ -129,3 +129,14 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert cache_folder() == tmp_path / "home" / ".cache" / "edgekd"
     monkeypatch.setenv("EDGEKD_CACHE", "~/models")
     assert cache_folder() == tmp_path / "home" / "models"
+
+
+@pytest.mark.parametrize("folder", ["a file/cache", "~nobody-of-that-name/cache"])
+def test_a_cache_that_cannot_be_kept(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user id has no name: HOME is / there, or absent."""
+    _npm(tmp_path / "bin", "exit 1", monkeypatch)
+    (tmp_path / "a file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGEKD_CACHE", folder)
+    with pytest.raises(FileError, match="EDGEKD_CACHE"):
+        fetch(FILE, Quiet())

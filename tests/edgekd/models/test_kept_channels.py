@@ -71,6 +71,13 @@ def test_a_channel_that_another_repeats_goes_first_however_large_its_weights() -
     assert ranks[0] != 1 and ranks[2] != 1  # only one of the two goes early: the other is then irreplaceable
 
 
+def test_channels_that_are_exactly_alike_can_be_ranked() -> None:
+    """Their covariance has no inverse."""
+    covariance = torch.tensor([[4.0, 4.0, 0.0], [4.0, 4.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    alike = Reading(torch.tensor([[2.0], [1.0], [1.0]], dtype=torch.float64), covariance)
+    assert least_missed_first([(alike, torch.arange(3))], 3, 1).tolist() == [3.0, 0.0, 3.0]
+
+
 def test_channels_that_are_never_lit_go_first() -> None:
     samples = np.random.default_rng(3).normal(size=(4, 500)) * np.array([[1.0], [0.0], [1.0], [0.0]])
     for lit in (samples, 0 * samples):
@@ -98,6 +105,19 @@ def test_a_reading_is_what_the_layer_is_given() -> None:
     whole = found["2"].weights.T @ found["2"].covariance @ found["2"].weights
     assert float(whole.trace()) == pytest.approx(1.0, rel=1e-4)
     assert variance > 0
+
+
+def test_before_a_norm_every_output_counts_as_the_norm_scales_it() -> None:
+    """The first output varies a tenth as much as the second, but comes out of the norm as large."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.BatchNorm2d(2, momentum=None))
+    pictures = torch.randn(4, 3, 16, 16)
+    with torch.no_grad():
+        network[0].weight.copy_(torch.tensor([[0.1, 0, 0], [0, 1.0, 0]]).view(2, 3, 1, 1))
+        network.train()(pictures)  # the norm stores what it sees
+        found = readings(network.eval(), [pictures])["0"]
+    energy = (found.weights @ found.weights.T).diagonal() * found.covariance.diagonal()
+    np.testing.assert_allclose(energy, [0.5, 0.5, 0], atol=0.01)
 
 
 def test_as_many_channels_are_kept_as_by_size_but_others(rooms: Teacher, chosen: Slim) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from onnx_graphs import conv_norm, save
 
 from calibration.errors import FileError, ModelError
 from edgekd.models.onnx_import import import_onnx
+from edgekd.models.onnx_import.file import digest_onnx
 
 NO_MODELS = {
     "empty": (b"", "is empty"),
@@ -81,3 +83,11 @@ def test_a_link_does_not_lead_outside(tmp_path: Path) -> None:
 def test_external_weights_that_are_too_short(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="too short for the weights w"):
         import_onnx(_external(tmp_path, "net.bin", length=10))
+
+
+def test_weights_in_another_file_are_part_of_the_digest(tmp_path: Path) -> None:
+    path, beside = tmp_path / "net.onnx", tmp_path / "weights"
+    onnx.save(conv_norm(), path, save_as_external_data=True, location="weights", size_threshold=0)
+    before = digest_onnx(path)
+    beside.write_bytes(bytes([beside.read_bytes()[0] ^ 1]) + beside.read_bytes()[1:])
+    assert digest_onnx(path) != before

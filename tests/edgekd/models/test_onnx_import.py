@@ -36,6 +36,16 @@ def test_gradients_reach_the_picture_and_no_parameter(tmp_path: Path) -> None:
     assert not any(parameter.requires_grad for parameter in module.parameters())
 
 
+@pytest.mark.parametrize("name", ["/Or", "Lambda", "graph", "code", "meta", "self", "forward", "\ufb01rst", "1"])
+def test_a_node_may_have_any_name(name: str, tmp_path: Path) -> None:
+    """`or` is what torch's exporter makes of a mask (a < 0) | (a > 1) in a network's own forward."""
+    nodes = [
+        helper.make_node("Sigmoid", ["x"], ["a"], name=name),
+        helper.make_node("Exp", ["a"], ["y"], name=f"{name}_1"),
+    ]
+    agree(network(nodes, {}), tmp_path)
+
+
 def test_shape_arithmetic_is_folded_and_a_batch_of_one_is_lifted(tmp_path: Path) -> None:
     """What exporters write for x.view(1, 3, -1) and for interpolate(size=2 * x.shape[2:])."""
     nodes = [

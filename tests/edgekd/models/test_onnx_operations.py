@@ -22,8 +22,8 @@ ONE_NODE = {
     "conv depthwise": ("Conv", {"w": weights(6, 1, 3, 3)}, {"group": 3}),
     "conv dilated": ("Conv", {"w": weights(2, 3, 3, 3)}, {"dilations": [2, 1], "pads": [2, 1, 2, 1]}),
     "conv uneven pads": ("Conv", {"w": weights(2, 3, 3, 2)}, {"pads": [0, 1, 2, 0], "strides": [2, 1]}),
-    "conv same upper": ("Conv", {"w": weights(2, 3, 4, 3)}, {"auto_pad": "SAME_UPPER", "strides": [2, 3]}),
-    "conv same lower": ("Conv", {"w": weights(2, 3, 4, 3)}, {"auto_pad": "SAME_LOWER", "strides": [2, 3]}),
+    "conv same upper": ("Conv", {"w": weights(2, 3, 3, 2)}, {"auto_pad": "SAME_UPPER", "strides": [2, 1]}),
+    "conv same lower": ("Conv", {"w": weights(2, 3, 3, 2)}, {"auto_pad": "SAME_LOWER", "strides": [2, 1]}),
     "conv valid": ("Conv", {"w": weights(2, 3, 4, 3)}, {"auto_pad": "VALID"}),
     "transposed": (
         "ConvTranspose",
@@ -40,6 +40,8 @@ ONE_NODE = {
     "prelu": ("PRelu", {"w": weights(3, 1, 1)}, {}),
     "elu": ("Elu", {}, {"alpha": 0.7}),
     "sigmoid": ("Sigmoid", {}, {}),
+    "leaky by default": ("LeakyRelu", {}, {}),
+    "hard sigmoid by default": ("HardSigmoid", {}, {}),
     "hard sigmoid": ("HardSigmoid", {}, {"alpha": 0.3, "beta": 0.4}),
     "hard swish": ("HardSwish", {}, {}),
     "softplus": ("Softplus", {}, {}),
@@ -191,6 +193,7 @@ OLD = {
     "slice 7": ("Slice", 7, {"axes": [2, 3], "starts": [1, -5], "ends": [9, 100]}),
     "unsqueeze 7": ("Unsqueeze", 7, {"axes": [1]}),
     "softmax 7": ("Softmax", 7, {"axis": 2}),
+    "softmax 7 by default": ("Softmax", 7, {}),
     "upsample nearest 7": ("Upsample", 7, {"mode": "nearest", "scales": [1.0, 1.0, 2.0, 3.0]}),
     "upsample linear 7": ("Upsample", 7, {"mode": "linear", "scales": [1.0, 1.0, 2.0, 2.0]}),
 }
@@ -348,3 +351,17 @@ def test_weights_that_are_made_of_others_are_computed(tmp_path: Path) -> None:
         "sizes": ints(1, 4, 12, 16), "zero": np.float32(0), "columns": np.float32(16), "one": np.float32(1),
     }  # fmt: skip
     agree(network(nodes, constants), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stated", "epsilon", "momentum"), [({}, 1e-5, 0.1), ({"epsilon": 0.3, "momentum": 0.8}, 0.3, 0.2)]
+)
+def test_a_norm_keeps_its_epsilon_and_the_share_that_new_pictures_have(
+    stated: dict[str, float], epsilon: float, momentum: float, tmp_path: Path
+) -> None:
+    """ONNX states the share of what was stored before, torch that of what is new: a student cut out of it trains on."""
+    constants = {"scale": weights(3), "shift": weights(3), "mean": weights(3), "var": floats(0.1, 0.5, 2)}
+    node = helper.make_node("BatchNormalization", ["x", *constants], ["y"], **stated)
+    module = agree(network([node], constants), tmp_path)
+    (norm,) = [layer for layer in module.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert (norm.eps, norm.momentum) == pytest.approx((epsilon, momentum))

@@ -287,6 +287,20 @@ def test_bins_keep_their_number_and_what_leads_to_them_is_cut() -> None:
     assert (shares.in_channels, shares.out_channels, widths.in_features, widths.out_features) == (16, 16, 16, 16)
 
 
+def test_a_network_that_keeps_its_features_and_depths_is_cut_and_can_be_copied() -> None:
+    """As Monodepth2's encoder and decoder do: what they keep has a gradient, and torch copies no such tensor."""
+
+    class Keeping(_Pyramid):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.outputs = {("disp", 0): super().forward(x)}
+            return self.outputs["disp", 0]
+
+    teacher, _ = freeze("keeping", Keeping(), InputSpec(Framing(16, 16)), digest="d", source="a test")
+    student = slim(teacher, 0.5)
+    assert {len(channels) for channels in student.kept.values()} == {16}
+    copy.deepcopy(student)
+
+
 def test_what_works_in_place_or_without_gradients_where_it_does_not_learn_is_cut() -> None:
     class Finished(_Pyramid):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -315,6 +315,34 @@ def test_one_map_may_be_given_in_any_way(given: Callable[[torch.Tensor], Any], t
     export_onnx(teacher.module, teacher.input, tmp_path / "net.onnx", metadata={})
 
 
+class _Hooked(nn.Module):
+    """Keeps a layer's features by a hook: a method of its own, or a function made in __init__."""
+
+    def __init__(self, method: bool) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 1, 1)
+        self.kept: dict[str, torch.Tensor] = {}
+        self.first.register_forward_hook(self.keep if method else lambda _, given, made: self.kept.update(first=made))
+
+    def keep(self, _: nn.Module, given: Any, made: torch.Tensor) -> None:
+        self.kept["first"] = made
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.first(x)
+        return self.last(self.kept["first"]).exp()
+
+
+def test_a_network_whose_copy_would_read_features_of_another_picture_is_refused() -> None:
+    """Statistics are observed, students cut and models exported in copies, whose depth would silently be wrong."""
+    torch.manual_seed(0)
+    networks = {
+        method: freeze("hooked", _Hooked(method), SMALL, digest="d", source="test")[0] for method in (False, True)
+    }
+    check_teacher(networks[True])
+    with pytest.raises(ModelError, match=r"A copy of hooked .* forward hooks .*register_forward_hook\(self\.keep\)"):
+        check_teacher(networks[False])
+
+
 def test_depth_below_a_metre_is_remarked_on() -> None:
     network = _Wrapped(lambda depth: torch.sigmoid(depth))
     teacher, _ = freeze("flat", network, InputSpec(Framing(16, 24)), digest="0", source="made for a test")

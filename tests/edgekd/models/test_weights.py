@@ -62,6 +62,29 @@ def test_a_file_of_another_program_has_no_description(tmp_path: Path) -> None:
     assert torch.equal(layer.weight, torch.zeros(2, 2))
 
 
+def test_a_layer_with_two_names_is_filled_from_a_file_that_holds_one_of_them(tmp_path: Path) -> None:
+    """As safetensors' save_model writes them; a layer that is named nowhere is still missed."""
+
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block, self.head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), nn.Conv2d(4, 1, 1)
+            self.backbone = self.block
+
+    trained, path = Named(), tmp_path / "net.safetensors"
+    from safetensors.torch import save_model
+
+    save_model(trained, str(path))
+    tensors = load_weights(path).tensors
+    assert len(tensors) < len(trained.state_dict())
+    fresh = Named()
+    fill(fresh, tensors, "net", architecture="named")
+    assert weights_digest(fresh) == weights_digest(trained)
+    del tensors["head.weight"]
+    with pytest.raises(ModelError, match=r"it misses head\.weight"):
+        fill(fresh, tensors, "net", architecture="named")
+
+
 def test_a_truncated_file(tmp_path: Path) -> None:
     path = tmp_path / "s.safetensors"
     save_weights(path, architecture("mobile-s").start(INPUT), architecture="mobile-s", input=INPUT)
