@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import DataError, EdgekdError
 from calibration.progress import Progress
+from calibration.reasons import out_of_memory
 from edgekd.bench.cold import measure_cold
 from edgekd.bench.conditions import read_conditions, summarise
 from edgekd.bench.flicker import Flicker, measure_flicker
@@ -116,6 +117,9 @@ class _Bench:
             cause = error
         if isinstance(cause, EdgekdError):
             reason, fix = cause.message, cause.fix
+        elif out_of_memory(cause):
+            reason = "out of memory"
+            fix = "Close other programs, or use a smaller --batch, or fewer --streams"
         else:
             line = (str(cause).strip().splitlines() or [""])[0]
             reason, fix = f"{type(cause).__name__}: {line}", f"Rebuild it: {rebuild_command(artefact)}"

@@ -28,6 +28,7 @@ from targets.feeding import infer_each
 __all__ = ["Gallery", "Shown", "make_gallery", "worst_frames"]
 
 _WORST = 4
+_FARTHEST = float(np.finfo(np.float16).max)
 _LARGEST = 512 << 20  # bytes that a file may unpack to
 _KIND = "edgekd gallery 1"
 
@@ -60,9 +61,9 @@ class Gallery:
                 continue
             about[part] = {"names": shown.names, "depth": list(shown.depth), "truth": shown.truth is not None}
             arrays[f"{part} pictures"] = shown.pictures
-            arrays |= {f"{part} depth {name}": plane.astype(np.float16) for name, plane in shown.depth.items()}
+            arrays |= {f"{part} depth {name}": _half(plane) for name, plane in shown.depth.items()}
             if shown.truth is not None:
-                arrays[f"{part} truth"] = shown.truth.astype(np.float16)
+                arrays[f"{part} truth"] = _half(shown.truth)
         text = np.frombuffer(json.dumps(about).encode(), np.uint8)
         with replacing(path) as temporary, open(temporary, "wb") as stream:
             np.savez_compressed(stream, about=text, **arrays)  # type: ignore[arg-type]
@@ -81,6 +82,11 @@ class Gallery:
                 return cls(**parts, note=str(about["note"]))
         except Exception as error:  # a damaged archive fails anywhere in zipfile, zlib and numpy
             raise FileError(f"{path} cannot be read ({error})", fix="Measure again with `edgekd bench`") from error
+
+
+def _half(depth: NDArray[np.float32]) -> NDArray[np.float16]:
+    """As 16-bit floats. Depth beyond their 65,504, as of a network without a known unit, must not become infinite."""
+    return np.where(np.isfinite(depth), depth.clip(-_FARTHEST, _FARTHEST), depth).astype(np.float16)
 
 
 def _shown(part: str, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Shown:

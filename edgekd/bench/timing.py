@@ -64,7 +64,7 @@ def time_calls(
     done, varied, cpu, spent, chunk = 0, len(feeds), 0, 0, 1
     with _no_collector():
         begun = clock()
-        enough, longest = begun + int(seconds * 1e9), begun + int(max(seconds, _LONGEST) * 1e9)
+        enough, longest = begun + seconds * 1e9, begun + max(seconds, _LONGEST) * 1e9
         while done < _MOST and ((done < minimum and clock() < longest) or clock() < enough or done == 0):
             chunk_begun, cpu_begun = clock(), cpu_clock()
             end = min(done + chunk, _MOST)

@@ -97,11 +97,31 @@ for _module in _VERBS:
 
 def main() -> None:
     """The program `edgekd`."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     end_as_interrupted()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:  # run has said so; at exit Python would complain again, and replace the exit code by 120
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Replace standard streams that were closed (`>&-`, some schedulers) by the null device, where Python has None.
+
+    This also keeps their numbers from being given to files of ours, into which a library would then print.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    while null <= 2:  # the lowest free number is given, so this fills the gaps
+        null = os.open(os.devnull, os.O_RDWR)
+    os.close(null)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - stays open
 
 
 def run(arguments: Sequence[str]) -> int:

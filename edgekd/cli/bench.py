@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,8 +50,11 @@ def bench(
         typer.Option(metavar="FILE.json", help="Repeat the measurements of this bench file and compare."),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0.0, metavar="SHARE", help="With --reproduce: how much latency may differ.")
-    ] = 0.03,
+        float | None,
+        typer.Option(
+            min=0.0, metavar="SHARE", help="With --reproduce: how much latency may differ. Default: 0.03 where stable."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure latency and accuracy on this machine.
@@ -72,6 +76,8 @@ def bench(
             f"{reproduce} fixes what is measured and how: other settings would not be comparable",
             fix="With --reproduce pass only --data and --tolerance",
         )
+    if reproduce is None and tolerance is not None:
+        raise UsageError("--tolerance needs --reproduce to compare with", fix="Add --reproduce")
     found = find_run(run, console)
     if reproduce is not None:
         _reproduce(found, reproduce, data, tolerance)
@@ -82,7 +88,8 @@ def bench(
         found, tuple(target or ()), settings, console, scoring=scoring, clip=shots, keep_frames=frames
     )
     console.result(result.to_json(), bench_table(result, width=console.width))
-    console.note(f"Saved to {path}")
+    if any(row.latency is not None for row in result.rows):
+        console.note(f"Saved to {path}")
     if scoring is not None and found.caution is not None:
         console.note(f"{found.caution}; use the scale-aligned figures in the report")
     if all(row.latency is None for row in result.rows):
@@ -93,12 +100,16 @@ def bench(
     console.next_command("report", found.folder)
 
 
-def _reproduce(run: Run, reproduce: Path, data: str | None, tolerance: float) -> None:
-    from calibration.errors import DataError
+def _reproduce(run: Run, reproduce: Path, data: str | None, tolerance: float | None) -> None:
+    from calibration.errors import DataError, UsageError
     from edgekd.bench.reproduce import Tolerances
     from edgekd.steps.bench import reproduce_bench
 
-    tolerances = Tolerances(stable=tolerance, noisy=max(tolerance, Tolerances().noisy))
+    tolerances = Tolerances()
+    if tolerance is not None:
+        if not tolerance < math.inf:
+            raise UsageError(f"A tolerance of {tolerance} compares nothing", fix="Use a share, such as 0.1")
+        tolerances = Tolerances(stable=tolerance, noisy=max(tolerance, tolerances.noisy))
     compared, path = reproduce_bench(run, reproduce, data, tolerances, console)
     console.result([asdict(one) for one in compared], _comparison(compared))
     console.note(f"Saved to {path}")

@@ -60,20 +60,21 @@ class Console:
 
     def next_command(self, *words: str | Path) -> None:
         """The last line of a verb: what to try next, quoted so that it can be copied."""
-        self._show().print(f"Next: {shlex.join(['edgekd', *map(str, words)])}", style="bold")
+        self._show().print(printable(f"Next: {shlex.join(['edgekd', *map(str, words)])}"), style="bold")
 
     def error(self, error: EdgekdError) -> None:
         """A known error, as one line."""
         self.failure(str(error))
 
     def failure(self, text: str) -> None:
-        """One line that says why the command failed."""
-        self._show().print(printable(f"Error: {' '.join(text.split())}"), style="red")
+        """One line that says why the command failed, with spaces kept: a path may have two in a row."""
+        line = " ".join(part.strip() for part in text.strip().splitlines())
+        self._show().print(printable(f"Error: {line}"), style="red")
 
     @contextlib.contextmanager
     def task(self, label: str, total: int | None = None, *, every: float = 20.0) -> Iterator[Advance]:
         """A bar for `total` units of work, or a timer without a total; in a log, a line every `every` seconds."""
-        with self._show().task(label, total, every) as advance:
+        with self._show().task(printable(label), total, every) as advance:
             yield advance
 
     def _show(self) -> Bars | Lines:

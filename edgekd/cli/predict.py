@@ -55,6 +55,7 @@ def predict(
     from calibration.errors import DataError, UnknownNameError, UsageError
     from edgekd.pictures.colour import COLOURS
     from edgekd.run import find_run, is_run
+    from edgekd.run.manifest import NAME
     from edgekd.steps.artefacts import choose_artefact
     from edgekd.steps.predict import predict_pictures
     from edgekd.steps.predict_video import VideoSettings, predict_video
@@ -65,8 +66,10 @@ def predict(
         raise UnknownNameError("colour map", colours, COLOURS)
 
     run, source = (None, first) if second is None else (first, second)  # the run comes first and may be omitted
-    if source is None or (second is None and is_run(source)):
-        raise UsageError("No input to predict on", fix="Pass a picture, a folder, a video or camera")
+    if not source or (second is None and is_run(source)):
+        hidden = source and Path(source).is_dir() and not (Path(source) / NAME).is_file()
+        also = f"; {source} is the name of a run, and the folder is ./{source}" if hidden else ""
+        raise UsageError("No input to predict on", fix=f"Pass a picture, a folder, a video or camera{also}")
     if seconds is not None and not is_camera(source):
         raise UsageError(f"--seconds is for a camera, and {source} is not one", fix="Omit it")
     if frames and not (is_camera(source) or is_video(source)):

@@ -42,12 +42,13 @@ def render(shown: Table | RenderableType, stream: TextIO) -> str:
     """Text for this stream from a table, or from anything else that rich can show."""
     from rich.console import Console
     from rich.measure import Measurement
-    from rich.segment import Segment
+    from rich.segment import Segment, Segments
     from rich.text import Text
 
     buffer = io.StringIO()
     terminal = stream.isatty()
-    console = Console(file=buffer, force_terminal=terminal, width=width(stream), highlight=False)
+    # Given no height, rich takes a terminal with TERM=dumb for 80 columns wide whatever the width.
+    console = Console(file=buffer, force_terminal=terminal, width=width(stream), height=25, highlight=False)
     if isinstance(shown, Table):
         table = _rich(shown)
         needed = Measurement.get(console, console.options.update(width=_UNCUT), table).minimum
@@ -56,8 +57,9 @@ def render(shown: Table | RenderableType, stream: TextIO) -> str:
         console.print(table if max(needed, drawn) <= console.width else _stacked(shown))
         if shown.caption:
             console.print(Text(shown.caption, style="table.caption"))
-    else:
-        console.print(shown)
+    else:  # a dataset's name may hold an escape sequence, as the cells of a table may
+        segments = (Segment(printable(part.text), part.style, part.control) for part in console.render(shown))
+        console.print(Segments(segments), end="")
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()).strip("\n")
 
 

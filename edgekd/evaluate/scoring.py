@@ -53,6 +53,7 @@ def score_image(
     scores = {}
     for alignment, fit in ALIGNMENTS.items():
         scale, shift = fit(values[good], t[good], protocol.clamp) if good.any() else (1.0, 0.0)
-        aligned = np.where(good, scale * values + shift, values)
+        aligned = values.copy()
+        aligned[good] = scale * values[good] + shift
         scores[alignment] = measure(clamp(aligned, *protocol.clamp), t)
     return ImageScore(name, scene, count, share, int((~good).sum()), scores)

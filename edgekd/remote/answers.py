@@ -38,7 +38,7 @@ def pack_command(folder: str, *names: str) -> str:
 def unpack(out: bytes, folder: Path) -> None:
     """Unpack such an archive. Raises tarfile.TarError for a damaged one, or for links and paths that lead out.
 
-    The filter of tarfile's own extractall is missing in Python 3.10.0 to 3.10.11.
+    The filter of tarfile's own extractall is missing in Python before 3.10.12 and in 3.11.0 to 3.11.3.
     """
     with tarfile.open(fileobj=io.BytesIO(out.partition(f"{_BEGINS}\n".encode())[2]), mode="r:") as tar:
         for member in tar:

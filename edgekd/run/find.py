@@ -26,6 +26,8 @@ def find_run(name: str | None, progress: Progress, root: Path = RUNS) -> Run:
         run = newest(root)
         progress.note(f"No run given: using the newest, {run.folder}")
         return run
+    if not name:  # a shell's unset variable; as a path it would be the current folder
+        raise UsageError("The run's name is empty", fix="Name a run, or leave it out for the newest")
     folder = _folder(name, root)
     if folder is not None:
         return Run.open(folder)
@@ -43,7 +45,7 @@ def find_run(name: str | None, progress: Progress, root: Path = RUNS) -> Run:
 
 def is_run(name: str, root: Path = RUNS) -> bool:
     """Whether `find_run` would find a run by that name."""
-    return _folder(name, root) is not None
+    return bool(name) and _folder(name, root) is not None
 
 
 def newest(root: Path = RUNS) -> Run:
@@ -60,7 +62,10 @@ def newest(root: Path = RUNS) -> Run:
 
 
 def _folder(name: str, root: Path) -> Path | None:
-    return next((folder for folder in (Path(name), root / name) if (folder / NAME).is_file()), None)
+    """The folder of the run that is meant; with `./` or `..`, a name is a path from here and nothing under `root`."""
+    is_path = name.startswith("./") or ".." in Path(name).parts
+    places = (Path(name),) if is_path else (Path(name), root / name)
+    return next((folder for folder in places if (folder / NAME).is_file()), None)
 
 
 def _runs(root: Path) -> list[Path]:

@@ -46,13 +46,9 @@ class Camera:
         rays: Floats = x[:, None] * right + y[:, None] * down + forward
         return rays
 
-    def pixels(self, step: int = 1) -> tuple[Floats, Floats]:
-        """Columns and rows of every `step`-th pixel, flattened row by row."""
-        offset = (step - 1) / 2
-        columns, rows = np.meshgrid(
-            np.arange(0, self.width, step, dtype=np.float32) + np.float32(offset),
-            np.arange(0, self.height, step, dtype=np.float32) + np.float32(offset),
-        )
+    def pixels(self) -> tuple[Floats, Floats]:
+        """Columns and rows of all pixels, flattened row by row."""
+        columns, rows = np.meshgrid(np.arange(self.width, dtype=np.float32), np.arange(self.height, dtype=np.float32))
         return columns.ravel(), rows.ravel()
 
 

@@ -51,6 +51,7 @@ def bench_run(
     """Measure the artefacts; returns the result and its file in bench/.
 
     A file beside it holds the pictures for a report, including the worst scored frames unless `keep_frames` is off.
+    Where nothing could be measured, the files of an earlier bench are kept.
     Without a `clip`, flicker is measured by gliding a window over held-out pictures. Raises what `built_artefacts` and
     `edgekd.bench.bench` raise, and RunLockedError.
     """
@@ -60,9 +61,9 @@ def bench_run(
         _, held_out = calibration.split()
         clip = clip or _glide(held_out)
         about = f"{_PICTURES} held-out pictures of the run, scaled to {_CAMERA[1]}x{_CAMERA[0]}"
-        with progress.task("Measuring"):
-            pictures = _pictures(calibration)
-            result = bench(artefacts, pictures, about, settings, progress, scoring=scoring, clip=clip, run=run.name)
+        pictures = _pictures(calibration)
+        # Not inside a task: on a terminal its bar would be redrawn beside the inferences that are timed.
+        result = bench(artefacts, pictures, about, settings, progress, scoring=scoring, clip=clip, run=run.name)
         gallery = make_gallery(
             artefacts,
             result.rows,
@@ -74,6 +75,9 @@ def bench_run(
         )
         name = _name(result, scoring, () if len(artefacts) == len(exported_names(run)) else targets) + suffix
         path = run.folder / "bench" / f"{name}.json"
+        if path.is_file() and all(row.latency is None for row in result.rows):
+            progress.note(f"Nothing was measured, so {path} is kept as it was")
+            return result, path
         inputs = {artefact.name: artefact.files[artefact.model] for artefact in artefacts}
         if scoring is not None:
             inputs["data"] = scoring.data.digest
@@ -101,13 +105,24 @@ def reproduce_bench(
     scored = next((row.evaluation for row in measured if row.evaluation is not None), None)
     where = data or before.data  # empty in files of older demos, which did not record it
     scoring = None
-    if scored is not None and where and (data is not None or Path(where).expanduser().exists()):
+    if scored is not None and where and (data is not None or _is_here(where)):
         scoring = Scoring(open_dataset(where), get_protocol(scored.protocol), where)
     targets = tuple(dict.fromkeys(row.target for row in measured))
+    suffix = "-again"
+    while file.stem.endswith(suffix):  # what is compared with must not be replaced
+        suffix += "-again"
     after, path = bench_run(
-        run, targets, settings_of(before), progress, scoring=scoring, keep_frames=False, suffix="-again"
+        run, targets, settings_of(before), progress, scoring=scoring, keep_frames=False, suffix=suffix
     )
     return compare(before, after, tolerances), path
+
+
+def _is_here(data: str) -> bool:
+    """Whether data lie where they lay when they were scored, perhaps on another machine."""
+    try:
+        return Path(data).expanduser().exists()
+    except (OSError, RuntimeError):  # a name too long for this file system; the home of a user who is not known here
+        return False
 
 
 def open_clip(source: str) -> Clip:
@@ -115,6 +130,8 @@ def open_clip(source: str) -> Clip:
 
     Raises DataError for fewer than three frames or pictures of several sizes, MissingRuntimeError without PyAV.
     """
+    if not source:  # a shell's unset variable; as a path it would be the current folder
+        raise DataError("The path of the clip is empty", fix="Pass a video, or a folder of successive frames")
     sizes: set[tuple[int, ...]] = set()
     with ExitStack() as stack:
         if is_video(source):

@@ -34,7 +34,7 @@ from edgekd.models.weights import fill, load_weights, save_weights
 from edgekd.run import RUNS, Run, TeacherRecord, require_place
 from edgekd.simulate.sample import ImageSource
 from edgekd.steps.busy import remark_on_others
-from edgekd.steps.images import ImagesSpec, grow_images, open_rendered
+from edgekd.steps.images import ImagesSpec, grow_images, open_rendered, require_images
 from edgekd.steps.outcome import require_learnt
 from edgekd.steps.statistics import chosen_statistics, require_use
 from edgekd.steps.training import Training, beyond_weights, writing
@@ -124,6 +124,7 @@ def _lead(
     where = describe(device, request.settings.precision)
     require_precision(teacher, device, request.settings.precision, fix="Use --precision float32")
     if request.force or not Run.exists(folder):
+        require_images(request.images)
         _try_export(request, cast, progress)
     with writing(
         folder,

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from calibration.errors import FileError
 from calibration.progress import Progress
 from calibration.reasons import first_line
 from edgekd.steps.images import usable_cores
@@ -75,8 +76,6 @@ class Examination:
 
 def examine(progress: Progress) -> Examination:
     """Examine the machine; anything missing is part of the result, never an error."""
-    from edgekd.models.fetch import cache_folder
-
     with progress.task("Probing the runtimes"):
         statuses = {target.name: target.status() for target in all_targets()}
         torch = _torch()
@@ -89,7 +88,7 @@ def examine(progress: Progress) -> Examination:
         torch=torch,
         targets=statuses,
         extras=tuple(_extra(name, modules) for name, modules in _EXTRAS.items()),
-        spaces=(_space("current folder", Path()), _space("cache", cache_folder())),
+        spaces=(_space("current folder", Path()), _cache()),
         jetson=examine_jetson(ROOT),
     )
 
@@ -128,6 +127,15 @@ def _space(what: str, path: Path) -> Space:
         return Space(what, str(path.absolute()), shutil.disk_usage(existing).free)
     except OSError:
         return Space(what, str(path.absolute()), None)
+
+
+def _cache() -> Space:
+    from edgekd.models.fetch import cache_folder
+
+    try:
+        return _space("cache", cache_folder())
+    except FileError as error:
+        return Space("cache", f"none ({error.message}; {error.fix})", None)
 
 
 def _memory() -> int | None:

@@ -14,7 +14,7 @@ from calibration.errors import FileError, RunLockedError, UsageError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress, Quiet
 from edgekd.cores import allowed_cores
-from edgekd.models.fetch import cache_folder
+from edgekd.models.fetch import cache_folder, require_cache
 from edgekd.run.lock import locked
 from edgekd.simulate.growing import GrowingSet
 from edgekd.simulate.readers import open_source
@@ -22,7 +22,15 @@ from edgekd.simulate.rooms import RENDERER, RoomSettings
 from edgekd.simulate.sample import ImageSource
 from edgekd.simulate.store import SimulatedSet, write_set
 
-__all__ = ["ImagesSpec", "grow_images", "open_images", "open_rendered", "parse_images", "usable_cores"]
+__all__ = [
+    "ImagesSpec",
+    "grow_images",
+    "open_images",
+    "open_rendered",
+    "parse_images",
+    "require_images",
+    "usable_cores",
+]
 
 
 _PATIENCE = 6 * 3600.0  # seconds to wait for another process that renders the same images
@@ -74,6 +82,15 @@ def parse_images(text: str, seed: int) -> ImagesSpec:
     )
 
 
+def require_images(spec: ImagesSpec) -> None:
+    """Raise FileError, before minutes of other work, where the images are not there and cannot be rendered."""
+    if spec.folder is None:
+        with contextlib.suppress(FileError):
+            SimulatedSet.open(_cached(spec))
+            return
+        require_cache()
+
+
 def open_images(spec: ImagesSpec, progress: Progress) -> ImageSource:
     """The images, rendered first if they are not in the cache; waits while another process renders them.
 
@@ -86,6 +103,7 @@ def open_images(spec: ImagesSpec, progress: Progress) -> ImageSource:
     while True:
         with contextlib.suppress(FileError):  # a complete set needs no lock, whose holder may be training
             return SimulatedSet.open(folder)
+        require_cache()
         try:
             with locked(folder, told, wait=_RETRY_SECONDS):
                 return write_set(
@@ -118,6 +136,7 @@ def grow_images(spec: ImagesSpec, progress: Progress) -> Iterator[ImageSource]:
         yield open_source(spec.folder, progress)
         return
     folder = _cached(spec)
+    require_cache()
     with locked(folder, progress):
         images = GrowingSet(
             folder,

@@ -48,7 +48,7 @@ def verify(name: str | None, progress: Progress) -> Verified:
 
     Raises UsageError for a file that holds no digests, and what `find_run` raises.
     """
-    path = None if name is None else Path(name)
+    path = Path(name) if name else None  # an empty name is not the current folder: `find_run` refuses it
     found = None if path is None or (path / RUN).is_file() else _kind(path)
     # As for the other verbs, a folder that has the name of a run under runs/ does not hide that run.
     if found is None and (path is None or not path.exists() or is_run(str(path))):

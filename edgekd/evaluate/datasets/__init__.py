@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,9 @@ def open_dataset(spec: str) -> DepthDataset:
         raise DataError(
             "The path of the data is empty", fix="Pass the folder or file with the pictures and their depth"
         )
-    path = Path(spec).expanduser()
+    path = Path(spec)
+    with contextlib.suppress(RuntimeError):  # the home of a user that does not exist
+        path = path.expanduser()
     if not path.exists():
         raise DataError(f"Data not found: {spec}", fix="Check the path")
     for layout in LAYOUTS.values():

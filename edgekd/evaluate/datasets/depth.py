@@ -86,6 +86,10 @@ def _read_npy(path: Path) -> NDArray[Any]:
         raise DataError(error.message, fix=error.fix) from error
     while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):  # batch or channel axes; a pixel stays [1, 1]
         array = array[0] if array.shape[0] == 1 else array[..., 0]
+    if array.dtype.kind in "ui" and array.dtype.itemsize == 1:
+        raise DataError(
+            f"{path} holds {array.dtype}: it is a picture of depth, not depth", fix="Save depth in metres, as float32"
+        )
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fui":
         raise DataError(f"{path} holds {array.dtype} {list(array.shape)}, not depth", fix="Save depth as [H, W]")
     return np.asarray(array)

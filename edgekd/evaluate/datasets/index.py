@@ -29,8 +29,9 @@ def open_index(path: Path) -> DepthDataset:
     path = path / "index.csv" if path.is_dir() else path
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns, rows = tuple(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
+            reader = csv.DictReader(stream, skipinitialspace=True)  # also before a quoted path
+            columns = reader.fieldnames = tuple(name.strip() for name in reader.fieldnames or ())
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"Cannot read {path} ({error})", fix="Save it as comma-separated UTF-8 text") from error
     missing = [column for column in _COLUMNS if column not in columns]

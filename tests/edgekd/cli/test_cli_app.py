@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from calibration.errors import BudgetError, MissingRuntimeError
 from edgekd.cli.app import run
@@ -49,7 +52,10 @@ def test_help_answers_within_four_tenths_of_a_second() -> None:
     assert min(spent) < 0.4
 
 
-def test_every_verb_is_listed_and_explained(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verb_is_listed_and_explained(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     assert run([]) == 0  # no arguments: the help
     listed = capsys.readouterr().out
     for verb in VERBS:
@@ -169,10 +175,22 @@ def test_a_bug_says_what_where_and_how_to_see_more(
 
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*EDGEKD, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        command = [*EDGEKD, "--version"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=buffered, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: The disk is full") and "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_are_no_error(exported_run: Path, closed: str) -> None:
+    """As some schedulers start programs."""
+    command = f"{shlex.join([*EDGEKD, 'predict', 'small', 'room.png', '--json'])} {closed}"
+    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save("room.png")
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "Error" not in done.stderr
+    assert {path.name for path in Path("predicted").iterdir()} == {"room.colour.png", "room.depth.png"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["check", "small"]])

@@ -32,6 +32,27 @@ def test_data_goes_to_stdout_and_everything_else_to_stderr(capsys: pytest.Captur
     assert err == "a note\nNext: edgekd bench 'my runs/x'\nError: it failed\n"
 
 
+def test_a_path_in_an_error_can_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().failure("runs/two  spaces is damaged.\n Rebuild it: edgekd distill --out 'runs/two  spaces'")
+    assert capsys.readouterr().err == (
+        "Error: runs/two  spaces is damaged. Rebuild it: edgekd distill --out 'runs/two  spaces'\n"
+    )
+
+
+def test_no_name_of_a_file_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.text import Text
+
+    console, name = Console(), "data\x1b[31m\x07/index.csv"
+    console.note(name)
+    with console.task(f"Evaluating on {name}", total=1) as advance:
+        advance(1)
+    console.result({}, Table(("picture",), [(name,)]), Text(f"4 images of {name}"))
+    console.next_command("verify", name)
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err and "\x07" not in out + err
+    assert out.count("/index.csv") == 2 and err.count("/index.csv") == 3
+
+
 def test_with_json_there_is_nothing_but_json_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console()
     console.json = True
@@ -113,7 +134,8 @@ def test_sizes(size: int, text: str) -> None:
     assert size_text(size) == text
 
 
-def test_a_terminal_too_narrow_for_a_table_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("terminal", ["xterm", "dumb"])
+def test_a_terminal_too_narrow_for_a_table_loses_nothing(terminal: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -124,6 +146,7 @@ def test_a_terminal_too_narrow_for_a_table_loses_nothing(monkeypatch: pytest.Mon
         right=(1, 2, 3),
         caption="drift: of depth from fp32, on sixteen pictures that were held out",
     )
+    monkeypatch.setenv("TERM", terminal)
     for columns in range(40, 121):
         monkeypatch.setenv("COLUMNS", str(columns))
         text = re.sub(r"\x1b\[[0-9;]*m", "", render(table, Terminal()))

@@ -84,6 +84,51 @@ def test_a_bench_that_measures_nothing_has_failed(run_folder: Path, capsys: pyte
     assert err.splitlines()[-1].startswith("Error: Nothing was measured: built for a device other than this machine")
 
 
+def test_a_bench_that_measures_nothing_keeps_what_was_measured_before(
+    exported_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runtime is no longer there: in another virtual environment, for example."""
+    assert run(["bench", "small", "--seconds", "0"]) == 0
+    before = {path: path.read_bytes() for path in (exported_run / "bench").iterdir()}
+    capsys.readouterr()
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert run(["bench", "small", "--seconds", "0"]) == 1
+    err = capsys.readouterr().err
+    assert "kept as it was" in err and "Saved to" not in err
+    assert {path: path.read_bytes() for path in (exported_run / "bench").iterdir()} == before
+    assert run(["verify", "small"]) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify", ""],
+        ["bench", "", "--seconds", "0"],
+        ["predict", ""],
+        ["predict", "small", ""],
+        ["predict", "", "room.png"],
+        ["bench", "small", "--reproduce", "any.json", "--tolerance", "inf"],
+        ["bench", "small", "--tolerance", "0.1"],
+    ],
+)
+def test_what_means_nothing_is_wrong_usage(
+    picture: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty word is a shell's unset variable, and not the current folder."""
+    assert run(arguments) == 2
+    assert "bug" not in capsys.readouterr().err
+    assert not Path("predicted").exists()
+
+
+def test_a_folder_of_pictures_may_have_the_name_of_a_run(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("small").mkdir()
+    picture.rename("small/room.png")
+    assert run(["predict", "small"]) == 2
+    assert "the folder is ./small" in capsys.readouterr().err
+    value, _ = said(capsys, "predict", "./small")
+    assert [made["picture"] for made in value] == ["small/room.png"]  # type: ignore[index, attr-defined]
+
+
 def test_a_bench_that_was_to_score_and_scored_nothing_has_failed(
     exported_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +246,8 @@ def test_a_missing_file_of_the_run_is_one_line(exported_run: Path, capsys: pytes
 
 def test_the_doctor_names_what_is_missing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setenv("EDGEKD_CACHE", "~nobody-of-that-name/cache")
     value, _ = said(capsys, "doctor")
+    assert "EDGEKD_CACHE" in value["spaces"][1]["path"]  # type: ignore[index]
     status = value["targets"]["onnxruntime"]  # type: ignore[index]
     assert not status["can_run"] and "pip install" in status["fix"]

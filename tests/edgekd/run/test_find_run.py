@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from notes import Notes
 
-from calibration.errors import RunError, UnknownNameError
-from edgekd.run import Run, find_run
+from calibration.errors import RunError, UnknownNameError, UsageError
+from edgekd.run import Run, find_run, is_run
 
 
 @pytest.fixture
@@ -48,6 +48,28 @@ def test_a_run_knows_its_name_from_within(
     Path("runs/kitchen/artefacts").mkdir()
     monkeypatch.chdir(Path("runs/kitchen") / inside)
     assert find_run(name, notes).name == "kitchen"
+
+
+def test_an_empty_name_is_not_the_current_folder(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell's unset variable."""
+    Run.create(Path("runs/kitchen"))
+    for folder in (".", "runs/kitchen"):
+        monkeypatch.chdir(folder)
+        assert not is_run("")
+        with pytest.raises(UsageError, match="name is empty"):
+            find_run("", notes)
+
+
+def test_a_path_is_not_looked_up_among_the_names(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """runs/../kitchen is this folder's kitchen, and not what ../kitchen means."""
+    Run.create(Path("here/kitchen"))
+    Run.create(Path("here/runs/hall"))
+    monkeypatch.chdir("here")
+    for path in ("../kitchen", "./hall"):
+        assert not is_run(path)
+        with pytest.raises(UnknownNameError):
+            find_run(path, notes)
+    assert find_run("./kitchen", notes).name == "kitchen" and find_run("hall", notes).name == "hall"
 
 
 def test_a_name_that_is_no_run_gets_its_near_matches(notes: Notes) -> None:
