@@ -66,11 +66,42 @@ def test_a_folder_is_replaced_as_one(tmp_path: Path) -> None:
     assert left_over(tmp_path) == ["made"]
 
 
+def test_a_folder_that_cannot_be_put_in_place_brings_the_one_before_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "kept").touch()
+    rename = Path.replace
+
+    def refuse_the_new(self: Path, target: Path) -> Path:
+        if self.suffix == ".part":
+            raise OSError(errno.EACCES, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse_the_new)
+    with pytest.raises(FileError, match="Permission denied"), replacing_folder(tmp_path / "made") as temporary:
+        (temporary / "new").touch()
+    assert left_over(tmp_path / "made") == ["kept"]
+    assert left_over(tmp_path) == ["made"]
+
+
 def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(FileError, match="it is a file"), replacing_folder(tmp_path / "notes.txt"):
         pass
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_of_another_size_or_content_is_told_from_the_one_that_was_made(tmp_path: Path) -> None:
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    digest = sha256_file(path)
+    assert fault_of(path, digest) is fault_of(path, digest, 3) is None
+    for content in (b"ab", b"abcd"):
+        path.write_bytes(content)
+        assert fault_of(path, digest, 3) == f"has {len(content)} bytes instead of 3: it was truncated or altered"
+    path.write_bytes(b"abd")
+    assert fault_of(path, digest, 3) == fault_of(path, digest) == "was altered or truncated after it was made"
 
 
 def test_what_is_not_about_the_file_is_not_told_of_it(tmp_path: Path) -> None:

@@ -39,3 +39,33 @@ def test_an_activation_next_to_nothing_keeps_its_extremes() -> None:
     scaled = helper.make_node("Mul", ["pixels", "tiny"], ["scaled"])
     ranges = measure_ranges(model_of(scaled, tiny=1e-39), pictures(4), ["scaled"], Quiet())
     assert ranges["scaled"] == pytest.approx((0, 255e-39), rel=1e-3)
+
+
+def test_a_range_leaves_out_the_share_that_was_asked_at_either_end_and_includes_0() -> None:
+    images = pictures(6)
+    moved = helper.make_node("Sub", ["pixels", "middle"], ["moved"])
+    values = np.sort(images.astype(np.float64).ravel()) - 100
+    low, high = measure_ranges(model_of(moved, middle=100.0), images, ["moved"], Quiet(), kept=0.9)["moved"]
+    bin_of_the_histogram = (values[-1] - values[0]) / 4096
+    assert np.quantile(values, 0.1) - bin_of_the_histogram <= low <= np.quantile(values, 0.1)
+    assert np.quantile(values, 0.9) <= high <= np.quantile(values, 0.9) + bin_of_the_histogram
+    bright = np.maximum(images, 60)
+    ranges = measure_ranges(model_of(moved, middle=30.0), bright, ["moved", "pixels"], Quiet(), kept=0.9)
+    assert ranges["moved"][0] == ranges["pixels"][0] == 0
+    assert measure_ranges(model_of(moved, middle=100.0), images, ["moved"], Quiet(), kept=1)["moved"] == (
+        values[0],
+        values[-1],
+    )
+
+
+def test_even_and_odd_columns_count_alike_where_not_every_value_is_counted() -> None:
+    """As in a map that was enlarged: here every second value is 200, on both sides of the number that is counted."""
+    images = pictures(2)
+    images.reshape(2, -1)[:, ::2] = 10
+    images.reshape(2, -1)[:, 1::2] = 200
+    images[:, 0, 0, 0], images[:, 0, 0, 2] = 0, 255
+    for repeats in (16, 64):  # 1.1 and 4.5 times as many as are counted
+        tiled = helper.make_node("Tile", ["pixels", "repeats"], ["tiled"])
+        model = model_of(tiled)
+        model.graph.initializer.append(numpy_helper.from_array(np.array([1, repeats, 1, 1]), "repeats"))
+        assert measure_ranges(model, images, ["tiled"], Quiet(), kept=0.7)["tiled"][1] == pytest.approx(200, abs=0.1)

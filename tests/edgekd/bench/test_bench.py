@@ -127,15 +127,25 @@ def test_another_schema_and_damage_are_refused(result: BenchResult, tmp_path: Pa
         BenchResult.read(tmp_path / "x.json")
 
 
-def test_an_error_of_the_runtime_itself_is_a_row(artefact: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason", "fix"),
+    [
+        (RuntimeError("CUDA error 700\nat line 3"), "RuntimeError: CUDA error 700", "edgekd export"),
+        # Built anew, it would need as much again.
+        (MemoryError("Unable to allocate 4.29 GiB"), "out of memory", "--batch"),
+    ],
+)
+def test_an_error_of_the_runtime_itself_is_a_row(
+    artefact: Artefact, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str, fix: str
+) -> None:
     from targets import onnxruntime
 
     def fail(self: object, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        raise RuntimeError("CUDA error 700\nat line 3")
+        raise error
 
     monkeypatch.setattr(onnxruntime.OnnxRuntimeRunner, "infer", fail)
     row = bench([artefact], PICTURES, "noise", QUICK, Quiet()).rows[0]
-    assert row.reason == "RuntimeError: CUDA error 700" and row.fix
+    assert row.reason == reason and fix in (row.fix or "")
 
 
 def test_data_that_do_not_suit_the_protocol_are_found_before_anything_is_measured(artefact: Artefact) -> None:

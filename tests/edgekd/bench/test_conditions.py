@@ -149,9 +149,10 @@ def test_an_older_container(tmp_path: Path) -> None:
 
 
 def test_load_by_others_is_told_apart_from_our_own(tmp_path: Path) -> None:
-    """/proc/stat counts hundredths of a second of all processes: 4 s of CPU in 2 s, 1 s of it ours."""
+    """/proc/stat counts hundredths of a second of all processes: 4 s of CPU in 2 s, 1 s of it ours; being
+    idle and waiting for a disk are no work."""
     before = read(write(tmp_path / "a", {"proc/stat": "cpu  0 0 0 0 0 0 0 0 0 0\n"}))
-    after = read(write(tmp_path / "b", {"proc/stat": "cpu  300 0 100 0 0 0 0 20 0 0\n"}))
+    after = read(write(tmp_path / "b", {"proc/stat": "cpu  250 20 90 900 700 10 30 20 0 0\n"}))
     found = summarise([before, replace(after, when=before.when + 2, own=before.own + 1)])
     assert found.others == pytest.approx(1.5) and found.stolen == pytest.approx(0.1)
 

@@ -25,6 +25,17 @@ def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.held_out.depth["a-fp32"], depth["a-fp32"], rtol=1e-3)
 
 
+def test_depth_beyond_what_16_bits_hold_stays_finite(tmp_path: Path) -> None:
+    """Of a network without a known unit, for example; what is infinite or NaN stays so."""
+    depth = np.array([[[2, 1e5, np.inf, np.nan]]], np.float32)
+    pictures = np.zeros((1, 1, 4, 3), np.uint8)
+    Gallery(None, Shown(("a",), pictures, {"x": depth}, depth)).write(tmp_path / "a.npz")
+    worst = Gallery.read(tmp_path / "a.npz").worst
+    assert worst is not None and worst.truth is not None
+    for kept in (worst.depth["x"], worst.truth):
+        np.testing.assert_array_equal(kept[0, 0], [2, 65504, np.inf, np.nan])
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"{}"])
 def test_a_damaged_file_is_one_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "g.npz").write_bytes(content)

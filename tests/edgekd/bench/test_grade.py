@@ -9,7 +9,7 @@ import pytest
 from edgekd.bench.conditions import Conditions
 from edgekd.bench.grade import Grade, grade
 from edgekd.bench.plain import read_plain
-from edgekd.bench.timing import Timing
+from edgekd.bench.timing import ENOUGH, Timing
 
 CALM = Conditions(
     seconds=5,
@@ -61,6 +61,7 @@ def test_a_steady_latency_on_a_calm_machine_is_a() -> None:
         ({"p99": 25.0}, {}, "B", "p99 is 2.5 times"),
         ({"samples": 50}, {}, "B", "only 50 samples"),
         ({"blocks": (10, 11.0, 10, 10)}, {}, "B", "differ by 10 %"),
+        ({"blocks": (*[10] * 9, 11.5)}, {}, "B", "differ by 15 %"),  # one slow part at the end is no slope
         ({}, {"others": 0.6}, "B", "0.6 cores busy"),
         ({}, {"stolen": 0.3}, "B", "took 0.30 cores away"),
         ({}, {"governors": ("powersave",), "clock_late_mhz": None}, "B", "governor powersave"),
@@ -113,3 +114,14 @@ def test_what_befalls_a_gpu_counts_where_it_is_used(of_the_gpu: dict[str, object
     """An idle card's clock follows what is on the screen."""
     assert grade(STEADY, replace(CALM, **of_the_gpu), 4).letter == "C"  # type: ignore[arg-type]
     assert grade(STEADY, replace(CALM, **of_the_gpu), 4, gpu=False).letter == "A"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("timing", [{"p90": 11.4}, {"p99": 19.9}, {"samples": ENOUGH}, {"blocks": (10, 10.7)}])
+def test_just_within_the_limits_is_a(timing: dict[str, object]) -> None:
+    assert grade(replace(STEADY, **timing), CALM, 4).letter == "A"  # type: ignore[arg-type]
+
+
+def test_inference_needs_no_more_cores_than_its_quota_grants() -> None:
+    """Four threads under a quota of two cores: two idle ones are enough."""
+    found = grade(replace(STEADY, cpu=40.4), replace(CALM, others=61.9), 2.0, room=64)
+    assert found.letter == "B"

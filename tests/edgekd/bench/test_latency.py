@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import DataError
 from calibration.progress import Advance, Quiet
-from edgekd.bench.latency import Latency, measure_latency
+from edgekd.bench.latency import Latency, feeds_of, measure_latency
 from edgekd.bench.streams import measure_throughput
 from edgekd.bench.watch import Watch
 from targets.input import Framing, InputSpec
@@ -81,6 +81,13 @@ def test_without_copies_it_is_faster() -> None:
     assert found.infer.timing.least == pytest.approx(0.6, rel=0.3)
 
 
+def test_the_figures_beside_the_first_take_two_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekd.bench.latency._BESIDE", 0.05)
+    found = measure(Holder(0.2), minimum=10, seconds=0.4)
+    assert found.resident is not None
+    assert found.infer.timing.seconds > 0.35 and found.resident.timing.seconds < 0.3
+
+
 def test_cold_inferences_are_warm_up_and_the_first_is_told() -> None:
     found = measure(Sleeper(0.3, cold=30))
     assert found.first >= 3
@@ -110,6 +117,8 @@ def test_pictures_vary_and_are_fed_in_batches() -> None:
     found = measure(runner, batch=4)
     assert runner.shapes == {(4, 8, 10, 3)} and found.batch == 4
     assert len(set(runner.fed)) == len(PICTURES)
+    for number, feed in enumerate(feeds_of(PICTURES, 4)):
+        assert np.array_equal(feed, [PICTURES[(number + place) % 5] for place in range(4)])
     large = Sleeper(0)
     measure(large, batch=9)  # more than the number of pictures
     assert large.shapes == {(9, 8, 10, 3)}

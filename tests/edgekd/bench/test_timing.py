@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekd.bench.timing import ENOUGH, p99_interval, time_calls
+from edgekd.bench.timing import ENOUGH, p99_interval, summarise_times, time_calls
 
 
 def spin(milliseconds: float) -> Any:
@@ -52,6 +52,17 @@ def test_it_goes_on_for_the_seconds_asked() -> None:
     assert 0.25 <= found.seconds < 3 and found.samples > 50
 
 
+def test_a_slow_call_is_not_made_as_often_as_asked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekd.bench.timing._LONGEST", 0.1)
+    assert time_calls(spin(1), [0], minimum=1000, seconds=0).samples < 300
+    assert time_calls(spin(1), [0], minimum=1, seconds=0.3).seconds > 0.25  # seconds that were asked for count
+
+
+def test_more_seconds_than_a_clock_has_end_with_the_most_samples_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekd.bench.timing._MOST", 500)
+    assert time_calls(spin(0), [0], minimum=1, seconds=1e300).samples == 500
+
+
 def test_cpu_time_stands_beside_wall_time() -> None:
     for call, least, most in ((spin(0.3), 0.2, 1.1), (lambda feed: time.sleep(0.001), 0, 0.3)):
         found = time_calls(call, [0], minimum=200, seconds=0)
@@ -80,3 +91,15 @@ def test_an_error_leaves_the_collector_on() -> None:
     with pytest.raises(RuntimeError):
         time_calls(fail, [0], minimum=1, seconds=0)
     assert gc.isenabled()
+
+
+def test_the_figures_of_known_times_are_those_worked_out_by_hand() -> None:
+    """1 to 1,000 ms: each tenth of the measurement holds a hundred of them, from the slowest to the fastest."""
+    milliseconds = np.arange(1000, 0, -1).reshape(10, 100)
+    milliseconds[0, 0] = 3000  # one call that was disturbed: no median shows it
+    found = summarise_times(milliseconds.ravel() * 1_000_000, cpu=250_000 * 1_000_000, seconds=500.0)
+    assert (found.samples, found.least, found.seconds) == (1000, 1, 500)
+    assert (found.p50, found.p90, found.p99) == pytest.approx((500.5, 900.1, 990.01))
+    assert found.mean == pytest.approx((500_500 + 2000) / 1000)
+    assert (found.cpu, found.cores) == (250, 0.5)
+    assert found.blocks == tuple(50.5 + 100 * block for block in reversed(range(10)))

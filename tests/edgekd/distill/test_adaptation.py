@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from calibration.errors import DataError
+from edgekd.distill.adapt import transformed_images
 from edgekd.distill.adaptation import Adaptation, measure_adaptation
 from edgekd.distill.settings import TransformSettings
 from edgekd.distill.statistics import Moments, StatisticsDistance, StoredStatistics, stored_statistics
+from edgekd.distill.transform import TransformNet
 from edgekd.models.teacher import Teacher
 
 LAYERS = ("first.1", "second.1")
@@ -90,9 +92,22 @@ def test_distances_are_those_of_all_pictures_at_once(teacher: Teacher, simulated
     assert found.simulated == pytest.approx(StatisticsDistance(stored)(moments).tolist(), rel=1e-4)
 
 
+def test_every_transformed_picture_has_noise_of_its_own_that_depends_on_the_seed(simulated: NDArray[np.uint8]) -> None:
+    net = TransformNet()
+    with torch.no_grad():
+        net.noise.fill_(-3.0)  # a deviation of 0.05
+    pictures = np.repeat(simulated[:1], 40, axis=0)  # more than are transformed at once
+    first = transformed_images(net, pictures, seed=1)
+    assert np.array_equal(first, transformed_images(net, pictures, seed=1))
+    assert len({picture.tobytes() for picture in first}) == 40
+    assert not (first == transformed_images(net, pictures, seed=2)).all((1, 2, 3)).any()
+
+
 def test_it_comes_back_from_json_or_is_refused() -> None:
     found = Adaptation(LAYERS, 1, (0.5, 0.2), (0.1, 0.19))
     assert Adaptation.from_json(json.loads(json.dumps(found.to_json()))) == found
     assert not found.others_improve
+    assert replace(found, transformed=(0.5, 0.15)).matched_improve  # no farther away
+    assert replace(found, transformed=(0.5, 0.15)).others_improve  # three quarters of the distance
     with pytest.raises(DataError, match="cannot be read"):
         Adaptation.from_json({"layers": ["a"], "matched": 1, "simulated": 3})

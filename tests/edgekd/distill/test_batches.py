@@ -85,6 +85,29 @@ def test_images_stay_on_a_gpu_where_they_fit(boxes, monkeypatch, free: int, kept
     assert type(training_images(boxes, FRAMING, torch.device("cpu"))) is FramedImages
 
 
+def test_every_epoch_shows_every_image_once_in_an_order_of_its_own(boxes) -> None:
+    source, asked = watched(boxes, 40)
+    batches = Batches(FramedImages(source, FRAMING, kept_bytes=0), DistillSettings(batch=4, set_aside=8, mixing=None))
+    for step in range(16):
+        batches.batch(step)
+    assert sorted(asked[:32]) == sorted(asked[32:]) == sorted({*range(40)} - {*batches.set_aside})
+    assert asked[:32] != asked[32:]
+
+
+def test_the_seed_decides_what_is_set_aside(boxes) -> None:
+    assert (make(boxes, seed=1).set_aside == make(boxes, seed=1).set_aside).all()
+    assert not (make(boxes, seed=1).set_aside == make(boxes, seed=2).set_aside).all()
+
+
+def test_half_of_the_images_are_mirrored(boxes) -> None:
+    batches, plain = make(boxes, mixing=None), FramedImages(boxes, FRAMING)
+    mirrored = {np.ascontiguousarray(plain[index][0][:, ::-1]).tobytes() for index in range(len(boxes))}
+    shown = [picture.tobytes() for step in range(24) for picture in batches.batch(step).simulated.numpy()]
+    turned = [picture in mirrored for picture in shown]
+    assert 0.35 < sum(turned) / len(turned) < 0.65
+    assert len({tuple(turned[start : start + 4]) for start in range(0, 96, 4)}) > 5  # not the same places every time
+
+
 def test_images_set_aside_are_in_no_batch(boxes) -> None:
     batches = make(boxes, mixing=None)
     aside = {picture.tobytes() for picture in batches.aside()}
@@ -124,3 +147,13 @@ def test_while_images_are_rendered_a_step_draws_from_as_many_as_its_number_allow
         assert not aside & set(asked)
     again = make(type(boxes)(100), steps=40, growth=growth, seed=1)
     assert (again.batch(7).mixed == batches.batch(7).mixed).all()
+
+
+def test_a_batch_of_growing_images_holds_none_twice_and_leaves_enough_to_draw_from(boxes) -> None:
+    source, asked = watched(boxes, 100)
+    settings = DistillSettings(batch=4, set_aside=8, steps=40, mixing=None, growth=GrowthSettings(first=1))
+    batches = Batches(FramedImages(source, FRAMING, kept_bytes=0), settings)
+    assert batches.available(0) == 8 + 2 * 4
+    for step in range(12):
+        batches.batch(step)
+    assert all(len(set(asked[start : start + 4])) == 4 for start in range(0, 48, 4))

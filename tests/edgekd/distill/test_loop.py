@@ -20,12 +20,13 @@ from calibration.progress import Advance, Quiet
 from edgekd.distill.batches import Batches
 from edgekd.distill.checkpoint import all_finite
 from edgekd.distill.device import exact_float32
-from edgekd.distill.features import encoder_pairs
+from edgekd.distill.features import FeatureMatch, encoder_pairs
 from edgekd.distill.loop import Distilled, distill, fit_transform
 from edgekd.distill.losses import distillation_loss
 from edgekd.distill.resident import training_images
 from edgekd.distill.settings import DistillSettings, QuantisationSettings, ReconstructionSettings, TransformSettings
 from edgekd.distill.start import starting_batches
+from edgekd.distill.statistics import stored_statistics
 from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.slim import slim
@@ -160,6 +161,67 @@ def test_a_checkpoint_of_other_settings_is_refused(teacher, small_net, boxes, tm
         run(teacher, small_net, boxes, tmp_path, progress=InterruptAfter(4))
     with pytest.raises(RunError, match="a different teacher, student, image set or settings"):
         run(teacher, small_net, boxes, tmp_path, DistillSettings(steps=12, batch=8, set_aside=8))
+
+
+def test_a_checkpoint_of_another_teacher_student_set_or_of_other_statistics_is_refused(
+    teacher, small_net, boxes, tmp_path
+) -> None:
+    """Otherwise a resumed run would pass for one of the teacher, pictures and statistics that it was asked for."""
+
+    class Others(type(boxes)):
+        digest = "others"
+
+    def fit(progress: Quiet, teacher=teacher, images=boxes, settings=SETTINGS, **given) -> None:
+        fit_transform(teacher, images, settings, tmp_path / "fit", progress, device=CPU, **given)
+
+    def train(progress: Quiet, teacher=teacher, images=boxes, student_name="small", **given) -> None:
+        folder = tmp_path / "train"
+        given = {"device": CPU, "student_name": student_name, **given}
+        distill(teacher, small_net(), images, SETTINGS, folder, progress, **given)
+
+    changes = [
+        {"teacher": replace(teacher, digest="another")},
+        {"images": Others()},
+        {"stored": stored_statistics(teacher.module)},  # the same numbers, but of a file
+    ]
+    for begin, others in ((fit, [*changes, {"settings": replace(SETTINGS, seed=1)}]), (train, changes)):
+        (tmp_path / begin.__name__).mkdir()
+        with pytest.raises(KeyboardInterrupt):
+            begin(InterruptAfter(2))
+        for other in others:
+            with pytest.raises(RunError, match="a different teacher, student, image set or settings"):
+                begin(Quiet(), **other)
+    with pytest.raises(RunError, match="a different teacher, student, image set or settings"):
+        train(Quiet(), student_name="other")
+
+
+def test_a_checkpoint_of_a_version_that_builds_other_students_is_named(teacher, small_net, boxes, tmp_path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(teacher, small_net, boxes, tmp_path / "plain", progress=InterruptAfter(4))
+    said = r"state\.pt does not fit .*another version .*delete .*checkpoint to start"
+    with pytest.raises(RunError, match=said):
+        run(teacher, lambda: small_net(channels=16), boxes, tmp_path / "plain")
+    solved = replace(SETTINGS, reconstruction=ReconstructionSettings(pictures=8))
+    with pytest.raises(KeyboardInterrupt):
+        run(teacher, lambda: slim(teacher, 0.5), boxes, tmp_path / "cut", solved, InterruptAfter(4))
+    state = tmp_path / "cut/checkpoint/state.pt"
+    saved = torch.load(state, weights_only=True)
+    saved["state"]["student"]["student"]["channels"] = torch.arange(3)  # another number of them
+    torch.save(saved, state)
+    with pytest.raises(RunError, match=said):
+        run(teacher, lambda: slim(teacher, 0.5), boxes, tmp_path / "cut", solved)
+
+
+def test_the_seed_decides_from_which_projections_features_are_learnt(teacher, small_net, boxes, tmp_path) -> None:
+    module = small_net(6, 2).eval().requires_grad_(False)
+    wide = replace(teacher, module=module, digest="wide")
+    settings = replace(SETTINGS, steps=1, transform=None, learning_rate=1e-12, seed=9)
+    run(wide, lambda: small_net(6, 2), boxes, tmp_path, settings)
+    saved = torch.load(tmp_path / "checkpoint" / "state.pt", weights_only=True)["state"]["student"]["features"]
+    first = FeatureMatch(encoder_pairs(small_net(6, 2), module, (32, 48)), module, 9).state_dict()
+    assert first
+    for name, value in first.items():
+        torch.testing.assert_close(saved[name], value, rtol=0, atol=1e-6)
 
 
 def test_a_damaged_checkpoint_is_named(teacher, small_net, boxes, tmp_path) -> None:

@@ -70,6 +70,20 @@ def test_probability_decides_how_many_of_a_batch_are_mixed() -> None:
     assert 4 <= changed[0.25] <= 17
 
 
+def test_one_to_three_objects_of_the_next_image_move_a_third_of_the_width_to_either_side() -> None:
+    """In each image the room and nine objects cover a tenth of the picture each."""
+    ids = np.arange(10, dtype=np.uint16).repeat(6).reshape(6, 10)
+    areas = [object_areas(ids)] * 200
+    pastes = plan_batch(areas, 90, MixingSettings(probability=1.0), np.random.default_rng(0))
+    assert all(paste.giver == (paste.receiver + 1) % 200 for paste in pastes)
+    received = [[paste.object_id for paste in pastes if paste.receiver == image] for image in range(200)]
+    assert {len(objects) for objects in received} == {1, 2, 3}
+    assert all(len(set(objects)) == len(objects) for objects in received)
+    assert {number for objects in received for number in objects} == {*range(1, 10)}  # never 0, the room
+    shifts = [paste.shift for paste in pastes]
+    assert -30 <= min(shifts) < -25 and 25 < max(shifts) <= 30 and abs(np.mean(shifts)) < 4
+
+
 @pytest.mark.parametrize(
     ("shift", "columns"), [(5, range(15, 20)), (-5, range(5, 10)), (17, range(27, 30)), (-12, range(3))]
 )

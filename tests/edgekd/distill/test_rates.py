@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from itertools import pairwise
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from edgekd.distill.rates import rate_shares
+from edgekd.distill.rates import over_steps, rate_shares
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
@@ -19,6 +21,15 @@ from edgekd.models.stored import layers_as_run
 from edgekd.models.teacher import Teacher
 
 CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("steps", "rise"), [(100, 10), (2000, 50)])
+def test_the_rate_rises_over_a_tenth_of_the_steps_or_fifty_and_falls_to_a_hundredth(steps: int, rise: int) -> None:
+    rates = [over_steps(step / steps, DistillSettings(steps=steps)) for step in range(steps + 1)]
+    assert rates[:rise] == pytest.approx([(step + 1) / rise for step in range(rise)])
+    assert rates[rise] == pytest.approx(1) and rates[-1] == pytest.approx(0.01)
+    assert rates[(steps + rise) // 2] == pytest.approx((1 + 0.01) / 2)  # half-way along the cosine
+    assert all(after < before for before, after in pairwise(rates[rise:]))
 
 
 @torch.no_grad()

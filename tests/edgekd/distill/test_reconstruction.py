@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgekd.distill.reconstruction import _columns, _rescale, _solve, reconstruct, solvable
+from edgekd.distill.reconstruction import _columns, _refit_norm, _rescale, _solve, reconstruct, solvable
 from edgekd.models.checks import batch_norm_layers
 from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.slim import Slim, choose_channels, slim
@@ -154,6 +154,19 @@ def test_its_norms_give_the_same_in_training_as_in_evaluation(rooms: Teacher, pi
     with torch.no_grad():
         torch.testing.assert_close(trained(pictures), student(pictures), rtol=1e-3, atol=1e-3)
     assert all(layer.running_var.min() >= 0 for layer in batch_norm_layers(student.network).values())
+
+
+@torch.no_grad()
+def test_a_norm_that_is_refitted_adds_the_constant_that_a_convolution_cannot() -> None:
+    torch.manual_seed(0)
+    norm, output, shift = nn.BatchNorm2d(3).eval(), 0.01 * torch.randn(4, 3, 16, 16), torch.tensor([0.01, -0.02, 0.0])
+    for values in (norm.weight, norm.bias, norm.running_mean):
+        values.normal_()
+    norm.running_var.uniform_(1e-4, 2e-4)  # hardly more than the epsilon
+    expected = norm(output + shift.view(1, -1, 1, 1))
+    _refit_norm(norm, output, shift)
+    torch.testing.assert_close(norm(output), expected, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(norm.train()(output), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_it_is_the_same_each_time_and_leaves_the_teacher_alone(rooms: Teacher, pictures: Tensor) -> None:

@@ -99,6 +99,24 @@ def test_weights_are_left_as_they_were_and_hooks_are_gone(net: Net) -> None:
     assert torch.equal(net(x), exact)
 
 
+def test_a_layer_with_two_names_can_be_trained_for_more_than_a_step() -> None:
+    class Named(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList([self.second, self.third])  # as networks do that choose from a backbone
+
+    torch.manual_seed(0)
+    net = Named()
+    fit = StudentFit(net, SPEC, DistillSettings(features=None, quantisation=QuantisationSettings(5, 1.0)), CPU)
+    images, target = to_tensor(pictures(4), CPU), torch.full((4, 1, 32, 32), 3.0)
+    before = net.second[0].weight.clone()
+    for _ in range(2):
+        fit.accumulate(images, target, int8=True)
+        fit.update(1.0)
+    assert isinstance(net.second[0].weight, nn.Parameter)
+    assert not torch.equal(net.second[0].weight, before)
+
+
 def test_the_range_of_a_layer_that_runs_twice_starts_from_both() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

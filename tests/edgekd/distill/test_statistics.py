@@ -84,6 +84,42 @@ class Planes(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+def test_a_norm_without_a_scale_and_shift_of_its_own_is_observed() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.BatchNorm2d(3, affine=False), nn.Conv2d(3, 1, 1)).eval()
+    module[0].running_mean.normal_()
+    module[0].running_var.uniform_(0.5, 2)
+    x = torch.rand(2, 3, 6, 8)
+    depth, moments = observe(module, ("0",))(x)
+    torch.testing.assert_close(depth, module(x))
+    torch.testing.assert_close(moments.mean, x.mean((0, 2, 3)))
+
+
+def test_large_statistics_are_taken_as_long_as_float32_can_square_them() -> None:
+    assert stored(layer=([-1e11], [1e22])).moments.variance.item() == pytest.approx(1e22)
+    for mean, variance in ((-1e13, 1.0), (0.0, 1e25)):
+        with pytest.raises(ModelError, match="no pictures produce"):
+            stored(layer=([mean], [variance]))
+
+
+class ChannelsLast(nn.LayerNorm):
+    """A LayerNorm of [N, H, W, C] that says so, as ConvNeXt's is."""
+
+    data_format = "channels_last"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x)
+
+
+def test_channels_are_last_where_a_norm_says_so() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(2, 8, 6, 8)  # as many rows as channels
+    depth, moments = observe(nn.Sequential(ChannelsLast(8)), ("0",))(x)
+    torch.testing.assert_close(depth, nn.functional.layer_norm(x, (8,)))
+    torch.testing.assert_close(moments.mean, x.mean((0, 1, 2)))
+    torch.testing.assert_close(moments.variance, x.var((0, 1, 2), correction=0))
+
+
 @pytest.mark.parametrize("kind", [Activated, Planes])
 def test_a_class_of_its_own_keeps_doing_what_it_does(kind: type[nn.Module]) -> None:
     torch.manual_seed(0)
@@ -203,6 +239,23 @@ def test_the_running_estimate_passes_the_whole_gradient() -> None:
     assert mean.grad is not None and mean.grad.item() == 1.0
 
 
+def test_momentum_is_the_share_of_what_was_seen_before() -> None:
+    """Of means 0 and 10 and no spread within a batch: 2.5 with a momentum of 0.75, and the spread of 0 and 10 there."""
+    running = RunningMoments(momentum=0.75)
+    running.update(Moments(torch.zeros(1), torch.zeros(1)))
+    estimate = running.update(Moments(torch.full((1,), 10.0), torch.zeros(1)))
+    assert (estimate.mean.item(), estimate.variance.item()) == pytest.approx((2.5, 0.25 * 100 - 2.5**2))
+
+
+def test_other_statistics_have_another_digest() -> None:
+    """By it, a checkpoint of a run on other statistics is refused."""
+    digests = [
+        stored(**{name: (mean, variance)}).digest
+        for name, mean, variance in (("a", [1.0], [2.0]), ("b", [1.0], [2.0]), ("a", [3.0], [2.0]), ("a", [1.0], [4.0]))
+    ]
+    assert len(set(digests)) == 4 and digests[0] == stored(a=([1.0], [2.0])).digest
+
+
 def test_a_teacher_without_statistics_is_refused_with_what_still_can_be_done() -> None:
     with pytest.raises(ModelError, match="--no-transformation"):
         stored_statistics(nn.Conv2d(3, 1, 3))
@@ -240,6 +293,7 @@ def test_the_first_layers_alone_can_be_matched() -> None:
     half = four.first(0.5)
     assert half.names == ("a", "b") and half.moments.mean.tolist() == [1.0, 2.0, 3.0]
     assert four.first(0.01).names == ("a",)
+    assert four.first(0.4).names == ("a", "b")  # 1.6 of four layers
     assert four.first(1.0).names == four.names
 
 

@@ -15,7 +15,8 @@ from edgekd.distill.batches import Batches
 from edgekd.distill.features import FeatureMatch, pairs_of
 from edgekd.distill.framed_images import FramedImages
 from edgekd.distill.loop import distill
-from edgekd.distill.settings import DistillSettings, TransformSettings
+from edgekd.distill.rates import over_steps
+from edgekd.distill.settings import DistillSettings, FeatureSettings, TransformSettings
 from edgekd.distill.statistics import stored_statistics
 from edgekd.distill.steps import Fitting
 from edgekd.distill.student_fit import StudentFit
@@ -123,6 +124,55 @@ def test_without_a_student_every_picture_is_transformed(step_by_step) -> None:
         DistillSettings(batch=8, set_aside=8, transform=TransformSettings(share=0.5)), 3, alone=True
     )
     assert given.transformed == [8, 8, 8]
+
+
+def test_the_rate_of_the_transformation_falls_to_a_tenth_while_the_student_learns(teacher: Teacher, boxes) -> None:
+    transforming = TransformSettings(warm_up=2, every=1)
+    settings = DistillSettings(steps=4, batch=4, set_aside=8, features=None, transform=transforming)
+    transform = TransformFit(teacher, stored_statistics(teacher.module), settings, CPU)
+    student = StudentFit(slim(teacher, 0.5), teacher.input, settings, CPU)
+    rates: dict[str, list[float]] = {"transform": [], "student": []}
+    transform.update = rates["transform"].append  # type: ignore[method-assign]
+    student.update = rates["student"].append  # type: ignore[method-assign]
+    fitting = Fitting(teacher, transform, student, settings, CPU)
+    batches = Batches(FramedImages(boxes, teacher.input.framing), settings)
+    for step in range(fitting.total):
+        fitting.step(batches.batch(step))
+    assert rates["transform"] == pytest.approx([1, 1, 1, 0.775, 0.55, 0.325])
+    assert rates["student"] == [over_steps(step / 4, settings) for step in range(4)]
+
+
+def test_features_count_as_much_as_their_weight(teacher: Teacher) -> None:
+    pictures = torch.rand(2, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for weight in (1.0, 2.0, 4.0):
+        student = slim(teacher, 0.5)
+        with torch.no_grad():
+            student.network.first[0].weight.mul_(1.3)  # so small a teacher's student is the teacher itself
+        features = FeatureMatch(pairs_of(student, teacher.module, SIZE), teacher.module)
+        settings = DistillSettings(features=FeatureSettings(weight))
+        fit = StudentFit(student, teacher.input, settings, CPU, features, shares={})
+        features.watch_teacher(teacher.module)
+        fit.accumulate(pictures, teacher.module(Normalise(teacher.input)(pictures)))
+        features.release()
+        gradients.append(torch.cat([value.grad.flatten() for value in student.parameters()]))
+    one, two, four = gradients
+    assert float((two - one).norm()) > 1e-3
+    torch.testing.assert_close(four - two, 2 * (two - one), rtol=1e-3, atol=1e-5)
+
+
+def test_weights_decay_and_norms_and_biases_do_not(teacher: Teacher) -> None:
+    """Towards its own depth a student has no gradient, so that nothing else moves it."""
+    student = slim(teacher, 0.5)
+    settings = DistillSettings(features=None, learning_rate=0.1, weight_decay=0.5)
+    fit = StudentFit(student, teacher.input, settings, CPU, shares={})
+    pictures = torch.rand(2, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    before = {name: value.detach().clone() for name, value in student.named_parameters()}
+    fit.accumulate(pictures, fit.predict(pictures))
+    fit.update(0.5)
+    for name, value in student.named_parameters():
+        kept = 1 - 0.1 * 0.5 * 0.5 if value.ndim > 1 else 1
+        torch.testing.assert_close(value.detach(), kept * before[name], msg=name)
 
 
 def test_a_teacher_can_be_distilled_again_after_an_abort(teacher: Teacher, boxes, tmp_path: Path) -> None:

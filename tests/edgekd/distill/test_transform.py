@@ -49,6 +49,66 @@ def test_the_noise_of_a_step_is_decided_by_seed_and_step(teacher: Teacher) -> No
     x = torch.zeros(2, 3, 8, 8)
     assert torch.equal(fit.noise(x, 4), fit.noise(x, 4))
     assert not torch.equal(fit.noise(x, 4), fit.noise(x, 5))
+    other = TransformFit(teacher, stored_statistics(teacher.module), DistillSettings(seed=4), torch.device("cpu"))
+    assert not torch.equal(fit.noise(x, 4), other.noise(x, 4))
+    assert not torch.equal(fit.net.local[0].weight, other.net.local[0].weight)  # what it starts from, too
+
+
+def test_a_batch_in_parts_forgets_as_much_of_the_one_before_as_a_whole_batch(teacher: Teacher) -> None:
+    settings = DistillSettings(batch=8, accumulate=4, transform=TransformSettings(momentum=0.5))
+
+    def seen(*batches: torch.Tensor) -> torch.Tensor:
+        fit = TransformFit(teacher, stored_statistics(teacher.module), settings, torch.device("cpu"))
+        for batch in batches:
+            for _ in range(4):  # its four parts are alike
+                fit.accumulate(batch, torch.zeros_like(batch), 0.25)
+        return fit.state_dict()["running"]["mean"]
+
+    dark, bright = 0.3 * torch.rand(2, 3, 32, 48), 1 - 0.3 * torch.rand(2, 3, 32, 48)
+    torch.testing.assert_close(seen(dark, bright), (seen(dark) + seen(bright)) / 2, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("share", "layers"), [(0.25, 1), (1.0, 2)])
+def test_only_its_share_of_the_layers_is_matched(teacher: Teacher, share: float, layers: int) -> None:
+    settings = DistillSettings(transform=TransformSettings(layers=share))
+    fit = TransformFit(teacher, stored_statistics(teacher.module), settings, torch.device("cpu"))
+    fit.accumulate(torch.rand(2, 3, 32, 48), torch.zeros(2, 3, 32, 48), 1.0)
+    assert fit.observed.sizes == (8,) * layers
+
+
+@pytest.mark.parametrize("pull", [-50.0, 50.0])
+def test_the_local_part_adds_and_takes_away_fifteen_per_cent_at_most(pull: float) -> None:
+    net, x = TransformNet(), torch.full((1, 3, 16, 16), 0.5)
+    torch.nn.init.constant_(net.local[-1].bias, pull)
+    y, change = net(x)
+    torch.testing.assert_close(y - x, torch.full_like(x, math.copysign(0.15, pull)))
+    assert change.item() == pytest.approx(0.15**2)
+
+
+@pytest.mark.parametrize(("learnt", "deviation"), [(5.0, math.exp(-2)), (-20.0, math.exp(-7))])
+def test_noise_stays_within_what_a_sensor_has(learnt: float, deviation: float) -> None:
+    net, x = TransformNet(), torch.full((1, 3, 16, 16), 0.5)
+    torch.nn.init.constant_(net.noise, learnt)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).sign()
+    torch.testing.assert_close(net(x, noise)[0] - net(x)[0], deviation * noise, rtol=1e-3, atol=1e-6)
+
+
+def test_local_change_costs_its_weight_and_an_update_goes_as_far_as_its_rate(teacher: Teacher) -> None:
+    gradients, x = [], torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    for weight in (1.0, 2.0, 4.0):
+        settings = DistillSettings(transform=TransformSettings(keep_weight=weight, learning_rate=0.01))
+        fit = TransformFit(teacher, stored_statistics(teacher.module), settings, torch.device("cpu"))
+        torch.nn.init.constant_(fit.net.local[-1].bias, 0.5)
+        fit.accumulate(x, torch.zeros_like(x), 1.0)
+        gradients.append(fit.net.local[-1].bias.grad.clone())
+    # The change is tanh(0.5)^2 x 0.15^2 in each of three channels, on average over them.
+    slope = 2 * math.tanh(0.5) * (1 - math.tanh(0.5) ** 2) * 0.15**2 / 3
+    torch.testing.assert_close(gradients[1] - gradients[0], torch.full((3,), slope), rtol=1e-2, atol=1e-5)
+    torch.testing.assert_close(gradients[2] - gradients[1], torch.full((3,), 2 * slope), rtol=1e-2, atol=1e-5)
+    before = fit.net.local[-1].bias.detach().clone()
+    fit.update(0.5)  # Adam's first step is as long as its rate
+    moved = (fit.net.local[-1].bias.detach() - before).abs()
+    torch.testing.assert_close(moved, torch.full((3,), 0.005), rtol=1e-3, atol=0)
 
 
 def test_fitting_brings_the_teachers_statistics_nearer(teacher: Teacher, boxes) -> None:

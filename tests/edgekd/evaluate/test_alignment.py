@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from edgekd.evaluate.alignment import ALIGNMENTS
+from edgekd.evaluate.protocols import PROTOCOLS
+from edgekd.evaluate.scoring import score_image
+from targets.input import Framing
 
 LIMITS = (0.1, 10.0)
 
@@ -39,3 +42,13 @@ def test_a_few_wild_pixels_do_not_decide_scale_and_shift() -> None:
     wild = ALIGNMENTS["scale-shift"](prediction, truth, LIMITS)
     errors = [np.abs(scale * prediction[5:] + shift - truth[5:]).max() for scale, shift in (expected, wild)]
     assert errors[0] < 1e-6 and errors[1] < 0.2  # plain least squares: 1.5 m
+
+
+def test_infinite_predictions_are_left_as_they_are_however_the_others_are_fitted() -> None:
+    """The fit of a constant is 0 times the prediction and a shift; 0 times infinity would be NaN, and a warning."""
+    prediction = np.full((4, 6), 2, np.float32)
+    prediction[0] = np.inf
+    truth = np.full((4, 6), 3, np.float32)
+    scored = score_image(prediction, truth, Framing(4, 6), PROTOCOLS["plain"], name="a", scene="b")
+    assert scored.errors == 6
+    assert scored.scores["scale-shift"]["absrel"] == pytest.approx((10 - 3) / 3 * 6 / 24)

@@ -60,6 +60,17 @@ def test_index(tmp_path: Path) -> None:
         np.testing.assert_array_equal(data[1].depth, [[0, 0], [0, 2.5]])
 
 
+def test_an_index_may_have_spaces_after_its_commas(tmp_path: Path) -> None:
+    """As many programs and people write it, with quotes or without."""
+    save_rgb(tmp_path / "a, b.png")
+    depth = save_depth(tmp_path / "d.png", 1000)
+    text = 'dataset, rgb, depth , depth_units_per_metre\nkitchen, "a, b.png", d.png, 1000\n'
+    (tmp_path / "index.csv").write_text(text)
+    (frame,) = [open_dataset(str(tmp_path))[0]]
+    np.testing.assert_allclose(frame.depth, depth)
+    assert (frame.name, frame.scene) == ("a, b.png", "kitchen")
+
+
 def test_an_index_is_named_after_its_folder_however_it_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +267,8 @@ def test_simulated(tmp_path: Path) -> None:
 def test_what_is_no_data_set(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Data not found"):
         open_dataset(str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="Data not found"):
+        open_dataset("~nobody-of-that-name/pairs")
     save_rgb(tmp_path / "some.png")
     with pytest.raises(DataError) as error:
         open_dataset(str(tmp_path))

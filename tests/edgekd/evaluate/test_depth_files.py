@@ -67,9 +67,10 @@ def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes, said
 def test_what_is_not_depth(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "colour.png")
     Image.new("L", (4, 4)).save(tmp_path / "eight.png")
+    np.save(tmp_path / "eight.npy", np.full((4, 4), 128, np.uint8))
     np.save(tmp_path / "three.npy", np.zeros((2, 3, 3)))
     np.save(tmp_path / "pickled.npy", np.array([{}], object), allow_pickle=True)
-    for name in ("colour.png", "eight.png", "three.npy", "pickled.npy", "missing.png"):
+    for name in ("colour.png", "eight.png", "eight.npy", "three.npy", "pickled.npy", "missing.png"):
         with pytest.raises(DataError, match=name):
             read_depth(tmp_path / name, 1000)
 

@@ -59,6 +59,10 @@ def frames(count: int = 3, seed: int = 0) -> Memory:
     return Memory([generator.integers(5, 90, (6, 8)).astype(np.float32) / 10 for _ in range(count)])
 
 
+def frame_of(depth: NDArray[np.float32], scene: str, name: str) -> DepthFrame:
+    return replace(Memory([depth])[0], scene=scene, name=name)
+
+
 def seen(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return (images[..., 0] / 10).astype(np.float32)
 
@@ -102,6 +106,16 @@ def test_each_image_counts_alike_however_few_its_pixels() -> None:
     assert result.pixel_means["raw"]["delta1"] == pytest.approx(48 / 49)
 
 
+def test_over_all_pixels_silog_averages_by_its_squares() -> None:
+    """Half of one frame's 48 pixels are 1.2 times too far: SILog 50 ln 1.2; the other frame's one pixel has none."""
+    data = Memory([np.full((6, 8), 2, np.float32), np.zeros((6, 8), np.float32)])
+    data.depths[1][0, 0] = 2.0
+    shown = np.full((1, 6, 8), 2, np.float32)
+    shown[:, 3:] *= 1.2
+    result = evaluate(lambda images: shown, INPUT, data, PROTOCOLS["plain"], Quiet())
+    assert result.pixel_means["raw"]["silog"] == pytest.approx(50 * np.log(1.2) * (48 / 49) ** 0.5, rel=1e-5)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0, -4.0])
 def test_bad_predictions_are_counted_and_cost(bad: float) -> None:
     def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -116,6 +130,20 @@ def test_bad_predictions_are_counted_and_cost(bad: float) -> None:
     assert result.means["median"]["absrel"] > 0.01
     assert any("12 of 144 predictions" in line for line in notes.said)
     json.dumps(result.to_json(), allow_nan=False)
+
+
+def test_a_bad_prediction_is_not_aligned_with_the_others() -> None:
+    """Zero is scored at the near end of the clamp, and not where the others' shift of 2 m would move it."""
+
+    def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        depth = seen(images) - 2
+        depth[0, 0, :4] = 0
+        return depth
+
+    truth = np.linspace(3, 6, 48, dtype=np.float32).reshape(6, 8).round(1)
+    result = evaluate(predict, INPUT, Memory([truth]), PROTOCOLS["plain"], Quiet())
+    expected = ((truth[0, :4] - 0.1) / truth[0, :4]).sum() / 48
+    assert result.means["scale-shift"]["absrel"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_model_that_gives_nothing_but_nan() -> None:
@@ -146,6 +174,47 @@ def test_depth_that_the_network_does_not_see_counts_as_uncovered() -> None:
     assert result.skipped == ("frame 1",)
     assert result.covered == pytest.approx((0.75 + 0) / 2)
     assert any("the network saw 37.5%" in line for line in notes.said)
+    nearly = evaluate(lambda images: np.ones((1, 6, 6), np.float32), square, frames(2), whole, notes)
+    assert "the network saw 75.0%" in nearly.remarks()[-1]
+
+
+def test_a_hole_in_the_truth_does_not_count_as_uncovered() -> None:
+    data = frames(1)
+    data.depths[0][:3] = 0
+    whole = replace(PROTOCOLS["kitti-garg"], crop=None)
+    notes = Notes()
+    result = evaluate(seen, INPUT, data, whole, notes)
+    assert result.covered == 1 and not any("the network saw" in line for line in notes.said)
+
+
+def test_the_difference_of_two_models_is_that_of_the_frames_both_scored_by_scene() -> None:
+    """One model always gives 2 m, the other the truth. Four equal frames of a scene are one sample, not four."""
+    depths = np.linspace(0.6, 6.0, 10).round(1)
+    rows = [(f"scene {scene}", f"frame {shot}", depth) for scene, depth in enumerate(depths) for shot in range(4)]
+    data = Chosen([frame_of(np.full((6, 8), depth, np.float32), scene, name) for scene, name, depth in rows])
+    hole = frame_of(np.zeros((6, 8), np.float32), "scene 0", "hole")
+    alone = frame_of(np.full((6, 8), 9.0, np.float32), "scene 0", "alone")
+
+    def two_metres(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.full((1, 6, 8), 2, np.float32)
+
+    more = replace(data, frames=[hole, alone, *data.frames])
+    constant = evaluate(two_metres, INPUT, more, PROTOCOLS["plain"], Quiet())
+    unseen = replace(alone, depth=hole.depth)
+    others = replace(data, frames=[*data.frames[::-1], hole, unseen])
+    perfect = evaluate(seen, INPUT, others, PROTOCOLS["plain"], Quiet())
+    errors = np.abs(2 - depths) / depths
+    means = np.random.default_rng(5).choice(errors, (20000, 10)).mean(axis=1)
+    by_scene = pytest.approx(np.quantile(means, (0.025, 0.975)).tolist(), rel=0.06)
+    ends = constant.difference(perfect, "absrel")
+    assert ends == by_scene
+    of_its_own = evaluate(two_metres, INPUT, data, PROTOCOLS["plain"], Quiet())
+    assert of_its_own.interval("absrel") == by_scene  # the other model makes no error
+    low, high = perfect.difference(constant, "absrel") or (0, 0)
+    assert (-high, -low) == pytest.approx(ends)
+    elsewhere = evaluate(seen, INPUT, replace(data, frames=[alone]), PROTOCOLS["plain"], Quiet())
+    assert perfect.difference(elsewhere, "absrel") is None  # no frame of both
+    assert constant.difference(elsewhere, "absrel") is None  # one is not enough
 
 
 def test_no_depth_at_all_is_an_error() -> None:

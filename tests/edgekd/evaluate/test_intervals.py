@@ -33,3 +33,9 @@ def test_is_the_same_every_time() -> None:
 
 def test_one_image_has_none() -> None:
     assert bootstrap(np.array([[0.25]]), ["a"]) == (None, "images")
+
+
+def test_ten_scenes_are_enough_to_be_drawn() -> None:
+    values = np.arange(20.0)[:, None]
+    assert bootstrap(values, [str(n // 2) for n in range(20)])[1] == "scenes"
+    assert bootstrap(values, [str(min(n // 2, 8)) for n in range(20)])[1] == "images"

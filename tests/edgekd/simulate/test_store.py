@@ -20,6 +20,8 @@ import pytest
 from calibration.errors import DataError, EdgekdError, FileError
 from calibration.progress import Quiet
 from edgekd.simulate.rooms import RoomSettings, render
+from edgekd.simulate.sample import SimulatedImage
+from edgekd.simulate.shards import index_shard, read_image, write_shard
 from edgekd.simulate.store import SimulatedSet, set_request, write_set
 
 SETTINGS = RoomSettings(height=48, width=64, views_per_room=4)
@@ -50,6 +52,17 @@ def test_a_set_gives_back_what_was_rendered(whole):
         assert stored.rgb.flags.writeable
     with pytest.raises(IndexError):
         whole[COUNT]
+
+
+@pytest.mark.parametrize("most", [255, 256, 65535])
+def test_a_shard_gives_back_ids_and_depths_however_large(tmp_path: Path, most: int) -> None:
+    ids = np.linspace(0, most, 48, dtype=np.uint16).reshape(6, 8)
+    depth = np.linspace(0, 80, 48, dtype=np.float32).reshape(6, 8)  # 16 bits of millimetres end at 65.535 m
+    write_shard(tmp_path / "s.tar", [(7, SimulatedImage(np.zeros((6, 8, 3), np.uint8), ids, depth))], keep_depth=True)
+    (entry,) = index_shard((tmp_path / "s.tar").read_bytes(), tmp_path / "s.tar").values()
+    stored = read_image(tmp_path / "s.tar", entry)
+    np.testing.assert_array_equal(stored.ids, ids)
+    np.testing.assert_allclose(stored.depth, depth.clip(0, 65.535), atol=0.00051)
 
 
 @pytest.mark.parametrize("workers", [2, 5])

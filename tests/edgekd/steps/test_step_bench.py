@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from calibration.errors import DataError
-from calibration.progress import Quiet
+from calibration.progress import Advance, Quiet
 from edgekd.bench import BenchResult, BenchSettings, Scoring
 from edgekd.bench.gallery import Gallery
 from edgekd.bench.reproduce import Tolerances, compare
+from edgekd.bench.timing import Timing, time_calls
 from edgekd.evaluate import get_protocol, open_dataset
 from edgekd.run import Run
 from edgekd.steps.bench import bench_run, open_clip, reproduce_bench
@@ -31,6 +35,29 @@ def test_the_result_is_kept_in_the_run_and_recorded(exported_run: Path) -> None:
     run.verify(path)
     (step,) = [record for name, record in run.manifest.steps.items() if name.startswith("bench ")]
     assert step.asked["minimum"] == 50
+
+
+def test_no_bar_is_open_while_samples_are_taken(exported_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal it would be redrawn five times a second, by a thread beside the inferences that are timed."""
+    opened: list[str] = []
+    at_samples: list[list[str]] = []
+
+    class Opened(Quiet):
+        @contextlib.contextmanager
+        def task(self, label: str, total: int | None = None, *, every: float = 20.0) -> Iterator[Advance]:
+            opened.append(label)
+            try:
+                yield lambda done: None
+            finally:
+                opened.remove(label)
+
+    def looked_at(*given: Any, **named: Any) -> Timing:
+        at_samples.append([*opened])
+        return time_calls(*given, **named)
+
+    monkeypatch.setattr("edgekd.bench.latency.time_calls", looked_at)
+    bench_run(Run.open(exported_run), ("onnxruntime",), QUICK, Opened())
+    assert len(at_samples) >= 4 and not any(at_samples)
 
 
 def test_accuracy_is_that_of_the_benched_artefact(exported_run: Path) -> None:
@@ -114,17 +141,23 @@ def test_a_clip_is_a_video_or_a_folder_of_frames(exported_run: Path, data: Path)
 
 def test_the_recorded_command_measures_the_same_again(exported_run: Path, data: Path) -> None:
     run = Run.open(exported_run)
-    settings = replace(QUICK, seconds=0.5, batch=2)
-    bench_run(run, ("onnxruntime",), settings, Quiet(), scoring=scoring_of(data), clip=open_clip(str(data / "rgb")))
+    settings = replace(QUICK, seconds=0.5, batch=2, threads=2, streams=2, device="cpu")
+    scoring, clip = scoring_of(data), open_clip(str(data / "rgb"))
+    _, path = bench_run(run, ("onnxruntime",), settings, Quiet(), scoring=scoring, clip=clip)
     (step,) = [record for name, record in run.manifest.steps.items() if name.startswith("bench ")]
     assert step.command == (
-        "edgekd bench {run} --target onnxruntime --data data --protocol plain --clip data/rgb --batch 2 --seconds 0.5"
+        "edgekd bench {run} --target onnxruntime --data data --protocol plain --clip data/rgb"
+        " --threads 2 --streams 2 --batch 2 --seconds 0.5 --device cpu"
     )
+    # Each choice is part of the file's name: no other measurement replaces it.
+    assert all(part in path.stem for part in ("2-threads", "2-batch", "cpu", "plain"))
+    assert step.inputs["data"] == scoring.data.digest
 
 
-def test_data_that_lay_nowhere_are_left_out_of_a_reproduction(exported_run: Path, data: Path) -> None:
+@pytest.mark.parametrize("spec", ["", "~nobody-of-that-name/index.csv", "x" * 300])
+def test_data_that_lie_nowhere_here_are_left_out_of_a_reproduction(exported_run: Path, data: Path, spec: str) -> None:
     run = Run.open(exported_run)
-    _, path = bench_run(run, (), QUICK, Quiet(), scoring=replace(scoring_of(data), spec=""))
+    _, path = bench_run(run, (), QUICK, Quiet(), scoring=replace(scoring_of(data), spec=spec))
     compared, _ = reproduce_bench(run, path, None, Tolerances(), Quiet())
     told = [one for one in compared if one.figure in ("AbsRel", "δ1", "accuracy")]
     assert all(one.outcome == "not compared" for one in told), compared
@@ -161,6 +194,17 @@ def test_the_same_again_is_the_same_and_what_differs_is_named(exported_run: Path
     assert outcomes["onnxruntime-fp32", "p50 ms"].outcome == "not compared"
     assert "different machine: CPU another then" in outcomes["onnxruntime-fp32", "p50 ms"].why
     assert outcomes["onnxruntime-int8", "model"].outcome == "differs"
+
+
+def test_a_reproduction_does_not_replace_what_it_is_compared_with(exported_run: Path) -> None:
+    run = Run.open(exported_run)
+    _, path = bench_run(run, (), QUICK, Quiet())
+    found = [path]
+    for _ in range(3):
+        kept = {path: path.read_bytes() for path in found}
+        found.append(reproduce_bench(run, found[-1], None, Tolerances(), Quiet())[1])
+        assert {path: path.read_bytes() for path in kept} == kept
+    assert len(set(found)) == 4
 
 
 def test_other_data_and_another_version_are_refused_or_told(exported_run: Path, data: Path) -> None:

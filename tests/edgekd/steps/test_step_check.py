@@ -33,6 +33,15 @@ def test_drift_from_the_model_and_from_a_teacher_a_tenth_farther_away(exported_r
     assert exact.from_teacher is not None and exact.from_teacher.abs_rel == pytest.approx(0.1 / 1.1, rel=1e-3)
 
 
+def test_drift_is_the_artefacts_error_and_not_the_models(exported_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    infer = check._infer
+    monkeypatch.setattr(check, "_infer", lambda *given: [1.25 * depth for depth in infer(*given)])
+    (_, row, _) = check_run(Run.open(exported_run), (), Quiet()).rows
+    assert row.from_model is not None and row.from_teacher is not None
+    assert (row.from_model.abs_rel, row.from_model.scale_ratio) == pytest.approx((0.25, 1.25), rel=1e-4)
+    assert row.from_teacher.scale_ratio == pytest.approx(1.25 / 1.1, rel=1e-4)
+
+
 def test_the_result_is_json(exported_run: Path) -> None:
     value = check_run(Run.open(exported_run), ("onnxruntime",), Quiet()).to_json()
     assert json.loads(json.dumps(value, allow_nan=False))["rows"][0]["name"] == "fp32 student"

@@ -23,16 +23,21 @@ pytest.importorskip("embreex", reason="simulating rooms needs embreex")
 
 from torch import nn  # noqa: E402
 
-from calibration.errors import ModelError, RunError, UnknownNameError  # noqa: E402
+from calibration.errors import FileError, ModelError, RunError, UnknownNameError  # noqa: E402
 from calibration.images import CalibrationSet  # noqa: E402
 from calibration.progress import Advance, Quiet  # noqa: E402
+from edgekd.distill.adapt import load_transform, transformed_images  # noqa: E402
+from edgekd.distill.batches import Batches  # noqa: E402
+from edgekd.distill.framed_images import FramedImages  # noqa: E402
 from edgekd.distill.settings import DistillSettings, GrowthSettings, TransformSettings  # noqa: E402
 from edgekd.distill.statistics import StoredStatistics  # noqa: E402
 from edgekd.distill.statistics_file import StatisticsFile  # noqa: E402
+from edgekd.models.students import build_student  # noqa: E402
 from edgekd.models.teacher import Teacher  # noqa: E402
+from edgekd.models.weights import load_weights  # noqa: E402
 from edgekd.run import Run  # noqa: E402
 from edgekd.simulate.rooms import RoomSettings  # noqa: E402
-from edgekd.simulate.store import write_set  # noqa: E402
+from edgekd.simulate.store import SimulatedSet, write_set  # noqa: E402
 from edgekd.steps.artefacts import calibration_set, run_model  # noqa: E402
 from edgekd.steps.calibrate import CalibrateRequest, calibrate_run  # noqa: E402
 from edgekd.steps.check import read_references  # noqa: E402
@@ -206,8 +211,19 @@ def test_a_student_that_diverged_is_not_passed_off_as_one(distill_request: Disti
 
 def test_a_student_that_is_no_nearer_than_one_depth_is_told_of(distill_request: DistillRequest) -> None:
     notes = Notes()
-    distill_run(replace(distill_request, settings=replace(SETTINGS, steps=1, learning_rate=1e-9)), notes)
+    settings = replace(SETTINGS, steps=1, learning_rate=1e-9, seed=5)
+    run = distill_run(replace(distill_request, settings=settings), notes)
     assert any("no closer to with than one depth for all pixels" in line for line in notes.said)
+
+    # The seed decides the student's first weights, which it still has, and the noise of the calibration pictures.
+    first = build_student("mobile-s", with_statistics(), 5)
+    kept = load_weights(run.folder / "student.safetensors").tensors
+    for name, parameter in first.named_parameters():
+        torch.testing.assert_close(kept[name], parameter.detach(), rtol=0, atol=1e-6)
+    source = SimulatedSet.open(distill_request.images.folder)
+    aside = Batches(FramedImages(source, Framing(HEIGHT, WIDTH)), settings).aside()
+    expected = transformed_images(load_transform(run.folder / "transform.safetensors"), aside, seed=5)
+    assert np.array_equal(CalibrationSet.open(run.folder / "calibration").images, expected)
 
 
 @pytest.mark.parametrize("gives", [float("nan"), float("inf")])
@@ -275,6 +291,15 @@ def test_training_while_rooms_are_rendered_gives_the_student_of_the_finished_set
         assert (growing.folder / name).read_bytes() == (ready.folder / name).read_bytes(), name
 
 
+def test_a_cache_that_cannot_be_written_to_is_named_before_anything_else(distill_request: DistillRequest) -> None:
+    Path("a file").touch()
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(FileError, match="EDGEKD_CACHE"):
+        patched.setenv("EDGEKD_CACHE", "a file/cache")
+        patched.setattr("edgekd.steps.distill.require_exportable", interrupted)  # takes half a minute
+        distill_run(replace(distill_request, images=ImagesSpec(count=48, seed=9)), Quiet())
+    assert not Path("runs").exists()
+
+
 def test_other_settings_are_refused_by_name_and_force_starts_anew(distill_request: DistillRequest) -> None:
     request = replace(distill_request, settings=replace(SETTINGS, steps=2, transform=None, mixing=None))
     run = distill_run(request, Quiet())
@@ -302,7 +327,7 @@ def test_statistics_that_are_left_out_the_second_time_are_missed(
 ) -> None:
     """With its own layers' statistics, the teacher would continue from a transformation fitted to the file."""
     given = with_statistics()
-    mean, variance = torch.full((8,), 0.5), torch.ones(8)
+    mean, variance = torch.full((8,), 50.0), torch.ones(8)  # far from what its layer sees, and from what it stored
     stored = StoredStatistics.of({"body.1": (mean, variance)})
     file = tmp_path / "statistics.safetensors"
     StatisticsFile(given.name, given.digest, 20, stored).write(file)
@@ -313,6 +338,9 @@ def test_statistics_that_are_left_out_the_second_time_are_missed(
         with pytest.raises(RunError, match="statistics given instead of omitted"):
             distill_run(replace(request, statistics=None), Quiet())
         distill_run(request, Quiet()).verify()
+    steps = [json.loads(line) for line in Path("runs/mine/metrics.jsonl").read_text().splitlines()]
+    assert all(step["statistics"] > 1000 for step in steps if "statistics" in step)
+    assert json.loads(Path("runs/mine/adaptation.json").read_text())["simulated"][0] > 1000
 
 
 def test_a_teacher_corrected_in_its_code_is_another_one(

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from notes import Notes
+from small_network import pictures
 
 from calibration.errors import ArtefactError, BudgetError, MissingRuntimeError, RunError, UnknownNameError, UsageError
+from calibration.images import CalibrationSet
 from calibration.progress import Quiet
 from edgekd.run import Run
 from edgekd.steps.artefacts import built_artefacts, choose_artefact
 from edgekd.steps.export import ExportResult, ExportSettings, export_run
 from targets import get_target
-from targets.artefact import open_artefact, rebuild_command
+from targets.artefact import ENGINE_OPTIONS, open_artefact, rebuild_command
+from targets.board.options import EngineOptions
 
 pytest.importorskip("onnxruntime", reason="the artefacts of these tests are built for onnxruntime")
 
@@ -36,6 +40,27 @@ def test_a_second_export_builds_nothing_and_force_builds_all(run_folder: Path) -
     assert fresh(export(run_folder)) == {"onnxruntime-fp32": False, "onnxruntime-int8": False}
     assert {path: path.stat().st_mtime_ns for path in (run_folder / "artefacts").rglob("*")} == before
     assert all(fresh(export(run_folder, force=True)).values())
+
+
+def test_an_artefact_is_built_anew_when_anything_that_it_was_made_with_changes(
+    exported_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("edgekd.steps.export.RECIPE", 99)  # int8 models are made in another way
+        assert fresh(export(exported_run)) == {"onnxruntime-fp32": False, "onnxruntime-int8": True}
+    target, found = type(get_target("onnxruntime")), get_target("onnxruntime").status()
+    with monkeypatch.context() as patched:
+        patched.setattr(target, "status", lambda self: replace(found, version="0.1"))
+        assert fresh(export(exported_run, precisions=("fp32",))) == {"onnxruntime-fp32": True}
+    assert fresh(export(exported_run, precisions=("fp32",))) == {"onnxruntime-fp32": True}
+    assert fresh(export(exported_run, precisions=("fp32",), device="cpu")) == {"onnxruntime-fp32": True}
+    assert open_artefact(exported_run / "artefacts" / "onnxruntime-fp32").device == "cpu"
+    assert fresh(export(exported_run, precisions=("fp32",), device="cpu")) == {"onnxruntime-fp32": False}
+    run = Run.open(exported_run)
+    with run.lock(), run.step("calibration", inputs={}, asked={}, command="edgekd distill") as made:
+        CalibrationSet.write(run.folder / "calibration", pictures(24, seed=3), origin="others", made_from={})
+        made.add(run.folder / "calibration")
+    assert fresh(export(exported_run, precisions=("fp32",), device="cpu")) == {"onnxruntime-fp32": True}
 
 
 def test_what_is_damaged_is_built_anew_by_the_same_command(exported_run: Path) -> None:
@@ -76,6 +101,17 @@ def test_what_was_built_without_a_device_is_built_anew_where_one_is(
     after = edgekd("check", "runs/small", "--json")
     (row,) = [row for row in json.loads(after.stdout)["rows"] if row["name"] == "tensorrt-fp32"]
     assert row["reason"] is None and row["from_model"]["abs_rel"] < 0.05
+
+
+def test_other_engine_options_build_an_engine_anew_and_are_asked_of_it_again(run_folder: Path) -> None:
+    asked = {"targets": ("tensorrt",), "precisions": ("fp32",)}
+    export(run_folder, **asked)
+    for again in (True, False):
+        result = export(run_folder, **asked, engine=EngineOptions(effort=5, batch=2))
+        assert fresh(result) == {"tensorrt-fp32": again}
+    (artefact,) = built_artefacts(Run.open(run_folder))
+    assert EngineOptions.parse(artefact.settings[ENGINE_OPTIONS]) == EngineOptions(effort=5, batch=2)
+    assert "--engine effort=5,batch=2" in rebuild_command(artefact)
 
 
 def test_a_device_of_other_runtimes_leaves_the_engines_out_where_no_target_was_named(run_folder: Path) -> None:

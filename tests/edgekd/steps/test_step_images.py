@@ -12,7 +12,7 @@ from notes import Notes
 from calibration.progress import Quiet
 from edgekd.run.lock import locked
 from edgekd.simulate.rooms import RoomSettings
-from edgekd.simulate.store import write_set
+from edgekd.simulate.store import SimulatedSet, set_request, write_set
 from edgekd.steps import images
 from edgekd.steps.images import ImagesSpec, open_images
 
@@ -56,3 +56,18 @@ def test_a_set_that_another_process_renders_is_waited_for(cached: Path) -> None:
     assert len(open_images(SPEC, notes)) == 4
     thread.join()
     assert len([line for line in notes.said if "waiting for it" in line]) == 1
+
+
+def test_the_images_of_another_seed_are_others_and_lie_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEKD_CACHE", str(tmp_path))
+    opened = open_images(ImagesSpec(count=1, seed=3), Quiet())
+    assert isinstance(opened, SimulatedSet) and opened.request == set_request(
+        RoomSettings(), seed=3, count=1, keep_depth=False
+    )
+    specs = [ImagesSpec(count=1, seed=3), ImagesSpec(count=1, seed=4), ImagesSpec(count=2, seed=3)]
+    digests = {spec.digest for spec in specs}
+    monkeypatch.setattr(images, "RENDERER", images.RENDERER + 1)  # draws other pictures of the same seeds
+    digests |= {spec.digest for spec in specs}
+    assert len(digests) == 6

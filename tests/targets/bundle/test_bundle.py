@@ -18,6 +18,7 @@ from small_bundle import run, write
 from small_network import SPEC, pictures
 
 from targets.board.manifest import Bundle
+from targets.board.predictor import fastest_first
 from targets.board.runtimes import open_model
 from targets.bundle.assemble import assemble
 from targets.bundle.write import WrittenBundle
@@ -60,16 +61,39 @@ def test_it_passes_its_self_test_with_numpy_and_one_runtime(bundle: WrittenBundl
     for row in result["rows"]:
         assert row["error"] < row["tolerance"] and 0 < row["p50_ms"] <= row["p99_ms"]
     assert json.loads((bundle.folder / "result.json").read_text())["rows"] == result["rows"]
+    fastest = min(result["rows"], key=lambda row: row["p50_ms"])
+    assert f"Fastest: {fastest['precision']}. Next:" in done.stderr
 
 
 def test_it_gives_the_depth_that_the_model_gives(bundle: WrittenBundle, tmp_path: Path, parts) -> None:
     rgb = pictures(1, 4, 60, 80)[0]
     Image.fromarray(rgb).save(tmp_path / "room.png")
-    done = run(bundle.folder, "room.png", "--precision", "fp32", "--runtime", "onnxruntime", "--out", "got")
+    chosen = ("--precision", "fp32", "--runtime", "onnxruntime", "--threads", "2")
+    done = run(bundle.folder, "room.png", *chosen, "--out", "got", "--json")
     assert done.returncode == 0, done.stderr
     depth = np.asarray(Image.open(tmp_path / "got" / "room.depth.png")) / 1000
     expected = infer_model(onnx.load(parts[0]), SPEC.framing.image(rgb)[None])[0]
     assert np.abs(depth / expected - 1).mean() < 2e-3
+    (told,), (row,) = (json.loads(done.stdout)[name] for name in ("pictures", "rows"))
+    near, middle, far = np.percentile(expected, (1, 50, 99))
+    assert (told["near"], told["median"], told["far"]) == pytest.approx((near, middle, far), rel=2e-3)
+    assert "2 threads" in row["runtime"]
+    assert run(bundle.folder, *chosen).returncode == 0
+    assert not (bundle.folder / "result.json").exists()  # of one precision: it says nothing about the fastest
+
+
+def test_the_fastest_is_that_of_the_last_full_run_with_the_same_runtime(bundle: WrittenBundle) -> None:
+    opened = Bundle(bundle.folder)
+
+    def first(runtime: str) -> str:
+        return fastest_first(opened, runtime, opened.models_for(runtime))[0].precision
+
+    assert first("onnxruntime") == "int8"
+    rows = [{"precision": "int8", "p50_ms": 5.0}, {"precision": "fp32", "p50_ms": 3.0}]
+    (bundle.folder / "result.json").write_text(json.dumps({"runtime": "onnxruntime", "rows": rows}))
+    assert (first("onnxruntime"), first("openvino")) == ("fp32", "int8")
+    (bundle.folder / "result.json").write_text("{")
+    assert first("onnxruntime") == "int8"
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])

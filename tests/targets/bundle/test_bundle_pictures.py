@@ -82,6 +82,23 @@ def test_a_camera_that_stops_is_an_error_and_a_video_that_ends_is_none(
         assert json.loads(done.stdout)["failed"] == []
 
 
+def test_the_distance_ahead_is_that_of_the_middle_of_the_frame(bundle: WrittenBundle, parts, tmp_path: Path) -> None:
+    frame = np.linspace(0, 250, 80).astype(np.uint8)[None, :, None].repeat(60, 0).repeat(3, 2)
+    frame[20:40] //= 2
+    (tmp_path / "cameras").mkdir()
+    np.save(tmp_path / "frame.npy", frame)
+    shown = CAMERA_OF_TEN.replace("np.full((60, 80, 3), 90, np.uint8)", f"np.load({str(tmp_path / 'frame.npy')!r})")
+    (tmp_path / "cameras" / "cv2.py").write_text(shown)
+    (tmp_path / "clip.avi").touch()
+    command = [sys.executable, str(bundle.folder / "run.py"), "--seconds", "0", "--runtime", "onnxruntime"]
+    command += ["--precision", "fp32", "--camera", str(tmp_path / "clip.avi")]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "cameras")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    depth = infer_model(onnx.load(parts[0]), SPEC.framing.image(frame)[None])[0]
+    ahead = np.median(depth[12:19, 19:28])  # the middle fifth of 32 rows and of 48 columns
+    assert f"{ahead:.2f} m ahead, nearest {depth.min():.2f} m" in done.stdout, (done.stdout, done.stderr)
+
+
 def test_a_camera_gives_what_it_is_asked_for_until_ctrl_c_and_its_outcome_is_printed(parts, tmp_path: Path) -> None:
     bundle = write(parts, tmp_path / "small", camera=CAMERA)
     (tmp_path / "cameras").mkdir()

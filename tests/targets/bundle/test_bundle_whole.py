@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import tarfile
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from small_bundle import run, write
 
 from calibration.errors import FileError
 from targets.board.errors import MisfitError
-from targets.board.manifest import Bundle, manifest_digest
+from targets.board.manifest import FORMAT, Bundle, manifest_digest
 from targets.bundle.verify import bundle_faults
 from targets.bundle.write import WrittenBundle
 from targets.reference import infer_model
@@ -23,8 +24,8 @@ from targets.reference import infer_model
 def test_the_archive_holds_the_folder_and_is_the_same_twice(parts, tmp_path: Path) -> None:
     first, second = (write(parts, tmp_path / name / "small") for name in ("a", "b"))
     assert first.archive.read_bytes() == second.archive.read_bytes() and first.digest == second.digest
-    with tarfile.open(first.archive) as tar:
-        tar.extractall(tmp_path / "unpacked", filter="data")
+    (tmp_path / "unpacked").mkdir()
+    subprocess.run(["tar", "xzf", str(first.archive), "-C", str(tmp_path / "unpacked")], check=True)
     assert run(tmp_path / "unpacked" / "small", "--runtime", "onnxruntime").returncode == 0
 
 
@@ -65,6 +66,14 @@ def test_a_failed_self_test_says_by_how_much_and_the_others_stand(bundle: Writte
     assert alone.returncode == 1 and alone.stderr.splitlines() == [line]
 
 
+def test_a_full_disk_behind_the_output_is_one_line(bundle: WrittenBundle) -> None:
+    command = [sys.executable, str(bundle.folder / "run.py"), "--seconds", "0", "--runtime", "onnxruntime", "--json"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: The disk is full") and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("part", ["tolerance", "engine", "crop"])
 def test_a_manifest_that_was_altered_is_refused(bundle: WrittenBundle, part: str) -> None:
     """Tolerances, framing and engine options decide what run.py does as much as any file."""
@@ -80,6 +89,16 @@ def test_a_manifest_that_was_altered_is_refused(bundle: WrittenBundle, part: str
     done = run(bundle.folder)
     assert done.returncode != 0 and "manifest.json was altered" in done.stderr
     with pytest.raises(FileError, match="was altered"):
+        bundle_faults(bundle.folder)
+
+
+def test_a_manifest_of_another_format_is_refused_although_its_digest_fits(bundle: WrittenBundle) -> None:
+    path = bundle.folder / "manifest.json"
+    manifest = {**json.loads(path.read_text()), "format": FORMAT + 1}
+    path.write_text(json.dumps({**manifest, "digest": manifest_digest(manifest)}))
+    with pytest.raises(MisfitError, match=f"has format {FORMAT + 1}"):
+        Bundle(bundle.folder)
+    with pytest.raises(FileError, match=f"has format {FORMAT + 1}"):
         bundle_faults(bundle.folder)
 
 
