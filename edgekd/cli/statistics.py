@@ -38,7 +38,7 @@ def statistics(
     require_training()
     require_writable(out)
     _require_replaceable(out)
-    from edgekd.models.students import DEFAULT_STUDENT, build_student
+    from edgekd.models.slim import require_cuttable
     from edgekd.models.teachers import load_teacher
     from edgekd.steps.statistics import measure_statistics
 
@@ -62,7 +62,7 @@ def statistics(
     stated = () if architecture is None else ("--architecture", architecture)
     student: tuple[str, ...] = ()
     try:
-        build_student(DEFAULT_STUDENT, loaded)
+        require_cuttable(loaded)
     except (ModelError, MissingRuntimeError):  # no student can be cut from this teacher, or torch-pruning is missing
         student = ("--student", "mobile-m")
     console.next_command("distill", "--teacher", teacher, *stated, *student, "--statistics", out)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,11 +24,11 @@ from edgekd.models.checks import batch_norm_layers
 from edgekd.models.onnx_import import attention
 from edgekd.models.stored import stored_by
 from edgekd.models.teacher import Teacher
-from edgekd.models.uncut import before_shuffles, beside_depth, too_long_to_follow, with_outputs_of
+from edgekd.models.uncut import Followed, before_shuffles, beside_depth, too_long_to_follow
 from targets.input import InputSpec
 from targets.statistics import ChannelStatistics
 
-__all__ = ["Slim", "choose_channels", "slim"]
+__all__ = ["Slim", "choose_channels", "require_cuttable", "slim"]
 
 _ROUND_TO = 8  # channels; runtimes handle multiples of 8 best
 _MOMENTUM = 0.1  # of BatchNorm; an imported network may have none
@@ -97,21 +98,11 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
     Raises ModelError when the teacher is not a convolutional network with BatchNorm or the remaining network would not
     run, MissingRuntimeError without torch-pruning.
     """
-    try:
-        import torch_pruning as tp
-    except ImportError as error:
-        raise MissingRuntimeError(
-            f"A student cut from its teacher needs torch-pruning ({error})", fix="Run pip install 'edgekd[distill]'"
-        ) from error
+    tp = require_cuttable(teacher)
     network = copy.deepcopy(teacher.module).cpu().float()
     network.eval()
     network.requires_grad_(True)
     layers = batch_norm_layers(network)
-    if not layers:
-        raise _refusal(teacher, "it has no BatchNorm layers")
-    product = attention(network)
-    if product is not None:  # torch-pruning would map each channel to each position, and never finish
-        raise _refusal(teacher, f"its node {product} multiplies two tensors of the picture, as attention does")
     smallest = tp.importance.MagnitudeImportance(p=2)
     importance = smallest
     if pictures:
@@ -123,15 +114,15 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
     picture = torch.zeros(1, 3, teacher.input.height, teacher.input.width)
     try:
         aside = beside_depth(network, teacher.input)
-        run = with_outputs_of(aside)
-        followed = tp.DependencyGraph().build_dependency(network, picture, run)
+        whole = [*last, *aside, *before_shuffles(network, teacher.input)]
+        followed = Followed(network, aside, teacher.input)
+        graph = tp.DependencyGraph().build_dependency(followed, (picture,))
         tp.pruner.BasePruner(
-            network,
-            picture,
-            forward_fn=run,
+            followed,
+            (picture,),
             importance=importance,
             pruning_ratio=cut,
-            ignored_layers=[*last, *aside, *before_shuffles(network, teacher.input), *too_long_to_follow(followed)],
+            ignored_layers=[*whole, *followed.anchors, *too_long_to_follow(graph)],
             round_to=_ROUND_TO,
         ).step()
         _run(network, teacher.input)
@@ -147,6 +138,25 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
         layer.momentum = _MOMENTUM
         stored[name] = stored_by(layer)
     return Slim(network, cut, kept, stored)
+
+
+def require_cuttable(teacher: Teacher) -> Any:
+    """torch-pruning, for a teacher with nothing that rules a student cut from it out at a glance.
+
+    Raises ModelError or MissingRuntimeError, as `slim` does.
+    """
+    try:
+        import torch_pruning
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"A student cut from its teacher needs torch-pruning ({error})", fix="Run pip install 'edgekd[distill]'"
+        ) from error
+    if not batch_norm_layers(teacher.module):
+        raise _refusal(teacher, "it has no BatchNorm layers")
+    product = attention(teacher.module)
+    if product is not None:  # torch-pruning would map each channel to each position, and never finish
+        raise _refusal(teacher, f"its node {product} multiplies two tensors of the picture, as attention does")
+    return torch_pruning
 
 
 @torch.no_grad()

@@ -69,7 +69,7 @@ def exported(deployed: Deployed, example: Tensor) -> onnx.ModelProto:
     if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
         raise ModelError(
             "The network's operations depend on the batch size it was exported with",
-            fix="Build it without loops over the batch",
+            fix="Build it without loops over the batch and without its chunk or split; x[:n] and x[n:] can be exported",
         )
     return model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from onnx import helper
 from onnx_graphs import network, save
-from torch import nn
+from torch import Tensor, nn
 
 from calibration.errors import ModelError
 from edgekd.models.checks import batch_norm_layers
@@ -179,14 +180,6 @@ STUBBORN = {
         [helper.make_node("Mul", ["a", "scale"], ["b"])],
         {"scale": np.linspace(0.5, 1, 16, dtype=np.float32).reshape(1, 16, 1, 1)},
     ),
-    "channel shuffle": (
-        [
-            helper.make_node("Reshape", ["a", "groups"], ["g"]),
-            helper.make_node("Transpose", ["g"], ["t"], perm=[0, 2, 1, 3, 4]),
-            helper.make_node("Reshape", ["t", "map"], ["b"]),
-        ],
-        {"groups": [1, 2, 8, 12, 16], "map": [1, 16, 12, 16]},
-    ),
 }
 
 
@@ -206,6 +199,107 @@ def test_a_network_that_gives_something_else_in_training_is_refused() -> None:
     teacher, _ = freeze("supervised", net, InputSpec(Framing(16, 16)), digest="0", source="made for a test")
     with pytest.raises(ModelError, match=r"No student .* \(ValueError: it outputs list in training mode\).*mobile-m"):
         slim(teacher, 0.5)
+
+
+def test_an_imported_channel_shuffle_keeps_its_channels(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Reshape", ["a", "groups"], ["g"]),
+        helper.make_node("Transpose", ["g"], ["t"], perm=[0, 2, 1, 3, 4]),
+        helper.make_node("Reshape", ["t", "map"], ["b"]),
+    ]
+    teacher = _teacher(nodes, {"groups": [1, 2, 8, 12, 16], "map": [1, 16, 12, 16]}, tmp_path)
+    student = build_student("slim-s", teacher)
+    assert isinstance(student, Slim)
+    assert [len(channels) for channels in student.kept.values()] == [16, 8]
+    _assert_cut_as_by_hand(teacher, student)
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class _Between(nn.Module):
+    """Blocks around `between`, which reads 32 channels; `blocks` are for it to use, and `width` is what it gives."""
+
+    def __init__(
+        self, between: Callable[[nn.ModuleList, Tensor, Tensor], Tensor], width: int, *blocks: nn.Module
+    ) -> None:
+        super().__init__()
+        self.first, self.blocks, self.then = _block(3, 32), nn.ModuleList(blocks), _block(width, 32)
+        self.last, self.between = nn.Conv2d(32, 1, 1), between
+
+    def forward(self, x: Tensor) -> Tensor:
+        depth: Tensor = self.last(self.then(self.between(self.blocks, self.first(x), x))).exp()
+        return depth
+
+
+def _taken_apart(blocks: nn.ModuleList, x: Tensor, _: Tensor) -> Tensor:
+    """As in YOLO's and other cross-stage partial blocks."""
+    one, other = blocks[0](x).chunk(2, 1)
+    return torch.cat([one, other, blocks[1](other) + other], 1)
+
+
+def _of_unlike_widths(blocks: nn.ModuleList, x: Tensor, _: Tensor) -> Tensor:
+    narrow, wide = torch.split(x, [8, 24], 1)
+    return torch.cat([blocks[0](wide), narrow], 1)
+
+
+def _shuffled_by_hand(blocks: nn.ModuleList, x: Tensor, _: Tensor) -> Tensor:
+    n, c, h, w = x.shape
+    return blocks[0](x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w))
+
+
+def _in_turn(blocks: nn.ModuleList, x: Tensor, _: Tensor) -> Tensor:
+    for block in blocks:
+        x = block(x)
+    return x
+
+
+PARTS = {
+    "chunk": (_taken_apart, 96, (_block(32, 64), _block(32, 32)), [16, 64, 32, 16]),
+    "split": (_of_unlike_widths, 40, (_block(24, 32),), [32, 16, 16]),
+    "slice": (lambda blocks, x, _: torch.cat([blocks[0](x[:, :8]), x[:, 8:]], 1), 56, (_block(8, 32),), [32, 16, 16]),
+    "channel shuffle": (_shuffled_by_hand, 32, (_block(32, 32),), [32, 16, 16]),
+    "zeros for channels that are missing": (
+        lambda blocks, x, _: blocks[0](x) + nn.functional.pad(x, (0, 0, 0, 0, 16, 16)), 64, (_block(32, 64),),
+        [32, 64, 16],
+    ),
+    "the picture first": (lambda blocks, x, picture: torch.cat([picture, x], 1), 35, (), [16, 16]),
+    "the mean of the channels first": (lambda blocks, x, _: torch.cat([x.mean(1, True), x], 1), 33, (), [32, 16]),
+    "depthwise with two filters a channel": (
+        _in_turn, 32, (nn.Conv2d(32, 64, 3, 1, 1, groups=32), nn.BatchNorm2d(64), _block(64, 32)), [32, 64, 16, 16],
+    ),
+    "transposed in groups": (
+        _in_turn, 64, (nn.MaxPool2d(2), nn.ConvTranspose2d(32, 64, 2, 2, groups=4), nn.BatchNorm2d(64)), [32, 64, 16],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_where_channels_are_taken_apart_they_stay_and_the_others_are_cut(case: str) -> None:
+    between, width, blocks, expected = PARTS[case]
+    net = _Between(between, width, *copy.deepcopy(blocks))
+    torch.manual_seed(0)
+    for layer in batch_norm_layers(net).values():
+        nn.init.uniform_(layer.weight, 0.5, 1.5)
+        nn.init.normal_(layer.bias)
+    teacher, _ = freeze("parts", net, InputSpec(Framing(16, 16)), digest="d", source="a test")
+    student = slim(teacher, 0.5)
+    assert [len(channels) for channels in student.kept.values()] == expected
+    _assert_cut_as_by_hand(teacher, student)
+
+
+def _assert_cut_as_by_hand(teacher: Teacher, student: Slim) -> None:
+    """A student must give what its teacher gives whose other channels are set to 0 behind each BatchNorm."""
+    whole = copy.deepcopy(teacher.module)
+    for name, kept in student.kept.items():
+        layer = whole.get_submodule(name)
+        mask = torch.zeros(layer.num_features, 1, 1)
+        mask[list(kept)] = 1
+        layer.register_forward_hook(lambda layer, given, out, mask=mask: out * mask)
+    pictures = torch.randn(2, 3, teacher.input.height, teacher.input.width, generator=torch.manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(student.eval()(pictures), whole(pictures), rtol=1e-3, atol=1e-4)
 
 
 class _Shuffled(nn.Module):

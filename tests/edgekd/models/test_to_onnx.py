@@ -232,6 +232,21 @@ def test_why_a_network_cannot_be_exported(tmp_path: Path, capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "")
 
 
+class _Mirrored(nn.Module):
+    """Averages over the picture and its mirror image, both in one batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, mirrored = torch.cat([x, x.flip(3)]).mean(1, keepdim=True).chunk(2)
+        return (one + mirrored.flip(3)) / 2 + 3
+
+
+def test_chunks_of_the_batch_are_refused_with_what_can_be_exported(tmp_path: Path) -> None:
+    if not _CAPTURES:
+        pytest.skip("the exporter of this torch traces")
+    with pytest.raises(ModelError, match=r"depend on the batch size.*without its chunk or split; x\[:n\]"):
+        export_onnx(_Mirrored(), SMALL, tmp_path / "x.onnx", metadata={})
+
+
 @pytest.mark.parametrize("network", [_Unexportable(), _OneByOne()])
 def test_what_cannot_be_exported_leaves_no_file(network: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(ModelError) as raised:
