@@ -112,11 +112,7 @@ def _main() -> None:
             with done.claim(key) as ours:
                 if ours:
                     done.add({**key, **_run(world, CONTROLS[name], arguments.student, common, device, truth)})
-    shown = [
-        row
-        for row in done.rows()
-        if row.get("seed") in seeds and (asked | _of_row(row["row"], arguments)).items() <= row.items()
-    ]
+    shown = [row for row in done.rows() if _is_of_table(row, asked, seeds, arguments)]
     _print(world, shown, teacher, arguments, device)
 
 
@@ -151,6 +147,13 @@ def _asked(world: World, arguments: argparse.Namespace) -> dict[str, Any]:
         "images": arguments.images,
         "held_out": _held_out(world),
     }
+
+
+def _is_of_table(run: dict[str, Any], asked: dict[str, Any], seeds: range, arguments: argparse.Namespace) -> bool:
+    """Whether a finished run belongs to this table; earlier runs may be of rows that are no more."""
+    if run["row"] not in CONTROLS or run.get("seed") not in seeds:
+        return False
+    return (asked | _of_row(run["row"], arguments)).items() <= run.items()
 
 
 def _of_row(row: str, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from table import agreement_with, depth_of
 from torch import Tensor
 from worlds import World, real_world, stand_in_world
 
+from calibration.errors import EdgekdError
 from edgekd.distill.reconstruction import reconstruct
 from edgekd.distill.settings import ReconstructionSettings
 from edgekd.distill.tensors import Normalise, to_tensor
@@ -80,4 +81,7 @@ def _simulated(world: World, seed: int, count: int) -> list[Tensor]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None
