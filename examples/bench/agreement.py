@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from calibration.errors import EdgekdError
 from calibration.progress import Quiet
 from edgekd.bench.latency import measure_latency
 from edgekd.bench.machine import describe_machine
@@ -48,4 +49,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

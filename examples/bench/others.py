@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from calibration.errors import EdgekdError
 from calibration.progress import Quiet
 from edgekd.bench.latency import measure_latency
 from targets import get_target
@@ -42,6 +43,8 @@ def main() -> None:
     for folder in asked.artefacts:
         artefact = open_artefact(folder)
         others: dict[str, Callable[[Artefact, int], float]] = {"openvino": benchmark_app, "onnxruntime": bare_loop}
+        if artefact.target not in others:
+            parser.error(f"{folder} is for {artefact.target}; this compares {' and '.join(others)}")
         compare(artefact, others[artefact.target], asked.rounds, asked.threads)
 
 
@@ -87,6 +90,8 @@ def benchmark_app(artefact: Artefact, threads: int) -> float:
     """OpenVINO's own tool, on the same file: one stream, the same threads, no pinning, float32, synchronous."""
     height, width = artefact.input.height, artefact.input.width
     app = Path(sys.executable).with_name("benchmark_app")
+    if not app.is_file():
+        raise SystemExit(f"{app} not found: OpenVINO's tool must lie beside this Python, as pip installs it")
     command = [
         *(str(app), "-m", str(artefact.path), "-d", "CPU", "-api", "sync", "-hint", "none", "-niter", str(SAMPLES)),
         *("-nstreams", "1", "-nthreads", str(threads), "-infer_precision", "f32", "-pin", "NO"),
@@ -109,4 +114,7 @@ def pictures(artefact: Artefact) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

@@ -34,6 +34,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=300)
     asked = parser.parse_args()
+    if asked.model is not None and not asked.model.is_file():
+        parser.error(f"{asked.model} not found: name a run's onnx/student.onnx")
     with tempfile.TemporaryDirectory() as folder:
         model = asked.model or small_model(Path(folder) / "small.onnx")
         height, width = (d.dim_value for d in onnx.load(model).graph.input[0].type.tensor_type.shape.dim[1:3])

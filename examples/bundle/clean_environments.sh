@@ -2,7 +2,7 @@
 # A bundle's self-test in environments with numpy and one runtime alone, on the oldest Python it is for where that is here.
 #     examples/bundle/clean_environments.sh runs/kitchen/bundle/kitchen [PYTHON]
 set -euo pipefail
-bundle=$1
+bundle=${1:?the folder of a bundle, runs/NAME/bundle/NAME}
 python=${2:-$(command -v python3.8 || command -v python3)}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

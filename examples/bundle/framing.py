@@ -19,6 +19,8 @@ import openvino
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from calibration.errors import EdgekdError
+from edgekd.pictures import read_picture
 from targets.board.framing import Framing as BoardFraming
 from targets.camera import with_camera
 from targets.input import Framing
@@ -85,7 +87,7 @@ def runners(model: onnx.ModelProto) -> dict[str, Callable[[np.ndarray], np.ndarr
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("picture", nargs="?", type=Path, default=Path(__file__).parents[1] / "simulate" / "rooms.jpg")
-    picture = np.asarray(Image.open(parser.parse_args().picture).convert("RGB").resize((WIDTH, HEIGHT)))
+    picture = np.asarray(Image.fromarray(read_picture(parser.parse_args().picture)).resize((WIDTH, HEIGHT)))
     wanted = FRAMING.image(picture).astype(np.float32)
     own = BoardFraming({"height": 224, "width": 224, "resize_height": 250, "crop": (228, 304)})
     ways = {
@@ -119,4 +121,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

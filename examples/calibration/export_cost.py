@@ -20,7 +20,8 @@ def main() -> None:
     start = time.monotonic()
     main_of_edgekd = "from edgekd.cli.app import main; main()"
     command = [sys.executable, "-c", main_of_edgekd, "export", arguments.run, "--precision", "int8", "--force"]
-    subprocess.run(command, check=True)
+    if code := subprocess.run(command, check=False).returncode:
+        raise SystemExit(code)  # the command has said why
     seconds = time.monotonic() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2  # GiB; Linux reports kilobytes
     print(f"\n{seconds:.0f} s, {peak:.2f} GiB at most, on {len(os.sched_getaffinity(0))} cores")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pictures import Images, rooms
 
+from calibration.errors import EdgekdError
 from calibration.images import CalibrationSet
 from calibration.progress import Quiet
 from edgekd.run import find_run
@@ -71,4 +72,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

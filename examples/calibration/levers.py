@@ -19,6 +19,7 @@ import numpy as np
 from onnx import helper, numpy_helper
 from pictures import Images, rooms
 
+from calibration.errors import EdgekdError
 from calibration.images import CalibrationSet
 from calibration.progress import Quiet
 from edgekd.evaluate import open_dataset
@@ -206,4 +207,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

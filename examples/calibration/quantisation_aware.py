@@ -20,6 +20,7 @@ import torch
 from pictures import Images, rooms
 from torch import nn
 
+from calibration.errors import EdgekdError
 from calibration.images import CalibrationSet
 from calibration.progress import Quiet
 from edgekd.distill.adapt import load_transform, transformed_images
@@ -119,4 +120,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

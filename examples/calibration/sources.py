@@ -24,6 +24,7 @@ from pictures import Images, framed, simulated_kinds
 from runtimes import RUNTIMES
 from without_pictures import calibrate_without_pictures
 
+from calibration.errors import EdgekdError
 from calibration.images import CalibrationSet
 from calibration.progress import Quiet
 from edgekd.evaluate import open_dataset
@@ -127,4 +128,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from calibration.errors import EdgekdError
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import autocast, choose_device, describe
 from edgekd.models.students import DEFAULT_STUDENT, build_student
@@ -78,4 +79,7 @@ def _compare(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from calibration.errors import EdgekdError
 from calibration.files import write_bytes
 from edgekd.distill.adapt import load_transform, transformed_images
 from edgekd.distill.adaptation import measure_adaptation
@@ -36,6 +37,8 @@ def main() -> None:
     assert run.manifest.teacher is not None
     teacher = load_teacher(run.manifest.teacher.spec)
     images = SimulatedSet.open(arguments.images)
+    if not 1 <= arguments.pictures <= len(images):
+        parser.error(f"--pictures {arguments.pictures}, but {arguments.images} holds {len(images)}")
     framing = teacher.input.framing
     simulated = np.stack([framing.image(images[index].rgb) for index in range(arguments.pictures)])
     transformed = transformed_images(load_transform(run.folder / "transform.safetensors"), simulated, seed=0)
@@ -96,4 +99,7 @@ def draw(before: NDArray[np.float64], after: NDArray[np.float64], matched: int) 
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

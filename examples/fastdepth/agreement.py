@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from calibration.errors import EdgekdError
 from edgekd.evaluate.datasets import open_dataset
 from edgekd.evaluate.datasets.frame import frame_all
 from edgekd.evaluate.metrics import score
@@ -52,4 +53,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

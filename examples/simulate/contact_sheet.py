@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from calibration.errors import EdgekdError
 from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.preview import contact_sheet
 from edgekd.simulate.rooms import RoomSettings, RoomSource
@@ -28,4 +29,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from calibration.errors import EdgekdError
 from calibration.progress import Quiet
 from edgekd.simulate.meshes.folder import MeshFolder
 from edgekd.simulate.rooms import RoomSettings, render
 
 _WIDTH, _HEIGHT = 160, 120
+_ROOMS = 8000  # of which the pictures are drawn
 
 
 def main() -> None:
@@ -25,8 +27,10 @@ def main() -> None:
     parser.add_argument("file", nargs="?", type=Path, default=Path("pictures.jpg"))
     parser.add_argument("meshes", nargs="?", type=Path, help="a folder of meshes to place in the rooms")
     asked = parser.parse_args()
+    if not (1 <= asked.count <= _ROOMS and asked.columns >= 1):
+        parser.error(f"ask for 1 to {_ROOMS} pictures, in 1 column or more")
     settings = RoomSettings(meshes=MeshFolder.open(asked.meshes, Quiet()) if asked.meshes else None)
-    chosen = np.random.default_rng(1).choice(8000, asked.count, replace=False)
+    chosen = np.random.default_rng(1).choice(_ROOMS, asked.count, replace=False)
     rows = -(-asked.count // asked.columns)
     sheet = Image.new("RGB", (asked.columns * (_WIDTH + 4) + 4, rows * (_HEIGHT + 4) + 4), (24, 24, 24))
     for place, index in enumerate(sorted(chosen.tolist())):
@@ -38,4 +42,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from calibration.errors import EdgekdError
 from calibration.progress import Quiet
 from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.rooms import RoomSettings, render
@@ -50,4 +51,7 @@ def measure(look: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

@@ -38,9 +38,14 @@ def main() -> None:
         parser.error(f"no .sh3f found in {asked.source}")
     counts: collections.Counter[str] = collections.Counter()
     for catalogue in catalogues:
-        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(catalogue) as archive:
-            archive.extractall(folder)
-            for entry in entries(Path(folder) / "PluginFurnitureCatalog.properties"):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                with zipfile.ZipFile(catalogue) as archive:
+                    archive.extractall(folder)
+                listed = entries(Path(folder) / "PluginFurnitureCatalog.properties")
+            except (zipfile.BadZipFile, OSError) as error:
+                parser.error(f"{catalogue} cannot be read as a catalogue: {error}")
+            for entry in listed:
                 outcome = convert(Path(folder), entry, asked.target)
                 counts[outcome] += 1
     print(f"{counts.total()} models: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common()))

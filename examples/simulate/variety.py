@@ -14,6 +14,7 @@ import argparse
 import numpy as np
 from PIL import Image
 
+from calibration.errors import EdgekdError
 from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.rooms import RoomSettings, render, view
 
@@ -95,4 +96,7 @@ def spread(values: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None

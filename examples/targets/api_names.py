@@ -77,6 +77,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheels", nargs="+", type=Path, metavar="WHEEL")
     for wheel in parser.parse_args().wheels:
+        if not zipfile.is_zipfile(wheel):
+            parser.error(f"{wheel} is not a wheel, or not there")
         print(f"{wheel.name}: needed and not there: {', '.join(missing(wheel, wanted())) or 'none'}")
         asked = {cls: list(members) for cls, members in BY_VERSION.items()}
         print(f"{wheel.name}: asked for first and not there: {', '.join(missing(wheel, asked)) or 'none'}")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from calibration.errors import EdgekdError
 from targets import get_target
 from targets.artefact import open_artefact
 from targets.base import RunnerOptions
@@ -57,4 +58,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgekdError as error:
+        raise SystemExit(f"Error: {error}") from None
