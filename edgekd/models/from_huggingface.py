@@ -21,6 +21,7 @@ from calibration.errors import FileError, MissingRuntimeError, ModelError, Usage
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from calibration.reasons import first_line, out_of_memory
+from calibration.wording import counted
 from edgekd.models.checks import require_finite_weights
 from edgekd.models.depth_kinds import DEPTH_KINDS, UNIT_OF_ITS_OWN, DepthOfKind, require_kind
 from edgekd.models.freeze import freeze, stated_input
@@ -70,10 +71,13 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
     kind = stated or _kind(name, config)
     described = stated_input(Path(name)) or preprocessed_input(name, config)
     network.eval().float()
+    for weight in (*network.parameters(), *network.buffers()):
+        weight.data = weight.data.clone()  # transformers 4 maps the file, which may be replaced meanwhile
     require_finite_weights(name, network)
     if missing:
         _require_unused(name, network, missing, described)
-        progress.note(f"{name} lacks {len(missing)} weights that its depth does not depend on: they are set to 0")
+        count = counted(len(missing), "weight")
+        progress.note(f"{name} lacks {count} that its depth does not depend on, here set to 0")
     module = _Predicted(network, kind)
     if kind != "metric":
         _predicted(network, described)  # raises if it rejects such pictures; check_teacher does so for metric networks

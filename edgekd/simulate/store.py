@@ -13,6 +13,7 @@ from typing import Any
 from calibration.errors import DataError, FileError
 from calibration.files import read_json, sha256_bytes, sha256_file, write_json
 from calibration.progress import Progress
+from calibration.wording import counted
 from edgekd.simulate.rooms import RENDERER, RoomSettings
 from edgekd.simulate.sample import SimulatedImage
 from edgekd.simulate.shards import Entry, index_shard, read_image
@@ -43,7 +44,7 @@ class SimulatedSet:
         names = shard_names(manifest["request"])
         if set(names) != set(manifest["shards"]):
             made, wanted = len(manifest["shards"]), len(names)
-            raise FileError(f"The set {folder} is unfinished: {made} of {wanted} shards", fix=remake)
+            raise FileError(f"The set {folder} is unfinished: {made} of {counted(wanted, 'shard')}", fix=remake)
         entries: list[tuple[str, Entry]] = []
         for name in names:
             path = folder / name

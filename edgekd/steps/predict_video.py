@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import DataError, UsageError
 from calibration.progress import Progress
+from calibration.wording import counted
 from edgekd.interrupt import deferred_interrupt
 from edgekd.pictures import depth_range, save_depth
 from edgekd.pictures.colour import DEFAULT_COLOURS
@@ -73,14 +74,13 @@ def predict_video(
         judged = list(itertools.islice(shown, _JUDGED)) if frames.live else sample_frames(Path(source), _JUDGED)
         low, high = depth_range([_depth(runner, rgb) for rgb in judged])
         # A camera's frames are lost meanwhile: its recording begins now, with the last judged frame.
-        pictures = _seen(itertools.chain(judged[-1:], shown) if frames.live else shown)
+        pictures = _seen(itertools.chain(judged[-1:], shown)) if frames.live else _timed(frames, shown)
         work = _Work(runner, frames, SideBySide(low, high, settings.colours), settings, out / name)
         done = work.run(pictures, progress)
     if frames.damage is not None:
-        expected = f" of {frames.expected}" if frames.expected else ""
+        read = f"{done.frames} of {frames.expected} frames" if frames.expected else counted(done.frames, "frame")
         raise DataError(
-            f"{source} ends early ({frames.damage}): {done.frames}{expected} frames could be read; their depth is in "
-            f"{done.video}",
+            f"{source} ends early ({frames.damage}): {read} could be read; the depth is in {done.video}",
             fix="Restore the file, or trim it before the damage",
         )
     return done
@@ -110,8 +110,8 @@ class _Work:
                 infers.append(time.perf_counter() - start)
                 pace = (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 else 0.0
                 caption = f"{self.runner.artefact.name}   {1000 * infers[-1]:.1f} ms per frame   {pace:.1f} frames/s"
-                # A camera's frames get the time at which they were seen, as frames are lost during inference.
-                writer.add(self.scene.draw(rgb, depth, caption), seen - first if self.frames.live else None)
+                # A phone's or a screen's recording has no constant rate, and a camera's frames are lost meanwhile.
+                writer.add(self.scene.draw(rgb, depth, caption), seen - first)
                 if folder is not None:
                     self._keep(folder, len(infers), depth)
                 ends.append(time.perf_counter())
@@ -159,6 +159,12 @@ def _seen(frames: Iterable[NDArray[np.uint8]]) -> Iterator[tuple[float, NDArray[
     """Each picture with the time at which it arrived, in seconds."""
     for rgb in frames:
         yield time.perf_counter(), rgb
+
+
+def _timed(frames: Frames, shown: Iterable[NDArray[np.uint8]]) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """Each picture of a file with the time at which it is shown, in seconds."""
+    for rgb in shown:
+        yield frames.at, rgb
 
 
 def _remove_beyond(folder: Path, count: int) -> None:

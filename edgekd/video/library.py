@@ -8,6 +8,8 @@ from calibration.errors import MissingRuntimeError
 
 __all__ = ["import_av", "reason"]
 
+_OLDEST = 15  # before, frames do not say how they are to be turned (14.0) or how long they are shown (14)
+
 
 def import_av() -> ModuleType:
     """The module `av`. Raises MissingRuntimeError."""
@@ -17,6 +19,11 @@ def import_av() -> ModuleType:
         raise MissingRuntimeError(
             f"Videos and cameras need PyAV ({error})", fix='Install it: pip install "edgekd[video]"'
         ) from error
+    if int(av.__version__.partition(".")[0]) < _OLDEST:
+        raise MissingRuntimeError(
+            f"Videos and cameras need PyAV {_OLDEST} or newer; {av.__version__} is installed",
+            fix='Upgrade it: pip install --upgrade "av>=15"',
+        )
     av.logging.set_level(None)  # FFmpeg would report every damaged block on standard error
     return av  # type: ignore[no-any-return]
 

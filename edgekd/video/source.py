@@ -25,6 +25,7 @@ _CAMERA = "camera"
 _DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
 _RATE = 30.0  # frames a second, where the file or camera does not say
 _PLAUSIBLE = 240.0  # a faster rate is measured
+_LONGEST = 3600.0  # seconds that a frame may be shown: MP4 cannot say 7 hours in ticks as fine as VideoWriter's
 _LIST = {
     "linux": "List the cameras: ls /dev/video*",
     "darwin": "Use its number: camera:0",
@@ -47,7 +48,8 @@ class Frames:
     """An opened video or camera; a context manager. Iterate over it once: uint8 [height, width, 3] each.
 
     `expected` is roughly how many frames the file says it has and `length` how many seconds they take, None for a
-    camera or where it does not say. After iterating, `damage` says why a file's frames ended early, or is None.
+    camera or where it does not say. While iterating, `at` is when a file's present frame is shown, in seconds since
+    the first one. After iterating, `damage` says why a file's frames ended early, or is None.
     """
 
     name: str
@@ -56,14 +58,17 @@ class Frames:
     length: float | None
     live: bool
     _container: Any
+    at: float = field(default=0.0, init=False)
     damage: str | None = field(default=None, init=False)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         av, count = import_av(), 0
-        first = end = None  # seconds
+        first = end = last = None  # seconds
         try:
             for frame in self._container.decode(video=0):
                 first = frame.time if count == 0 else first
+                self.at += 0.0 if count == 0 else self._step(last, frame.time)
+                last = frame.time
                 end = None if frame.time is None else frame.time + self._shown(frame)
                 yield _upright(np.asarray(frame.to_ndarray(format="rgb24")), getattr(frame, "rotation", 0))
                 count += 1
@@ -76,6 +81,11 @@ class Frames:
                 f"{self.name} has no frames ({self.damage or 'it is empty'})",
                 fix="Restore the file, or check the camera",
             )
+
+    def _step(self, last: float | None, time: float | None) -> float:
+        """Seconds from one frame to the next. Where recordings were joined, the clock may jump either way."""
+        step = 0.0 if last is None or time is None else time - last
+        return step if 0 < step <= _LONGEST else 1 / self.rate
 
     def _shown(self, frame: Any) -> float:
         """Seconds that a frame is shown: a GIF or a screen recording often holds its last one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +20,7 @@ __all__ = ["VideoWriter"]
 
 _CODECS = ("libx264", "mpeg4")  # builds of FFmpeg without x264 write MPEG-4
 _SLOWEST = 0.01  # frames a second, of a time-lapse
-_TICK = Fraction(1, 1000)  # seconds, for frames with times of their own
+_TICK = Fraction(1, 90_000)  # seconds, for frames with times of their own; 25, 30 and 29.97 a second are whole ticks
 _OPTIONS = {"libx264": {"preset": "veryfast", "crf": "20"}, "mpeg4": {"qscale": "3"}}
 
 
@@ -54,19 +55,21 @@ class VideoWriter:
                 f"A frame of {frame.shape[1]}x{frame.shape[0]} is too small for a video", fix="Use 2x2 or more"
             )
         if self._stream is None:
-            self._stream = self._open_stream(even.shape[0], even.shape[1])
-            if at is not None:
-                self._stream.codec_context.time_base = _TICK
+            self._stream = self._open_stream(even.shape[0], even.shape[1], timed=at is not None)
         made = self._av.VideoFrame.from_ndarray(even, format="rgb24")
         if at is not None:
             self._last = max(self._last + 1, round(at / _TICK))
             made.pts, made.time_base = self._last, _TICK
         self._write(made)
 
-    def _open_stream(self, height: int, width: int) -> Any:
+    def _open_stream(self, height: int, width: int, *, timed: bool) -> Any:
         codec = next(codec for codec in _CODECS if codec in self._av.codecs_available)
-        stream = self._container.add_stream(codec, rate=self._rate, options=_OPTIONS[codec])
+        # With times of their own, frames stored out of order (B) would make the file state too short a duration.
+        options = {**_OPTIONS[codec], **({"bf": "0"} if timed else {})}
+        stream = self._container.add_stream(codec, rate=self._rate, options=options)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        if timed:
+            stream.codec_context.time_base = _TICK
         return stream
 
     def _write(self, frame: Any) -> None:
@@ -74,6 +77,11 @@ class VideoWriter:
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
         except self._av.error.FFmpegError as error:
+            if error.errno == errno.EFBIG:
+                raise DiskFullError(
+                    f"The file size limit was reached while writing {self._path}",
+                    fix="Raise it (ulimit -f) or choose another disk and run the same command again",
+                ) from error
             if "space" in reason(error).lower():
                 raise DiskFullError(
                     f"The disk is full while writing {self._path}", fix="Free some space and run the same command again"

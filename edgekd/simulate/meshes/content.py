@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from edgekd.simulate.meshes.beside import FilesBeside, as_utf8
 from edgekd.simulate.meshes.numbers import as_floats
+from edgekd.simulate.meshes.polygons import split_concave
 
 __all__ = ["content"]
 
@@ -20,7 +22,9 @@ def content(path: Path, beside: FilesBeside) -> io.BytesIO:
     """What trimesh is given of a file that passed `check_declared`. Raises errors of any type for a damaged one."""
     data, suffix = path.read_bytes(), path.suffix.lower()
     if suffix == ".obj":
-        data = as_utf8(data)
+        data = split_concave(as_utf8(data))
+    elif suffix == ".ply":
+        data = _plain_colours(data)
     elif suffix == ".gltf":
         data = _header(data, b"", beside)
     elif suffix == ".glb":
@@ -30,6 +34,14 @@ def content(path: Path, beside: FilesBeside) -> io.BytesIO:
         total, length = (number.to_bytes(4, "little") for number in (20 + len(header) + len(rest), len(header)))
         data = data if header == data[20:end] else data[:8] + total + length + data[16:20] + header + rest
     return io.BytesIO(data)
+
+
+def _plain_colours(data: bytes) -> bytes:
+    """A PLY file with the colours of older programs (diffuse_red) under the names that trimesh reads."""
+    header, end, rest = data.partition(b"end_header")
+    if not re.search(rb"\sred\s", header):
+        header = re.sub(rb"(?<=\s)diffuse_(?=(red|green|blue)\s)", b"", header)
+    return header + end + rest
 
 
 def _header(text: bytes, chunk: bytes, beside: FilesBeside) -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 from calibration.errors import DataError
 from calibration.files import sha256_bytes, sha256_file
 from calibration.progress import Progress
+from calibration.wording import counted
 from edgekd.simulate.builder import part_bounds
 from edgekd.simulate.meshes.beside import FilesBeside
 from edgekd.simulate.meshes.loading import LOADER, MESH_SUFFIXES, UNPAINTED, load_mesh
@@ -61,11 +62,11 @@ class MeshFolder:
                     faults.append(error)
                 advance(1)
         if not names:
-            raise DataError(
-                f"None of the {len(found)} meshes in {folder} can be used: {faults[0].message}", fix=faults[0].fix
-            )
+            which = "The only mesh" if len(found) == 1 else f"None of the {len(found)} meshes"
+            usable = "cannot be used" if len(found) == 1 else "can be used"
+            raise DataError(f"{which} in {folder} {usable}: {faults[0].message}", fix=faults[0].fix)
         if faults:
-            progress.note(f"Skipped {len(faults)} of {len(found)} meshes")
+            progress.note(f"Skipped {len(faults)} of {counted(len(found), 'mesh', 'meshes')}")
             for fault in faults[:_TOLD]:
                 progress.note(str(fault))
         contents = [(path.relative_to(folder).as_posix(), sha256_file(path)) for path in sorted(used)]

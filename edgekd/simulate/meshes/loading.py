@@ -19,7 +19,7 @@ from edgekd.simulate.shapes import Floats, Part
 
 __all__ = ["LOADER", "MESH_SUFFIXES", "UNPAINTED", "load_mesh"]
 
-LOADER = 3  # raised whenever a file gives different parts than before
+LOADER = 4  # raised whenever a file gives different parts than before
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
 UNPAINTED = Material("plain", ((0.6, 0.6, 0.6),) * 3)
 """For a mesh without any colour, which is painted when it is placed."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from calibration.errors import DataError
 from calibration.progress import Progress
+from calibration.wording import counted
 from edgekd.pictures.reading import (
     PICTURE_SUFFIXES,
     is_on_its_side,
@@ -63,15 +64,21 @@ def open_folder(path: Path, progress: Progress) -> FrameSource:
     pictures = list_pictures(_pictures(path))
     whole = [picture for picture in pictures if _is_whole(picture)]
     if broken := [picture for picture in pictures if picture not in set(whole)]:
-        progress.note(
-            f"Skipped {len(broken)} of {len(pictures)} pictures, truncated or not pictures, first {broken[0]}"
-        )
+        skipped = f"{len(broken)} of {counted(len(pictures), 'picture')}"
+        progress.note(f"Skipped {skipped}, truncated or not pictures, first {broken[0]}")
     if not whole:
-        raise DataError(f"None of the {len(pictures)} pictures in {path} can be read", fix="Restore the files")
-    frames = [PictureFrame(picture, _mask(path, picture)) for picture in whole]
+        which = "The only picture" if len(pictures) == 1 else f"None of the {len(pictures)} pictures"
+        readable = "cannot be read" if len(pictures) == 1 else "can be read"
+        raise DataError(f"{which} in {path} {readable}", fix="Restore the files")
+    masks = _masks(path)
+    frames = [PictureFrame(picture, _checked(masks.get(picture.stem), picture)) for picture in whole]
     masked = sum(frame.mask is not None for frame in frames)
     if masked < len(frames):
-        progress.note(f"{len(frames) - masked} of {len(frames)} pictures have no mask: none of their objects are mixed")
+        unmasked = len(frames) - masked
+        have, their = ("has", "its") if unmasked == 1 else ("have", "their")
+        progress.note(
+            f"{unmasked} of {counted(len(frames), 'picture')} {have} no mask: none of {their} objects are mixed"
+        )
     return collect("pictures", path, frames, progress)
 
 
@@ -79,9 +86,16 @@ def _pictures(path: Path) -> Path:
     return path / "images" if (path / "images").is_dir() else path
 
 
-def _mask(path: Path, picture: Path) -> Path | None:
-    mask = path / "masks" / f"{picture.stem}.png"
-    if not mask.exists():
+def _masks(path: Path) -> dict[str, Path]:
+    """The masks by name, however the suffix is written; of a.PNG and a.png the latter."""
+    folder = path / "masks"
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {entry.stem: entry for entry in entries if entry.suffix.lower() == ".png"}
+
+
+def _checked(mask: Path | None, picture: Path) -> Path | None:
+    """The mask of a picture. Raises DataError for one that does not fit it."""
+    if mask is None:
         return None
     if not _is_whole(mask):
         raise DataError(f"{mask} is truncated or not a picture", fix="Save the mask again, or delete it")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from calibration.errors import DataError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
+from calibration.wording import counted
 from edgekd.simulate.sample import SimulatedImage
 
 __all__ = ["Frame", "FrameSource", "check_numbers", "collect", "fitting", "instance_ids", "planar"]
@@ -73,7 +74,9 @@ def collect(layout: str, root: Path, candidates: Iterable[Frame], progress: Prog
         )
     if wanting:
         total = len(frames) + len(wanting)
-        progress.note(f"Skipped {len(wanting)} of {total} frames with files missing or empty, first {wanting[0]}")
+        progress.note(
+            f"Skipped {len(wanting)} of {counted(total, 'frame')} with files missing or empty, first {wanting[0]}"
+        )
     return FrameSource(tuple(frames), sha256_bytes(json.dumps([layout, also, listed]).encode()))
 
 

@@ -369,7 +369,7 @@ def test_a_folder_without_a_usable_mesh_is_refused(tmp_path):
     with pytest.raises(DataError, match="No meshes in"):
         MeshFolder.open(tmp_path, Quiet())
     (tmp_path / "sofa.obj").write_text("v 0 0 0\nv 250 0 0\nv 0 90 0\nf 1 2 3\n")
-    with pytest.raises(DataError, match=r"None of the 1 meshes .*sofa\.obj is 250 m.*centimetres"):
+    with pytest.raises(DataError, match=r"The only mesh in .* cannot be used: .*sofa\.obj is 250 m.*centimetres"):
         MeshFolder.open(tmp_path, Quiet())
     with pytest.raises(DataError, match=r"Folder .*nowhere not found"):
         MeshFolder.open(tmp_path / "nowhere", Quiet())
@@ -404,3 +404,43 @@ def test_a_mesh_without_colour_is_painted_like_the_room(meshes):
     parts = MeshPiece(meshes / "crate.obj").make(rng, Palette(LOOKS["simulated"], rng))
     assert all(part.material != UNPAINTED for part in parts)
     assert develop(look_at(parts)[0], LOOKS["simulated"].lens, rng).std() > 5
+
+
+def area(path: Path) -> float:
+    points = np.concatenate([part.points for part in load_mesh(path)])
+    return float(np.linalg.norm(np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]), axis=1).sum() / 2)
+
+
+@pytest.mark.parametrize("order", [range(1, 7), range(6, 0, -1), [3, 4, 5, 6, 1, 2], range(-6, 0)])
+def test_a_concave_face_covers_no_more_than_itself(tmp_path, order):
+    """An L of 1 m2 and a half: a corner seat, or a table top with a corner cut out."""
+    corners = [(0, 0), (2, 0), (2, 0.5), (0.5, 0.5), (0.5, 1.5), (0, 1.5)]
+    lines = [f"v {x} {y} 0" for x, y in corners] + [f"vt {x} {y}" for x, y in corners]
+    face = " ".join(f"{corner}/{corner}" for corner in order)
+    (tmp_path / "seat.obj").write_text("\n".join([*lines, f"f {face}", ""]))
+    assert area(tmp_path / "seat.obj") == pytest.approx(1.5, rel=1e-5)
+
+
+def test_a_concave_quad_and_a_convex_one_side_by_side(tmp_path):
+    corners = "v 0 0 0\nv 2 0 0\nv 0.5 0.5 0\nv 0 2 0\nv 0 -1 0\nv 2 -1 0\n"
+    (tmp_path / "a.obj").write_text(f"{corners}f 2 3 4 1\nf 1 5 \\\n6 2\n")
+    assert area(tmp_path / "a.obj") == pytest.approx(1 + 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("corners", [[(0, 0), (1, 1), (1, 0), (0, 1)], [(np.cos(n), np.sin(n)) for n in range(300)]])
+def test_a_face_that_crosses_itself_is_read_as_before(tmp_path, corners):
+    lines = [f"v {x} {y} 0" for x, y in corners]
+    face = " ".join(str(number + 1) for number in range(len(corners)))
+    (tmp_path / "a.obj").write_text("\n".join([*lines, f"f {face}", ""]))
+    assert load_mesh(tmp_path / "a.obj")
+
+
+def test_colours_of_older_ply_files_are_shown(tmp_path):
+    painted_box([0.5, 0.5, 0.9], (200, 30, 30)).export(tmp_path / "new.ply")
+    data = (tmp_path / "new.ply").read_bytes()
+    assert b" red" in data
+    for name in (b"red", b"green", b"blue"):
+        data = data.replace(b" " + name, b" diffuse_" + name, 1)
+    (tmp_path / "old.ply").write_bytes(data)
+    new, old = (load_mesh(tmp_path / name) for name in ("new.ply", "old.ply"))
+    assert old[0].material == new[0].material != UNPAINTED

@@ -294,6 +294,14 @@ def test_planes_in_colour_are_named(tmp_path, make, plane):
 # Plain folders
 
 
+def test_a_mask_is_found_however_its_suffix_is_written(tmp_path):
+    """Some cameras and programs of Windows write it in capitals."""
+    save(tmp_path / "images" / "a.JPG", picture(0))
+    save(tmp_path / "masks" / "a.PNG", np.eye(HEIGHT, WIDTH, dtype=np.uint8))
+    notes = Notes()
+    assert open_source(tmp_path, notes)[0].ids.max() == 1 and notes.said == []
+
+
 def test_a_plain_folder_with_masks(tmp_path):
     for name in ("a.jpg", "b.png", "c.JPG"):
         save(tmp_path / "images" / name, picture(len(name)))
@@ -305,7 +313,7 @@ def test_a_plain_folder_with_masks(tmp_path):
     source = open_source(tmp_path, notes)
     assert [int(source[index].ids.max()) for index in range(3)] == [900, 1, 0]
     assert source[0].depth is None
-    assert notes.said == ["1 of 3 pictures have no mask: none of their objects are mixed"]
+    assert notes.said == ["1 of 3 pictures has no mask: none of its objects are mixed"]
 
 
 def test_a_folder_of_pictures_alone(tmp_path):

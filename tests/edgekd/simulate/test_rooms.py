@@ -17,7 +17,7 @@ from edgekd.simulate.furniture import CLUTTER, FURNITURE
 from edgekd.simulate.kinds import KINDS
 from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.rays import cast
-from edgekd.simulate.rooms import RENDERER, RoomSettings, RoomSource, render
+from edgekd.simulate.rooms import RENDERER, RoomSettings, RoomSource, render, view
 
 SMALL = RoomSettings(height=60, width=80)
 
@@ -132,8 +132,16 @@ def test_a_barrel_lens_bends_the_picture_but_not_the_meaning_of_depth():
     for camera in (plain, replace(plain, distortion=-0.1)):
         np.testing.assert_allclose(cast(scene, camera).depth, 4.0, rtol=1e-5)
     wide, bent = replace(plain, focal=20.0), replace(plain, focal=20.0, distortion=-0.1)
-    pixels = wide.pixels()
-    assert np.abs(bent.directions(*pixels)[:, 1]).max() > np.abs(wide.directions(*pixels)[:, 1]).max() + 0.02
+    straight, curved = (camera.directions(*wide.pixels()) for camera in (wide, bent))
+    radius = np.hypot(straight[:, 1], straight[:, 2])
+    assert radius.max() > 0.9
+    np.testing.assert_allclose(np.hypot(curved[:, 1], curved[:, 2]), radius * (1 + 0.1 * radius**2), rtol=1e-4)
+
+
+def test_the_lens_of_every_picture_is_one_of_its_look():
+    least, most = LOOKS["photographed"].lens.distortion
+    found = [view(RoomSettings(48, 64, look="photographed"), 0, index)[1].distortion for index in range(24)]
+    assert least <= min(found) < (least + most) / 2 < max(found) <= most < 0
 
 
 def test_tables_name_only_what_exists():

@@ -59,6 +59,17 @@ def test_a_video_becomes_picture_and_depth_side_by_side(clip: Path) -> None:
     assert metres.shape == (120, 200)
 
 
+def test_a_video_of_variable_rate_keeps_the_times_of_its_frames(exported_run: Path) -> None:
+    """Phones take fewer frames in the dark, and a screen recording stores a frame only where something moved."""
+    times = [0, 0.1, 0.2, 5, 5.1, 12, 12.03]
+    with VideoWriter(Path("clip.mp4"), 20) as writer:
+        for number, at in enumerate(times):
+            writer.add(np.full((120, 200, 3), 30 * number, np.uint8), at)
+    done = predict("clip.mp4")
+    with av.open(str(done.video)) as container:
+        assert [frame.time for frame in container.decode(video=0)] == pytest.approx(times, abs=1e-3)
+
+
 def test_frames_of_a_longer_video_do_not_pass_for_the_end_of_a_shorter_one(clip: Path) -> None:
     for name in ("000012.depth.png", "000013.depth.png", "notes.txt"):
         path = Path("out/clip") / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -154,7 +155,8 @@ def test_what_is_no_video(tmp_path: Path, content: bytes, said: str) -> None:
 
 def test_a_video_whose_index_is_lost(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4")
-    path.write_bytes(path.read_bytes()[:2000])
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"moov")])
     with pytest.raises(DataError, match=r"a\.mp4"), open_frames(str(path)) as frames:
         list(frames)
 
@@ -194,6 +196,31 @@ def test_a_phones_video_is_turned_upright() -> None:
     assert _upright(frame, 0) is frame
 
 
+def test_a_file_that_states_how_the_phone_was_held_is_turned(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:, :32] = 255
+    with VideoWriter(path, 25) as writer:
+        for _ in range(3):
+            writer.add(picture)
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 44
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)  # clockwise
+    path.write_bytes(content)
+    with open_frames(str(path)) as frames:
+        turned = next(iter(frames))
+    assert turned.shape == (64, 48, 3) and turned[:28].min() > 200 and turned[36:].max() < 50
+
+
+def test_a_pyav_that_does_not_say_how_a_video_is_turned_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.mp4")
+    monkeypatch.setattr(av, "__version__", "14.0.1")
+    with pytest.raises(MissingRuntimeError, match=r"PyAV 15 or newer; 14\.0\.1 is installed\. .*av>=15"):
+        open_frames(str(path))
+
+
 def test_without_pyav_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.mp4")
     monkeypatch.setitem(sys.modules, "av", None)
@@ -225,3 +252,37 @@ def test_a_time_lapse_takes_as_long_as_its_source(tmp_path: Path) -> None:
             writer.add(np.full((48, 64, 3), 20 * number, np.uint8))
     with open_frames(str(tmp_path / "a.mp4")) as frames:
         assert frames.rate == pytest.approx(0.2) and frames.length == pytest.approx(20, abs=0.1)
+
+
+def test_frames_with_times_of_their_own_keep_them_and_the_file_lasts_as_long(tmp_path: Path) -> None:
+    times = [0, 0.1, 0.2, 5, 5.1, 12, 12.03]
+    with VideoWriter(tmp_path / "a.mp4", 30) as writer:
+        for number, time in enumerate(times):
+            writer.add(np.full((48, 64, 3), 20 * number, np.uint8), time)
+    with open_frames(str(tmp_path / "a.mp4")) as frames:
+        assert [frames.at for _ in frames] == pytest.approx(times, abs=1e-3)
+        assert frames.length is not None and 12.03 < frames.length < 15  # what a player shows of it
+
+
+def test_a_clock_that_jumps_by_hours_is_that_of_another_recording(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 25) as writer:
+        for number, time in enumerate([0, 0.04, 20_000, 20_000.04]):
+            writer.add(np.full((48, 64, 3), 20 * number, np.uint8), time)
+    with open_frames(str(tmp_path / "a.mp4")) as frames:
+        times = [frames.at for _ in frames]
+        assert times == pytest.approx([0, 0.04, 0.04 + 1 / frames.rate, 0.08 + 1 / frames.rate], abs=1e-3)
+
+
+def test_the_clock_of_joined_recordings_goes_on(tmp_path: Path) -> None:
+    """cat a.mpg a.mpg: the second begins its clock again."""
+    with av.open(str(tmp_path / "a.mpg"), "w", format="mpeg") as container:
+        stream = container.add_stream("mpeg1video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(10):
+            grey = np.full((48, 64, 3), 20 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        container.mux(stream.encode())
+    once = (tmp_path / "a.mpg").read_bytes()
+    (tmp_path / "a.mpg").write_bytes(once + once)
+    with open_frames(str(tmp_path / "a.mpg")) as frames:
+        assert [frames.at for _ in frames] == pytest.approx(np.arange(20) / 25, abs=1e-3)
