@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import DataError
 from calibration.files import sha256_bytes
+from calibration.wording import counted
 
 __all__ = ["FEW", "Coverage", "check_images", "measure_coverage"]
 
@@ -34,12 +35,14 @@ class Coverage:
     def remarks(self) -> list[str]:
         """One line for each weakness that does not rule out calibrating on the set."""
         found = []
+        total = counted(self.count, "calibration picture")
         if self.count < FEW:
-            found.append(f"{self.count} calibration pictures are few: use {FEW} or more")
+            found.append(f"{total} {'is' if self.count == 1 else 'are'} few: use {FEW} or more")
         if self.distinct < self.count:
-            found.append(f"{self.count - self.distinct} of {self.count} calibration pictures are duplicates")
+            copies = self.count - self.distinct
+            found.append(f"{copies} of {total} {'is a duplicate' if copies == 1 else 'are duplicates'}")
         if self.flat:
-            found.append(f"{self.flat} of {self.count} calibration pictures show a single colour")
+            found.append(f"{self.flat} of {total} {'shows' if self.flat == 1 else 'show'} a single colour")
         if self.smoothness < _NOISE:
             found.append("The calibration pictures look like noise: int8 ranges from noise do not fit real pictures")
         return found
@@ -60,7 +63,8 @@ def check_images(images: NDArray[np.uint8]) -> Coverage:
     coverage = measure_coverage(images)
     if coverage.flat == coverage.count:
         colour = "black" if coverage.brightest < 1 else "of a single colour each"
-        raise DataError(f"All {coverage.count} calibration pictures are {colour}", fix=_OTHER_PICTURES)
+        which = counted(coverage.count, "calibration picture is", "calibration pictures are")
+        raise DataError(f"{'The' if coverage.count == 1 else 'All'} {which} {colour}", fix=_OTHER_PICTURES)
     if coverage.distinct == 1:
         raise DataError(f"The calibration set is one picture, {coverage.count} times", fix=_OTHER_PICTURES)
     return coverage

@@ -54,7 +54,7 @@ class EdgekdError(Exception):
         command = _COMMAND.search(fix) is not None  # users copy it: a full stop after it would be copied too
         self.fix = fix.rstrip() if command else fix.rstrip(". ")
         end = "" if command or self.fix.endswith("?") else "."
-        super().__init__(f"{self.message}. {self.fix}{end}")
+        super().__init__(f"{self.message}. {self.fix}{end}" if self.fix else f"{self.message}.")
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with the joined text and lose `fix`; workers send errors between processes.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import UsageError
-from targets.board.framing import resampling
+from targets.board.framing import CAMERA_SIDES, resampling
 from targets.graph import copy_model
 from targets.input import Framing
 
@@ -25,8 +25,13 @@ __all__ = ["parse_size", "with_camera"]
 def parse_size(text: str) -> tuple[int, int]:
     """(height, width) from text such as 640x480, width first as is usual for cameras. Raises UsageError."""
     width, by, height = text.lower().partition("x")
-    if not (by and width.isdecimal() and height.isdecimal() and 16 <= int(width) <= 8192 and 16 <= int(height) <= 8192):
-        raise UsageError(f"{text!r} is not a camera size", fix="Use width and height, such as 640x480")
+    least, most = CAMERA_SIDES
+    sides = [int(side) for side in (width, height) if side.isdecimal()]
+    if not (by and len(sides) == 2 and all(least <= side <= most for side in sides)):
+        raise UsageError(
+            f"{text!r} is not a camera size",
+            fix=f"Use width and height of {least} to {most} pixels, such as 640x480",
+        )
     return int(height), int(width)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import DataError, EdgekdError
+from calibration.errors import DataError, EdgekdError, MissingRuntimeError
 from calibration.progress import Progress
 from calibration.reasons import out_of_memory
 from edgekd.bench.cold import measure_cold
@@ -124,7 +124,7 @@ class _Bench:
             line = (str(cause).strip().splitlines() or [""])[0]
             reason, fix = f"{type(cause).__name__}: {line}", f"Rebuild it: {rebuild_command(artefact)}"
         self.progress.note(f"{row.name} cannot be measured: {reason}")
-        return replace(row, reason=reason, fix=fix)
+        return replace(row, reason=reason, fix=fix, missing=isinstance(cause, MissingRuntimeError))
 
     def _measured(self, row: BenchRow, artefact: Artefact) -> BenchRow:
         """Measure part by part, so that what was measured before a failure is kept."""

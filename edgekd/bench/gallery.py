@@ -150,6 +150,8 @@ def make_gallery(
             except Exception as error:  # it ran a moment ago; runtimes' errors have no common base class
                 progress.note(f"No report pictures from {artefact.name}: {first_line(error)}")
             advance(1)
+    if len(frames) and not depth_worst:
+        note = "The worst frames could not be inferred again"
     numbers = tuple(f"held-out picture {number}" for number in range(1, len(held_out) + 1))
     return Gallery(
         Shown(numbers, np.asarray(held_out), depth_out) if depth_out else None,

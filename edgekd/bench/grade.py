@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from calibration.wording import counted
 from edgekd.bench.conditions import Conditions
 from edgekd.bench.timing import ENOUGH, Timing
 
@@ -46,7 +47,7 @@ def grade(
     noisy = [*problems, *_spread(timing), *_wavering(timing), *([] if disturbed else _company(conditions))]
     letter: Letter = "C" if disturbed else "B" if noisy else "A"
     calm = [
-        f"{timing.samples} samples, p90 {_percent(timing.p90 / timing.p50)} above the median, "
+        f"{counted(timing.samples, 'sample')}, p90 {_percent(timing.p90 / timing.p50)} above the median, "
         f"parts of the measurement within {_percent(max(timing.blocks) / min(timing.blocks))}"
     ]
     return Grade(letter, tuple([*disturbed, *noisy] or calm), tuple(_unknown(conditions)))
@@ -67,7 +68,9 @@ def _slowed(timing: Timing) -> list[str]:
 def _throttled(conditions: Conditions, gpu: bool) -> list[str]:
     found = []
     if conditions.throttled:
-        found.append(f"throttled {conditions.throttled:.0f} times by heat, power or the container's CPU quota")
+        found.append(
+            f"throttled {counted(round(conditions.throttled), 'time')} by heat, power or the container's CPU quota"
+        )
     if held_back := [what for what in conditions.held_back if gpu or not what.lower().startswith("gpu")]:
         found.append(f"throttled: {', '.join(held_back)}")
     clocks = {"the clock": (conditions.clock_early_mhz, conditions.clock_late_mhz)}
@@ -103,7 +106,7 @@ def _spread(timing: Timing) -> list[str]:
 def _wavering(timing: Timing) -> list[str]:
     found = []
     if timing.samples < ENOUGH:
-        found.append(f"only {timing.samples} samples: {ENOUGH} are needed to bound p99")
+        found.append(f"only {counted(timing.samples, 'sample')}: {ENOUGH} are needed to bound p99")
     spread = max(timing.blocks) / min(timing.blocks)
     if 1.08 < spread <= 1.25:
         found.append(f"parts of the measurement differ by {_percent(spread)}")

@@ -1,4 +1,7 @@
-"""Reads dataclasses of plain values back from JSON, strictly: no field may be missing or of another kind."""
+"""Reads dataclasses of plain values back from JSON, strictly: no field may be missing or of another kind.
+
+A field that was added later, see LATER, may be missing.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar, cast
 
-__all__ = ["read_plain"]
+__all__ = ["LATER", "read_plain"]
 
 T = TypeVar("T")
+
+LATER = {"later": True}
+"""The metadata of a field with a default that files of earlier versions lack."""
 
 
 def read_plain(kind: type[T], value: Any) -> T:
@@ -41,7 +47,9 @@ def _read(kind: Any, value: Any) -> Any:
     if hasattr(kind, "from_json"):
         return kind.from_json(value)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return kind(**{name: _read(part, value[name]) for name, part in _fields(kind).items()})
+        later = {field.name for field in dataclasses.fields(kind) if field.metadata == LATER}
+        there = {name: part for name, part in _fields(kind).items() if name in value or name not in later}
+        return kind(**{name: _read(part, value[name]) for name, part in there.items()})
     if kind is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(f"{value!r} is not a number")

@@ -13,7 +13,7 @@ from edgekd.bench.cold import Cold
 from edgekd.bench.flicker import Flicker
 from edgekd.bench.latency import Latency
 from edgekd.bench.machine import Machine
-from edgekd.bench.plain import read_plain
+from edgekd.bench.plain import LATER, read_plain
 from edgekd.bench.streams import Throughput
 from edgekd.evaluate.evaluate import Evaluation
 
@@ -47,6 +47,7 @@ class BenchRow:
     evaluation: Evaluation | None = None
     reason: str | None = None
     fix: str | None = None
+    missing: bool = field(default=False, metadata=LATER)  # the reason is a runtime or a device that is missing
 
     @property
     def millijoules(self) -> float | None:

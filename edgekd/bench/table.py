@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from calibration.errors import EdgekdError
+from calibration.wording import counted
 from edgekd.bench.latency import Latency, Measured
 from edgekd.bench.result import BenchResult, BenchRow, threads_and_batch
 from edgekd.evaluate.metrics import METRICS
@@ -66,7 +67,8 @@ def bench_table(result: BenchResult, *, width: int = 100) -> RenderableType:
 
 def _columns(result: BenchResult) -> list[_Column]:
     lower, higher = METRICS["absrel"].better_than, METRICS["delta1"].better_than
-    streams = f"{result.settings.get('streams')} streams"
+    many = result.settings.get("streams")
+    streams = counted(many, "stream") if isinstance(many, (int, float)) else "streams"
     columns = [
         _Column("", "artefact", lambda row: row.name),
         _Column("size", "MB", lambda row: row.size / 1e6, ".2f", lower, rank=5),
@@ -156,8 +158,8 @@ def _remarks(result: BenchResult) -> list[str]:
     for evaluation in scored.values():
         ends = evaluation.interval("delta1")
         lines.append(
-            f"{evaluation.protocol}: {evaluation.about}; {evaluation.images} images of {evaluation.dataset}, "
-            "unaligned; "
+            f"{evaluation.protocol}: {evaluation.about}; {counted(evaluation.images, 'image')} of "
+            f"{evaluation.dataset}, unaligned; "
             + (
                 "no interval from a single image"
                 if ends is None

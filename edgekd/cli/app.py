@@ -176,6 +176,9 @@ def _unexpected(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" while writing {error.filename}" if error.filename else ""
         return _known(DiskFullError(f"The disk is full{where}", fix="Free some space and run the same command again"))
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        fix = "Raise it (ulimit -f) or choose another disk and run the same command again"
+        return _known(DiskFullError("The file size limit was reached where output is written", fix=fix))
     if any(map(out_of_memory, (error, error.__cause__, error.__context__))):
         return _known(
             EdgekdError(

@@ -61,7 +61,7 @@ def bench(
 
     Accuracy needs --data; it is measured on the same files as latency.
     """
-    from calibration.errors import ArtefactError, DataError, UsageError
+    from calibration.errors import ArtefactError, DataError, MissingRuntimeError, UsageError
     from edgekd.bench import BenchSettings, Scoring, bench_table
     from edgekd.evaluate import get_protocol, open_dataset
     from edgekd.run import find_run
@@ -93,7 +93,8 @@ def bench(
     if scoring is not None and found.caution is not None:
         console.note(f"{found.caution}; use the scale-aligned figures in the report")
     if all(row.latency is None for row in result.rows):
-        raise ArtefactError(f"Nothing was measured: {result.rows[0].reason}", fix=result.rows[0].fix or "")
+        kind = MissingRuntimeError if result.rows[0].missing else ArtefactError
+        raise kind(f"Nothing was measured: {result.rows[0].reason}", fix=result.rows[0].fix or "")
     if scoring is not None and all(row.evaluation is None for row in result.rows):
         failed = next(row for row in result.rows if row.latency is not None)
         raise DataError(f"No accuracy was measured: {failed.reason}", fix=failed.fix or "")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from calibration.wording import counted
 from edgekd.cli.console import console
 from edgekd.cli.options import Json
 from edgekd.cli.tables import Table
@@ -50,4 +51,4 @@ def preflight(
 
 
 def _word(findings: int) -> str:
-    return "builds" if not findings else f"no: {findings} node{'s' if findings > 1 else ''}"
+    return "builds" if not findings else f"no: {counted(findings, 'node')}"

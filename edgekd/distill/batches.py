@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.errors import DataError
+from calibration.wording import counted
 from edgekd.distill.framed_images import TrainingImages
 from edgekd.distill.mixing import plan_batch
 from edgekd.distill.settings import DistillSettings
@@ -43,8 +44,8 @@ class Batches:
     def __init__(self, images: TrainingImages, settings: DistillSettings) -> None:
         if len(images) < settings.least_images:
             raise DataError(
-                f"{len(images)} simulated images are too few: {settings.set_aside} are set aside for calibration"
-                f" and a batch takes {settings.batch}",
+                f"{counted(len(images), 'simulated image is', 'simulated images are')} too few: "
+                f"{settings.set_aside} are set aside for calibration and a batch takes {settings.batch}",
                 fix=f"Simulate at least {settings.set_aside + 4 * settings.batch} images: --images COUNT",
             )
         self._images = images

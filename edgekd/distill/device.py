@@ -11,6 +11,7 @@ import torch
 
 from calibration.errors import MissingRuntimeError, UsageError
 from calibration.reasons import first_line
+from calibration.wording import counted
 
 __all__ = ["autocast", "choose_device", "describe", "exact_float32", "training_dtype"]
 
@@ -66,7 +67,8 @@ def _computes_in_bfloat16(device: torch.device) -> bool:
 
 def describe(device: torch.device, precision: str = "auto") -> str:
     """The device and number format in words, for the screen. Raises what `training_dtype` raises."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    on_cpu = f"CPU, {counted(torch.get_num_threads(), 'thread')}"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else on_cpu
     return f"{name}, {'bfloat16 and ' if training_dtype(device, precision) is torch.bfloat16 else ''}float32"
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import DataError, ModelError
 from calibration.progress import Progress
+from calibration.wording import counted
 from edgekd.evaluate.alignment import ALIGNMENTS
 from edgekd.evaluate.datasets.frame import DepthDataset
 from edgekd.evaluate.intervals import bootstrap
@@ -55,12 +56,16 @@ class Evaluation:
         lines = []
         if self.skipped:
             lines.append(
-                f"{len(self.skipped)} frames have no valid depth in the network's view and were skipped, first "
+                "1 frame has no valid depth in the network's view and was skipped: " + self.skipped[0]
+                if len(self.skipped) == 1
+                else f"{len(self.skipped)} frames have no valid depth in the network's view and were skipped, first "
                 f"{self.skipped[0]}"
             )
         if self.errors:
             lines.append(
-                f"{self.errors} of {self.pixels} predictions were NaN, infinite, zero or negative; they were clamped"
+                f"{self.errors} of {counted(self.pixels, 'prediction')} "
+                + ("was" if self.errors == 1 else "were")
+                + " clamped, being NaN, infinite, zero or negative"
             )
         if self.covered < _COVERED:
             lines.append(

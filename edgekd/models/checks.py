@@ -226,8 +226,15 @@ def _mostly_otherwise(module: nn.Module) -> str:
 
 def _other_norms(module: nn.Module) -> list[str]:
     """The class names of the layers that normalise, but not with BatchNorm."""
-    found = [type(layer).__name__ for layer in module.modules() if isinstance(layer, _OTHER_NORMS)]
-    return ["GroupNorm" if name == "InstanceNorm1d" else name for name in found]  # how ONNX before opset 18 writes it
+    return [_norm_name(layer) for layer in module.modules() if isinstance(layer, _OTHER_NORMS)]
+
+
+def _norm_name(layer: nn.Module) -> str:
+    """The class name. ONNX before opset 18 has no GroupNorm: torch writes InstanceNorm of the groups, with weights of 1
+    and 0, and scales afterwards."""
+    if not isinstance(layer, nn.InstanceNorm1d) or layer.weight is None:
+        return type(layer).__name__
+    return "GroupNorm" if bool((layer.weight == 1).all() and (layer.bias == 0).all()) else "InstanceNorm1d"
 
 
 def _why_no_batch_norm(module: nn.Module) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeGuard
 
+from calibration.wording import counted
 from edgekd.bench.latency import Latency, Measured
 from edgekd.report.gather import Entry, Story
 from edgekd.report.pareto import front
@@ -140,8 +141,7 @@ def _why_int8_is_slow(int8: Entry, group: Sequence[Entry]) -> Iterator[str]:
     kept = int8.row.built.get("float_layers") or int8.row.built.get("float layers")
     if kept and kept not in ("none", "0"):
         count = len([name for name in kept.replace(";", ",").split(",") if name.strip()])
-        layers = "1 layer" if count == 1 else f"{count} layers"
-        yield f"{layers} stayed in float to preserve the depth, and each boundary costs a conversion"
+        yield f"{counted(count, 'layer')} stayed in float to preserve the depth, and each boundary costs a conversion"
     for target, ratio in faster:
         yield (
             f"{target} runs the same network in int8 {ratio:.1f} times as fast on this machine, so the cause is "
@@ -218,8 +218,8 @@ def _streams(group: Sequence[Entry]) -> Iterator[Advice]:
     if gain < 1.2:
         yield Advice(
             "know",
-            f"{streams} streams give {gain:.2f} times the throughput of one on {group[0].device} ({cores:g} usable "
-            "cores): run one.",
+            f"{streams} streams give {gain:.2f} times the throughput of one on {group[0].device} "
+            f"({counted(cores, 'usable core')}): run one.",
         )
     else:
         yield Advice("know", f"{streams} streams give {gain:.2f} times the pictures per second of one.")

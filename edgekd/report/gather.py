@@ -15,6 +15,7 @@ from calibration.coverage import Coverage, measure_coverage
 from calibration.errors import EdgekdError
 from calibration.files import read_json
 from calibration.images import CalibrationSet
+from calibration.wording import counted
 from edgekd.bench.gallery import Gallery
 from edgekd.bench.machine import Machine
 from edgekd.bench.result import BenchResult, BenchRow, threads_and_batch
@@ -141,7 +142,7 @@ def _read(run: Run, name: str) -> ReportedRun:
     calibration, coverage = None, None
     try:
         images = CalibrationSet.open(run.folder / "calibration")
-        calibration = f"{images.count} pictures of {images.width}x{images.height}: {images.origin}"
+        calibration = f"{counted(images.count, 'picture')} of {images.width}x{images.height}: {images.origin}"
         coverage = measure_coverage(images.images)
     except EdgekdError as error:
         missing.append(f"Calibration set: {error.message}")

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 
+from calibration.wording import counted
 from edgekd.evaluate.evaluate import Evaluation
 from edgekd.report.advice import Advice, advise
 from edgekd.report.charts import Axis, Point, line_chart, scatter_chart
@@ -60,9 +61,8 @@ def html_report(story: Story) -> str:
 def _subtitle(story: Story) -> str:
     devices = dict.fromkeys(entry.device for entry in story.entries)
     measured = max((entry.created for entry in story.entries), default="")
-    return (
-        f"{len(story.entries)} artefacts on {', '.join(devices) or 'no machine'}. Last measured {measured or 'never'}."
-    )
+    artefacts = counted(len(story.entries), "artefact")
+    return f"{artefacts} on {', '.join(devices) or 'no machine'}. Last measured {measured or 'never'}."
 
 
 def _about(story: Story) -> list[Element]:
@@ -172,7 +172,7 @@ def _charts(story: Story) -> Iterator[Element]:
         yield _quiet(
             "Line: the Pareto front, which no other artefact on the same machine and setting beats on both; latencies "
             f"of grade C are excluded. By latency: {'; '.join(fronts) or 'none'}. "
-            f"Bars: 95 % interval over {protocol.images} images."
+            f"Bars: 95 % interval over {counted(protocol.images, 'image')}."
         )
     if not drawn:
         yield _quiet("A chart needs two measured and scored artefacts: edgekd bench --data PATH.")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import EdgekdError
+from calibration.wording import counted
 from edgekd.bench.gallery import Shown
 from edgekd.evaluate.evaluate import Evaluation
 from edgekd.pictures import colour_depth, depth_range, scale_bar
@@ -66,7 +67,7 @@ def worst_frames(story: Story, reported: ReportedRun) -> Iterator[Element]:
         shown = next((one for one in kept if one.gallery is not None and one.gallery.worst is not None), None)
         if shown is not None and shown.gallery is not None and shown.gallery.worst is not None:
             yield from _worst_panels(shown.gallery.worst, chosen[0], shown.result.machine.device)
-        elif kept and kept[0].gallery is not None:
+        elif kept and kept[0].gallery is not None and kept[0].gallery.note:
             yield tag("p", f"{kept[0].gallery.note}.", class_="quiet")
         yield _worst_table(chosen)
     if not told:
@@ -114,7 +115,7 @@ def _worst_table(chosen: tuple[Entry, Any]) -> Element:
         ]
         for row in worst
     ]
-    caption = f"The worst of {len(valid)} frames with {entry.row.name}, unaligned"
+    caption = f"The worst of {counted(len(valid), 'frame')} with {entry.row.name}, unaligned"
     return table(["frame", "scene", "AbsRel", "δ1", "scale", "pixels"], rows, caption)
 
 

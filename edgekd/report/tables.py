@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import reduce
 
 from calibration.errors import EdgekdError
+from calibration.wording import counted
 from edgekd.bench.conditions import Conditions
 from edgekd.bench.grade import Grade
 from edgekd.bench.latency import Measured
@@ -75,9 +76,9 @@ def accuracy_tables(story: Story) -> Iterator[Element]:
         yield table(["artefact", *(column.heading for column in ACCURACY)], rows, caption)
         yield tag(
             "p",
-            f"{protocol.images} images ({protocol.note or 'no note'}), digest {protocol.digest[:12]}. Small figures: "
-            f"95 % interval, {protocol.drawn} drawn. Aligned figures use the truth; a user gets the first four "
-            "columns.",
+            f"{counted(protocol.images, 'image')} ({protocol.note or 'no note'}), digest {protocol.digest[:12]}. "
+            f"Small figures: 95 % interval, {protocol.drawn} drawn. Aligned figures use the truth; a user gets "
+            "the first four columns.",
             class_="quiet",
         )
         if not alike:
@@ -165,7 +166,7 @@ def _graded(entry: Entry) -> Iterator[tuple[str, Measured]]:
         parts = {"latency": latency.infer, "no copies": latency.resident, "framed": latency.framed}
         yield from ((what, part) for what, part in parts.items() if part is not None)
     if throughput is not None:
-        yield f"{throughput.streams} streams", throughput.measured
+        yield counted(throughput.streams, "stream"), throughput.measured
 
 
 def _heat(conditions: Conditions) -> str:

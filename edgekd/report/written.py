@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from calibration.wording import counted
 from edgekd.report.advice import advise
 from edgekd.report.figures import ACCURACY, SPEED
 from edgekd.report.gather import Entry, Story
@@ -28,7 +29,8 @@ def _lines(story: Story) -> Iterator[str]:
             yield f"- {_text(reported.name)}: teacher {_text(teacher.name)} (`{teacher.digest[:12]}`)"
     for device, entry in {entry.device: entry for entry in story.entries}.items():
         machine = entry.machine
-        yield f"- {_text(device)}: {_text(machine.cpu)}, {machine.usable_cores:g} cores, {_text(machine.system)}"
+        cores = counted(machine.usable_cores, "core")
+        yield f"- {_text(device)}: {_text(machine.cpu)}, {cores}, {_text(machine.system)}"
     yield from _section("In short", [f"- {_text(one.text)}" for one in advise(story)])
     yield from _section("Speed, size and memory", _speed(story))
     for protocol in story.protocols:
@@ -38,7 +40,7 @@ def _lines(story: Story) -> Iterator[str]:
             for entry, score in story.scored(protocol)
         ]
         yield from _section(heading, _table(["artefact", *(column.heading for column in ACCURACY)], rows))
-        yield f"{_text(protocol.about)}; {protocol.images} images, digest `{protocol.digest[:12]}`."
+        yield f"{_text(protocol.about)}; {counted(protocol.images, 'image')}, digest `{protocol.digest[:12]}`."
     yield from _section("Grades", _grades(story))
     missing = [f"- {_text(line)}" for reported in story.runs for line in reported.missing]
     yield from _section("Missing", missing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from calibration.errors import EdgekdError, RunError, UnknownNameError, UsageError
+from calibration.errors import EdgekdError, FileError, RunError, UnknownNameError, UsageError
 from calibration.progress import Progress
 from edgekd.run.folder import Run
 from edgekd.run.manifest import NAME, Manifest
@@ -19,8 +19,8 @@ RUNS = Path("runs")
 def find_run(name: str | None, progress: Progress, root: Path = RUNS) -> Run:
     """The run to use; without a name the newest, which a note then names.
 
-    Raises UnknownNameError or UsageError for a name that is neither a folder nor a run under `root`, and RunError when
-    there is no run or when the folder is not one.
+    Raises UnknownNameError or UsageError for a name that is neither a folder nor a run under `root`, RunError when
+    there is no run or when the folder is not one, and FileError when `root` cannot be read.
     """
     if name is None:
         run = newest(root)
@@ -69,4 +69,12 @@ def _folder(name: str, root: Path) -> Path | None:
 
 
 def _runs(root: Path) -> list[Path]:
+    """Raises FileError for a folder that cannot be read, which glob would pass over."""
+    try:
+        next(root.iterdir(), None)
+        (root / NAME).exists()  # a folder can be listed and still be closed
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise FileError(f"Cannot read {root}: {error.strerror}", fix="Check the path and its permissions") from error
     return sorted(path.parent for path in root.glob(f"*/{NAME}"))

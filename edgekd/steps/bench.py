@@ -17,6 +17,7 @@ from calibration.errors import DataError
 from calibration.files import name_of
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
+from calibration.wording import counted
 from edgekd.bench import BenchResult, BenchSettings, Clip, Scoring, bench
 from edgekd.bench.flicker import panned_clip
 from edgekd.bench.gallery import make_gallery
@@ -179,7 +180,9 @@ def _command(targets: tuple[str, ...], settings: BenchSettings, scoring: Scoring
 
 def _glide(held_out: NDArray[np.uint8]) -> Clip:
     shots = tuple(panned_clip(list(np.asarray(held_out[:3]))))
-    return Clip(shots, f"{sum(map(len, shots))} frames: a window that glides over {len(shots)} held-out pictures")
+    return Clip(
+        shots, f"{sum(map(len, shots))} frames: a window that glides over {counted(len(shots), 'held-out picture')}"
+    )
 
 
 def _name(result: BenchResult, scoring: Scoring | None, targets: tuple[str, ...]) -> str:

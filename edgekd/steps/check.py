@@ -19,6 +19,7 @@ from calibration.arrays import read_array
 from calibration.errors import EdgekdError, MissingRuntimeError
 from calibration.files import replacing
 from calibration.progress import Advance, Progress
+from calibration.wording import counted
 from edgekd.run import Run
 from edgekd.steps.artefacts import built_artefacts, calibration_set, run_model
 from edgekd.steps.coverage import FramesCoverage, frame_coverage, read_frames, run_coverage
@@ -130,7 +131,7 @@ def check_run(run: Run, targets: tuple[str, ...], progress: Progress, frames: Pa
                 continue
             rows.append(CheckRow(artefact.name, drifts[0], against, drifts[1] if len(drifts) > 1 else None))
     kind = "held out from" if len(held_out) < calibration.count else "all of"
-    about = f"{len(held_out)} pictures, {kind} the calibration set ({calibration.origin})"
+    about = f"{counted(len(held_out), 'picture')}, {kind} the calibration set ({calibration.origin})"
     return CheckResult(tuple(rows), about, layers, on_frames)
 
 

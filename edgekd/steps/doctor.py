@@ -15,6 +15,7 @@ from typing import Any
 from calibration.errors import FileError
 from calibration.progress import Progress
 from calibration.reasons import first_line
+from calibration.wording import counted
 from edgekd.steps.images import usable_cores
 from edgekd.steps.jetson import Jetson, examine_jetson
 from targets import all_targets
@@ -104,7 +105,8 @@ def _torch() -> str:
         gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     except (RuntimeError, AssertionError) as error:  # a driver that is too old for this build of torch
         return f"{torch.__version__}, but cannot use the GPUs ({first_line(error)})"
-    return f"{torch.__version__} on {', '.join(gpus) if gpus else f'CPU, {torch.get_num_threads()} threads'}"
+    on_cpu = f"CPU, {counted(torch.get_num_threads(), 'thread')}"
+    return f"{torch.__version__} on {', '.join(gpus) if gpus else on_cpu}"
 
 
 def _extra(name: str, modules: tuple[str, ...]) -> Extra:

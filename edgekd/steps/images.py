@@ -13,6 +13,7 @@ from typing import Any
 from calibration.errors import FileError, RunLockedError, UsageError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress, Quiet
+from calibration.wording import counted
 from edgekd.cores import allowed_cores
 from edgekd.models.fetch import cache_folder, require_cache
 from edgekd.run.lock import locked
@@ -56,7 +57,8 @@ class ImagesSpec:
         count = self.count if self.folder is None else len(open_source(self.folder))
         if count < images:
             raise UsageError(
-                f"{count} images are too few: {images} are needed for those set aside and one batch",
+                f"{counted(count, 'image is', 'images are')} too few: {images} are needed for those set aside and one "
+                "batch",
                 fix=f"Use --images {images} or more"
                 if self.folder is None
                 else f"Pass a larger set; to render one: edgekd simulate --count {images}",

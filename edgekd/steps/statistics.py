@@ -10,6 +10,7 @@ import torch
 from calibration.errors import DataError, ModelError, UsageError
 from calibration.files import sha256_bytes
 from calibration.progress import Progress
+from calibration.wording import counted
 from edgekd.distill.device import choose_device, exact_float32
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import PooledMoments, StoredStatistics, observe
@@ -70,8 +71,8 @@ def measure_statistics(
             advance(1)
     if pooled.count < LEAST_PICTURES:
         raise DataError(
-            f"{pooled.count} of {len(paths)} pictures in {folder} could be read, which is too few: their statistics "
-            "would be those of single pictures",
+            f"{pooled.count} of {counted(len(paths), 'picture')} in {folder} could be read, which is too few: "
+            "their statistics would be those of single pictures",
             fix=f"Use at least {LEAST_PICTURES}, preferably hundreds",
         )
     if len(distinct) < LEAST_PICTURES:

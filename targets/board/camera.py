@@ -44,7 +44,8 @@ def frames(source: str, size: tuple[int, int] | None) -> Iterator[NDArray[np.uin
         if not came:
             raise InputError(f"No frame came from {source}", "List the cameras with: v4l2-ctl --list-devices")
         if is_live(source):
-            raise BoardError(f"The camera {source} stopped after {came} frames", "Check its cable and try again")
+            count = "1 frame" if came == 1 else f"{came} frames"
+            raise BoardError(f"The camera {source} stopped after {count}", "Check its cable and try again")
     finally:
         capture.release()
 

@@ -39,6 +39,8 @@ def write_bytes(path: Path | str, data: bytes) -> None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = f"The disk is full while writing {path}" if full else f"Cannot write {path} ({error.strerror})"
         fix = f"Free {len(data) // 1000000 + 1} MB and try again" if full else "Choose a writable folder"
+        if error.errno == errno.EFBIG:  # of `ulimit -f`, or of a file system such as FAT32
+            fix = "Raise the limit on a file's size (ulimit -f), or choose another disk"
         raise BoardError(what, fix) from error
     finally:
         if part is not None:

@@ -14,7 +14,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Framing", "resampling", "seen_box"]
+__all__ = ["CAMERA_SIDES", "Framing", "resampling", "seen_box"]
+
+CAMERA_SIDES = (16, 8192)
+"""The least and the greatest width and height of a camera's frames that a bundle can be made for."""
 
 
 class Framing:

@@ -21,7 +21,7 @@ from targets.board.errors import BoardError, InputError, MissingError
 from targets.board.files import write_bytes
 from targets.board.manifest import Bundle, BundledModel
 from targets.board.options import EngineOptions
-from targets.board.pictures import list_pictures, name_results, read_picture, write_depth
+from targets.board.pictures import list_pictures, name_results, read_picture, skipped_folders, write_depth
 from targets.board.predictor import RESULT, BuildClock, choose_models, fastest_first, framed
 from targets.board.runtimes import RUNTIMES, Model, choose_runtime, open_model, python_command
 from targets.board.trial import measure_latency, self_test, trial_picture
@@ -42,10 +42,12 @@ def main() -> int:
         _say("Interrupted; engines already built are kept.")
         return 130
     except OSError as error:  # of the output: what goes wrong with files is a BoardError
-        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EFBIG):
             raise
         if error.errno == errno.ENOSPC:
             _say("Error: The disk is full where the output is written. Free some space and run it again.")
+        if error.errno == errno.EFBIG:
+            _say("Error: The output reached the limit on a file's size. Raise it (ulimit -f) and run it again.")
         # Python would complain again at exit, also when the reader of the output is merely gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -69,7 +71,11 @@ def _parse_arguments() -> argparse.Namespace:
         "--seconds", type=float, default=3.0, metavar="S", help="measure latency for at least this long"
     )
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
-    given = parser.parse_args()
+    try:
+        given = parser.parse_args()
+    except SystemExit:  # after --help; where it cannot be written, Python would only complain at exit
+        print(end="", flush=True)
+        raise
     if not 1 <= given.threads <= 256 or not 0 <= given.seconds <= 3600:
         parser.error("--threads must be 1 to 256, --seconds 0 to 3600")
     return given
@@ -80,6 +86,8 @@ def _run(given: argparse.Namespace) -> int:
     if given.camera:
         require_source(given.camera)
     pictures = list_pictures(given.pictures)  # fails before minutes of building if one does not exist
+    for line in skipped_folders(given.pictures):
+        _say(line)
     runtime = choose_runtime(bundle, given.runtime)
     options = None if given.engine is None else EngineOptions.parse(given.engine)
     models = choose_models(bundle, runtime, given.precision)

@@ -17,7 +17,7 @@ from targets.board.png import GROUND, UnusualError, decode_png, encode_png
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["list_pictures", "name_results", "read_picture", "write_depth"]
+__all__ = ["list_pictures", "name_results", "read_picture", "skipped_folders", "write_depth"]
 
 _IMAGING = "pip install pillow, or use PNG"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
@@ -25,7 +25,7 @@ _COLOURS = ((0.94, 0.97, 0.13), (0.97, 0.58, 0.25), (0.80, 0.28, 0.47), (0.49, 0
 
 
 def list_pictures(paths: list[str]) -> list[Path]:
-    """The pictures to use: files as they are, and those in folders.
+    """The pictures to use: files as they are, and those in folders, subfolders and hidden files left out.
 
     Raises InputError when there are none, or a path cannot be read.
     """
@@ -35,15 +35,31 @@ def list_pictures(paths: list[str]) -> list[Path]:
         try:
             path.stat()
             if path.is_dir():
-                inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in _SUFFIXES)
+                inside = sorted(filter(_is_picture, path.iterdir()))
         except FileNotFoundError as error:
             raise InputError(f"{path} not found", "Check the path") from error
         except OSError as error:  # a folder that may not be read, or a name that is too long
             raise InputError(f"Cannot read {path} ({error.strerror})", "Check the path and its permissions") from error
         if path.is_dir() and not inside:
-            raise InputError(f"No pictures found in {path}", "Choose another folder")
+            raise InputError(f"No pictures found in {path} itself, apart from subfolders", "Choose another folder")
         found += inside or [path]
     return found
+
+
+def skipped_folders(paths: list[str]) -> list[str]:
+    """A line for each folder among `paths` with pictures in subfolders, which `list_pictures` leaves out."""
+    found = []
+    for folder in filter(Path.is_dir, map(Path, paths)):
+        with suppress(OSError):  # folders that may not be read
+            for inner in sorted(folder.iterdir()):
+                if inner.is_dir() and not inner.name.startswith(".") and any(map(_is_picture, inner.iterdir())):
+                    found.append(f"Pictures in subfolders of {folder}, such as {inner.name}, are skipped")
+                    break
+    return found
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

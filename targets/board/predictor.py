@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from targets.board.errors import InputError
+from targets.board.framing import CAMERA_SIDES
 from targets.board.manifest import Bundle, BundledModel
 from targets.board.runtimes import choose_runtime, open_model
 from targets.board.trial import self_test
@@ -95,7 +96,7 @@ def framed(bundle: Bundle, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return bundle.framing.image(rgb)
     if rgb.shape[:2] != bundle.camera:
         wanted, found = (f"{width}x{height}" for height, width in (bundle.camera, rgb.shape[:2]))
-        raise InputError(
-            f"The models take frames of {wanted}, not {found}", "Rebuild the bundle with --camera " + found
-        )
+        fits = all(CAMERA_SIDES[0] <= side <= CAMERA_SIDES[1] for side in rgb.shape[:2])
+        fix = "Rebuild the bundle with --camera " + found if fits else "Use frames of that size"
+        raise InputError(f"The models take frames of {wanted}, not {found}", fix)
     return rgb

@@ -28,6 +28,11 @@ def test_repeats_and_flat_pictures_are_counted() -> None:
     assert "few" in remarks
 
 
+def test_a_single_duplicate_is_one() -> None:
+    remarks = measure_coverage(np.concatenate([ramps(3), ramps(1)])).remarks()
+    assert remarks == ["4 calibration pictures are few: use 16 or more", "1 of 4 calibration pictures is a duplicate"]
+
+
 def test_noise_is_told_from_pictures() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 12, 16, 3), dtype=np.uint8)
     assert any("noise" in remark for remark in measure_coverage(noise).remarks())

@@ -49,3 +49,7 @@ def test_a_name_that_is_unknown_gets_its_near_matches() -> None:
     assert str(UnknownNameError("target", "openvnio", known)).endswith("Did you mean openvino?")
     assert "onnxruntime, openvino, tensorrt" in str(UnknownNameError("target", "xyz", known))
     assert UnknownNameError("target", "xyz", known).exit_code == 2
+
+
+def test_an_error_without_a_fix_has_one_stop() -> None:
+    assert str(EdgekdError("out of memory", fix="")) == "out of memory."

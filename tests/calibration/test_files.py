@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -168,3 +170,18 @@ def test_digest_of_a_known_text(tmp_path: Path) -> None:
     assert sha256_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     with pytest.raises(FileError, match="Cannot read"):
         sha256_file(tmp_path / "missing")
+
+
+def test_a_limit_on_the_size_of_files_is_no_lack_of_space(tmp_path: Path) -> None:
+    """Of `ulimit -f`, which some clusters set, or of a stick with FAT32."""
+    code = (
+        "import resource, sys; from pathlib import Path; from calibration.files import write_bytes\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: write_bytes(Path(sys.argv[1]), bytes(5000))\n"
+        "except Exception as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.bin")], capture_output=True, text=True, check=True
+    )
+    assert "file size limit was reached" in done.stdout and "Raise it (ulimit -f)" in done.stdout
+    assert "space" not in done.stdout and list(tmp_path.iterdir()) == []

@@ -11,12 +11,14 @@ from onnx import helper, numpy_helper
 from targets.sensitivity import choose_float_layers, count_operations, fewest_float_layers
 
 
-def counted(kind: str, weight: tuple[int, ...], given: tuple[int, ...], **attributes: Any) -> int:
+def counted(
+    kind: str, weight: tuple[int, ...], given: tuple[int, ...], first: int | str = "N", **attributes: Any
+) -> int:
     node = helper.make_node(kind, ["x", "w"], ["y"], name="layer", **attributes)
     graph = helper.make_graph(
         [node],
         "one",
-        [helper.make_tensor_value_info("x", 1, ["N", *given])],
+        [helper.make_tensor_value_info("x", 1, [first, *given])],
         [helper.make_empty_tensor_value_info("y")],
         [numpy_helper.from_array(np.zeros(weight, np.float32), "w")],
     )
@@ -30,6 +32,8 @@ def test_multiplications_are_those_of_the_definition() -> None:
     assert counted("Conv", (8, 4, 3, 3), (4, 16, 24), pads=[1] * 4, strides=[2, 2]) == 8 * 4 * 9 * 8 * 12
     assert counted("ConvTranspose", (16, 16, 2, 2), (16, 16, 24), strides=[2, 2]) == 393_216
     assert counted("MatMul", (64, 32), (100, 64)) == 100 * 64 * 32
+    assert counted("Gemm", (64, 32), (64,)) == 64 * 32
+    assert counted("Gemm", (64, 32), (100,), first=64, transA=1) == 64 * 32  # sums run over the first axis
 
 
 DAMAGE = {"a": 0.02, "b": 0.01, "c": 0.0039, "d": 0.001}

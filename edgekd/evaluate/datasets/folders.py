@@ -10,6 +10,7 @@ from pathlib import Path
 
 from calibration.errors import DataError
 from calibration.files import name_of
+from calibration.wording import counted
 from edgekd.evaluate.datasets.depth import DEPTH_SUFFIXES
 from edgekd.evaluate.datasets.frame import DepthDataset
 from edgekd.evaluate.datasets.pairs import Pair, open_pairs
@@ -39,7 +40,7 @@ def open_folders(path: Path) -> DepthDataset:
     ]
     return open_pairs(
         name_of(path),
-        f"{len(pairs)} frames; depth taken as millimetres in PNG and PGM, as metres in NPY",
+        f"{counted(len(pairs), 'frame')}; depth taken as millimetres in PNG and PGM, as metres in NPY",
         pairs,
         mend_units=f"List the frames in {path / 'index.csv'} with the column depth_units_per_metre",
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from calibration.errors import DataError
 from calibration.files import name_of
+from calibration.wording import counted
 from edgekd.evaluate.datasets.frame import DepthDataset
 from edgekd.evaluate.datasets.pairs import Pair, open_pairs
 
@@ -44,7 +45,7 @@ def open_index(path: Path) -> DepthDataset:
     pairs = [_pair(path, line, row) for line, row in rows]
     return open_pairs(
         f"{name_of(path.absolute().parent)}/{path.name}",
-        f"{len(pairs)} frames",
+        counted(len(pairs), "frame"),
         pairs,
         mend_units=f"Fix the column depth_units_per_metre in {path}: 1000 for millimetres, 1 for metres",
     )

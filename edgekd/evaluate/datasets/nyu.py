@@ -15,6 +15,7 @@ import numpy as np
 
 from calibration.errors import DataError, MissingRuntimeError
 from calibration.files import sha256_bytes, sha256_file
+from calibration.wording import counted
 from edgekd.evaluate.datasets.frame import DepthDataset, DepthFrame
 
 __all__ = ["NyuLabelled", "matches", "open_nyu"]
@@ -79,7 +80,7 @@ def open_nyu(path: Path) -> DepthDataset:
         frames, note = _test_frames(splits, count), "the test split of splits.mat"
     else:
         frames, note = tuple(range(count)), "all frames: no splits.mat beside the file defines the test split"
-    return NyuLabelled(path, frames, tuple(scenes[n] for n in frames), f"{len(frames)} frames, {note}")
+    return NyuLabelled(path, frames, tuple(scenes[n] for n in frames), f"{counted(len(frames), 'frame')}, {note}")
 
 
 def _open(path: Path) -> Any:

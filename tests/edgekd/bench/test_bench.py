@@ -127,6 +127,13 @@ def test_another_schema_and_damage_are_refused(result: BenchResult, tmp_path: Pa
         BenchResult.read(tmp_path / "x.json")
 
 
+def test_a_file_of_an_earlier_version_is_read_without_what_was_added_later(result: BenchResult) -> None:
+    value = result.to_json()
+    for row in value["rows"]:
+        del row["missing"]
+    assert BenchResult.from_json(value) == result
+
+
 @pytest.mark.parametrize(
     ("error", "reason", "fix"),
     [
@@ -237,7 +244,8 @@ def test_best_values_are_starred_and_protocols_never_share_a_column(result: Benc
 
 def test_load_and_memory_are_those_of_processes_of_their_own(artefact: Artefact) -> None:
     found = measure_cold(artefact, threads=1, device=None)
-    assert found.processes == 3 and found.load > 1 and found.first > 0
+    assert found.processes == 3 and found.load > 1
+    assert 0 < found.first < found.load  # a small network: importing the runtime is not a part of its first inference
     if Path("/proc/self/status").exists():
         assert found.base_mib is not None and found.peak_mib is not None
         # ONNX Runtime is a library of some 20 MB; this test's own process is far larger.

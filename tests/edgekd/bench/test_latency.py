@@ -178,6 +178,19 @@ def test_streams_overlap_and_their_pictures_are_counted() -> None:
     assert (three.streams, three.measured.timing.samples > 30) == (3, True)
 
 
+def test_streams_begin_with_different_pictures_and_take_them_in_turn() -> None:
+    class Noting(Waiter):
+        def infer(self, images: NDArray[np.uint8]) -> None:
+            self.fed.append(images.tobytes())
+            time.sleep(0.005)
+
+    feeds, opened = [np.full((1, 2, 2, 3), number, np.uint8) for number in range(3)], []
+    measure_throughput(lambda: opened.append(Noting(0)) or opened[-1], feeds, 2, 0.1, 4)  # type: ignore[arg-type, func-returns-value, return-value]
+    for number, runner in enumerate(opened):
+        after_opening = [fed[0] for fed in runner.fed[1:7]]
+        assert after_opening == [(number + turn) % 3 for turn in range(6)]
+
+
 def test_what_is_still_under_way_is_not_counted() -> None:
     class Slow(Waiter):
         def infer(self, images: NDArray[np.uint8]) -> None:

@@ -183,6 +183,16 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_output_that_reaches_a_limit_on_file_sizes_is_one_line(tmp_path: Path) -> None:
+    """Of `ulimit -f`: there is nothing to free."""
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); from edgekd.cli.app import main"
+    with open(tmp_path / "out.txt", "w") as out:
+        command = [sys.executable, "-c", f"import sys; {limited}; sys.argv = ['edgekd', '--version']; main()"]
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("Error: The file size limit") and "ulimit -f" in done.stderr
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_streams_that_are_closed_are_no_error(exported_run: Path, closed: str) -> None:
     """As some schedulers start programs."""

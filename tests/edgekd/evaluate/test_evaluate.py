@@ -174,6 +174,7 @@ def test_depth_that_the_network_does_not_see_counts_as_uncovered() -> None:
     assert result.skipped == ("frame 1",)
     assert result.covered == pytest.approx((0.75 + 0) / 2)
     assert any("the network saw 37.5%" in line for line in notes.said)
+    assert any("1 frame has no valid depth" in line and "was skipped: frame 1" in line for line in notes.said)
     nearly = evaluate(lambda images: np.ones((1, 6, 6), np.float32), square, frames(2), whole, notes)
     assert "the network saw 75.0%" in nearly.remarks()[-1]
 

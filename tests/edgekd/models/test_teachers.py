@@ -380,6 +380,19 @@ def test_a_layer_norm_network_says_why_it_stores_nothing() -> None:
         require_batch_norm(teacher)
 
 
+@pytest.mark.parametrize(("scale", "name"), [((1, 1), "GroupNorm"), ((0.5, 2), "InstanceNorm1d")])
+def test_norms_of_an_onnx_file_have_the_name_that_their_author_knows(scale: tuple[float, float], name: str) -> None:
+    """Before opset 18, torch writes GroupNorm as InstanceNormalization of the groups and scales the channels after."""
+    from edgekd.models.teacher import Teacher
+
+    norm = nn.InstanceNorm1d(2, affine=True)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor(scale))
+    module = nn.Sequential(nn.Conv2d(3, 2, 1), norm, nn.Conv2d(2, 1, 1))
+    with pytest.raises(ModelError, match=f"normalises with {name}, which keeps none"):
+        require_batch_norm(Teacher("dpt", module, SMALL, "0" * 64, "a test"))
+
+
 def test_batch_norm_that_was_trained_on_several_gpus_stores_statistics_too() -> None:
     norm = nn.SyncBatchNorm(4)
     assert norm.running_mean is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from notes import Notes
 
-from calibration.errors import RunError, UnknownNameError, UsageError
+from calibration.errors import FileError, RunError, UnknownNameError, UsageError
 from edgekd.run import Run, find_run, is_run
 
 
@@ -88,3 +88,11 @@ def test_a_name_that_is_no_run_gets_its_near_matches(notes: Notes) -> None:
 def test_without_any_run_the_command_that_makes_one_is_named(notes: Notes) -> None:
     with pytest.raises(RunError, match="edgekd distill"):
         find_run(None, notes)
+
+
+def test_runs_that_cannot_be_read_are_not_none(notes: Notes) -> None:
+    """A share whose server is gone, another user's folder; here a link to itself, which root cannot read either."""
+    Path("runs").symlink_to("runs")
+    for name in (None, "kitchen"):
+        with pytest.raises(FileError, match=r"Cannot read runs: .*Check the path"):
+            find_run(name, notes)

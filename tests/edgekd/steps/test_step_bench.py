@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from edgekd.bench import BenchResult, BenchSettings, Scoring
 from edgekd.bench.gallery import Gallery
 from edgekd.bench.reproduce import Tolerances, compare
 from edgekd.bench.timing import Timing, time_calls
+from edgekd.cli.app import run as run_verb
 from edgekd.evaluate import get_protocol, open_dataset
 from edgekd.run import Run
 from edgekd.steps.bench import bench_run, open_clip, reproduce_bench
@@ -238,3 +240,16 @@ def test_latencies_are_compared_by_their_grades(exported_run: Path) -> None:
     assert outcome(graded("A", 1), graded("A", 1.05)) == "differs"
     assert outcome(graded("A", 1), graded("B", 1.05)) == "same"
     assert outcome(graded("A", 1), graded("C", 1.5)) == "not compared"
+
+
+def test_a_missing_runtime_has_the_exit_code_of_one(
+    exported_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As edgekd predict has for the same message."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    said = []
+    for verb, more in (("bench", ["--seconds", "0"]), ("predict", [])):
+        Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save("a.png")
+        assert run_verb([verb, "small", *(more or ["a.png"])]) == 3
+        said.append(capsys.readouterr().err.splitlines()[-1])
+    assert said[0].replace("Nothing was measured: ", "") == said[1]

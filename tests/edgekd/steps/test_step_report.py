@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 import shutil
@@ -21,7 +22,10 @@ from calibration.errors import UsageError
 from calibration.images import CalibrationSet
 from calibration.progress import Quiet
 from edgekd.bench import BenchResult, BenchSettings, Scoring
+from edgekd.bench.cold import Cold
 from edgekd.bench.gallery import Gallery
+from edgekd.bench.grade import Grade
+from edgekd.bench.latency import Measured
 from edgekd.cli.app import run as command
 from edgekd.evaluate import get_protocol, open_dataset
 from edgekd.run import Run
@@ -126,6 +130,81 @@ def test_latency_is_that_of_the_newest_bench_and_accuracy_of_each_data_set(bench
     story, _ = report_runs([Run.open(benched)], None, Quiet())
     assert all(entry.row.latency is not None and entry.row.latency.p50 == 123.456 for entry in story.entries)
     assert [len(entry.scores) for entry in story.entries] == [1, 1]
+
+
+def test_every_column_holds_the_figure_that_it_is_named_after(benched: Path) -> None:
+    (newest,) = [path for path in (benched / "bench").glob("*.json") if "-plain-" in path.name]
+    result = BenchResult.read(newest)
+    row = result.rows[0]
+    assert row.latency is not None and row.throughput is not None and row.evaluation is not None
+
+    def marked(measured: Measured, base: float) -> Measured:
+        figures = {"least": 1, "p50": 2, "mean": 3, "p90": 4, "p99_low": 5, "p99": 6, "p99_high": 7, "cpu": 8}
+        return replace(measured, timing=replace(measured.timing, **{name: base + f for name, f in figures.items()}))
+
+    latency = replace(
+        row.latency,
+        **{name: marked(row.latency.infer, base) for base, name in ((10, "infer"), (20, "resident"), (30, "framed"))},
+    )
+    throughput = replace(row.throughput, streams=3, pictures_per_second=40.0, measured=marked(row.latency.infer, 50))
+    numbers = itertools.count(1)
+    means, pixels = (
+        {alignment: {metric: next(numbers) / 100 for metric in by} for alignment, by in row.evaluation.means.items()}
+        for _ in range(2)
+    )
+    evaluation = replace(row.evaluation, means=means, pixel_means=pixels)
+    cold = Cold(3, 61.0, 62.0, 63.0, 64.0, Grade("A", (), ()))
+    replace(
+        result,
+        rows=(
+            replace(
+                row,
+                size=65_000_000,
+                latency=latency,
+                throughput=throughput,
+                cold=cold,
+                drift={"within_1": 0.66},
+                evaluation=evaluation,
+            ),
+        ),
+        created="2999-01-01T00:00:00+00:00",
+    ).write(newest)
+    _, (_, _, table) = report_runs([Run.open(benched)], None, Quiet())
+    read = {row["artefact"]: row for row in csv.DictReader(io.StringIO(table.read_text()))}[row.name]
+    expected = {
+        "size_mb": 65, "least_ms": 11, "p50_ms": 12, "p90_ms": 14, "p99_low_ms": 15, "p99_ms": 16, "p99_high_ms": 17,
+        "cpu_ms": 18, "no_copies_ms": 22, "framed_ms": 32, "pictures_per_s": 40, "streams": 3, "load_ms": 61,
+        "first_ms": 62, "peak_mib": 64, "drift_within_1": 0.66,
+    }  # fmt: skip
+    assert {name: float(read[name]) for name in expected} == expected
+    accuracy = {
+        "absrel": means["raw"]["absrel"], "delta1": means["raw"]["delta1"], "rmse_m": means["raw"]["rmse"],
+        "scale": means["raw"]["scale"], "absrel_median": means["median"]["absrel"],
+        "delta1_median": means["median"]["delta1"], "absrel_scale_shift": means["scale-shift"]["absrel"],
+        "delta1_scale_shift": means["scale-shift"]["delta1"], "absrel_pixels": pixels["raw"]["absrel"],
+        "delta1_pixels": pixels["raw"]["delta1"],
+    }  # fmt: skip
+    assert {name: float(read[name]) for name in accuracy} == pytest.approx(accuracy, rel=1e-4)
+
+
+def test_the_best_of_a_column_is_bold_and_a_disturbed_figure_is_not_compared(benched: Path) -> None:
+    (newest,) = [path for path in (benched / "bench").glob("*.json") if "-plain-" in path.name]
+    result = BenchResult.read(newest)
+    rows = []
+    for row, p50, rate, letter in zip(
+        (result.rows[0], *result.rows), (1.11, 2.22, 3.33), (55.0, 22.0, 33.0), "CAB", strict=False
+    ):
+        assert row.latency is not None and row.throughput is not None
+        timing, grade = replace(row.latency.infer.timing, p50=p50), Grade(letter, (), ())  # type: ignore[arg-type]
+        infer = replace(row.latency.infer, timing=timing, grade=grade)
+        latency = replace(row.latency, infer=infer)
+        measured = replace(row.throughput.measured, grade=grade)
+        throughput = replace(row.throughput, pictures_per_second=rate, measured=measured)
+        rows.append(replace(row, name=f"{row.name} {letter}", latency=latency, throughput=throughput))
+    replace(result, rows=tuple(rows), created="2999-01-01T00:00:00+00:00").write(newest)
+    _, (html, _, _) = report_runs([Run.open(benched)], None, Quiet())
+    bold = re.findall(r"<b>([\d.]+)</b>", html.read_text())
+    assert [figure for figure in bold if figure in ("1.11", "2.22", "3.33", "55", "22", "33")] == ["2.22", "33"]
 
 
 def test_what_was_built_from_another_student_since_is_told(benched: Path) -> None:

@@ -105,6 +105,18 @@ def test_copies_of_one_picture_are_one(tokens: Teacher, pictures: Path) -> None:
         measure_statistics(tokens, pictures, Quiet(), device="cpu")
 
 
+def test_the_next_command_is_told_without_cutting_a_student(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cutting one takes longer than measuring a few hundred pictures."""
+    pruning = pytest.importorskip("torch_pruning", reason="without it, the command is another")
+    monkeypatch.setattr(pruning, "DependencyGraph", lambda: pytest.fail("a student was cut"))
+    monkeypatch.chdir(pictures.parent)
+    assert run(["statistics", "--teacher", "rooms", "--images", str(pictures)]) == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.endswith("edgekd distill --teacher rooms --statistics statistics.safetensors")
+
+
 def test_nothing_but_statistics_is_replaced(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     victim = min(pictures.iterdir())
     before = victim.read_bytes()

@@ -84,6 +84,19 @@ def test_an_artefact_of_another_model_is_not_the_runs(exported_run: Path) -> Non
     assert fault.fix == "Rebuild it: edgekd export 'my run' --target onnxruntime --precision fp32 --force"
 
 
+def test_an_artefact_that_another_version_wrote_is_a_fault(exported_run: Path) -> None:
+    path = exported_run / "artefacts" / "onnxruntime-fp32" / "artefact.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": "edgekd artefact 99"}))
+    opened = Run.open(exported_run)
+    record = opened.manifest.steps["export onnxruntime-fp32"]
+    with opened.step(
+        "export onnxruntime-fp32", inputs=record.inputs, asked=record.asked, command=record.command
+    ) as made:
+        made.add(path.parent)
+    (fault,) = verify("small", Quiet()).faults
+    assert "has format edgekd artefact 99; this version of edgekd reads" in fault.message
+
+
 def test_an_artefact_a_set_and_weights_by_themselves(
     exported_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

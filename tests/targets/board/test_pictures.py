@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 from edgekd.pictures import read_picture as read_as_edgekd_does
 from targets.board.errors import InputError
 from targets.board.framing import Framing, seen_box
-from targets.board.pictures import list_pictures, name_results, read_picture, write_depth
+from targets.board.pictures import list_pictures, name_results, read_picture, skipped_folders, write_depth
 from targets.board.png import decode_png, encode_png
 from targets.input import Framing as Reference
 
@@ -252,3 +253,28 @@ def test_depth_that_millimetres_cannot_hold_is_no_depth(tmp_path: Path) -> None:
     depth = np.array([[1.0, 65.535, 80.0, np.inf], [0.0, -1.0, np.nan, 0.25]], np.float32)
     written = write_depth(tmp_path / "a", depth)[0]
     assert np.asarray(Image.open(written)).tolist() == [[1000, 65535, 0, 0], [0, 0, 0, 250]]
+
+
+def test_what_is_left_out_of_a_folder_is_told(tmp_path: Path) -> None:
+    """As edgekd predict does: subfolders; hidden files, which macOS leaves beside every picture, go without a word."""
+    for name in ("a.png", "._a.png", "first/b.png", "second/c.png", "notes/d.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(saved(Image.fromarray(PICTURE)))
+    assert [path.name for path in list_pictures([str(tmp_path)])] == ["a.png"]
+    told = skipped_folders([str(tmp_path), str(tmp_path / "a.png"), str(tmp_path / "first")])
+    assert told == [f"Pictures in subfolders of {tmp_path}, such as first, are skipped"]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(InputError, match="itself, apart from subfolders"):
+        list_pictures([str(tmp_path)])
+
+
+def test_a_full_disk_and_a_limit_on_file_sizes_have_different_fixes(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from targets.board.files import write_bytes\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: write_bytes(sys.argv[1], bytes(5000))\n"
+        "except Exception as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.bin")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "File too large" in done.stdout and "ulimit -f" in done.stdout

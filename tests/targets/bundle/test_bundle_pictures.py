@@ -36,6 +36,8 @@ def test_pictures_that_cannot_be_taken_are_left_out_told_and_counted(parts, tmp_
     (tmp_path / "in" / "c.png").write_bytes(b"")
     Image.fromarray(good).save(tmp_path / "in" / "d.jpg")
     Image.fromarray(good).save(tmp_path / "in" / "e.png")
+    (tmp_path / "in" / "more").mkdir()
+    Image.fromarray(good).save(tmp_path / "in" / "more" / "f.png")
     done = run(written.folder, "in", "--precision", "fp32", "--runtime", "onnxruntime", "--json")
     assert done.returncode == 1, done.stderr
     result = json.loads(done.stdout)
@@ -43,6 +45,7 @@ def test_pictures_that_cannot_be_taken_are_left_out_told_and_counted(parts, tmp_
     assert [Path(left["picture"]).name for left in result["left_out"]] == ["b.png", "c.png", "d.jpg"]
     said = [left["message"] for left in result["left_out"]]
     assert "not 80x50" in said[0] and "empty (0 bytes)" in said[1] and "needs Pillow or OpenCV" in said[2]
+    assert "Pictures in subfolders of in, such as more, are skipped" in done.stderr
     whole = run(written.folder, "in/a.png", "in/e.png", "--precision", "fp32", "--runtime", "onnxruntime")
     assert whole.returncode == 0
 
@@ -147,6 +150,10 @@ def test_frames_of_a_camera_go_in_as_they_are(parts, tmp_path: Path) -> None:
     assert np.abs(depth / expected - 1).mean() < 3e-3  # framing rounds to 8 bits, the graph does not
     done = run(written.folder, "other.png", "--precision", "fp32", "--runtime", "onnxruntime")
     assert done.returncode == 2 and "take frames of 80x60, not 80x50" in done.stderr
+    assert "--camera 80x50" in done.stderr
+    Image.fromarray(rgb[:1, :1]).save(tmp_path / "other.png")
+    done = run(written.folder, "other.png", "--precision", "fp32", "--runtime", "onnxruntime")
+    assert "not 1x1. Use frames of that size." in done.stderr  # edgekd bundle would refuse --camera 1x1
 
 
 def message(picture: np.ndarray, encoding: str, padding: int = 0) -> SimpleNamespace:

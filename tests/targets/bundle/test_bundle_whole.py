@@ -12,10 +12,12 @@ import onnx
 import pytest
 from PIL import Image
 from small_bundle import run, write
+from small_network import pictures, small_network
 
 from calibration.errors import FileError
 from targets.board.errors import MisfitError
 from targets.board.manifest import FORMAT, Bundle, manifest_digest
+from targets.bundle.selftest import make_selftest
 from targets.bundle.verify import bundle_faults
 from targets.bundle.write import WrittenBundle
 from targets.reference import infer_model
@@ -74,6 +76,18 @@ def test_a_full_disk_behind_the_output_is_one_line(bundle: WrittenBundle) -> Non
     assert done.stderr.splitlines()[-1].startswith("Error: The disk is full") and "Traceback" not in done.stderr
 
 
+def test_help_that_cannot_be_written_is_one_line_too(bundle: WrittenBundle) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, str(bundle.folder / "run.py"), "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "disk is full" in done.stderr
+
+
 @pytest.mark.parametrize("part", ["tolerance", "engine", "crop"])
 def test_a_manifest_that_was_altered_is_refused(bundle: WrittenBundle, part: str) -> None:
     """Tolerances, framing and engine options decide what run.py does as much as any file."""
@@ -90,6 +104,22 @@ def test_a_manifest_that_was_altered_is_refused(bundle: WrittenBundle, part: str
     assert done.returncode != 0 and "manifest.json was altered" in done.stderr
     with pytest.raises(FileError, match="was altered"):
         bundle_faults(bundle.folder)
+
+
+def test_a_model_may_be_twice_as_far_off_as_it_was_or_a_little_off_by_its_precision() -> None:
+    """Depth is exp(features + offset): the offset moves all of it by the same share."""
+    moved = {
+        name: (small_network(offset=0.7 + np.log1p(share)), precision)
+        for name, share, precision in (
+            ("far", 0.05, "int8"),
+            ("near", 0.002, "int8"),
+            ("half", 0.002, "fp16"),
+            ("same", 0.0, "fp32"),
+        )
+    }
+    tested = make_selftest(small_network(), moved, pictures(2))
+    assert tested.errors == pytest.approx({"far": 0.05, "near": 0.002, "half": 0.002, "same": 0}, abs=1e-5)
+    assert tested.tolerances == pytest.approx({"far": 0.1, "near": 0.03, "half": 0.01, "same": 0.01}, abs=1e-4)
 
 
 def test_a_manifest_of_another_format_is_refused_although_its_digest_fits(bundle: WrittenBundle) -> None:
