@@ -21,10 +21,11 @@ from calibration.errors import MissingRuntimeError, ModelError
 from calibration.reasons import out_of_memory
 from edgekd.models.channels import LeastMissed, readings
 from edgekd.models.checks import batch_norm_layers
+from edgekd.models.followed import Followed
 from edgekd.models.onnx_import import attention
 from edgekd.models.stored import stored_by
 from edgekd.models.teacher import Teacher
-from edgekd.models.uncut import Followed, before_shuffles, beside_depth, too_long_to_follow
+from edgekd.models.uncut import before_shuffles, beside_depth, too_long_to_follow
 from targets.input import InputSpec
 from targets.statistics import ChannelStatistics
 

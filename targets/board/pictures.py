@@ -41,7 +41,7 @@ def list_pictures(paths: list[str]) -> list[Path]:
         except OSError as error:  # a folder that may not be read, or a name that is too long
             raise InputError(f"Cannot read {path} ({error.strerror})", "Check the path and its permissions") from error
         if path.is_dir() and not inside:
-            raise InputError(f"No pictures found in {path} itself, apart from subfolders", "Choose another folder")
+            raise InputError(f"No pictures found in {path} (subfolders are not searched)", "Choose another folder")
         found += inside or [path]
     return found
 

@@ -73,11 +73,12 @@ def _placed(path: Path, beside: FilesBeside) -> list[tuple[Any, Any]]:
 def require_trimesh() -> Any:
     """The module that reads meshes. Raises MissingRuntimeError."""
     try:
+        import mapbox_earcut  # noqa: F401 - for concave faces
         import scipy.sparse  # noqa: F401 - trimesh's normals need it
         import trimesh
     except ImportError as error:
         raise MissingRuntimeError(
-            f"Meshes of your own need trimesh and scipy, which are not installed ({error})",
+            f"Meshes of your own need trimesh, scipy and mapbox-earcut, not all of which are installed ({error})",
             fix='Run: pip install "edgekd[meshes]"',
         ) from error
     return trimesh

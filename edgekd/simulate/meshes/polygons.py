@@ -5,22 +5,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["split_concave"]
 
 _POLYGON = re.compile(rb"^\s*f(?:[ \t]+\S+){4}", re.MULTILINE)
-_MOST_CORNERS = 200
-_MOST_TESTS = 2_000_000  # of a corner against an ear, in one file: a few seconds
+_MOST_CORNERS = 1000
 
-_Corner = tuple[float, float]
-_Triangle = tuple[int, int, int]
+Corners = NDArray[np.float64]
 
 
 def split_concave(data: bytes) -> bytes:
-    """The file with its concave faces as triangles. Left to trimesh: those that cross themselves or have hundreds of
+    """The file with its concave faces as triangles. Left to trimesh: those that cross themselves or have a thousand
     corners, and what cannot be read."""
     if not _POLYGON.search(data):
         return data
@@ -29,15 +27,14 @@ def split_concave(data: bytes) -> bytes:
         concave = list(_concave(lines))
     except (ValueError, IndexError):
         return data
-    tests = [_MOST_TESTS]
     for number, corners in concave:
         words = lines[number].split()[1:]
-        if triangles := _ears(corners, tests):
+        if triangles := _triangles(corners):
             lines[number] = b"\n".join(b"f " + b" ".join(words[corner] for corner in one) for one in triangles)
     return b"\n".join(lines) if concave else data
 
 
-def _concave(lines: Sequence[bytes]) -> Iterator[tuple[int, list[_Corner]]]:
+def _concave(lines: Sequence[bytes]) -> Iterator[tuple[int, Corners]]:
     """The line of each concave face and its corners in its own plane, counter-clockwise."""
     points: list[list[float]] = []
     polygons: dict[int, list[tuple[int, list[int]]]] = {}  # by number of corners
@@ -60,42 +57,25 @@ def _concave(lines: Sequence[bytes]) -> Iterator[tuple[int, list[_Corner]]]:
             yield alike[index][0], _in_plane(places[index], normals[index])
 
 
-def _in_plane(places: Any, normal: Any) -> list[_Corner]:
+def _in_plane(places: NDArray[np.float64], normal: NDArray[np.float64]) -> Corners:
     axis = int(np.abs(normal).argmax())
     first, second = (axis + 1) % 3, (axis + 2) % 3
     if normal[axis] < 0:
         first, second = second, first
-    return [(float(place[first]), float(place[second])) for place in places]
+    return np.ascontiguousarray(places[:, [first, second]])
 
 
-def _ears(corners: Sequence[_Corner], tests: list[int]) -> list[_Triangle]:
-    """Triangles that cover the polygon, cut off one by one; empty where none can be cut or no `tests` are left."""
-    left, made = list(range(len(corners))), list[_Triangle]()
-    while len(left) > 3:
-        for place, tip in enumerate(left):
-            ear = (left[place - 1], tip, left[(place + 1) % len(left)])
-            tests[0] -= len(left)
-            if tests[0] < 0:
-                return []
-            if _is_ear(corners, ear, left):
-                made.append(ear)
-                del left[place]
-                break
-        else:
-            return []
-    return [*made, (left[0], left[1], left[2])]
+def _triangles(corners: Corners) -> list[list[int]]:
+    """Triangles that cover the polygon, as triples of its corners; none where it crosses itself."""
+    import mapbox_earcut
+
+    found = mapbox_earcut.triangulate_float64(corners, np.array([len(corners)], np.uint32)).reshape(-1, 3)
+    covered = sum(_area(corners[triangle]) for triangle in found)
+    whole = _area(corners)
+    return found.tolist() if abs(covered - whole) <= 1e-6 * whole else []
 
 
-def _is_ear(corners: Sequence[_Corner], ear: _Triangle, left: Sequence[int]) -> bool:
-    a, b, c = (corners[corner] for corner in ear)
-    if _turn(a, b, c) <= 0:
-        return False
-    others = (corners[corner] for corner in left)  # a hole is joined by corners that occur twice
-    return not any(
-        p not in (a, b, c) and _turn(a, b, p) >= 0 and _turn(b, c, p) >= 0 and _turn(c, a, p) >= 0 for p in others
-    )
-
-
-def _turn(a: _Corner, b: _Corner, c: _Corner) -> float:
-    """Twice the area of the triangle, negative if it is clockwise."""
-    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+def _area(corners: Corners) -> float:
+    """The area of a polygon that is counter-clockwise."""
+    x, y = corners.T
+    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
