@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.errors import DiskFullError, FileError
+from calibration.reasons import make_room
 
 __all__ = [
     "fault_of",
@@ -103,12 +104,9 @@ def _explaining(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL or _NUMPY_DISK_FULL.search(str(error)):
-            what, first = "The disk or the quota is full", "Free some space"
-            if error.errno == errno.EFBIG:  # of `ulimit -f`, or of a file system such as FAT32
-                what, first = "The file size limit was reached", "Raise it (ulimit -f) or choose another disk"
+            what = "The disk or the quota is full" if error.errno != errno.EFBIG else "The file size limit was reached"
             raise DiskFullError(
-                f"{what} while writing {path}; what was there before is intact",
-                fix=f"{first} and run the same command again",
+                f"{what} while writing {path}; what was there before is intact", fix=make_room(error.errno)
             ) from error
         if error.errno in (None, *_UNRELATED):  # not about this file, only raised while it was being written
             raise

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from calibration.errors import DiskFullError, EdgekdError, FileError
-from calibration.reasons import out_of_memory
+from calibration.reasons import make_room, out_of_memory
 from edgekd.cli import (
     bench,
     bundle,
@@ -175,10 +175,10 @@ def _unexpected(error: Exception) -> int:
         return int(error.exit_code)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" while writing {error.filename}" if error.filename else ""
-        return _known(DiskFullError(f"The disk is full{where}", fix="Free some space and run the same command again"))
+        return _known(DiskFullError(f"The disk is full{where}", fix=make_room(error.errno)))
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
-        fix = "Raise it (ulimit -f) or choose another disk and run the same command again"
-        return _known(DiskFullError("The file size limit was reached where output is written", fix=fix))
+        what = "The file size limit was reached where output is written"
+        return _known(DiskFullError(what, fix=make_room(error.errno)))
     if any(map(out_of_memory, (error, error.__cause__, error.__context__))):
         return _known(
             EdgekdError(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import DataError, DiskFullError, FileError, UsageError
 from calibration.files import replacing
+from calibration.reasons import make_room
 from edgekd.video.library import import_av, reason
 
 __all__ = ["VideoWriter"]
@@ -79,12 +80,11 @@ class VideoWriter:
         except self._av.error.FFmpegError as error:
             if error.errno == errno.EFBIG:
                 raise DiskFullError(
-                    f"The file size limit was reached while writing {self._path}",
-                    fix="Raise it (ulimit -f) or choose another disk and run the same command again",
+                    f"The file size limit was reached while writing {self._path}", fix=make_room(error.errno)
                 ) from error
             if "space" in reason(error).lower():
                 raise DiskFullError(
-                    f"The disk is full while writing {self._path}", fix="Free some space and run the same command again"
+                    f"The disk is full while writing {self._path}", fix=make_room(error.errno)
                 ) from error
             raise FileError(f"Cannot write {self._path}: {reason(error)}", fix="Choose another folder") from error
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.errors import EdgekdError
 from calibration.progress import Quiet
+from calibration.script import run_script
 from edgekd.bench.latency import measure_latency
 from edgekd.bench.machine import describe_machine
 from targets import get_target
@@ -49,7 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.errors import EdgekdError
 from calibration.progress import Quiet
+from calibration.script import run_script
 from edgekd.bench.latency import measure_latency
 from targets import get_target
 from targets.artefact import open_artefact
@@ -114,7 +114,4 @@ def pictures(artefact: Artefact) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

@@ -19,7 +19,7 @@ import openvino
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from calibration.errors import EdgekdError
+from calibration.script import run_script
 from edgekd.pictures import read_picture
 from targets.board.framing import Framing as BoardFraming
 from targets.camera import with_camera
@@ -121,7 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pictures import Images, rooms
 
-from calibration.errors import EdgekdError
 from calibration.images import CalibrationSet
 from calibration.progress import Quiet
+from calibration.script import run_script
 from edgekd.run import find_run
 from edgekd.steps.artefacts import run_model
 from targets.calibrated import infer_quantised
@@ -72,7 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

@@ -19,9 +19,9 @@ import numpy as np
 from onnx import helper, numpy_helper
 from pictures import Images, rooms
 
-from calibration.errors import EdgekdError
 from calibration.images import CalibrationSet
 from calibration.progress import Quiet
+from calibration.script import run_script
 from edgekd.evaluate import open_dataset
 from edgekd.run import find_run
 from edgekd.steps.artefacts import run_model
@@ -207,7 +207,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

@@ -20,9 +20,9 @@ import torch
 from pictures import Images, rooms
 from torch import nn
 
-from calibration.errors import EdgekdError
 from calibration.images import CalibrationSet
 from calibration.progress import Quiet
+from calibration.script import run_script
 from edgekd.distill.adapt import load_transform, transformed_images
 from edgekd.distill.rates import over_steps
 from edgekd.distill.settings import DistillSettings, QuantisationSettings
@@ -120,7 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

@@ -24,9 +24,9 @@ from pictures import Images, framed, simulated_kinds
 from runtimes import RUNTIMES
 from without_pictures import calibrate_without_pictures
 
-from calibration.errors import EdgekdError
 from calibration.images import CalibrationSet
 from calibration.progress import Quiet
+from calibration.script import run_script
 from edgekd.evaluate import open_dataset
 from edgekd.evaluate.datasets.frame import frame_all
 from edgekd.evaluate.metrics import score
@@ -128,7 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

@@ -20,9 +20,9 @@ import numpy as np
 import onnx
 from pictures import Images
 
-from calibration.errors import EdgekdError
 from calibration.images import CalibrationSet
 from calibration.progress import Quiet
+from calibration.script import run_script
 from edgekd.run import find_run
 from edgekd.steps.artefacts import artefact_folder, run_model
 from targets import get_target
@@ -100,7 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from calibration.errors import EdgekdError
+from calibration.script import run_script
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import autocast, choose_device, describe
 from edgekd.models.students import DEFAULT_STUDENT, build_student
@@ -79,7 +79,4 @@ def _compare(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

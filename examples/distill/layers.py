@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from calibration.errors import EdgekdError
 from calibration.files import write_bytes
+from calibration.script import run_script
 from edgekd.distill.adapt import load_transform, transformed_images
 from edgekd.distill.adaptation import measure_adaptation
 from edgekd.distill.settings import TransformSettings
@@ -99,7 +99,4 @@ def draw(before: NDArray[np.float64], after: NDArray[np.float64], matched: int) 
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

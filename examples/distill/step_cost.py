@@ -20,7 +20,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from calibration.errors import EdgekdError
+from calibration.script import run_script
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.batches import Batches
 from edgekd.distill.device import choose_device, describe
@@ -136,7 +136,4 @@ def _small(settings: DistillSettings) -> DistillSettings:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.errors import EdgekdError
+from calibration.script import run_script
 from edgekd.evaluate.datasets import open_dataset
 from edgekd.evaluate.datasets.frame import frame_all
 from edgekd.evaluate.metrics import score
@@ -53,7 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

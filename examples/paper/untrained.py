@@ -19,7 +19,7 @@ from table import agreement_with, depth_of
 from torch import Tensor
 from worlds import World, real_world, stand_in_world
 
-from calibration.errors import EdgekdError
+from calibration.script import run_script
 from edgekd.distill.reconstruction import reconstruct
 from edgekd.distill.settings import ReconstructionSettings
 from edgekd.distill.tensors import Normalise, to_tensor
@@ -81,7 +81,4 @@ def _simulated(world: World, seed: int, count: int) -> list[Tensor]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

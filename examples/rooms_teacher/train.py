@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from calibration.errors import EdgekdError, RunError
+from calibration.errors import RunError
 from calibration.files import replacing, sha256_file, write_json
+from calibration.script import run_script
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device
 from edgekd.distill.rates import over_steps
@@ -184,8 +185,6 @@ def _figures(
 
 if __name__ == "__main__":
     try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+        run_script(main)
     except KeyboardInterrupt:
         raise SystemExit("Interrupted: the same command goes on from the last checkpoint") from None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from calibration.errors import EdgekdError
+from calibration.script import run_script
 from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.preview import contact_sheet
 from edgekd.simulate.rooms import RoomSettings, RoomSource
@@ -29,7 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

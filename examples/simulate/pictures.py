@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from calibration.errors import EdgekdError
 from calibration.progress import Quiet
+from calibration.script import run_script
 from edgekd.simulate.meshes.folder import MeshFolder
 from edgekd.simulate.rooms import RoomSettings, render
 
@@ -42,7 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 import torch
 
-from calibration.errors import EdgekdError
+from calibration.script import run_script
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.teachers import load_teacher
 from edgekd.simulate.looks import LOOKS
@@ -61,7 +61,4 @@ def _spread(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

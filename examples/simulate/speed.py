@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.errors import EdgekdError
 from calibration.progress import Quiet
+from calibration.script import run_script
 from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.rooms import RoomSettings, render
 from edgekd.simulate.store import write_set
@@ -51,7 +51,4 @@ def measure(look: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 from PIL import Image
 
-from calibration.errors import EdgekdError
+from calibration.script import run_script
 from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.rooms import RoomSettings, render, view
 
@@ -96,7 +96,4 @@ def spread(values: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)

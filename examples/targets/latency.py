@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.errors import EdgekdError
+from calibration.script import run_script
 from targets import get_target
 from targets.artefact import open_artefact
 from targets.base import RunnerOptions
@@ -58,7 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run_script(main)
