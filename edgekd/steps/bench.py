@@ -23,6 +23,7 @@ from edgekd.bench.flicker import panned_clip
 from edgekd.bench.gallery import make_gallery
 from edgekd.bench.reproduce import Comparison, Tolerances, compare, settings_of
 from edgekd.evaluate import get_protocol, open_dataset
+from edgekd.evaluate.datasets import find_data
 from edgekd.pictures import list_pictures, read_picture
 from edgekd.run import Run
 from edgekd.steps.artefacts import built_artefacts, calibration_set, exported_names
@@ -106,7 +107,7 @@ def reproduce_bench(
     scored = next((row.evaluation for row in measured if row.evaluation is not None), None)
     where = data or before.data  # empty in files of older demos, which did not record it
     scoring = None
-    if scored is not None and where and (data is not None or _is_here(where)):
+    if scored is not None and where and (data is not None or find_data(where) is not None):
         scoring = Scoring(open_dataset(where), get_protocol(scored.protocol), where)
     targets = tuple(dict.fromkeys(row.target for row in measured))
     suffix = "-again"
@@ -116,14 +117,6 @@ def reproduce_bench(
         run, targets, settings_of(before), progress, scoring=scoring, keep_frames=False, suffix=suffix
     )
     return compare(before, after, tolerances), path
-
-
-def _is_here(data: str) -> bool:
-    """Whether data lie where they lay when they were scored, perhaps on another machine."""
-    try:
-        return Path(data).expanduser().exists()
-    except (OSError, RuntimeError):  # a name too long for this file system; the home of a user who is not known here
-        return False
 
 
 def open_clip(source: str) -> Clip:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from calibration.errors import DataError
 from edgekd.evaluate.datasets import folders, index, kitti, nyu, simulated
 from edgekd.evaluate.datasets.frame import DepthDataset, DepthFrame
 
-__all__ = ["LAYOUTS", "DepthDataset", "DepthFrame", "Layout", "open_dataset"]
+__all__ = ["LAYOUTS", "DepthDataset", "DepthFrame", "Layout", "find_data", "open_dataset"]
 
 
 @dataclass(frozen=True)
@@ -38,16 +37,23 @@ LAYOUTS = {
 """To add a layout, write a file beside this one and add an entry here. The first that matches is used."""
 
 
+def find_data(spec: str) -> Path | None:
+    """The path of data, or None where nothing lies there."""
+    try:
+        path = Path(spec).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError):  # a name too long for this file system; the home of a user who is not known here
+        return None
+
+
 def open_dataset(spec: str) -> DepthDataset:
     """Open the data at a path, whatever its layout. Raises DataError, FileError or MissingRuntimeError."""
     if not spec:
         raise DataError(
             "The path of the data is empty", fix="Pass the folder or file with the pictures and their depth"
         )
-    path = Path(spec)
-    with contextlib.suppress(RuntimeError):  # the home of a user that does not exist
-        path = path.expanduser()
-    if not path.exists():
+    path = find_data(spec)
+    if path is None:
         raise DataError(f"Data not found: {spec}", fix="Check the path")
     for layout in LAYOUTS.values():
         if layout.matches(path):

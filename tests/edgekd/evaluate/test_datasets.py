@@ -269,6 +269,8 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
         open_dataset(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="Data not found"):
         open_dataset("~nobody-of-that-name/pairs")
+    with pytest.raises(DataError, match="Data not found"):
+        open_dataset("x" * 300)  # a name too long for the file system
     save_rgb(tmp_path / "some.png")
     with pytest.raises(DataError) as error:
         open_dataset(str(tmp_path))
