@@ -74,6 +74,7 @@ class _Parts(TorchFunctionMode):
     of them is cut off from them and passed through `joined`, as are concatenated maps that would be miscounted."""
 
     _TAKE = frozenset(["chunk", "split", "tensor_split", "split_with_sizes", "narrow", "index_select", "__getitem__"])
+    _ORDER = frozenset(["flip", "roll"])
     _MAKE = frozenset(["glu", "pad", "repeat", "repeat_interleave", "tile"])
     _ANYWAY = frozenset(["channel_shuffle", "zeros_like", "ones_like"])  # the last two: first states of a recurrence
     _ARRANGE = frozenset(["view", "reshape", "flatten", "unflatten"])  # in more than four axes: channel shuffles
@@ -90,7 +91,7 @@ class _Parts(TorchFunctionMode):
         if name in self._JOIN and args:
             args = ([self._joined(one) if _miscounted(one) else one for one in args[0]], *args[1:])
         given = function(*args, **(kwargs or {}))
-        if name not in self._TAKE | self._MAKE | self._ANYWAY | self._ARRANGE:
+        if name not in self._TAKE | self._ORDER | self._MAKE | self._ANYWAY | self._ARRANGE:
             return given
         read = next(one for one in (*args, *(kwargs or {}).values()) if isinstance(one, Tensor))
         parts: list[Tensor] = [given] if isinstance(given, Tensor) else list(given)
@@ -98,11 +99,27 @@ class _Parts(TorchFunctionMode):
         arranged = name in self._ARRANGE and axes > {4} and min(axes) == 4
         if not read.requires_grad or not (arranged or axes == {4}):
             return given
-        if name not in self._ANYWAY and all(part.shape[1] == read.shape[1] for part in parts):
+        if name in self._TAKE | self._ORDER:
+            if not _moves_channels(function, args, kwargs or {}, read):
+                return given
+        elif name not in self._ANYWAY and all(part.shape[1] == read.shape[1] for part in parts):
             return given
         self._read(read)
         parts = [self._joined(part.detach()) if part.ndim == 4 else part for part in parts]
         return parts[0] if isinstance(given, Tensor) else tuple(parts)
+
+
+def _moves_channels(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], read: Tensor) -> bool:
+    """Whether a function takes some channels of the map `read` or changes their order, tried on a map that holds the
+    channels' numbers."""
+    numbers = torch.arange(read.shape[1], device=read.device).view(1, -1, 1, 1)
+    tried = numbers.expand(read.shape)
+    given = function(
+        *(tried if one is read else one for one in args),
+        **{name: tried if one is read else one for name, one in kwargs.items()},
+    )
+    parts = [given] if isinstance(given, Tensor) else given
+    return any(part.shape[1] != read.shape[1] or not (part == numbers).all() for part in parts)
 
 
 def _miscounted(x: Tensor) -> bool:

@@ -260,6 +260,11 @@ PARTS = {
     "split": (_of_unlike_widths, 40, (_block(24, 32),), [32, 16, 16]),
     "slice": (lambda blocks, x, _: torch.cat([blocks[0](x[:, :8]), x[:, 8:]], 1), 56, (_block(8, 32),), [32, 16, 16]),
     "channel shuffle": (_shuffled_by_hand, 32, (_block(32, 32),), [32, 16, 16]),
+    "channels in another order": (
+        lambda blocks, x, _: blocks[0](x[:, torch.arange(32).roll(5)]), 32, (_block(32, 32),), [32, 16, 16],
+    ),
+    "last channel first": (lambda blocks, x, _: blocks[0](x.flip(1)), 32, (_block(32, 32),), [32, 16, 16]),
+    "a mirrored map": (lambda blocks, x, _: blocks[0](torch.flip(x, [3])), 32, (_block(32, 32),), [16, 16, 16]),
     "zeros for channels that are missing": (
         lambda blocks, x, _: blocks[0](x) + nn.functional.pad(x, (0, 0, 0, 0, 16, 16)), 64, (_block(32, 64),),
         [32, 64, 16],
