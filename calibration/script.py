@@ -1,4 +1,4 @@
-"""The `main` of a script: an error that edgekd knows is one line there too, as it is for the command line's verbs."""
+"""The `main` of a script: known errors and interruptions are one line there too, as for the command line's verbs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ __all__ = ["run_script"]
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Call `main`, and exit with 1 and one line where it raises an EdgekdError."""
+    """Call `main`, and exit with 1 and one line where it raises an EdgekdError or is interrupted."""
     try:
         main()
     except EdgekdError as error:
         raise SystemExit(f"Error: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("Interrupted") from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calibration.errors import EdgekdError
+from calibration.errors import ArtefactError, EdgekdError, MissingRuntimeError
 from edgekd.cli.console import console
 from edgekd.cli.options import Json, RunName, Targets
 from edgekd.cli.tables import Table, figure
@@ -49,6 +49,10 @@ def check(
     console.note(f"On {result.pictures}; drift is what building cost, not how accurate the depth is")
     for line in coverage_notes(result):
         console.note(line)
+    if all(row.from_model is None for row in result.rows):
+        failed = next(row for row in result.rows if row.reason is not None)
+        kind = MissingRuntimeError if failed.missing else ArtefactError
+        raise kind(f"No artefact was checked: {failed.reason}", fix=failed.fix or "")
     console.next_command("predict", found.folder, "PICTURE")
 
 

@@ -53,6 +53,7 @@ class CheckRow:
     on_frames: Drift | None = None  # from the fp32 model, on the given frames
     reason: str | None = None
     fix: str | None = None
+    missing: bool = False  # the reason is a runtime or a device that is missing
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ def check_run(run: Run, targets: tuple[str, ...], progress: Progress, frames: Pa
                 against = None if references.teacher is None else measure_drift(depths[0], references.teacher)
             except EdgekdError as error:
                 progress.note(f"{artefact.name} cannot be checked: {error.message}")
-                rows.append(CheckRow(artefact.name, reason=error.message, fix=error.fix))
+                missing = isinstance(error, MissingRuntimeError)
+                rows.append(CheckRow(artefact.name, reason=error.message, fix=error.fix, missing=missing))
                 continue
             rows.append(CheckRow(artefact.name, drifts[0], against, drifts[1] if len(drifts) > 1 else None))
     kind = "held out from" if len(held_out) < calibration.count else "all of"

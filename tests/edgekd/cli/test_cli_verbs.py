@@ -69,10 +69,10 @@ def test_a_command_for_the_device_is_shown_so_that_it_can_be_copied(
 ) -> None:
     assert run(["export", "small", "--target", "tensorrt", "--precision", "fp32"]) == 0
     capsys.readouterr()
-    assert run(["check", "small"]) == 0
+    assert run(["check", "small"]) == 1
     assert run(["bench", "small", "--seconds", "0"]) == 1
     lines = [line for line in "".join(capsys.readouterr()).splitlines() if "trtexec" in line]
-    assert len(lines) == 3 and all(line.endswith("--stronglyTyped") for line in lines)
+    assert len(lines) == 4 and all(line.endswith("--stronglyTyped") for line in lines)
 
 
 def test_a_bench_that_measures_nothing_has_failed(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +82,16 @@ def test_a_bench_that_measures_nothing_has_failed(run_folder: Path, capsys: pyte
     out, err = capsys.readouterr()
     assert [row["latency"] for row in json.loads(out)["rows"]] == [None]
     assert err.splitlines()[-1].startswith("Error: Nothing was measured: built for a device other than this machine")
+
+
+def test_a_check_that_checks_no_artefact_has_failed_but_tells_of_student_and_set(
+    exported_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert run(["check", "small", "--json"]) == 3
+    out, err = capsys.readouterr()
+    assert json.loads(out)["rows"][0]["from_teacher"]["abs_rel"] > 0
+    assert err.splitlines()[-1].startswith("Error: No artefact was checked: ")
 
 
 def test_a_bench_that_measures_nothing_keeps_what_was_measured_before(
