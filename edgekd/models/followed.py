@@ -75,7 +75,7 @@ class _Parts(TorchFunctionMode):
 
     _TAKE = frozenset(["chunk", "split", "tensor_split", "split_with_sizes", "narrow", "index_select", "__getitem__"])
     _ORDER = frozenset(["flip", "roll"])
-    _MAKE = frozenset(["glu", "pad", "repeat", "repeat_interleave", "tile"])
+    _MAKE = frozenset(["glu", "pad", "pixel_shuffle", "pixel_unshuffle", "repeat", "repeat_interleave", "tile"])
     _ANYWAY = frozenset(["channel_shuffle", "zeros_like", "ones_like"])  # the last two: first states of a recurrence
     _ARRANGE = frozenset(["view", "reshape", "flatten", "unflatten"])  # in more than four axes: channel shuffles
     _JOIN = frozenset(["cat", "concat", "concatenate"])

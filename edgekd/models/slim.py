@@ -25,7 +25,7 @@ from edgekd.models.followed import Followed
 from edgekd.models.onnx_import import attention
 from edgekd.models.stored import stored_by
 from edgekd.models.teacher import Teacher
-from edgekd.models.uncut import before_shuffles, beside_depth, too_long_to_follow
+from edgekd.models.uncut import beside_depth, too_long_to_follow
 from targets.input import InputSpec
 from targets.statistics import ChannelStatistics
 
@@ -115,7 +115,7 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
     picture = torch.zeros(1, 3, teacher.input.height, teacher.input.width)
     try:
         aside = beside_depth(network, teacher.input)
-        whole = [*last, *aside, *before_shuffles(network, teacher.input)]
+        whole = [*last, *aside]
         followed = Followed(network, aside, teacher.input)
         graph = tp.DependencyGraph().build_dependency(followed, (picture,))
         tp.pruner.BasePruner(

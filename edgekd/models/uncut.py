@@ -7,14 +7,12 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
-from edgekd.models.evaluating import evaluating, run_once
-from edgekd.models.onnx_import.shape import shuffles
+from edgekd.models.evaluating import evaluating
 from targets.input import InputSpec
 
-__all__ = ["before_shuffles", "beside_depth", "too_long_to_follow"]
+__all__ = ["beside_depth", "too_long_to_follow"]
 
 _CUT = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
@@ -30,36 +28,6 @@ _LEAST_LIMIT, _GREATEST_LIMIT, _PER_CHANNEL_AND_LAYER = 500_000, 5_000_000, 20
 """Limit on the indices visited while following one layer's channels: `_PER_CHANNEL_AND_LAYER` per channel and layer,
 but between `_LEAST_LIMIT` and `_GREATEST_LIMIT`. FCRN with ResNet-50 visits 70,000 of its 5 million, DenseNet-161 more
 than 500,000."""
-
-
-@torch.no_grad()
-def before_shuffles(network: nn.Module, input: InputSpec) -> list[nn.Module]:  # noqa: A002
-    """The convolutions whose channels a pixel shuffle turns into positions. torch-pruning does not see which of these
-    channels belong together, so they all stay, as do the channels joined to them."""
-    ran: list[tuple[nn.Conv2d, int]] = []
-    found: list[nn.Module] = []
-
-    def note_last(shuffled: Tensor) -> None:
-        found.extend([layer for layer, channels in ran if channels == shuffled.shape[1]][-1:])
-
-    class Shuffles(TorchFunctionMode):
-        def __torch_function__(
-            self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-        ) -> Any:
-            if function in (torch.pixel_shuffle, torch.pixel_unshuffle):
-                note_last(args[0] if args else (kwargs or {})["input"])
-            return function(*args, **(kwargs or {}))
-
-    with ExitStack() as hooks:
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d):
-                note = layer.register_forward_hook(lambda layer, given, made: ran.append((layer, made.shape[1])))
-                hooks.callback(note.remove)
-            elif shuffles(layer):
-                hooks.callback(layer.register_forward_pre_hook(lambda layer, given: note_last(given[0])).remove)
-        hooks.enter_context(Shuffles())
-        run_once(network, (input.height, input.width))
-    return found
 
 
 def beside_depth(network: nn.Module, input: InputSpec) -> list[nn.Module]:  # noqa: A002
