@@ -25,8 +25,9 @@ def last_object(out: bytes) -> Mapping[str, Any]:
     return value
 
 
-def last_line(out: bytes) -> str:
-    return (out.decode(errors="replace").strip().splitlines() or [""])[-1].strip()
+def last_line(said: str, otherwise: str = "") -> str:
+    """The line printed last, or `otherwise`."""
+    return (said.strip().splitlines() or [otherwise])[-1].strip()
 
 
 def pack_command(folder: str, *names: str) -> str:

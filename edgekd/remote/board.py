@@ -9,10 +9,12 @@ import shlex
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from calibration.errors import MissingRuntimeError, UsageError
 from calibration.progress import Advance
+from edgekd.remote.answers import last_line
 
 __all__ = ["Answer", "Board"]
 
@@ -26,11 +28,13 @@ _BROKEN = 255  # ssh's own exit code, which a remote command should not use
 _BLOCK = 1 << 16
 
 
+@dataclass(frozen=True)
 class Answer:
     """The result of a command on the board."""
 
-    def __init__(self, code: int, out: bytes, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
+    code: int
+    out: bytes
+    err: str
 
 
 class Board:
@@ -38,13 +42,13 @@ class Board:
 
     def __init__(self, address: str) -> None:
         found = _ADDRESS.fullmatch(address)
-        if found is None:
+        if found is None or not 0 < int(found["port"] or 22) < 1 << 16:
             raise UsageError(f"{address!r} is not a board address", fix="Use user@host or user@host:port")
         self.address = address
         port = ("-p", found["port"]) if found["port"] else ()
         self._login = re.sub(r"[\[\]]", "", found["host"])  # brackets only set off the port: ssh takes none
         self._where = shlex.join([*port, self._login])  # what a person passes to ssh and ssh-copy-id
-        self._ssh = [*shlex.split(os.environ.get("EDGEKD_SSH", "ssh")), *_OPTIONS, *port, self._login]
+        self._ssh = [*_program(), *_OPTIONS, *port, self._login]
 
     @property
     def name(self) -> str:
@@ -69,7 +73,8 @@ class Board:
         answer = self._run(f"cat > {shlex.quote(to)}", feed=feed)
         if answer.code:
             raise MissingRuntimeError(
-                f"{self.address} cannot write {to} ({_last(answer.err)})", fix="Free some space there, or fix its disk"
+                f"{self.address} cannot write {to} ({last_line(answer.err)})",
+                fix="Free some space there, or fix its disk",
             )
 
     def watch(self, command: str, heard: Callable[[str], None]) -> Answer:
@@ -116,7 +121,7 @@ class Board:
 
     def _unreached(self, said: str) -> MissingRuntimeError:
         """Why there is no connection, from ssh's own messages."""
-        last = _last(said)
+        last = last_line(said)
         if "Permission denied" in said:
             return MissingRuntimeError(
                 f"{self.address} accepts none of your SSH keys, and no password can be typed here ({last})",
@@ -136,8 +141,15 @@ class Board:
         )
 
 
-def _last(said: str) -> str:
-    return (said.strip().splitlines() or [""])[-1].strip()
+def _program() -> list[str]:
+    """The words that start ssh."""
+    given = os.environ.get("EDGEKD_SSH", "")
+    try:
+        return shlex.split(given) or ["ssh"]
+    except ValueError as error:
+        raise UsageError(
+            f"EDGEKD_SSH cannot be read ({error}): {given}", fix="Quote it as in a shell: EDGEKD_SSH=\"ssh -i 'a key'\""
+        ) from error
 
 
 def _listen(stream: object, said: list[str], heard: Callable[[str], None] | None) -> None:

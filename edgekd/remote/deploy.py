@@ -32,6 +32,7 @@ print(json.dumps({"machine": platform.machine(), "python": list(sys.version_info
                   "free": shutil.disk_usage(home).free}))
 """
 _CHECK = "import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())"
+_KILLED = 137  # 128 + SIGKILL, from the shell
 _KINDS: dict[int, type[EdgekdError]] = {2: UsageError, 3: MissingRuntimeError}
 
 
@@ -75,10 +76,11 @@ def deploy(
         _put(board, archive, place, name, progress)
     else:
         progress.note(f"The bundle is already on {board.address}")
-    command = f"cd {shlex.quote(there)} && python3 run.py --json {shlex.join(arguments)}"
+    # The shell stays until the end: ssh tells a command that was killed as a connection that broke.
+    command = f"cd {shlex.quote(there)} && python3 run.py --json {shlex.join(arguments)}; exit $?"
     label = f"Building, testing and measuring on {board.address}"
     with progress.task(label, every=2.0):
-        answer = board.watch(command, lambda line: _tell(line, progress))
+        answer = board.watch(shlex.join(["sh", "-c", command]), lambda line: _tell(line, progress))
     try:
         result = last_object(answer.out)
         failures = [ArtefactError(f"On {board.address}: {one['message']}", fix=one["fix"]) for one in result["failed"]]
@@ -97,7 +99,7 @@ def deploy(
     engines = board.ask("sh", "-c", pack_command(there, "engines", "result.json"))
     with replacing_folder(kept) as folder:
         if engines.code:
-            reason = _last_word(engines, f"exit code {engines.code}")
+            reason = last_line(engines.err, f"exit code {engines.code}")
             progress.note(f"No engines came back from {board.address} ({reason}); the measurements are kept")
         else:
             _unpack(board, engines, folder)
@@ -123,7 +125,7 @@ def _look(board: Board, archive: Path, progress: Progress) -> str:
         machine, python = str(found["machine"]), (int(found["python"][0]), int(found["python"][1]))
         home, numpy, free = str(found["home"]), found["numpy"], int(found["free"])
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        reason = _last_word(answer, "no answer")
+        reason = last_line(answer.err, "no answer")
         raise MissingRuntimeError(
             f"{board.address} cannot start python3 ({reason})", fix="Install it there: sudo apt install python3"
         ) from error
@@ -156,7 +158,7 @@ def _put(board: Board, archive: Path, place: str, name: str, progress: Progress)
     _require(board, board.ask("mkdir", "-p", place))
     with progress.task(f"Sending the bundle to {board.address}", total=archive.stat().st_size) as advance:
         board.send(archive, part, advance)
-    if last_line(board.ask("python3", "-c", _CHECK, part).out) != sha256_file(archive):
+    if last_line(board.ask("python3", "-c", _CHECK, part).out.decode(errors="replace")) != sha256_file(archive):
         raise MissingRuntimeError(f"The bundle arrived damaged on {board.address}", fix="Run the same command again")
     unpacking = f"{place}/.unpacking"
     script = "rm -rf {0} && mkdir {0} && tar -xzf {1} -C {0} && rm -rf {2} && mv {0}/{3} {2} && rm -r {0} {1}"
@@ -175,13 +177,8 @@ def _unpack(board: Board, engines: Answer, folder: Path) -> None:
 
 def _require(board: Board, answer: Answer) -> None:
     if answer.code:
-        reason = _last_word(answer, "no reason given")
+        reason = last_line(answer.err, "no reason given")
         raise MissingRuntimeError(f"{board.address} cannot store the bundle ({reason})", fix="Check its disk")
-
-
-def _last_word(answer: Answer, otherwise: str) -> str:
-    """The last line that a command on the board complained with."""
-    return (answer.err.strip().splitlines() or [otherwise])[-1]
 
 
 def _tell(line: str, progress: Progress) -> None:
@@ -192,7 +189,12 @@ def _tell(line: str, progress: Progress) -> None:
 
 def _failure(board: Board, answer: Answer) -> EdgekdError:
     """run.py's own error, of the kind that its exit code stands for."""
-    last = _last_word(answer, f"exit code {answer.code}")
+    if answer.code == _KILLED:
+        return ArtefactError(
+            f"run.py was killed on {board.address}, most likely by the kernel because memory ran out",
+            fix="Close other programs there or add swap, and run the same command again",
+        )
+    last = last_line(answer.err, f"exit code {answer.code}")
     message, _, fix = last.removeprefix("Error: ").rstrip(".").rpartition(". ")
     kind = _KINDS.get(answer.code, ArtefactError)
     return kind(f"On {board.address}: {message or fix}", fix=fix if message else "Check it there")

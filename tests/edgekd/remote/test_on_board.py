@@ -6,6 +6,7 @@ import getpass
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from calibration.errors import UsageError
+from calibration.errors import EdgekdError, MissingRuntimeError, UsageError
 from edgekd.cli.app import run
 from edgekd.remote.answers import pack_command, unpack
 from edgekd.remote.board import Board
@@ -132,6 +133,11 @@ def test_it_builds_tests_and_measures_there_and_brings_the_result_back(
     assert [path.name for path in next(server.bundles.iterdir()).iterdir()] == ["small"]  # nothing else is left
     assert export(server, "--target", "onnxruntime") == 0
     assert "is already on " in capsys.readouterr().err  # the bundle is not sent twice
+    there = Path(value["there"])
+    (there / "manifest.json").unlink()  # as if someone had begun to tidy up, and while it was unpacked
+    (there.parent / ".unpacking" / "small").mkdir(parents=True)
+    assert export(server, "--target", "onnxruntime") == 0
+    assert [path.name for path in there.parent.iterdir()] == ["small"] and (there / "manifest.json").is_file()
     assert run(["check", "small"]) == 0  # the run is whole
 
 
@@ -146,6 +152,25 @@ def test_a_board_that_asks_for_a_password(
     assert last.endswith(f"ssh-copy-id -p {server.port} {getpass.getuser()}@127.0.0.1")
 
 
+def test_a_board_whose_host_key_has_changed(
+    exported_run: Path, server: Server, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (server.folder / "known").write_text(f"[127.0.0.1]:{server.port} {(keys / 'stranger.pub').read_text()}")
+    assert export(server) == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"The host key of {server.address} is unknown or has changed. Check it: ssh -p {server.port} " in last
+
+
+def test_a_disk_that_fills_up_while_the_bundle_is_sent(
+    exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.program("cat", f"exec {shutil.which('cat')} > /dev/full")
+    assert export(server) == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"{server.address} cannot write {server.bundles}" in last and "No space left" in last
+    assert last.endswith("Free some space there, or fix its disk.")
+
+
 def test_a_board_that_is_not_there(exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
@@ -153,6 +178,7 @@ def test_a_board_that_is_not_there(exported_run: Path, server: Server, capsys: p
             run(["export", "small", "--on", f"x@127.0.0.1:{nobody.getsockname()[1]}", "--target", "onnxruntime"]) == 3
         )
     assert "Cannot reach" in capsys.readouterr().err.splitlines()[-1]
+    assert not (exported_run / "bundle").exists()  # told before minutes of building
 
 
 @pytest.mark.parametrize("begins", ["run.py", "sha256"])
@@ -196,6 +222,16 @@ def test_a_board_without_python(exported_run: Path, server: Server, capsys: pyte
     (server.programs / "python3").unlink()
     assert export(server) == 3
     assert "cannot start python3" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_board_that_runs_out_of_memory_is_no_lost_connection(
+    exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed = "echo 'Building the int8 engine: minutes' >&2; kill -9 $$"
+    server.program("python3", f'case "$*" in *run.py*) {killed};; *) {PYTHON};; esac')
+    assert export(server) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"Error: run.py was killed on {server.address}") and "memory ran out. Close other" in last
 
 
 def test_a_board_without_the_runtime_says_what_brings_it(
@@ -258,7 +294,8 @@ def test_what_a_bashrc_says_first_is_not_the_answer(
     assert json.loads((Path(value["kept"]) / "result.json").read_text())["rows"] == value["rows"]
 
 
-RESULT = '{"failed": [], "rows": [], "machine": {"board": "a board"}}'
+ROW = '{"precision": "int8", "runtime": "a runtime", "error": 0.01, "p50_ms": 1, "p90_ms": 2, "p99_ms": 3}'
+RESULT = f'{{"failed": [], "rows": [{ROW}], "machine": {{"board": "a board", "machine": "aarch64"}}}}'
 LINK = "import os; os.makedirs('engines'); os.symlink('/etc/passwd', 'engines/link')"
 
 
@@ -284,12 +321,31 @@ def test_what_cannot_be_read_of_what_comes_back_is_one_line(
     assert not list(exported_run.glob("boards/*"))
 
 
-def test_that_no_engines_came_back_is_said(
+def test_what_the_board_says_is_shown_and_that_no_engines_came_back(
+    exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "echo 'The GPU is warm' >&2; echo 'Building the int8 engine: minutes' >&2"
+    server.program("python3", f"""case "$*" in *run.py*) {said}; echo '{RESULT}';; *) {PYTHON};; esac""")
+    assert export(server) == 0
+    out, err = capsys.readouterr()
+    assert f"No engines came back from {server.address}" in err
+    assert "The GPU is warm" in err and "Building the int8 engine" not in err  # the task shows that it builds
+    (row,) = (line.split() for line in out.splitlines() if line.split()[:1] == ["int8"])
+    assert row == ["int8", "1.000%", "1.00", "2.00", "3.00", "a", "runtime"]
+    assert "a board; self-test" in out
+
+
+def test_the_command_that_brings_a_damaged_result_back_is_the_one_that_was_given(
     exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.program("python3", f"""case "$*" in *run.py*) echo '{RESULT}';; *) {PYTHON};; esac""")
     assert export(server) == 0
-    assert f"No engines came back from {server.address}" in capsys.readouterr().err
+    (kept,) = exported_run.glob("boards/*/result.json")
+    kept.write_text("")
+    capsys.readouterr()
+    assert run(["verify", "small"]) == 1
+    again = f"edgekd export runs/small --on {server.address} --target onnxruntime --precision int8"
+    assert capsys.readouterr().err.splitlines()[-1].endswith(again)
 
 
 def _archive(*members: tuple[str, bytes]) -> bytes:
@@ -346,8 +402,44 @@ def test_an_address_of_numbers_loses_its_brackets(
     assert Board(address).ask("true").out.decode().endswith(f" {ssh_is_given} true\n")
 
 
+def test_ssh_asks_nobody_for_a_password_and_waits_for_no_board_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ssh -G` prints what it would do."""
+    if shutil.which("ssh") is None:
+        pytest.skip("no ssh is installed: apt install openssh-client")
+    monkeypatch.setenv("EDGEKD_SSH", "ssh -F none -G")
+    told = dict(line.partition(" ")[::2] for line in Board("me@board:2222").ask("true").out.decode().splitlines())
+    assert (told["user"], told["hostname"], told["port"], told["batchmode"]) == ("me", "board", "2222", "yes")
+    assert int(told["serveraliveinterval"]) * int(told["serveralivecountmax"]) == 30 > int(told["connecttimeout"]) > 0
+
+
+def test_a_name_that_nobody_has_and_an_ssh_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("ssh") is not None:
+        with pytest.raises(MissingRuntimeError, match=r"Cannot reach me@nobody\.invalid \(.*resolve"):
+            Board("me@nobody.invalid").ask("true")
+    (tmp_path / "ssh").write_text("#!/bin/sh\nkill -9 $$\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("EDGEKD_SSH", str(tmp_path / "ssh"))
+    with pytest.raises(MissingRuntimeError, match="me@board was lost"):
+        Board("me@board").ask("true")
+
+
+def test_an_ssh_that_cannot_be_read_is_one_line_and_an_empty_one_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # holds no ssh
+    for given, code, says in (
+        ("ssh -i 'key", 2, "EDGEKD_SSH cannot be read (No closing"),
+        (" ", 3, "ssh cannot be started (No such file or directory). Install it: apt install"),
+    ):
+        monkeypatch.setenv("EDGEKD_SSH", given)
+        with pytest.raises(EdgekdError, match=re.escape(says)) as raised:
+            Board("me@board").ask("true")
+        assert raised.value.exit_code == code
+
+
 @pytest.mark.parametrize(
-    "address", ["-oProxyCommand=x", "-Fevil@host", ".me@host", "a b", "user@", "host:port", "", "u@h;ls"]
+    "address",
+    ["-oProxyCommand=x", "-Fevil@host", ".me@host", "a b", "user@", "host:port", "u@h:0", "u@h:99999", "", "u@h;ls"],
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="not a board address"):
