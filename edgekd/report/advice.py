@@ -273,20 +273,16 @@ def _energy(group: Sequence[Entry]) -> Iterator[Advice]:
 def _grades(group: Sequence[Entry]) -> Iterator[Advice]:
     bad = [entry for entry in group if _latency(entry).infer.grade.letter == "C"]
     if bad:
-        names = ", ".join(entry.row.name for entry in bad)
+        names, were = ", ".join(entry.row.name for entry in bad), "was" if len(bad) == 1 else "were"
         evidence = _latency(bad[0]).infer.grade.evidence[0]
         yield Advice(
             "fix",
-            f"Measure again when the machine is quiet: {names} on {bad[0].device} {_was(bad)} graded C ({evidence}).",
+            f"Measure again when the machine is quiet: {names} on {bad[0].device} {were} graded C ({evidence}).",
         )
     if len({entry.row.student for entry in group}) > 1:
         yield Advice(
             "know", "These artefacts were built from different models: their figures are of different networks."
         )
-
-
-def _was(entries: Sequence[Entry]) -> str:
-    return "was" if len(entries) == 1 else "were"
 
 
 _RULES: tuple[Callable[[Sequence[Entry]], Iterator[Advice]], ...] = (

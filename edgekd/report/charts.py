@@ -11,7 +11,7 @@ from typing import TypeVar
 from edgekd.report.markup import Element, tag
 from edgekd.report.pareto import front
 
-__all__ = ["Axis", "Point", "line_chart", "scatter_chart"]
+__all__ = ["Point", "line_chart", "scatter_chart"]
 
 T = TypeVar("T")
 
@@ -19,13 +19,6 @@ _WIDTH, _HEIGHT = 620, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 14, 46
 _TICK = 14  # least distance of the labels of an axis, so that none covers another
 _LOG_FROM = 8.0  # an axis is logarithmic from this ratio of largest to smallest on
-
-
-@dataclass(frozen=True)
-class Axis:
-    """What an axis shows."""
-
-    label: str
 
 
 @dataclass(frozen=True)
@@ -71,11 +64,14 @@ class _Scale:
         return [value for value in values if self.low - slack <= value <= self.high + slack]
 
 
-def scatter_chart(points: Sequence[Point], x: Axis, y: Axis, title: str) -> Element:
-    """Points, of which lower left is better, with the front of each ranking: those that no other beats in both."""
+def scatter_chart(points: Sequence[Point], x: str, y: str, title: str) -> Element:
+    """Points, of which lower left is better, with the front of each ranking: those that no other beats in both.
+
+    `x` and `y` are the labels of the axes.
+    """
     across = _scale([point.x for point in points], _LEFT, _WIDTH - _RIGHT)
     up = _scale([end for point in points for end in (point.low, point.high)], _HEIGHT - _BOTTOM, _TOP)
-    parts = _frame(across, up, x.label, y.label)
+    parts = _frame(across, up, x, y)
     best: set[int] = set()
     for ranking in dict.fromkeys(point.ranking for point in points if point.ranking is not None):
         ranked = [place for place, point in enumerate(points) if point.ranking == ranking]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgekd.report.gather import ReportedRun
-from edgekd.report.markup import Child, Element, tag
+from edgekd.report.markup import Child, Element, quiet, tag
 from edgekd.report.tables import table
 
 __all__ = ["coverage_parts"]
@@ -18,7 +18,7 @@ def coverage_parts(reported: ReportedRun) -> Iterator[Element]:
     """What the pictures alone show, then every coverage file of the run as it is."""
     coverage = reported.coverage
     if coverage is None:
-        yield tag("p", "This run has no readable calibration set.", class_="quiet")
+        yield quiet("This run has no readable calibration set.")
     else:
         rows: list[Sequence[Child]] = [
             [
@@ -34,11 +34,7 @@ def coverage_parts(reported: ReportedRun) -> Iterator[Element]:
         yield tag("h4", path)
         yield from _shown(value)
     if not reported.coverage_files:
-        yield tag(
-            "p",
-            "Coverage of each layer's range was not measured in this run: edgekd check.",
-            class_="quiet",
-        )
+        yield quiet("Coverage of each layer's range was not measured in this run: edgekd check.")
 
 
 def _shown(value: Any) -> Iterator[Element]:

@@ -94,16 +94,8 @@ def _rate(entry: Entry) -> float | None:
     return None if entry.row.throughput is None else entry.row.throughput.pictures_per_second
 
 
-def _load(entry: Entry) -> float | None:
-    return None if entry.row.cold is None else entry.row.cold.load
-
-
-def _first(entry: Entry) -> float | None:
-    return None if entry.row.cold is None else entry.row.cold.first
-
-
-def _peak(entry: Entry) -> float | None:
-    return None if entry.row.cold is None else entry.row.cold.peak_mib
+def _cold(figure: str) -> Callable[[Entry], float | None]:
+    return lambda entry: None if entry.row.cold is None else getattr(entry.row.cold, figure)
 
 
 SPEED = (
@@ -136,9 +128,9 @@ SPEED = (
     Column(
         "pictures_per_s", "pictures/s", "with several concurrent streams", _rate, ".0f", "higher", _graded(_streams)
     ),
-    Column("load_ms", "load ms", "import and open, in a new process", _load, ".0f", "lower", _cold_letter),
-    Column("first_ms", "first ms", "first inference, in a new process", _first, ".1f", "lower", _cold_letter),
-    Column("peak_mib", "peak MiB", "peak memory of that process", _peak, ".0f", "lower"),
+    Column("load_ms", "load ms", "import and open, in a new process", _cold("load"), ".0f", "lower", _cold_letter),
+    Column("first_ms", "first ms", "first inference, in a new process", _cold("first"), ".1f", "lower", _cold_letter),
+    Column("peak_mib", "peak MiB", "peak memory of that process", _cold("peak_mib"), ".0f", "lower"),
     Column(
         "millijoules",
         "mJ",
@@ -147,6 +139,14 @@ SPEED = (
         ".1f",
         "lower",
         _graded(_infer),
+    ),
+    Column(
+        "drift_within_5",
+        "drift <5 %",
+        "share of pixels within 5 % of fp32",
+        lambda entry: entry.row.drift.get("within_5"),
+        ".3f",
+        "higher",
     ),
     Column(
         "drift_within_1",

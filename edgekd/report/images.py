@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgekd.pictures import read_picture
 from edgekd.report.markup import Element, tag
 
-__all__ = ["colour_difference", "embedded", "embedded_file"]
+__all__ = ["colour_difference", "embedded"]
 
 _QUALITY = 82
 
@@ -36,11 +34,6 @@ def embedded(rgb: NDArray[np.uint8], about: str, *, widest: int = 480) -> Elemen
         height=picture.height,
         loading="lazy",
     )
-
-
-def embedded_file(path: Path, about: str, *, widest: int) -> Element:
-    """Like `embedded`, for a picture file. Raises DataError for one that cannot be read."""
-    return embedded(read_picture(path), about, widest=widest)
 
 
 def colour_difference(depth: NDArray[Any], reference: NDArray[Any], limit: float) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 from xml.etree import ElementTree
 
-__all__ = ["Child", "Element", "page", "tag"]
+__all__ = ["Child", "Element", "page", "quiet", "tag"]
 
 Element = ElementTree.Element
 Child: TypeAlias = "Element | str | float | Iterable[Child] | None"
@@ -26,6 +26,11 @@ def tag(name: str, /, *children: Child, **attributes: str | float | None) -> Ele
     )
     _append(made, children)
     return made
+
+
+def quiet(*children: Child) -> Element:
+    """A paragraph in a fainter colour: a remark, or what is missing."""
+    return tag("p", *children, class_="quiet")
 
 
 def page(root: Element) -> str:

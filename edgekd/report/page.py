@@ -9,10 +9,10 @@ from importlib import resources
 from calibration.wording import counted
 from edgekd.evaluate.evaluate import Evaluation
 from edgekd.report.advice import Advice, advise
-from edgekd.report.charts import Axis, Point, line_chart, scatter_chart
+from edgekd.report.charts import Point, line_chart, scatter_chart
 from edgekd.report.coverage import coverage_parts
 from edgekd.report.gather import Entry, ReportedRun, Story, same_pixels
-from edgekd.report.markup import Child, Element, page, tag
+from edgekd.report.markup import Child, Element, page, quiet, tag
 from edgekd.report.panels import depth_panels, previews, worst_frames
 from edgekd.report.pareto import front
 from edgekd.report.tables import accuracy_tables, conditions_table, drift_table, speed_tables, table
@@ -40,7 +40,7 @@ def html_report(story: Story) -> str:
         ("Runs and machines", _about(story)),
         ("In short", _advice(advise(story))),
         ("Speed, size and memory", list(speed_tables(story))),
-        ("Accuracy", list(accuracy_tables(story)) or [_quiet("Nothing was scored: edgekd bench --data PATH.")]),
+        ("Accuracy", list(accuracy_tables(story)) or [quiet("Nothing was scored: edgekd bench --data PATH.")]),
         ("Accuracy against latency, size and energy", list(_charts(story))),
         ("Depth", _by_run(story, depth_panels)),
         ("The worst frames", _by_run(story, lambda reported: worst_frames(story, reported))),
@@ -54,7 +54,7 @@ def html_report(story: Story) -> str:
     anchors = {heading: f"s{number}" for number, (heading, _) in enumerate(sections, start=1)}
     contents = tag("nav", [tag("a", heading, href=f"#{anchor}") for heading, anchor in anchors.items()])
     body = [tag("section", tag("h2", heading), parts, id=anchors[heading]) for heading, parts in sections]
-    header = tag("header", tag("h1", title), tag("p", _subtitle(story), class_="quiet"))
+    header = tag("header", tag("h1", title), quiet(_subtitle(story)))
     return page(tag("html", head, tag("body", header, contents, tag("main", body)), lang="en"))
 
 
@@ -113,14 +113,14 @@ def _about(story: Story) -> list[Element]:
     if rows:
         parts.append(table(["machine", "processor", "cores", "memory", "also", "system", "versions"], rows))
     pictures = dict.fromkeys(benched.result.pictures for reported in story.runs for benched in reported.benches)
-    parts += [_quiet(f"Latency was measured on {about}; one pass per picture, as for accuracy.") for about in pictures]
-    parts += [_quiet(f"Missing: {line}") for reported in story.runs for line in reported.missing]
+    parts += [quiet(f"Latency was measured on {about}; one pass per picture, as for accuracy.") for about in pictures]
+    parts += [quiet(f"Missing: {line}") for reported in story.runs for line in reported.missing]
     return parts
 
 
 def _advice(found: Sequence[Advice]) -> list[Element]:
     if not found:
-        return [_quiet("Nothing conclusive was measured yet.")]
+        return [quiet("Nothing conclusive was measured yet.")]
     words = {"choice": "Choose", "fix": "Fix", "know": "Note"}
     items = [tag("li", tag("b", f"{words[one.kind]}: "), one.text, class_=one.kind) for one in found]
     return [tag("ul", items, class_="advice")]
@@ -158,7 +158,7 @@ def _charts(story: Story) -> Iterator[Element]:
             ]
             if len(points) > 1:
                 y = f"AbsRel ({protocol.protocol}), lower is better"
-                charts.append(tag("figure", scatter_chart(points, Axis(label), Axis(y), f"AbsRel against {label}")))
+                charts.append(tag("figure", scatter_chart(points, label, y, f"AbsRel against {label}")))
         yield tag("h3", f"{protocol.protocol} on {protocol.dataset}")
         yield tag("div", charts, class_="charts")
         rankings: dict[str, list[tuple[Entry, Evaluation]]] = {}
@@ -169,13 +169,13 @@ def _charts(story: Story) -> Iterator[Element]:
             ", ".join(_short(ranked[place][0], len(runs) > 1, places) for place in _front_by_latency(ranked))
             for ranked in rankings.values()
         ]
-        yield _quiet(
+        yield quiet(
             "Line: the Pareto front, which no other artefact on the same machine and setting beats on both; latencies "
             f"of grade C are excluded. By latency: {'; '.join(fronts) or 'none'}. "
             f"Bars: 95 % interval over {counted(protocol.images, 'image')}."
         )
     if not drawn:
-        yield _quiet("A chart needs two measured and scored artefacts: edgekd bench --data PATH.")
+        yield quiet("A chart needs two measured and scored artefacts: edgekd bench --data PATH.")
 
 
 def _ends(score: Evaluation) -> tuple[float, float]:
@@ -206,7 +206,7 @@ def _short(entry: Entry, run: bool, places: Sequence[tuple[str, str]]) -> str:
 
 def _drift(story: Story) -> Iterator[Element]:
     drift = drift_table(story)
-    yield _quiet("No artefact has a recorded drift.") if drift is None else drift
+    yield quiet("No artefact has a recorded drift.") if drift is None else drift
 
 
 def _flicker(story: Story) -> Iterator[Element]:
@@ -223,7 +223,7 @@ def _flicker(story: Story) -> Iterator[Element]:
     yield tag("h3", "Flicker over a clip")
     yield table(["artefact", "jitter", "added to fp32's", "frames"], rows)
     clips = dict.fromkeys(b.result.clip for reported in story.runs for b in reported.benches if b.result.clip)
-    yield _quiet(
+    yield quiet(
         f"On {'; '.join(clips)}. Jitter: how much depth changes and changes back from frame to frame, including uneven "
         "motion in the picture. Added: how much the difference from fp32 on the same frames changes; motion cancels. "
         "Both as a share of depth."
@@ -232,7 +232,7 @@ def _flicker(story: Story) -> Iterator[Element]:
 
 def _curves(reported: ReportedRun) -> Iterator[Element]:
     if not reported.curves:
-        yield _quiet("This run has no training log.")
+        yield quiet("This run has no training log.")
         return
     charts = []
     for name, points in reported.curves.items():
@@ -255,7 +255,7 @@ def _conditions(story: Story) -> list[Element]:
         if benched.result.idle_watts and entry.machine == benched.result.machine
     }
     lines = [
-        _quiet(
+        quiet(
             f"{device} before the first artefact: " + ", ".join(f"{name} {watts:.1f} W" for name, watts in by.items())
         )
         for device, by in idle.items()
@@ -265,8 +265,8 @@ def _conditions(story: Story) -> list[Element]:
         for entry in story.entries
         if entry.row.latency is not None
     }
-    runtimes = tag("details", tag("summary", "Runtime settings"), [_quiet(line) for line in sorted(settings)])
-    return [_quiet(said), *([found] if found is not None else []), *lines, runtimes]
+    runtimes = tag("details", tag("summary", "Runtime settings"), [quiet(line) for line in sorted(settings)])
+    return [quiet(said), *([found] if found is not None else []), *lines, runtimes]
 
 
 def _reproduce(reported: ReportedRun) -> Iterator[Element]:
@@ -284,7 +284,7 @@ def _reproduce(reported: ReportedRun) -> Iterator[Element]:
         rows.append([name, inputs or "-", made + more or "-", took, (record.finished or "unfinished")[:19]])
     yield table(["step", "made from", "made", "took", "finished"], rows)
     versions = list(steps.values())[-1].versions if steps else {}
-    yield _quiet("Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
+    yield quiet("Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def _by_run(story: Story, part: Callable[[ReportedRun], Iterable[Element]]) -> list[Element]:
@@ -295,7 +295,3 @@ def _by_run(story: Story, part: Callable[[ReportedRun], Iterable[Element]]) -> l
             found.append(tag("h3", reported.name))
         found += part(reported)
     return found
-
-
-def _quiet(text: str) -> Element:
-    return tag("p", text, class_="quiet")

@@ -12,10 +12,10 @@ from calibration.errors import EdgekdError
 from calibration.wording import counted
 from edgekd.bench.gallery import Shown
 from edgekd.evaluate.evaluate import Evaluation
-from edgekd.pictures import colour_depth, depth_range, scale_bar
+from edgekd.pictures import colour_depth, depth_range, read_picture, scale_bar
 from edgekd.report.gather import Benched, Entry, ReportedRun, Story
-from edgekd.report.images import colour_difference, embedded, embedded_file
-from edgekd.report.markup import Element, tag
+from edgekd.report.images import colour_difference, embedded
+from edgekd.report.markup import Element, quiet, tag
 from edgekd.report.tables import table
 from edgekd.steps.artefacts import calibration_set
 from edgekd.steps.check import read_references
@@ -37,7 +37,7 @@ def depth_panels(reported: ReportedRun) -> Iterator[Element]:
         seen.add(device)
         yield from _panels(reported, benched, benched.gallery.held_out)
     if not seen:
-        yield tag("p", "No pictures were kept: measure again with edgekd bench.", class_="quiet")
+        yield quiet("No pictures were kept: measure again with edgekd bench.")
 
 
 def _panels(reported: ReportedRun, benched: Benched, shown: Shown) -> Iterator[Element]:
@@ -68,10 +68,10 @@ def worst_frames(story: Story, reported: ReportedRun) -> Iterator[Element]:
         if shown is not None and shown.gallery is not None and shown.gallery.worst is not None:
             yield from _worst_panels(shown.gallery.worst, chosen[0], shown.result.machine.device)
         elif kept and kept[0].gallery is not None and kept[0].gallery.note:
-            yield tag("p", f"{kept[0].gallery.note}.", class_="quiet")
+            yield quiet(f"{kept[0].gallery.note}.")
         yield _worst_table(chosen)
     if not told:
-        yield tag("p", "Nothing was scored: edgekd bench --data PATH.", class_="quiet")
+        yield quiet("Nothing was scored: edgekd bench --data PATH.")
 
 
 def _scored_on(benched: Benched, asked: Evaluation) -> bool:
@@ -82,12 +82,12 @@ def _scored_on(benched: Benched, asked: Evaluation) -> bool:
 def previews(reported: ReportedRun) -> Iterator[Element]:
     """The last strip of the distillation: simulated, mixed and transformed pictures."""
     if reported.preview is None:
-        yield tag("p", "This run has no previews.", class_="quiet")
+        yield quiet("This run has no previews.")
         return
     try:
-        picture = embedded_file(reported.preview, "simulated, mixed and transformed pictures", widest=900)
+        picture = embedded(read_picture(reported.preview), "simulated, mixed and transformed pictures", widest=900)
     except EdgekdError as error:
-        yield tag("p", error.message, class_="quiet")
+        yield quiet(error.message)
         return
     step = reported.preview.stem.lstrip("0") or "0"
     yield tag("figure", picture, tag("figcaption", f"After step {step}"), class_="strip")
@@ -148,7 +148,7 @@ def _grid(
     )
     grid = tag("div", figures, class_="panels", style=f"grid-template-columns:repeat({width},minmax(96px,1fr))")
     yield tag("div", tag("div", grid, bar, class_="with-bar"), class_="scroll", tabindex="0")
-    yield tag("p", said, class_="quiet")
+    yield quiet(said)
 
 
 def _figure(picture: NDArray[np.uint8], label: str) -> Element:

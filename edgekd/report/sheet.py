@@ -21,19 +21,8 @@ def csv_report(story: Story) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(
         [
-            *(
-                "run",
-                "machine",
-                "artefact",
-                "target",
-                "precision",
-                "threads",
-                "batch",
-                "device",
-                "grade",
-                "measured",
-                "model_sha256",
-            ),
+            *("run", "machine", "artefact", "target", "precision"),
+            *("threads", "batch", "device", "grade", "measured", "model_sha256"),
             *(column.name for column in SPEED),
             *("p99_low_ms", "p99_high_ms", "samples", "streams"),
             *("protocol", "dataset", "dataset_digest", "images"),

@@ -13,7 +13,7 @@ from edgekd.bench.latency import Measured
 from edgekd.evaluate.evaluate import Evaluation
 from edgekd.report.figures import ACCURACY, SPEED, AccuracyColumn, Column
 from edgekd.report.gather import Entry, Story, same_pixels
-from edgekd.report.markup import Child, Element, tag
+from edgekd.report.markup import Child, Element, quiet, tag
 
 __all__ = ["accuracy_tables", "conditions_table", "drift_table", "speed_tables", "table"]
 
@@ -52,7 +52,7 @@ def speed_tables(story: Story) -> Iterator[Element]:
         for entry in entries:
             if entry.row.reason:
                 why = EdgekdError(entry.row.reason, fix=entry.row.fix or "")
-                yield tag("p", tag("b", entry.row.name), f": {why}", class_="quiet")
+                yield quiet(tag("b", entry.row.name), f": {why}")
 
 
 def accuracy_tables(story: Story) -> Iterator[Element]:
@@ -74,26 +74,22 @@ def accuracy_tables(story: Story) -> Iterator[Element]:
             rows.append(cells)
         caption = f"Protocol {protocol.protocol} on {protocol.dataset}: {protocol.about}"
         yield table(["artefact", *(column.heading for column in ACCURACY)], rows, caption)
-        yield tag(
-            "p",
+        yield quiet(
             f"{counted(protocol.images, 'image')} ({protocol.note or 'no note'}), digest {protocol.digest[:12]}. "
             f"Small figures: 95 % interval, {protocol.drawn} drawn. Aligned figures use the truth; a user gets "
-            "the first four columns.",
-            class_="quiet",
+            "the first four columns."
         )
         if not alike:
-            yield tag(
-                "p",
+            yield quiet(
                 "These networks see different parts of the pictures and were scored on different pixels: their figures "
-                "must not be ranked.",
-                class_="quiet",
+                "must not be ranked."
             )
         of: dict[str, list[str]] = {}
         for entry, score in scored:
             for remark in score.remarks():
                 of.setdefault(remark, []).append(entry.row.name)
         for remark, names in of.items():
-            yield tag("p", f"{', '.join(names)}: {remark}", class_="quiet")
+            yield quiet(f"{', '.join(names)}: {remark}")
 
 
 def _most_accurate(column: AccuracyColumn, scores: Sequence[Evaluation]) -> float | None:

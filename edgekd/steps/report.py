@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +17,8 @@ __all__ = ["FORMATS", "report_runs"]
 
 FORMATS = {"html": html_report, "md": markdown_report, "csv": csv_report}
 """File suffix to the function that renders it."""
+
+_WRITING = 60  # seconds; no report takes as long to write one file
 
 
 def report_runs(runs: Sequence[Run], out: Path | None, progress: Progress) -> tuple[Story, list[Path]]:
@@ -32,11 +36,18 @@ def report_runs(runs: Sequence[Run], out: Path | None, progress: Progress) -> tu
         written = []
         for suffix, render in FORMATS.items():
             path = folder / f"report.{suffix}"
-            for stale in folder.glob(f".{path.name}.*.part"):  # left by a killed report, which takes no lock
-                stale.unlink(missing_ok=True)
+            _remove_remains(path)
             write_bytes(path, render(story).encode("utf-8", errors="replace"))
             written.append(path)
     for reported in story.runs:
         for line in reported.missing:
             progress.note(line)
     return story, written
+
+
+def _remove_remains(path: Path) -> None:
+    """Remove what a killed report left beside `path`, but not what another is writing: a report takes no lock."""
+    for stale in path.parent.glob(f".{path.name}.*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - stale.stat().st_mtime > _WRITING:
+                stale.unlink()

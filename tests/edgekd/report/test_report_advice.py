@@ -69,6 +69,13 @@ def test_int8_that_is_not_faster_and_the_reasons_that_were_measured() -> None:
     assert "the measurements do not show why" in alone
 
 
+def test_int8_that_is_slow_on_a_gpu_and_how_much_smaller_it_is() -> None:
+    wide, small = entry("tensorrt-fp32", 2.0), entry("tensorrt-int8", 2.0)
+    text = said(wide, replace(small, row=replace(small.row, size=1_000_000)))
+    assert "small networks leave the GPU waiting" in text and text.endswith("It is 4.0 times smaller.")
+    assert "8-bit dot product" not in said(*(replace(one, machine=replace(MACHINE, flags=())) for one in (wide, small)))
+
+
 def test_int8_is_compared_with_fp16_where_there_is_one() -> None:
     text = said(entry("tensorrt-fp32", 4), entry("tensorrt-fp16", 2), entry("tensorrt-int8", 2.5))
     assert "INT8 is slower (1.25 times) than fp16 in tensorrt here" in text
@@ -86,6 +93,12 @@ def test_int8_is_compared_with_fp16_where_there_is_one() -> None:
 def test_a_long_tail_and_why(conditions: Conditions, why: str) -> None:
     text = said(entry("openvino-fp32", 3, infer=measured(3, p99=12, conditions=conditions)))
     assert f"p99 of openvino-fp32 is 4.0 times p50 on A board: {why}." in text
+
+
+def test_a_long_tail_where_inference_needs_all_cores() -> None:
+    busy = entry("openvino-fp32", 3, infer=measured(3, p99=12))  # keeps one core busy
+    assert "try fewer threads" in said(replace(busy, machine=replace(MACHINE, usable_cores=1.0)))
+    assert "try fewer threads" not in said(busy)
 
 
 def test_the_copy_and_the_framing_as_bottlenecks() -> None:
@@ -123,7 +136,9 @@ def test_the_choice_is_made_frame_by_frame() -> None:
     best = replace(best, scores=(scored(hard),))
     worse = replace(quick, scores=(scored([error + 0.02 for error in hard]),))
     assert "use openvino-fp32: 8.00 ms per picture at AbsRel 0.200 over 60 images" in said(best, worse)
-    assert "and none is more accurate" in said(best, worse)
+    assert "and none is more accurate. For 0 of 2 artefacts another is at least as fast" in said(best, worse)
+    better = replace(quick, scores=(scored([error - 0.02 for error in hard]),))
+    assert "use openvino-int8" in said(best, better) and "For 1 of 2 artefacts another" in said(best, better)
     uncertain = [error + (0.03 if number % 4 else -0.06) for number, error in enumerate(hard)]
     alike = replace(quick, scores=(scored(uncertain),))
     text = said(best, alike)
@@ -133,10 +148,23 @@ def test_the_choice_is_made_frame_by_frame() -> None:
     assert "take" not in said(*one)
 
 
+def test_nothing_is_chosen_by_figures_of_two_protocols_or_data_sets() -> None:
+    mine, theirs = scored([0.3, 0.2]), scored([0.3, 0.2])
+    best, quick = entry("openvino-fp32", 8), entry("openvino-int8", 4)
+    assert "use openvino-int8" in said(replace(best, scores=(mine,)), replace(quick, scores=(theirs,)))
+    for other in (replace(theirs, protocol="scannet"), replace(theirs, digest="other")):
+        assert " use " not in said(replace(best, scores=(mine,)), replace(quick, scores=(other,)))
+
+
+def test_what_to_choose_comes_first_and_what_to_know_last() -> None:
+    best = replace(entry("openvino-fp32", 8), scores=(scored([0.3, 0.2]),))
+    tail = replace(entry("openvino-int8", 4, infer=measured(4, p99=20)), scores=best.scores)
+    assert [one.kind for one in advise(Story((), (best, tail)))] == ["choice", "fix", "know"]
+
+
 def test_the_choice_of_batches_is_told_for_a_picture() -> None:
     batch = entry("openvino-int8", 20)
-    latency = replace(batch.row.latency, batch=8)
-    batch = replace(batch, row=replace(batch.row, latency=latency), scores=(scored([0.1, 0.2]),))
+    batch = replace(of_batch(8, batch), scores=(scored([0.1, 0.2]),))
     other = replace(batch, row=replace(batch.row, name="openvino-fp32", precision="fp32"))
     assert "2.50 ms per picture" in said(batch, other)
 
@@ -152,9 +180,30 @@ def test_two_devices_of_a_runtime_are_two_settings() -> None:
     assert lines[1].startswith("1 thread, batch 1, GPU: INT8 is not faster than fp32 in openvino here")
 
 
+def of_batch(count: int, one: Entry) -> Entry:
+    assert one.row.latency is not None
+    return replace(one, row=replace(one.row, latency=replace(one.row.latency, batch=count)))
+
+
+def test_in_batches_streams_are_compared_by_pictures_and_framing_by_nothing() -> None:
+    streams = Throughput(4, 2100.0, measured(15))
+    assert "4 streams give 1.05 times" in said(of_batch(8, entry("openvino-fp32", 4, throughput=streams)))
+    assert "4 streams give 2.10 times the pictures per second of one." in said(
+        of_batch(8, entry("openvino-fp32", 8, throughput=streams))
+    )
+    assert said(of_batch(8, entry("openvino-fp32", 4, framed=measured(9)))) == ""  # framing is timed for one picture
+
+
+def test_depth_that_is_too_near_and_artefacts_of_two_students() -> None:
+    near = entry("openvino-int8", 4, drift={"scale_ratio": 0.97})
+    other = replace(near, row=replace(near.row, name="openvino-fp16", precision="fp16", student="another"))
+    assert said(near) == "openvino-int8 places everything 3.0% nearer than fp32: median alignment would hide it."
+    assert "built from different models" in said(near, other)
+
+
 def test_streams_cold_starts_scale_drift_flicker_energy_and_grades() -> None:
     one_stream = Throughput(4, 260.0, measured(15))  # one stream gives 250 a second
-    cold = Cold(3, 2500.0, 300.0, 40.0, 200.0, Grade("A", ("e",), ()))
+    cold = Cold(3, 1900.0, 900.0, 40.0, 200.0, Grade("A", ("e",), ()))
     drift = {"scale_ratio": 1.03, "within_5": 0.7, "within_1": 0.2}
     powered = replace(CALM, joules=10.0, energy_from="VDD_IN")
     text = said(

@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from edgekd.report.charts import Axis, Point, line_chart, scatter_chart
+from calibration.coverage import Coverage
+from edgekd.report.charts import Point, line_chart, scatter_chart
 from edgekd.report.coverage import coverage_parts
 from edgekd.report.gather import ReportedRun
 from edgekd.report.images import colour_difference, embedded
@@ -71,9 +72,38 @@ def test_each_ranking_has_a_front_of_its_own_and_a_point_in_none_is_beaten_by_no
         Point(9, 0.25, 0.1, 0.3, "c", "int8", 1, "there"),
         Point(0.5, 0.10, 0.0, 0.2, "d", "fp32", 0, None),
     ]
-    parts = svg_of(scatter_chart(points, Axis("ms"), Axis("AbsRel"), "a chart"))
+    parts = svg_of(scatter_chart(points, "ms", "AbsRel", "a chart"))
     assert len([part for part in parts if part.attrib.get("class") == "front"]) == 1  # a front of one point has no line
     assert [part.text for part in parts if part.attrib.get("class") == "name best"] == ["a", "b", "c"]
+
+
+def test_lower_left_is_better_and_the_axes_say_what_is_where() -> None:
+    points = [
+        Point(4, 0.30, 0.25, 0.40, "quick", "int8", 0, "here"),
+        Point(8, 0.20, 0.15, 0.22, "exact", "fp32", 0, "here"),
+    ]
+    parts = svg_of(scatter_chart(points, "ms", "AbsRel", "a chart"))
+    bars = [part.attrib for part in parts if part.attrib.get("class") == "interval"]
+    (quick, exact) = (float(bar["x1"]) for bar in bars)
+    (front_line,) = (part.attrib["points"] for part in parts if part.attrib.get("class") == "front")
+    corners = [[float(number) for number in corner.split(",")] for corner in front_line.split()]
+    assert quick < exact and corners[0][1] < corners[-1][1]  # SVG counts from the top
+    assert corners[1] == [corners[-1][0], corners[0][1]]  # until the next point nothing is better
+    ticks = [part for part in parts if part.attrib.get("class") == "tick" and part.attrib["text-anchor"] == "end"]
+    values, places = zip(*((float(tick.text or ""), float(tick.attrib["y"]) - 4) for tick in ticks), strict=True)
+    per_unit, zero = np.polyfit(values, places, 1)
+    assert len({*values}) == len(values) > 2 and per_unit < 0
+    for point, bar in zip(points, bars, strict=True):
+        ends = [per_unit * end + zero for end in (point.low, point.high)]
+        assert [float(bar["y1"]), float(bar["y2"])] == pytest.approx(ends, abs=0.5)
+
+
+def test_a_loss_that_falls_is_drawn_falling() -> None:
+    parts = svg_of(line_chart([(step, 100.0 - step) for step in range(100)], "loss"))
+    for line in ("raw", "smooth"):
+        (drawn,) = (part.attrib["points"] for part in parts if part.attrib.get("class") == line)
+        places = [float(corner.split(",")[1]) for corner in drawn.split()]
+        assert places == sorted(places) and places[-1] > places[0] + 80
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])
@@ -83,7 +113,7 @@ def test_every_point_lies_inside_its_chart_and_no_two_names_on_each_other(count:
         Point(x, y, y - 0.02, y + 0.02, f"onnxruntime-int8 {number}", "int8", number)
         for number, (x, y) in enumerate(generator.uniform((1, 0.2), (60, 0.24), (count, 2)).tolist())
     ]
-    chart = scatter_chart(points, Axis("p50 latency, ms"), Axis("AbsRel"), "a chart")
+    chart = scatter_chart(points, "p50 latency, ms", "AbsRel", "a chart")
     width, height = (float(size) for size in chart.attrib["viewBox"].split()[2:])
     parts = svg_of(chart)
     names = [part for part in parts if part.attrib.get("class", "").startswith("name")]
@@ -104,8 +134,8 @@ def test_every_point_lies_inside_its_chart_and_no_two_names_on_each_other(count:
 
 def test_equal_figures_and_constant_curves_can_be_drawn() -> None:
     same = [Point(2.0, 0.3, 0.3, 0.3, name, "fp32", 0) for name in "ab"]
-    scatter_chart(same, Axis("x"), Axis("y"), "t")
-    scatter_chart([Point(0.0, 0.0, 0.0, 0.0, "zero", "fp32", 0)], Axis("x"), Axis("y"), "t")
+    scatter_chart(same, "x", "y", "t")
+    scatter_chart([Point(0.0, 0.0, 0.0, 0.0, "zero", "fp32", 0)], "x", "y", "t")
     line_chart([(0, 1.0)], "one")
     line_chart([(step, 0.5) for step in range(2000)], "flat")
     line_chart([(step, 0.0 if step < 3 else 2.0**-step) for step in range(200)], "zero at first, then over decades")
@@ -142,3 +172,12 @@ def test_pictures_are_inside_the_page_and_not_wider_than_asked() -> None:
 def test_a_coverage_file_may_hold_anything(content: Any) -> None:
     run = ReportedRun(cast(Any, None), "a", (), {}, None, None, None, {"check/coverage.json": content}, ())
     assert "check/coverage.json" in page(tag("html", coverage_parts(run)))
+
+
+def test_what_a_set_covers_and_how_much_of_a_long_file_is_shown() -> None:
+    covered = Coverage(count=9, distinct=7, flat=2, darkest=31.0, brightest=201.0, smoothness=0.91)
+    files = {"check/coverage.json": {"layers": [{"name": f"conv_{number}"} for number in range(61)]}}
+    run = ReportedRun(cast(Any, None), "a", (), {}, None, "rooms", covered, files, ())
+    text = page(tag("html", coverage_parts(run)))
+    assert "9, 7 of them different, 2 of a single colour" in text and "31 to 201 of 255" in text
+    assert "layers (the first 60 of 61)" in text and "conv_59" in text and "conv_60" not in text

@@ -6,10 +6,13 @@ import csv
 import io
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
+from base64 import b64decode
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,12 +26,13 @@ from calibration.images import CalibrationSet
 from calibration.progress import Quiet
 from edgekd.bench import BenchResult, BenchSettings, Scoring
 from edgekd.bench.cold import Cold
+from edgekd.bench.flicker import Flicker
 from edgekd.bench.gallery import Gallery
 from edgekd.bench.grade import Grade
 from edgekd.bench.latency import Measured
 from edgekd.cli.app import run as command
 from edgekd.evaluate import get_protocol, open_dataset
-from edgekd.run import Run
+from edgekd.run import Run, TeacherRecord
 from edgekd.steps.bench import bench_run
 from edgekd.steps.report import report_runs
 
@@ -86,6 +90,25 @@ def benched(benched_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return Path("runs/small")
 
 
+def plain_bench(run: Path) -> tuple[Path, BenchResult]:
+    """The bench that scored under the protocol `plain`."""
+    (path,) = (run / "bench").glob("*-plain-*.json")
+    return path, BenchResult.read(path)
+
+
+def rows_of(page: str, section: str) -> list[dict[str, str]]:
+    """The first table of a section: the text of each cell by its heading."""
+    part = page[page.index(f"<h2>{section}") :]
+    part = part[: part.index("</table>")]
+
+    def text(cell: str) -> str:
+        return unescape(re.sub(r"<[^>]*>", "", cell))
+
+    headings = [text(cell) for cell in re.findall(r'<th scope="col">(.*?)</th>', part)]
+    rows = re.findall(r'<tr><th scope="row">(.*?)</tr>', part)
+    return [dict(zip(headings, map(text, re.split(r"</t[hd]>", row)), strict=False)) for row in rows]
+
+
 def test_everything_is_in_one_file_and_nothing_comes_from_elsewhere(benched: Path) -> None:
     _, (html, markdown, table) = report_runs([Run.open(benched)], None, Quiet())
     assert (html, markdown, table) == tuple(benched / f"report.{suffix}" for suffix in ("html", "md", "csv"))
@@ -132,6 +155,129 @@ def test_latency_is_that_of_the_newest_bench_and_accuracy_of_each_data_set(bench
     assert [len(entry.scores) for entry in story.entries] == [1, 1]
 
 
+def test_a_power_mode_is_a_machine_of_its_own(benched: Path) -> None:
+    path, result = plain_bench(benched)
+    slow = replace(result.machine, power_mode="15W")
+    replace(result, machine=slow, created="2999-01-01T00:00:00+00:00").write(path.with_name("later.json"))
+    story, (html, _, _) = report_runs([Run.open(benched)], None, Quiet())
+    devices = [entry.device for entry in story.entries]
+    assert len(devices) == 4 and devices == sorted(devices) and len({*devices}) == 2 and devices[-1].endswith(", 15W")
+    assert "Last measured 2999-01-01" in html.read_text()
+
+
+def test_a_rebuilt_artefact_replaces_the_old_one_and_one_that_could_not_run_keeps_its_latency(benched: Path) -> None:
+    path, result = plain_bench(benched)
+    first, second = result.rows
+    rows = (replace(first, model="f" * 64), replace(second, latency=None, reason="The device is busy"))
+    replace(result, rows=rows, created="2999-01-01T00:00:00+00:00").write(path.with_name("later.json"))
+    story, _ = report_runs([Run.open(benched)], None, Quiet())
+    assert [entry.row.name for entry in story.entries] == [first.name, second.name]
+    assert story.entries[0].row.model == "f" * 64 and story.entries[1].measured
+
+
+def test_curves_end_where_the_training_ended_and_show_no_clock(benched: Path) -> None:
+    lines = [{"step": step, "loss": 1 / (step + 1), "seconds": 0.1} for step in range(50)]
+    lines.append({"step": 50, "loss": float("nan"), "seconds": 0.1})
+    (benched / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    shutil.copy(benched / "previews" / "000050.png", benched / "previews" / "000010.png")
+    _, (html, _, _) = report_runs([Run.open(benched)], None, Quiet())
+    captions = re.findall(r"<figcaption>([^<]*)</figcaption>", html.read_text())
+    assert "loss: 0.02 at step 49" in captions and not any("seconds" in caption for caption in captions)
+    assert "After step 50" in captions and "After step 10" not in captions
+
+
+def test_drift_conditions_and_reasons_are_those_of_the_bench(benched: Path) -> None:
+    path, result = plain_bench(benched)
+    first, second = result.rows
+    assert first.latency is not None
+    names = ("abs_rel", "abs_rel_aligned", "within_5", "within_1", "scale_ratio", "rank_correlation", "abs_rel_edges")
+    drift = {name: number / 10 for number, name in enumerate(names, start=1)}
+    conditions = replace(
+        first.latency.infer.conditions,
+        clock_early_mhz=2000.0, clock_late_mhz=1500.0, temperature=71.0, hottest="CPU", others=0.25, watts={"VDD": 9.0},
+    )  # fmt: skip
+    infer = replace(first.latency.infer, conditions=conditions, grade=Grade("B", ("a jump of 7 %",), ("power",)))
+    cold = Cold(3, 61.0, 62.0, 63.0, 64.0, Grade("C", ("three starts differ",), ()))
+    rows = (
+        replace(first, drift=drift, latency=replace(first.latency, infer=infer), cold=cold),
+        replace(second, latency=None, throughput=None, drift={}, reason="No device", fix="edgekd doctor"),
+    )
+    settings = {**result.settings, "threads": 2, "batch": 3, "device": "GPU"}
+    replace(result, rows=rows, settings=settings, created="2999-01-01T00:00:00+00:00").write(path)
+    for other in {*(benched / "bench").glob("*.json")} - {path}:
+        other.unlink()
+    _, (html, markdown, _) = report_runs([Run.open(benched)], None, Quiet())
+    page, written = html.read_text(), markdown.read_text().replace("\\", "")
+    (found,) = rows_of(page, "Drift from fp32")
+    headings = ("AbsRel ↓", "aligned ↓", "<5 % ↑", "<1 % ↑", "scale →1", "rank ↑", "edges ↓")
+    assert [float(found[heading]) for heading in headings] == [*drift.values()]
+    latency, *_, start = rows_of(page, "Conditions and grades")
+    assert list(latency.values()) == [
+        "onnxruntime-fp32 latency", "B", "a jump of 7 %", "2000 to 1500", "71 °C (CPU)", "0.25", "VDD 9.0", "power",
+    ]  # fmt: skip
+    assert (start["figure"], start["grade"]) == ("onnxruntime-fp32 cold start", "C")
+    assert "onnxruntime-int8: No device. edgekd doctor" in Parsed(page).text
+    assert "small onnxruntime-int8: No device" in written and "onnxruntime-fp32 on " in written
+    assert " | 2 | 3 | GPU | " in written
+
+
+def test_the_watts_of_the_machine_alone_are_those_of_the_newest_bench(benched: Path) -> None:
+    for path in (benched / "bench").glob("*.json"):
+        newest = "-plain-" in path.name
+        created = f"{2999 if newest else 2020}-01-01T00:00:00+00:00"
+        replace(BenchResult.read(path), idle_watts={"VDD": 7.0 if newest else 3.0}, created=created).write(path)
+    _, (html, _, _) = report_runs([Run.open(benched)], None, Quiet())
+    assert "before the first artefact: VDD 7.0 W" in html.read_text()
+
+
+def test_the_charts_show_unaligned_error_and_name_the_front(benched: Path) -> None:
+    path, result = plain_bench(benched)
+    rows = []
+    for row, p50, absrel in zip(result.rows, (8.0, 4.0), (0.25, 0.125), strict=True):
+        assert row.latency is not None and row.evaluation is not None
+        timing = replace(row.latency.infer.timing, p50=p50)
+        infer = replace(row.latency.infer, timing=timing, grade=Grade("A", (), ()))
+        means = {
+            alignment: {**by, "absrel": absrel if alignment == "raw" else 0.9}
+            for alignment, by in row.evaluation.means.items()
+        }
+        evaluation = replace(row.evaluation, means=means)
+        rows.append(replace(row, latency=replace(row.latency, infer=infer), evaluation=evaluation))
+    replace(result, rows=tuple(rows), created="2999-01-01T00:00:00+00:00").write(path)
+    _, (html, _, _) = report_runs([Run.open(benched)], None, Quiet())
+    page = html.read_text()
+    assert "<title>onnxruntime-fp32: 8, 0.25 (" in page and "<title>onnxruntime-int8: 4, 0.125 (" in page
+    assert "By latency: onnxruntime-int8. " in page
+
+
+def test_panels_are_of_the_newest_bench_on_one_scale_with_differences_from_what_they_name(benched: Path) -> None:
+    path, result = plain_bench(benched)
+    gallery = Gallery.read(path.with_suffix(".npz"))
+    assert gallery.held_out is not None
+    near = gallery.held_out.depth["onnxruntime-fp32"]
+    shown = replace(gallery.held_out, depth={"onnxruntime-fp32": near, "onnxruntime-int8": 5 * near})
+    later = path.with_name("later.json")
+    replace(result, created="2999-01-01T00:00:00+00:00").write(later)
+    replace(gallery, held_out=shown).write(later.with_suffix(".npz"))
+    _, (html, _, _) = report_runs([Run.open(benched)], None, Quiet())
+    page = html.read_text()
+    depth = page[page.index("<h2>Depth<") : page.index("<h2>The worst frames")]
+    worst = page[page.index("<h2>The worst frames") : page.index("<h2>Drift from fp32")]
+    (high,) = re.findall(r"\(light\) to ([\d.]+) m \(dark\)", depth)
+    assert float(high) > 4 * np.median(near)
+    data = re.findall(r'base64,([^"]*)"[^>]*><figcaption>onnxruntime-int8 - fp32</figcaption>', depth)
+    red, green, blue = np.asarray(Image.open(io.BytesIO(b64decode(data[0])))).reshape(-1, 3).mean(0)
+    assert 70 < red < 130 and green < 40 and blue < 60  # dark red: far more than the limit
+    assert "onnxruntime-int8 - truth" in worst and "frames with onnxruntime-int8, unaligned" in worst
+
+
+def test_depth_of_no_known_unit_is_told_first(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "runs" / "unit", TeacherRecord("midas", "midas", "0" * 64, "a file", metric=False))
+    _, (html, markdown, _) = report_runs([run], None, Quiet())
+    said = "The depth of midas has no known unit, though labelled metres: only ratios are meaningful."
+    assert said in Parsed(html.read_text()).text and said in markdown.read_text()
+
+
 def test_every_column_holds_the_figure_that_it_is_named_after(benched: Path) -> None:
     (newest,) = [path for path in (benched / "bench").glob("*.json") if "-plain-" in path.name]
     result = BenchResult.read(newest)
@@ -154,6 +300,11 @@ def test_every_column_holds_the_figure_that_it_is_named_after(benched: Path) -> 
     )
     evaluation = replace(row.evaluation, means=means, pixel_means=pixels)
     cold = Cold(3, 61.0, 62.0, 63.0, 64.0, Grade("A", (), ()))
+    intervals = {name: {"absrel": (0.71, 0.72), "delta1": (0.73, 0.74)} for name in row.evaluation.intervals}
+    evaluation = replace(evaluation, intervals=intervals)
+    joules = 0.068 * latency.infer.timing.samples * latency.batch
+    conditions = replace(latency.infer.conditions, joules=joules, energy_from="VDD_IN")
+    latency = replace(latency, infer=replace(latency.infer, conditions=conditions))
     replace(
         result,
         rows=(
@@ -164,17 +315,20 @@ def test_every_column_holds_the_figure_that_it_is_named_after(benched: Path) -> 
                 throughput=throughput,
                 cold=cold,
                 drift={"within_1": 0.66},
+                flicker=Flicker(48, 0.02, 0.0067),
                 evaluation=evaluation,
             ),
         ),
         created="2999-01-01T00:00:00+00:00",
     ).write(newest)
-    _, (_, _, table) = report_runs([Run.open(benched)], None, Quiet())
+    _, (html, _, table) = report_runs([Run.open(benched)], None, Quiet())
+    assert '<small title="95 % interval of p99"> 15.00-17.00</small>' in html.read_text()
     read = {row["artefact"]: row for row in csv.DictReader(io.StringIO(table.read_text()))}[row.name]
     expected = {
         "size_mb": 65, "least_ms": 11, "p50_ms": 12, "p90_ms": 14, "p99_low_ms": 15, "p99_ms": 16, "p99_high_ms": 17,
         "cpu_ms": 18, "no_copies_ms": 22, "framed_ms": 32, "pictures_per_s": 40, "streams": 3, "load_ms": 61,
-        "first_ms": 62, "peak_mib": 64, "drift_within_1": 0.66,
+        "first_ms": 62, "peak_mib": 64, "drift_within_1": 0.66, "millijoules": 68, "flicker_added_percent": 0.67,
+        "absrel_low": 0.71, "absrel_high": 0.72, "delta1_low": 0.73, "delta1_high": 0.74,
     }  # fmt: skip
     assert {name: float(read[name]) for name in expected} == expected
     accuracy = {
@@ -297,6 +451,7 @@ def test_a_name_is_only_a_name(benched: Path) -> None:
     for row in value["rows"]:
         row["evaluation"]["dataset"] = HOSTILE
         row["evaluation"]["rows"][0]["name"] = HOSTILE
+    value["rows"][0]["reason"], value["rows"][1]["reason"] = "-1+cmd", "\t=1+1"
     scored.write_text(json.dumps(value))
     _, (html, markdown, table) = report_runs([Run.open(hostile)], None, Quiet())
     page = Parsed(html.read_text())
@@ -305,7 +460,17 @@ def test_a_name_is_only_a_name(benched: Path) -> None:
         assert not re.search(r"(?<!\\)<script|(?<!\\)\[x\]", line)
         assert not line.startswith("# c")
     cells = [cell for row in csv.reader(io.StringIO(table.read_text())) for cell in row]
-    assert not any(cell.startswith(("=", "@", "+")) for cell in cells)
+    assert not any(cell.startswith(("=", "@", "+", "\t", "-1+")) for cell in cells)
+    assert {"'-1+cmd", "'\t=1+1"} <= {*cells}
+
+
+def test_what_a_killed_report_left_is_removed_and_what_another_writes_now_is_not(benched: Path) -> None:
+    killed, another = benched / ".report.md.abcdefgh.part", benched / ".report.md.hgfedcba.part"
+    for path in (killed, another):
+        path.touch()
+    os.utime(killed, (1e9, 1e9))
+    report_runs([Run.open(benched)], None, Quiet())
+    assert another.exists() and not killed.exists()
 
 
 def test_what_is_missing_or_damaged_is_said(benched: Path) -> None:
@@ -315,8 +480,9 @@ def test_what_is_missing_or_damaged_is_said(benched: Path) -> None:
         path.write_bytes(b"broken")
     (scored,) = (benched / "bench").glob("*-plain-*.json")
     scored.write_text('{"schema": 1}')
-    story, (html, *_) = report_runs([Run.open(benched)], None, Quiet())
+    story, (html, markdown, _) = report_runs([Run.open(benched)], None, Quiet())
     text = Parsed(html.read_text()).text
+    assert "no previews" in markdown.read_text().partition("## Missing")[2]
     assert "schema 1; this version of edgekd reads 2" in text
     assert "no previews" in text and "no training log" in text and "Nothing was scored" in text
     assert len(story.entries) == 2  # those of the undamaged bench
