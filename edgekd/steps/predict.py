@@ -14,11 +14,11 @@ from calibration.progress import Progress
 from edgekd.pictures import list_pictures, read_picture, remark_on_folders, save_depth, save_png, strip
 from edgekd.pictures.colour import DEFAULT_COLOURS
 from targets import get_target
-from targets.base import Artefact, RunnerOptions
+from targets.base import Artefact, Runner, RunnerOptions
 from targets.board.pictures import name_results
 from targets.input import Framing
 
-__all__ = ["Prediction", "onto_picture", "predict_pictures"]
+__all__ = ["Prediction", "infer_picture", "onto_picture", "predict_pictures"]
 
 _SHOWN_HEIGHT = 480  # maximum height of the panels in the coloured image
 
@@ -72,14 +72,19 @@ def predict_pictures(
                 unread.append(picture)
                 advance(1)
                 continue
-            framing = artefact.input.framing
-            depth = onto_picture(runner.infer(framing.image(rgb)[None])[0], framing, rgb.shape[0], rgb.shape[1])
+            depth = infer_picture(runner, rgb)
             made.append(_write(out / name, picture, _look(picture.name, rgb, depth, colours), depth, values))
             advance(1)
     stale = 0 if values else sum(_metres(out / name).exists() for name in name_results(pictures))
     if stale:
         progress.note(f"{out} still holds .depth.npy files of an earlier command ({stale}); --npy rewrites them")
     return made, unread
+
+
+def infer_picture(runner: Runner, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Depth [H, W] of a picture uint8 [H, W, 3] at its own size; 0 where the network saw nothing."""
+    framing = runner.artefact.input.framing
+    return onto_picture(runner.infer(framing.image(rgb)[None])[0], framing, rgb.shape[0], rgb.shape[1])
 
 
 def onto_picture(depth: NDArray[np.float32], framing: Framing, height: int, width: int) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from calibration.wording import counted
 from edgekd.interrupt import deferred_interrupt
 from edgekd.pictures import depth_range, save_depth
 from edgekd.pictures.colour import DEFAULT_COLOURS
-from edgekd.steps.predict import onto_picture
+from edgekd.steps.predict import infer_picture
 from edgekd.video import Frames, SideBySide, VideoWriter, open_frames, sample_frames
 from targets import get_target
 from targets.base import Artefact, Runner, RunnerOptions
@@ -72,9 +72,12 @@ def predict_video(
         name = re.sub(r"[^\w.-]+", "-", frames.name).strip("-") if frames.live else Path(source).stem
         shown = iter(frames)
         judged = list(itertools.islice(shown, _JUDGED)) if frames.live else sample_frames(Path(source), _JUDGED)
-        low, high = depth_range([_depth(runner, rgb) for rgb in judged])
-        # A camera's frames are lost meanwhile: its recording begins now, with the last judged frame.
-        pictures = _seen(itertools.chain(judged[-1:], shown)) if frames.live else _timed(frames, shown)
+        low, high = depth_range([infer_picture(runner, rgb) for rgb in judged])
+        if frames.live:
+            # Its frames are lost meanwhile: the recording begins now, with the last judged frame.
+            shown = itertools.chain(judged[-1:], shown)
+        # The time is when a camera's picture arrived, and when a file's is to be shown, in seconds.
+        pictures = ((time.perf_counter() if frames.live else frames.at, rgb) for rgb in shown)
         work = _Work(runner, frames, SideBySide(low, high, settings.colours), settings, out / name)
         done = work.run(pictures, progress)
     if frames.damage is not None:
@@ -106,7 +109,7 @@ class _Work:
             for seen, rgb in self._until_the_end(pictures, progress):
                 first = seen if first is None else first
                 start = time.perf_counter()
-                depth = _depth(self.runner, rgb)
+                depth = infer_picture(self.runner, rgb)
                 infers.append(time.perf_counter() - start)
                 pace = (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 else 0.0
                 caption = f"{self.runner.artefact.name}   {1000 * infers[-1]:.1f} ms per frame   {pace:.1f} frames/s"
@@ -155,26 +158,9 @@ class _Work:
             metres.unlink(missing_ok=True)  # left by an earlier command, perhaps with another model
 
 
-def _seen(frames: Iterable[NDArray[np.uint8]]) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """Each picture with the time at which it arrived, in seconds."""
-    for rgb in frames:
-        yield time.perf_counter(), rgb
-
-
-def _timed(frames: Frames, shown: Iterable[NDArray[np.uint8]]) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """Each picture of a file with the time at which it is shown, in seconds."""
-    for rgb in shown:
-        yield frames.at, rgb
-
-
 def _remove_beyond(folder: Path, count: int) -> None:
     """Remove frames of an earlier, longer video, which would pass for the end of this one."""
     for path in folder.iterdir():
         found = re.fullmatch(r"(\d{6,})\.depth\.(png|npy)", path.name)
         if found and int(found[1]) > count:
             path.unlink()
-
-
-def _depth(runner: Runner, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    framing = runner.artefact.input.framing
-    return onto_picture(runner.infer(framing.image(rgb)[None])[0], framing, rgb.shape[0], rgb.shape[1])

@@ -122,14 +122,14 @@ def test_a_camera_is_recorded_for_the_seconds_asked(camera: None) -> None:
 def slowed(monkeypatch: pytest.MonkeyPatch, during: Callable[[int], None]) -> None:
     """Makes each inference 50 ms slower and calls `during` in it."""
     calls = itertools.count(-12)  # the first twelve frames decide the range of the colours
-    infer = predict_video_module._depth
+    infer = predict_video_module.infer_picture
 
     def slow(runner: object, rgb: np.ndarray) -> np.ndarray:
         time.sleep(0.05)
         during(next(calls))
         return infer(runner, rgb)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(predict_video_module, "_depth", slow)
+    monkeypatch.setattr(predict_video_module, "infer_picture", slow)
 
 
 def test_what_a_camera_saw_is_shown_at_the_pace_at_which_it_was_seen(

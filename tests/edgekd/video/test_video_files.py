@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_network import pictures
 
 from calibration.errors import DataError, MissingRuntimeError, UsageError
 from edgekd.video import VideoWriter, is_camera, is_video, open_frames, sample_frames
@@ -161,6 +162,38 @@ def test_a_video_whose_index_is_lost(tmp_path: Path) -> None:
         list(frames)
 
 
+def test_a_video_of_which_no_picture_can_be_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4")
+    content = bytearray(path.read_bytes())
+    begin, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    content[begin:end] = bytes(end - begin)
+    path.write_bytes(content)
+    assert sample_frames(path, 3) == []
+    with pytest.raises(DataError, match=r"a\.mp4 has no frames \(Invalid data"), open_frames(str(path)) as frames:
+        list(frames)
+
+
+def test_sound_that_lasts_longer_than_the_pictures_is_no_damage(tmp_path: Path) -> None:
+    """Phones stop the sound a little later; a slide show's sound goes on."""
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream, sound = container.add_stream("mpeg4", rate=25), container.add_stream("aac", rate=8000)
+        stream.width, stream.height, stream.pix_fmt, sound.layout = 64, 48, "yuv420p", "mono"
+        for number in range(20):
+            grey = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * number, np.uint8), format="rgb24")
+            container.mux(stream.encode(grey))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 3 * 8000), np.float32), format="fltp", layout="mono")
+        silence.sample_rate = 8000
+        for packets in (stream.encode(), sound.encode(silence), sound.encode()):
+            container.mux(packets)
+    with av.open(str(path)) as whole:
+        assert whole.duration > 2_500_000
+    with open_frames(str(path)) as frames:
+        assert sum(1 for _ in frames) == 20 and frames.damage is None and frames.expected == 20
+    means = [frame.mean() for frame in sample_frames(path, 4)]
+    np.testing.assert_allclose(means, 10 * np.array([0, 5, 10, 15]), atol=14)
+
+
 def test_sound_alone_and_nothing_there(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.wav"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
@@ -177,8 +210,9 @@ def test_sound_alone_and_nothing_there(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="cameras have other names elsewhere")
 def test_a_camera_that_is_not_there_is_one_line() -> None:
-    with pytest.raises(DataError, match=r"Camera /dev/video97 cannot be opened \(No such file") as raised:
-        open_frames("camera:97")
+    for which in ("camera:97", "camera:/dev/video97"):
+        with pytest.raises(DataError, match=r"Camera /dev/video97 cannot be opened \(No such file") as raised:
+            open_frames(which)
     assert "ls /dev/video*" in raised.value.fix
 
 
@@ -209,7 +243,8 @@ def test_a_file_that_states_how_the_phone_was_held_is_turned(tmp_path: Path) -> 
     path.write_bytes(content)
     with open_frames(str(path)) as frames:
         turned = next(iter(frames))
-    assert turned.shape == (64, 48, 3) and turned[:28].min() > 200 and turned[36:].max() < 50
+    for upright in (turned, *sample_frames(path, 2)):
+        assert upright.shape == (64, 48, 3) and upright[:28].min() > 200 and upright[36:].max() < 50
 
 
 def test_a_pyav_that_does_not_say_how_a_video_is_turned_is_refused(
@@ -244,6 +279,18 @@ def test_what_is_written_is_h264_of_even_size_and_whole_or_not_there(tmp_path: P
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out"]
     with pytest.raises(UsageError, match=r"\.avi"):
         VideoWriter(tmp_path / "c.avi", 30)
+
+
+def test_the_rate_of_television_and_the_picture_are_kept(tmp_path: Path) -> None:
+    picture = pictures(1, 3, 240, 400)[0]
+    with VideoWriter(tmp_path / "a.mp4", 30_000 / 1001) as writer:
+        for step in range(6):
+            writer.add(np.roll(picture, 3 * step, axis=1))
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.streams.video[0].average_rate == Fraction(30_000, 1001)
+        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+    for step, frame in enumerate(frames):
+        assert np.abs(frame - np.roll(picture, 3 * step, axis=1)).mean() < 2
 
 
 def test_a_time_lapse_takes_as_long_as_its_source(tmp_path: Path) -> None:
