@@ -18,12 +18,8 @@ def develop(radiance: Floats, lens: Lens, rng: np.random.Generator) -> NDArray[n
         return float(rng.uniform(*limits))
 
     goal, vignette, blur, cast = draw(lens.exposure), draw(lens.vignette), draw(lens.blur), draw(lens.cast)
-    contrast, saturation, shot, read = (
-        draw(lens.contrast),
-        draw(lens.saturation),
-        draw(lens.shot_noise),
-        draw(lens.read_noise),
-    )
+    contrast, saturation = draw(lens.contrast), draw(lens.saturation)
+    shot, read = draw(lens.shot_noise), draw(lens.read_noise)
     height, width = radiance.shape[:2]
     grey = radiance[::4, ::4].mean(axis=2)
     middle = float(np.exp(np.log(grey + 1e-4).mean()))

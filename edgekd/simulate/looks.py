@@ -33,7 +33,6 @@ class Lens:
 class Look:
     """Materials by name of their pattern (patterns.PATTERNS), colours by range, light, lens."""
 
-    name: str
     walls: tuple[str, ...]
     floors: tuple[str, ...]
     fabrics: tuple[str, ...]
@@ -56,7 +55,6 @@ class Look:
 
 LOOKS: dict[str, Look] = {
     "simulated": Look(
-        name="simulated",
         walls=("plain", "plain", "plaster"),
         floors=("planks", "tiles", "carpet", "planks"),
         fabrics=("plain", "fabric", "fabric", "checks"),
@@ -77,7 +75,6 @@ LOOKS: dict[str, Look] = {
         lens=Lens(),
     ),
     "photographed": Look(
-        name="photographed",
         walls=("plaster", "plaster", "plaster", "bricks", "blooms", "stripes"),
         floors=("planks", "planks", "carpet", "bond_tiles", "marble"),
         fabrics=("fabric", "carpet", "blooms", "stripes", "checks"),

@@ -19,9 +19,9 @@ Field = NDArray[np.floating[Any]]
 Pattern = Callable[[np.random.Generator, int], Field]
 
 
-def cloud(rng: np.random.Generator, n: int, power: float = 2.0, along: float = 1.0, across: float = 1.0) -> Field:
+def cloud(rng: np.random.Generator, n: int, power: float, along: float = 1.0) -> Field:
     """Tileable noise with spectrum 1/f^power, mean 0, deviation 1; `along` > 1 stretches it along u."""
-    fu, fv = np.meshgrid(np.fft.rfftfreq(n) * n * along, np.fft.fftfreq(n) * n * across)
+    fu, fv = np.meshgrid(np.fft.rfftfreq(n) * n * along, np.fft.fftfreq(n) * n)
     radius = np.sqrt(fu * fu + fv * fv)
     radius[0, 0] = np.inf
     noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((n, n))) * radius ** (-power / 2), s=(n, n))
@@ -62,9 +62,9 @@ def fabric(rng: np.random.Generator, n: int) -> Field:
 
 def wood(rng: np.random.Generator, n: int, bent: float = 0.6) -> Field:
     _, v = _grid(n)
-    bend = cloud(rng, n, 4.0, 3.0, 1.0)
+    bend = cloud(rng, n, 4.0, 3.0)
     rings = np.sin(2 * np.pi * (9 * v + bent * bend))
-    grain = cloud(rng, n, 1.6, 24.0, 1.0)
+    grain = cloud(rng, n, 1.6, 24.0)
     return _stack(0.45 + 0.35 * rings, 0.12 * grain, 1 + 0.06 * grain + 0.04 * cloud(rng, n, 3.0), n)
 
 
@@ -108,7 +108,7 @@ def bricks(rng: np.random.Generator, n: int) -> Field:
 
 
 def metal(rng: np.random.Generator, n: int) -> Field:
-    return _stack(0.4 + 0.2 * cloud(rng, n, 1.2, 30.0, 1.0), 0, 1 + 0.03 * cloud(rng, n, 2.0), n)
+    return _stack(0.4 + 0.2 * cloud(rng, n, 1.2, 30.0), 0, 1 + 0.03 * cloud(rng, n, 2.0), n)
 
 
 def marble(rng: np.random.Generator, n: int) -> Field:
@@ -168,14 +168,9 @@ def painting(rng: np.random.Generator, n: int) -> Field:
 def text(rng: np.random.Generator, n: int) -> Field:
     """Lines of words as on paper, labels and screens."""
     u, v = _grid(n)
-    line, ink = np.floor(v * 24).astype(int), np.zeros((n, n), bool)
+    line = np.floor(v * 24).astype(int)
     length, gaps = rng.uniform(0.4, 0.92, 24), cloud(rng, n, 1.0) > 0.2
-    ink = (
-        (v * 24 % 1 < 0.55)
-        & (u > 0.08)
-        & (u < length[line])
-        & np.repeat(gaps[:: n // 24 or 1][line[:, 0] % 24], 1, axis=0)
-    )
+    ink = (v * 24 % 1 < 0.55) & (u > 0.08) & (u < length[line]) & gaps[:: n // 24 or 1][line[:, 0] % 24]
     block = (np.abs(u - rng.random()) < 0.2) & (np.abs(v - rng.random()) < 0.15)
     return _stack(ink * 0.9, block * 1.0, 1, n)
 

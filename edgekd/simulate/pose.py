@@ -9,7 +9,7 @@ import numpy as np
 
 from edgekd.simulate.shapes import Floats
 
-__all__ = ["Pose", "bounds", "turned_bounds"]
+__all__ = ["Pose", "turned_bounds"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,6 @@ class Pose:
             self.z + inner.z,
             self.angle + inner.angle,
         )
-
-
-def bounds(corners: list[tuple[Floats, Floats]]) -> Floats:
-    """One box [6], low then high, around boxes given by their corners."""
-    return np.concatenate([np.min([low for low, _ in corners], axis=0), np.max([high for _, high in corners], axis=0)])
 
 
 def turned_bounds(box: Floats, pose: Pose) -> Floats:

@@ -17,9 +17,7 @@ class SimulatedImage:
 
     rgb: NDArray[np.uint8]  # [H, W, 3]
     ids: NDArray[np.uint16]  # [H, W]; 0 is the room itself (walls, floor, ceiling, openings), 1 and up are objects
-    depth: NDArray[np.float32] | None = (
-        None  # [H, W], metres along the optical axis, 0 where unknown; only kept where a test needs it
-    )
+    depth: NDArray[np.float32] | None = None  # [H, W], metres along the optical axis, 0 where unknown; None: not kept
 
 
 class ImageSource(Protocol):

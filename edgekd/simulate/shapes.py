@@ -58,11 +58,11 @@ def turned(part: Part, angle: float) -> Part:
     return _rotated(part, np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], np.float32))
 
 
-def tilted(part: Part, angle: float, x: float = 0.0, y: float = 0.0, z: float = 0.0, *, about: str = "x") -> Part:
-    """The part turned by `angle` about the x (or y) axis through the point (x, y, z)."""
+def tilted(part: Part, angle: float, *, y: float = 0.0, z: float = 0.0) -> Part:
+    """The part turned by `angle` about the line along x through (0, y, z)."""
     cos, sin = np.cos(angle), np.sin(angle)
-    matrix = [[1, 0, 0], [0, cos, -sin], [0, sin, cos]] if about == "x" else [[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]]
-    return moved(_rotated(moved(part, -x, -y, -z), np.array(matrix, np.float32)), x, y, z)
+    turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]], np.float32)
+    return moved(_rotated(moved(part, y=-y, z=-z), turn), y=y, z=z)
 
 
 def _rotated(part: Part, matrix: Floats) -> Part:
@@ -138,7 +138,6 @@ def cylinder(
     top: float | None = None,
     segments: int = 10,
     holds: str | None = None,
-    room: float = 0.5,
 ) -> Part:
     """An upright cylinder (or cone: `top` is the upper radius), its lower face at height z."""
     top = radius if top is None else top
@@ -167,7 +166,6 @@ def cylinder(
         np.concatenate(uvs).astype(np.float32),
         material,
         holds,
-        room,
     )
 
 
@@ -180,8 +178,7 @@ def cushion(
     x: float = 0.0,
     y: float = 0.0,
     z: float = 0.0,
-    roundness: float = 0.35,
-    holds: str | None = None,
+    roundness: float,
 ) -> Part:
     """A soft block (superellipsoid): roundness 1 is an ellipsoid, near 0 a box. Its lowest point is at height z."""
     across, along = _superellipsoid(roundness)
@@ -190,18 +187,18 @@ def cushion(
     normals = along / size
     normals = normals / np.linalg.norm(normals, axis=-1, keepdims=True)
     uvs = points[..., :2] + points[..., 2:] * np.float32(0.7)
-    return Part(points + np.array([x, y, z + height / 2], np.float32), normals, uvs, material, holds)
+    return Part(points + np.array([x, y, z + height / 2], np.float32), normals, uvs, material)
 
 
 @lru_cache(maxsize=64)
-def _superellipsoid(roundness: float, around: int = 16, steps: int = 8) -> tuple[Floats, Floats]:
+def _superellipsoid(roundness: float) -> tuple[Floats, Floats]:
     """Points and (unnormalised) normals [T, 3, 3] of a superellipsoid of half axes 1 (Barr 1981)."""
 
     def power(value: Floats, exponent: float) -> Floats:
         return np.sign(value) * np.abs(value) ** exponent
 
-    longitude = np.linspace(-np.pi, np.pi, around + 1)
-    latitude = np.linspace(-np.pi / 2, np.pi / 2, steps + 1)
+    longitude = np.linspace(-np.pi, np.pi, 17)
+    latitude = np.linspace(-np.pi / 2, np.pi / 2, 9)
     lat, lon = np.meshgrid(latitude, longitude, indexing="ij")
     cos_lat, sin_lat, cos_lon, sin_lon = np.cos(lat), np.sin(lat), np.cos(lon), np.sin(lon)
 
@@ -219,22 +216,12 @@ def _superellipsoid(roundness: float, around: int = 16, steps: int = 8) -> tuple
     return split(grid).astype(np.float32), split(facing).astype(np.float32)
 
 
-def drape(
-    width: float,
-    height: float,
-    material: Material,
-    *,
-    x: float = 0.0,
-    y: float = 0.0,
-    z: float = 0.0,
-    folds: int = 5,
-    swing: float = 0.04,
-) -> Part:
+def drape(width: float, height: float, material: Material, folds: int) -> Part:
     """A hanging cloth in folds, facing the front."""
     steps = 4 * folds
     phase = np.linspace(0, 2 * np.pi * folds, steps + 1)
     across = np.linspace(-width / 2, width / 2, steps + 1)
-    wave, lean = swing * np.sin(phase), -swing * np.cos(phase) * 2 * np.pi * folds / width
+    wave, lean = 0.04 * np.sin(phase), -0.04 * np.cos(phase) * 2 * np.pi * folds / width
     facing = np.stack([lean, np.ones_like(lean), np.zeros_like(lean)], 1)
     facing /= np.linalg.norm(facing, axis=1, keepdims=True)
     low = np.stack([across, wave, np.zeros_like(wave)], 1)
@@ -246,9 +233,8 @@ def drape(
     def pair(lo: Floats, hi: Floats) -> Floats:
         return np.concatenate([np.stack([lo[a], lo[b], hi[b]], 1), np.stack([lo[a], hi[b], hi[a]], 1)])
 
-    shift = np.array([x, y, z])
     return Part(
-        (pair(low, high) + shift).astype(np.float32),
+        pair(low, high).astype(np.float32),
         pair(facing, facing).astype(np.float32),
         pair(low_uv, high_uv).astype(np.float32),
         material,

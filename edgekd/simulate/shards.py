@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from calibration.errors import FileError
 from calibration.files import replacing
@@ -31,16 +32,13 @@ def write_shard(path: Path, images: Iterable[tuple[int, SimulatedImage]], *, kee
     with replacing(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as archive:
         for number, image in images:
             for suffix, data in _encode(image, keep_depth=keep_depth):
-                member = tarfile.TarInfo(
-                    f"{number:06d}.{suffix}"
-                )  # no owner and no time: the bytes depend on the pictures alone
+                # No owner and no time: the bytes depend on the pictures alone.
+                member = tarfile.TarInfo(f"{number:06d}.{suffix}")
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
 
 
 def _encode(image: SimulatedImage, *, keep_depth: bool) -> Iterable[tuple[str, bytes]]:
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(image.rgb).save(buffer, "JPEG", quality=_QUALITY)
     yield "jpg", buffer.getvalue()
@@ -50,8 +48,6 @@ def _encode(image: SimulatedImage, *, keep_depth: bool) -> Iterable[tuple[str, b
 
 
 def _png(plane: NDArray[np.unsignedinteger[Any]]) -> bytes:
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(plane).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
@@ -77,8 +73,6 @@ def index_shard(data: bytes, path: Path) -> dict[int, Entry]:
 
 def _opened(data: bytes, suffix: str) -> Any:
     """A member as a picture. Raises ValueError when it is not of the kind that its name says."""
-    from PIL import Image
-
     picture = Image.open(io.BytesIO(data), formats=("JPEG",) if suffix == "jpg" else ("PNG",))
     if (suffix == "jpg") != (picture.mode == "RGB"):
         raise ValueError(f"{suffix} has mode {picture.mode}")
@@ -87,7 +81,6 @@ def _opened(data: bytes, suffix: str) -> Any:
 
 def read_image(path: Path, entry: Entry) -> SimulatedImage:
     """Read one picture. Raises FileError naming the shard when it cannot be read."""
-
     try:
         planes = {}
         with open(path, "rb", buffering=0) as stream:

@@ -43,7 +43,7 @@ def wall_shelf(rng: np.random.Generator, palette: Palette) -> list[Part]:
 
 
 def curtain(rng: np.random.Generator, palette: Palette) -> list[Part]:
-    return [drape(rng.uniform(0.4, 0.8), rng.uniform(1.9, 2.2), palette.fabric(), folds=int(rng.integers(4, 8)))]
+    return [drape(rng.uniform(0.4, 0.8), rng.uniform(1.9, 2.2), palette.fabric(), int(rng.integers(4, 8)))]
 
 
 def rug(rng: np.random.Generator, palette: Palette) -> list[Part]:

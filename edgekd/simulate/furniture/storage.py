@@ -22,12 +22,8 @@ __all__ = [
 
 
 def bookcase(rng: np.random.Generator, palette: Palette) -> list[Part]:
-    width, depth, height, frame = (
-        rng.uniform(0.6, 1.2),
-        rng.uniform(0.26, 0.36),
-        rng.uniform(1.0, 2.1),
-        palette.lacquer(),
-    )
+    width, depth, height = rng.uniform(0.6, 1.2), rng.uniform(0.26, 0.36), rng.uniform(1.0, 2.1)
+    frame = palette.lacquer()
     boards = max(2, round(height / 0.36))
     parts = [box(0.02, depth, height, frame, x=s * (width / 2 - 0.01)) for s in (-1, 1)]
     parts += [
@@ -42,9 +38,7 @@ def bookcase(rng: np.random.Generator, palette: Palette) -> list[Part]:
     return parts
 
 
-def _fronts(
-    rng: np.random.Generator, palette: Palette, width: float, depth: float, height: float, rows: int, columns: int
-) -> list[Part]:
+def _fronts(palette: Palette, width: float, depth: float, height: float, rows: int, columns: int) -> list[Part]:
     front, knob = palette.lacquer(), palette.metal()
     w, h, parts = width / columns, height / rows, []
     for row in range(rows):
@@ -55,41 +49,34 @@ def _fronts(
     return parts
 
 
-def _case(
-    rng: np.random.Generator,
-    palette: Palette,
-    size: tuple[float, float, float],
-    rows: int,
-    columns: int,
-    holds: str | None,
-) -> list[Part]:
+def _case(palette: Palette, size: tuple[float, float, float], rows: int, columns: int, holds: str | None) -> list[Part]:
     width, depth, height = size
     feet = 0.06
     body = box(width, depth, height - feet, palette.lacquer(), z=feet, holds=holds)
     base = box(width - 0.06, depth - 0.06, feet, palette.dark())
-    fronts = _fronts(rng, palette, width - 0.02, depth, height - feet - 0.03, rows, columns)
+    fronts = _fronts(palette, width - 0.02, depth, height - feet - 0.03, rows, columns)
     return [body, base, *(moved(part, z=feet + 0.01) for part in fronts)]
 
 
 def chest_of_drawers(rng: np.random.Generator, palette: Palette) -> list[Part]:
     size = rng.uniform(0.7, 1.2), rng.uniform(0.42, 0.5), rng.uniform(0.7, 1.15)
-    return _case(rng, palette, size, int(rng.integers(3, 6)), int(rng.integers(1, 3)), "top")
+    return _case(palette, size, int(rng.integers(3, 6)), int(rng.integers(1, 3)), "top")
 
 
 def nightstand(rng: np.random.Generator, palette: Palette) -> list[Part]:
     size = rng.uniform(0.4, 0.5), rng.uniform(0.36, 0.44), rng.uniform(0.42, 0.6)
-    return _case(rng, palette, size, int(rng.integers(1, 4)), 1, "bedside")
+    return _case(palette, size, int(rng.integers(1, 4)), 1, "bedside")
 
 
 def sideboard(rng: np.random.Generator, palette: Palette) -> list[Part]:
     size = rng.uniform(1.2, 2.0), rng.uniform(0.38, 0.48), rng.uniform(0.5, 0.85)
-    return _case(rng, palette, size, int(rng.integers(1, 3)), int(rng.integers(2, 5)), "media")
+    return _case(palette, size, int(rng.integers(1, 3)), int(rng.integers(2, 5)), "media")
 
 
 def wardrobe(rng: np.random.Generator, palette: Palette) -> list[Part]:
     doors = int(rng.integers(2, 4))
     size = doors * rng.uniform(0.45, 0.6), rng.uniform(0.55, 0.62), rng.uniform(1.9, 2.2)
-    return _case(rng, palette, size, 1, doors, "top")
+    return _case(palette, size, 1, doors, "top")
 
 
 def shoe_rack(rng: np.random.Generator, palette: Palette) -> list[Part]:
@@ -100,7 +87,7 @@ def shoe_rack(rng: np.random.Generator, palette: Palette) -> list[Part]:
 
 def display_cabinet(rng: np.random.Generator, palette: Palette) -> list[Part]:
     wood, width, height = palette.wood(), rng.uniform(0.8, 1.1), rng.uniform(1.7, 2.0)
-    lower = _case(rng, palette, (width, 0.42, 0.75), 1, 2, None)
+    lower = _case(palette, (width, 0.42, 0.75), 1, 2, None)
     frame = [box(0.04, 0.32, height - 0.75, wood, x=s * (width / 2 - 0.02), y=-0.05, z=0.75) for s in (-1, 1)]
     boards = [
         box(width, 0.32, 0.025, wood, y=-0.05, z=z, holds="shelf", room=0.3) for z in np.linspace(0.75, height - 0.4, 3)
@@ -121,12 +108,8 @@ def trunk(rng: np.random.Generator, palette: Palette) -> list[Part]:
 
 
 def metal_shelf(rng: np.random.Generator, palette: Palette) -> list[Part]:
-    width, depth, height, steel = (
-        rng.uniform(0.8, 1.3),
-        rng.uniform(0.35, 0.5),
-        rng.uniform(1.5, 2.0),
-        palette.painted_metal(),
-    )
+    width, depth, height = rng.uniform(0.8, 1.3), rng.uniform(0.35, 0.5), rng.uniform(1.5, 2.0)
+    steel = palette.painted_metal()
     posts = [box(0.03, 0.03, height, steel, x=sx * width / 2, y=sy * depth / 2) for sx in (-1, 1) for sy in (-1, 1)]
     levels = np.linspace(0.1, height - 0.03, 5)
     return [*posts, *(box(width, depth, 0.03, steel, z=z, holds="bench", room=0.38) for z in levels)]

@@ -46,12 +46,8 @@ def side_table(rng: np.random.Generator, palette: Palette) -> list[Part]:
 
 
 def desk(rng: np.random.Generator, palette: Palette) -> list[Part]:
-    width, depth, height, frame = (
-        rng.uniform(1.1, 1.7),
-        rng.uniform(0.6, 0.8),
-        rng.uniform(0.71, 0.76),
-        palette.lacquer(),
-    )
+    width, depth, height = rng.uniform(1.1, 1.7), rng.uniform(0.6, 0.8), rng.uniform(0.71, 0.76)
+    frame = palette.lacquer()
     parts = [box(width, depth, 0.03, frame, z=height - 0.03, holds="desk")]
     if rng.random() < 0.6:
         chest = 0.4

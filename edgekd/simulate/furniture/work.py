@@ -125,10 +125,10 @@ def _boxes(
     return parts
 
 
-def _deck(palette: Palette, width: float, depth: float, z: float = 0.0) -> list[Part]:
+def _deck(palette: Palette, width: float, depth: float) -> list[Part]:
     wood = palette.rough_wood()
-    boards = [box(width, depth / 7, 0.022, wood, y=(n - 2) * depth / 4.6, z=z + 0.12) for n in range(5)]
-    return boards + [box(0.1, depth, 0.12, wood, x=s * (width / 2 - 0.05), z=z) for s in (-1, 0, 1)]
+    boards = [box(width, depth / 7, 0.022, wood, y=(n - 2) * depth / 4.6, z=0.12) for n in range(5)]
+    return boards + [box(0.1, depth, 0.12, wood, x=s * (width / 2 - 0.05)) for s in (-1, 0, 1)]
 
 
 def pallet(rng: np.random.Generator, palette: Palette) -> list[Part]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote
 
-from edgekd.simulate.meshes.limits import MOST_BYTES
+from edgekd.simulate.meshes.declared import MOST_BYTES
 
 __all__ = ["FilesBeside", "as_utf8"]
 
@@ -22,6 +22,7 @@ class FilesBeside:
         self.folder = mesh.parent.resolve()
         self.file_name = mesh.name  # trimesh names unnamed meshes after it
         self.outside: str | None = None  # the first name that leads out of the folder
+        self.missing: str | None = None  # the first name of a file that is not there
         self.read: set[str] = set()  # paths relative to the folder
         self._left = MOST_BYTES
         self._added: dict[str, bytes] = {}
@@ -53,6 +54,8 @@ class FilesBeside:
                 leads_out |= not inside
         if leads_out:
             self.outside = self.outside or name
+        else:
+            self.missing = self.missing or name
         raise FileNotFoundError(f"{name[:80]!r} not found beside it")
 
     __getitem__ = get

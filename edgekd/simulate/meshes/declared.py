@@ -7,10 +7,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from edgekd.simulate.meshes.limits import MOST_BYTES
+__all__ = ["MOST_BYTES", "PER_ITEM", "check_declared"]
 
-__all__ = ["PER_ITEM", "check_declared"]
-
+MOST_BYTES = 512 << 20  # of a mesh, of what it unpacks to, and of the files beside it together
 _MOST_NODES = 2000  # with primitives, which become nodes: trimesh's time grows faster than their number
 _MOST_CHANGES = 5000  # of an OBJ file's material: trimesh's time grows with their square
 _COMPRESSED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")

@@ -24,7 +24,7 @@ from edgekd.simulate.shapes import Part
 __all__ = ["MeshFolder", "MeshPiece"]
 
 _KEPT = 48  # meshes held in memory by each process
-_TOLD = 3  # of the meshes left out, how many are named
+_TOLD = 3  # of the meshes left out and of those without a texture, how many are named
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class MeshFolder:
 
     @classmethod
     def open(cls, folder: Path, progress: Progress) -> MeshFolder:
-        """Load every mesh once; those that cannot be used are counted, and the first of them named, in notes.
+        """Load every mesh once; those that cannot be used, or lack a texture, are counted and the first named in notes.
 
         Raises DataError for a folder without a usable mesh, MissingRuntimeError without trimesh.
         """
@@ -50,7 +50,7 @@ class MeshFolder:
             raise DataError(
                 f"No meshes in {folder} (looked for {', '.join(MESH_SUFFIXES)})", fix="Choose another folder"
             )
-        names, faults, used = [], [], set()
+        names, faults, bare, used = [], [], [], set()
         with progress.task("Checking meshes", total=len(found)) as advance:
             for path in found:
                 beside = FilesBeside(path)
@@ -58,6 +58,8 @@ class MeshFolder:
                     load_mesh(path, beside)
                     names.append(path.relative_to(folder).as_posix())
                     used |= {path, *(path.parent / name for name in beside.read)}
+                    if beside.missing is not None:
+                        bare.append(f"{path} names {beside.missing[:80]!r}. Copy that file beside the mesh.")
                 except DataError as error:
                     faults.append(error)
                 advance(1)
@@ -69,6 +71,12 @@ class MeshFolder:
             progress.note(f"Skipped {len(faults)} of {counted(len(found), 'mesh', 'meshes')}")
             for fault in faults[:_TOLD]:
                 progress.note(str(fault))
+        if bare:
+            progress.note(
+                f"Plain where a texture or material is missing: {len(bare)} of {counted(len(names), 'mesh', 'meshes')}"
+            )
+            for mesh in bare[:_TOLD]:
+                progress.note(mesh)
         contents = [(path.relative_to(folder).as_posix(), sha256_file(path)) for path in sorted(used)]
         return cls(folder, tuple(names), sha256_bytes(json.dumps([LOADER, contents, names]).encode()))
 

@@ -17,8 +17,7 @@ from calibration.errors import DataError, MissingRuntimeError
 from edgekd.pictures.reading import FORMATS
 from edgekd.simulate.meshes.beside import FilesBeside
 from edgekd.simulate.meshes.content import content
-from edgekd.simulate.meshes.declared import check_declared
-from edgekd.simulate.meshes.limits import MOST_BYTES
+from edgekd.simulate.meshes.declared import MOST_BYTES, check_declared
 
 __all__ = ["Piece", "open_pieces", "quiet", "require_trimesh", "texture"]
 

@@ -1,65 +1,31 @@
-"""The user's own meshes in simulated rooms: sizes, colours and textures as in the file, faults named."""
+"""The user's own meshes in simulated rooms: sizes, colours and textures as in the file."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import logging
-import pickle
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from notes import Notes
+from mesh_files import FACES, UPRIGHT, painted_box, textured_quad
 from PIL import Image
 
 from calibration.errors import DataError
-from calibration.progress import Quiet
 from edgekd.simulate.builder import Builder, part_bounds
 from edgekd.simulate.camera import Camera
 from edgekd.simulate.lens import develop
 from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.material import Material
-from edgekd.simulate.meshes.folder import MeshFolder
 from edgekd.simulate.meshes.loading import UNPAINTED, load_mesh
 from edgekd.simulate.meshes.tiles import BASIS, bake
 from edgekd.simulate.pose import Pose
 from edgekd.simulate.rays import cast
-from edgekd.simulate.rooms import RoomSettings, RoomSource, render
 from edgekd.simulate.shapes import box
-from edgekd.simulate.store import SimulatedSet, write_set
 from edgekd.simulate.textures import reflectance
 
 trimesh = pytest.importorskip("trimesh", reason="meshes are read by trimesh")
-
-SMALL = RoomSettings(height=60, width=80)
-
-
-def painted_box(extents, colour) -> object:
-    mesh = trimesh.creation.box(extents=extents)
-    mesh.visual.face_colors = [*colour, 255]
-    return mesh
-
-
-def textured_quad(picture: Image.Image) -> object:
-    """An upright quad, 1 m wide and 1 m high, facing glTF's front (+z), with the picture upright on it."""
-    corners = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0.5, 1, 0], [-0.5, 1, 0]])
-    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)  # trimesh counts v from below
-    material = trimesh.visual.material.PBRMaterial(baseColorTexture=picture, baseColorFactor=[255, 255, 255, 255])
-    visual = trimesh.visual.TextureVisuals(uv=uv, material=material)
-    return trimesh.Trimesh(corners, [[0, 1, 2], [0, 2, 3]], visual=visual, process=False)
-
-
-@pytest.fixture
-def meshes(tmp_path) -> Path:
-    folder = tmp_path / "meshes"
-    (folder / "inner").mkdir(parents=True)
-    painted_box([0.8, 1.5, 0.4], (200, 30, 30)).export(folder / "cupboard.glb")  # y is up
-    painted_box([0.5, 0.5, 0.9], (30, 200, 30)).export(folder / "inner" / "stand.ply")  # z is up
-    (folder / "crate.obj").write_text(trimesh.exchange.obj.export_obj(trimesh.creation.box(extents=[0.6, 0.3, 0.5])))
-    return folder
 
 
 def test_sizes_and_axes_are_those_of_the_file(meshes):
@@ -124,10 +90,6 @@ def test_a_texture_of_16_bits_is_as_bright_as_one_of_8(tmp_path):
         Image.fromarray(grey).save(tmp_path / "grey.png")
         seen, ids = look_at(load_mesh(tmp_path / "a.obj"))
         assert seen[ids == 1].mean(axis=0) == pytest.approx([0.503] * 3, abs=0.02)
-
-
-UPRIGHT = "v -0.5 0 0\nv 0.5 0 0\nv 0.5 1 0\nv -0.5 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
-FACES = "f 1/1 2/2 3/3 4/4\n"
 
 
 @pytest.mark.parametrize("head", ["", "mtllib none.mtl\nusemtl a\n", "mtllib a.mtl\nusemtl a\n"])
@@ -302,98 +264,6 @@ def test_a_tile_mixes_to_its_picture_and_its_mean():
     stored = picture.reshape(-1, 3) / 255
     linear = np.where(stored <= 0.04045, stored / 12.92, ((stored + 0.055) / 1.055) ** 2.4)
     np.testing.assert_allclose(mixed * texels[:, 2:], linear, atol=0.02)
-
-
-def test_rooms_hold_meshes_with_ids_of_their_own_and_bytes_that_repeat(meshes):
-    folder = MeshFolder.open(meshes, Quiet())
-    assert len(folder) == 3
-    settings = replace(SMALL, meshes=folder)
-    images = [render(settings, 3, index) for index in range(24)]
-    seen = 0
-    for index, image in enumerate(images):
-        again = render(settings, 3, index)
-        assert np.array_equal(image.rgb, again.rgb) and np.array_equal(image.ids, again.ids)
-        red = (image.rgb[..., 0] > 90) & (image.rgb[..., 1:].max(axis=2) < 0.5 * image.rgb[..., 0])
-        if red.sum() > 60:
-            owners, counts = np.unique(image.ids[red], return_counts=True)
-            seen += bool(owners[counts.argmax()] > 0)
-    assert seen >= 3, "the red cupboard is hardly ever seen as an object"
-    assert not np.array_equal(images[0].rgb, render(SMALL, 3, 0).rgb)
-
-
-def test_sets_with_meshes_go_through_workers_and_know_their_meshes(meshes, tmp_path):
-    settings = replace(SMALL, meshes=MeshFolder.open(meshes, Quiet()))
-    folders = [tmp_path / name for name in ("one", "two")]
-    for workers, folder in enumerate(folders, start=1):
-        write_set(folder, settings, seed=0, count=40, workers=workers, keep_depth=False, progress=Quiet())
-    assert SimulatedSet.open(folders[0]).digest == SimulatedSet.open(folders[1]).digest
-    painted_box([0.3, 0.3, 0.3], (1, 2, 3)).export(meshes / "more.glb")
-    other = replace(SMALL, meshes=MeshFolder.open(meshes, Quiet()))
-    with pytest.raises(DataError, match=r"other settings \(meshes\)"):
-        write_set(folders[0], other, seed=0, count=40, workers=1, keep_depth=False, progress=Quiet())
-    assert RoomSource(other, 0, 4).digest != RoomSource(settings, 0, 4).digest
-    assert pickle.loads(pickle.dumps(settings)) == settings
-
-
-def test_without_meshes_settings_are_written_as_before():
-    assert SMALL.to_json() == {"height": 60, "width": 80, "look": "simulated", "views_per_room": 4}
-
-
-@pytest.mark.parametrize(
-    ("side", "hint"), [(180.0, "centimetres"), (1800.0, "millimetres"), (0.002, "kilometres"), (90000.0, "metres")]
-)
-def test_a_mistaken_unit_is_named_with_its_remedy(tmp_path, side, hint):
-    painted_box([side, side / 2, side / 2], (9, 9, 9)).export(tmp_path / "sofa.glb")
-    with pytest.raises(DataError, match=rf"sofa\.glb is .* m along its longest side.*{hint}"):
-        load_mesh(tmp_path / "sofa.glb")
-
-
-def test_meshes_that_cannot_be_used_are_counted_and_named(meshes):
-    (meshes / "noise.glb").write_bytes(b"glTF" + bytes(range(200)))
-    (meshes / "empty.obj").write_text("")
-    line = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [2, 0, 0]], [[0, 1, 2]], process=False)
-    (meshes / "flat.ply").write_bytes(line.export(file_type="ply"))
-    whole = (meshes / "cupboard.glb").read_bytes()
-    (meshes / "cut.glb").write_bytes(whole[: len(whole) // 2])
-    (meshes / "huge.obj").write_text("v 0 0 0\nv 250 0 0\nv 0 90 0\nf 1 2 3\n")
-    before = logging.getLogger("trimesh").disabled
-    notes = Notes()
-    folder = MeshFolder.open(meshes, notes)
-    assert set(folder.names) == {"cupboard.glb", "crate.obj", "inner/stand.ply"}
-    assert notes.said[0] == "Skipped 5 of 8 meshes" and len(notes.said) == 4
-    assert all("\n" not in line for line in notes.said) and "cut.glb" in notes.said[1]
-    assert logging.getLogger("trimesh").disabled == before
-
-
-def test_a_folder_without_a_usable_mesh_is_refused(tmp_path):
-    with pytest.raises(DataError, match="No meshes in"):
-        MeshFolder.open(tmp_path, Quiet())
-    (tmp_path / "sofa.obj").write_text("v 0 0 0\nv 250 0 0\nv 0 90 0\nf 1 2 3\n")
-    with pytest.raises(DataError, match=r"The only mesh in .* cannot be used: .*sofa\.obj is 250 m.*centimetres"):
-        MeshFolder.open(tmp_path, Quiet())
-    with pytest.raises(DataError, match=r"Folder .*nowhere not found"):
-        MeshFolder.open(tmp_path / "nowhere", Quiet())
-
-
-def test_a_set_within_the_folder_of_meshes_goes_on_until_a_mesh_or_its_texture_changes(meshes):
-    Image.new("RGB", (8, 8), (200, 0, 0)).save(meshes / "red.png")
-    (meshes / "a.mtl").write_text("newmtl a\nmap_Kd red.png\n")
-    (meshes / "a.obj").write_text("mtllib a.mtl\nusemtl a\n" + UPRIGHT + FACES)
-    asked = {"seed": 0, "count": 3, "workers": 1, "keep_depth": False, "progress": Quiet()}
-
-    def made() -> SimulatedSet:
-        folder = MeshFolder.open(meshes, Quiet())
-        assert set(folder.names) == {"a.obj", "cupboard.glb", "crate.obj", "inner/stand.ply"}
-        return write_set(meshes / "set", replace(SMALL, meshes=folder), **asked)
-
-    first = made()
-    (meshes / ".DS_Store").write_bytes(b"of the system")
-    (meshes / "._a.obj").write_bytes(b"of the system")
-    (meshes / "set.preview.png").write_bytes(b"a preview")
-    assert made().digest == first.digest
-    Image.new("RGB", (8, 8), (0, 0, 200)).save(meshes / "red.png")
-    with pytest.raises(DataError, match=r"other settings \(meshes\)"):
-        made()
 
 
 def test_a_mesh_without_colour_is_painted_like_the_room(meshes):
