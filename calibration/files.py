@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import math
@@ -23,6 +24,7 @@ __all__ = [
     "inside",
     "name_of",
     "read_json",
+    "remove_remains",
     "replacing",
     "replacing_folder",
     "require_writable",
@@ -184,6 +186,18 @@ def restore_replaced(old: Path) -> None:
         if not (old.parent / kept.name).exists():
             kept.replace(old.parent / kept.name)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_remains(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it, and put back a folder that they had moved away.
+
+    For a path that no other process is writing.
+    """
+    beside, name = Path(path).parent, f".{glob.escape(Path(path).name)}.????????"  # as tempfile names them
+    for old in beside.glob(name + _OLD):
+        restore_replaced(old)
+    for stale in beside.glob(f"{name}.part"):
+        shutil.rmtree(stale, ignore_errors=True) if stale.is_dir() else stale.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from targets import get_target
 from targets.artefact import rebuild_command
 from targets.base import Artefact
 
-__all__ = ["why_elsewhere"]
+__all__ = ["Elsewhere", "why_elsewhere"]
 
 
-def why_elsewhere(artefact: Artefact) -> tuple[str, str] | None:
-    """Why the artefact only runs elsewhere, and how to fix that; None where it runs here."""
+@dataclass(frozen=True)
+class Elsewhere:
+    """Why an artefact only runs elsewhere, and how to fix that."""
+
+    reason: str
+    fix: str
+    missing: bool  # this machine lacks the runtime or the device
+
+
+def why_elsewhere(artefact: Artefact) -> Elsewhere | None:
+    """Why the artefact only runs elsewhere; None where it runs here."""
     if artefact.can_run_here:
         return None
     if get_target(artefact.target).status().can_run:
-        return "built on a machine without the device", f"Rebuild it for this one: {rebuild_command(artefact)}"
-    return "built for a device other than this machine", artefact.device_command or "Copy the run to the device"
+        fix = f"Rebuild it for this one: {rebuild_command(artefact)}"
+        return Elsewhere("built on a machine without the device", fix, missing=False)
+    fix = artefact.device_command or "Copy the run to the device"
+    return Elsewhere("built for a device other than this machine", fix, missing=True)

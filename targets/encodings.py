@@ -29,20 +29,11 @@ U8S8 = Encoding(
     signed=False,
     bias=True,
     outputs=True,
-    kinds=_LAYERS
-    | {
-        "Add",
-        "AveragePool",
-        "Clip",
-        "Concat",
-        "GlobalAveragePool",
-        "MaxPool",
-        "Relu",
-        "Resize",
-        "Reshape",
+    kinds=_LAYERS | {
+        "Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPool", "Relu", "Reshape", "Resize",
         "Transpose",
     },
-)
+)  # fmt: skip
 """For ONNX Runtime on x86 (VNNI): uint8 activations with zero-points, int8 weights per channel."""
 
 U8S8_FLOAT_SUMS = replace(U8S8, name="u8s8-float-sums", kinds=U8S8.kinds - {"Add", "Resize"})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.graph import drop_unused
+from targets.graph import drop_unused, shapes_of
 from targets.layers import constants
 
 if TYPE_CHECKING:
@@ -38,11 +38,7 @@ class _Enlargement:
 
 def enlarge_by_copying(model: onnx.ModelProto) -> None:
     """Replace, in place, nearest Resizes with integer scales, encoded alike on both sides, by copies of their codes."""
-    import onnx
-
-    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
-    shapes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in inferred}
-    values = constants(model)
+    values, shapes = constants(model), shapes_of(model)
     made_by = {name: node for node in model.graph.node for name in node.output}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:

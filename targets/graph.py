@@ -33,6 +33,7 @@ __all__ = [
     "name_nodes",
     "read_by",
     "read_graph",
+    "shapes_of",
     "subgraphs",
     "write_model",
 ]
@@ -140,6 +141,17 @@ def read_by(node: onnx.NodeProto) -> Iterator[str]:
         for within in inside.node:
             yield from read_by(within)
         yield from (output.name for output in inside.output)
+
+
+def shapes_of(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """The shape of each tensor that is computed, where it can be inferred; 0 stands for an unknown size."""
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    return {
+        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.value_info, *graph.output)
+    }
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from calibration.errors import ModelError
+from targets.graph import metadata
 from targets.layers import conv_layers
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def pack_ranges(ranges: Mapping[str, tuple[float, float]]) -> str:
 
 def read_ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
     """The range of each named convolution's input; empty where nothing was learned. Raises ModelError."""
-    text = next((entry.value for entry in model.metadata_props if entry.key == RANGES_KEY), "{}")
+    text = metadata(model).get(RANGES_KEY, "{}")
     try:
         found = {name: (float(low), float(high)) for name, (low, high) in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError) as error:

@@ -7,13 +7,14 @@ and ONNX Runtime has such matrix products, which is what a pointwise convolution
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from targets.graph import ACTIVATIONS, body, drop_unused
+from targets.graph import ACTIVATIONS, body, drop_unused, shapes_of
 from targets.layers import constants, groups
 
 if TYPE_CHECKING:
@@ -47,10 +48,7 @@ def last_activations(model: onnx.ModelProto, rounded: Collection[str]) -> dict[s
 
 def multiply_last_layers(encoded: onnx.ModelProto) -> None:
     """Write the two layers as matrix products over the pixels, in place, if the first is int8 and both have a bias."""
-    import onnx
-
-    inferred = onnx.shape_inference.infer_shapes(encoded).graph.value_info
-    shapes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in inferred}
+    shapes = shapes_of(encoded)
     for pair in list(_pairs(encoded)):
         made_by = {name: node for node in encoded.graph.node for name in node.output}
         dequantised = [made_by.get(name) for name in pair.first.input]
@@ -116,9 +114,8 @@ def _bounds(activation: onnx.NodeProto | None, zero: str) -> list[str]:
 
 def _pairs(model: onnx.ModelProto) -> Iterator[_Pair]:
     made_by = {name: node for node in model.graph.node for name in node.output}
-    uses: dict[str, int] = {output.name: 1 for output in model.graph.output}
-    for name in (name for node in model.graph.node for name in node.input):
-        uses[name] = uses.get(name, 0) + 1
+    uses = Counter(name for node in model.graph.node for name in node.input)
+    uses.update(output.name for output in model.graph.output)
     inside = {node.name for node in body(model, _CONV)}
     for last in model.graph.node:
         if last.op_type != "Conv" or last.name in inside or not _is_pointwise(last, model, made_by):

@@ -23,22 +23,10 @@ __all__ = ["Finding", "Verdict", "preflight"]
 
 _SAME_TYPES = frozenset(
     {
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Pow",
-        "Max",
-        "Min",
+        "Add", "Concat", "Conv", "ConvTranspose", "Div", "Gemm", "MatMul", "Max", "Min", "Mul", "PRelu", "Pow", "Sub",
         "Sum",
-        "Concat",
-        "Conv",
-        "ConvTranspose",
-        "Gemm",
-        "MatMul",
-        "PRelu",
     }
-)
+)  # fmt: skip
 """Operators whose inputs must all have one type in a strongly typed network."""
 
 _FOREIGN = frozenset({"INT16", "UINT16", "UINT32", "UINT64", "STRING", "COMPLEX64", "COMPLEX128"})
@@ -66,10 +54,10 @@ class Verdict:
         return not self.findings
 
 
-def preflight(model: onnx.ModelProto, versions: tuple[Version, ...] = VERSIONS) -> tuple[Verdict, ...]:
-    """One verdict per version, in the order given. The model need not be valid ONNX."""
+def preflight(model: onnx.ModelProto) -> tuple[Verdict, ...]:
+    """One verdict per version, in the order of VERSIONS. The model need not be valid ONNX."""
     graph = _Graph(model)
-    return tuple(Verdict(version.name, tuple(_find(graph, version))) for version in versions)
+    return tuple(Verdict(version.name, tuple(_find(graph, version))) for version in VERSIONS)
 
 
 class _Graph:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.progress import Progress
-from targets.graph import LAYERS
+from targets.graph import LAYERS, shapes_of
 
 if TYPE_CHECKING:
     import onnx
@@ -115,14 +115,7 @@ def fewest_float_layers(
 
 def count_operations(model: onnx.ModelProto) -> dict[str, int]:
     """Multiplications of each layer for one picture, by node name; sizes that cannot be inferred count as 1."""
-    import onnx
-
-    inferred = onnx.shape_inference.infer_shapes(model)
-    shapes = {
-        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
-    }
-    shapes |= {constant.name: list(constant.dims) for constant in model.graph.initializer}
+    shapes = shapes_of(model) | {constant.name: list(constant.dims) for constant in model.graph.initializer}
     counts = {}
     for node in model.graph.node:
         if node.op_type not in LAYERS:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import ModelError
+from targets.graph import metadata
 
 if TYPE_CHECKING:
     import onnx
@@ -46,7 +47,7 @@ def read_statistics(model: onnx.ModelProto) -> dict[str, ChannelStatistics]:
 
     Raises ModelError when it cannot be read.
     """
-    text = next((entry.value for entry in model.metadata_props if entry.key == STATISTICS_KEY), "{}")
+    text = metadata(model).get(STATISTICS_KEY, "{}")
     try:
         found = json.loads(text)
         return {name: ChannelStatistics(_unpack(mean), _unpack(deviation)) for name, (mean, deviation) in found.items()}

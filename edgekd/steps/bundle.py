@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from calibration.errors import UnknownNameError, UsageError
+from calibration.files import remove_remains
 from calibration.progress import Progress
 from edgekd.run import Run
 from edgekd.run.versions import versions
@@ -78,6 +79,9 @@ def bundle_run(run: Run, settings: BundleSettings, progress: Progress, out: Path
         made_from = {**inputs, "run": run.name, "edgekd": versions()["edgekd"], "machine": platform.machine()}
         options = BundleOptions(run.name, settings.camera, settings.engine, metric=run.caution is None)
         _, held_out = calibration.split()
+        if out is not None:  # the lock has tidied the run's own folder
+            for path in (into, into.with_name(f"{into.name}.tar.gz")):
+                remove_remains(path)
         with progress.task("Writing the bundle"):
             written = write_bundle(read_graph(model), encodings, held_out[:_PICTURES], options, made_from, into)
         if out is None:
@@ -130,7 +134,7 @@ def _as_exported(run: Run, target: str, served: Sequence[str], precision: Precis
     """The settings that this artefact, or that of another runtime with the same encoding, was exported with: a bundle
     takes the existing artefact and does not rebuild it without its accuracy budget."""
     for name in (target, *served):
-        record = run.manifest.steps.get(export_step(name, precision))
+        record = run.manifest.steps.get(export_step(f"{name}-{precision}"))
         if record is None or record.finished is None:
             continue
         asked = record.asked

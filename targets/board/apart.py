@@ -11,7 +11,6 @@ import importlib
 import json
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -155,7 +154,3 @@ def _require_disk(job: BuildJob) -> None:
         raise BoardError(
             f"{folder} has {free >> 20} MB free, but the engine may need {needed >> 20} MB", "Free some space"
         )
-
-
-if __name__ == "__main__":
-    sys.exit(serve_build(sys.argv[-1]))

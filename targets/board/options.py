@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Mapping
 
@@ -12,6 +13,7 @@ __all__ = ["EngineOptions"]
 
 _FLAGS = {"version-compatible": "version_compatible", "hardware-compatible": "hardware_compatible"}
 _NUMBERS = ("workspace", "effort", "dla", "batch")
+_TACTIC_NAMES = re.compile(r"[A-Z0-9_]+(\+[A-Z0-9_]+)*")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class EngineOptions:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise InputError(f"{name}={value} is out of range", f"Use {least} to {most}")
+        if self.tactics and not _TACTIC_NAMES.fullmatch(self.tactics):  # it goes into a shell's line, see trtexec.py
+            raise InputError(f"tactics={self.tactics} is not valid", "Join names by +: tactics=A+B")
 
     @property
     def most(self) -> int:

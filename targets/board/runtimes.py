@@ -31,15 +31,16 @@ __all__ = ["RUNTIMES", "Model", "choose_runtime", "open_model", "python_command"
 Show = Callable[[float, "float | None", str], None]
 """Called twice a second while an engine is built: seconds, estimate, the builder's current step."""
 
-RUNTIMES = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
-"""In the order in which they are tried."""
-
 _MODULES = {
     "tensorrt": ("tensorrt",),
     "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
     "openvino": ("openvino",),
     "onnxruntime": ("onnxruntime",),
 }
+
+RUNTIMES = tuple(_MODULES)
+"""In the order in which they are tried."""
+
 _SILENCED: dict[str, Callable[[], Any]] = {"openvino": import_openvino, "onnxruntime": import_onnxruntime}
 _INSTALL = {
     "tensorrt": "Install it on a Jetson: sudo apt install tensorrt python3-libnvinfer",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from targets.board.errors import BoardError
 from targets.board.files import read_bytes, write_bytes
@@ -33,11 +33,9 @@ class Timings:
         self._model = key.model
         self._seconds: dict[str, list[float]] = {}  # a model's digest to its size in bytes and the seconds it took
         self.cache = self._read(".cache")
-        try:
+        with suppress(ValueError, TypeError, AttributeError):  # damaged: it is only a cache
             kept = json.loads(self._read(".json") or b"{}")
             self._seconds = {str(model): [float(size), float(took)] for model, (size, took) in kept.items()}
-        except (ValueError, TypeError, AttributeError):  # damaged: it is only a cache
-            self._seconds = {}
 
     def _read(self, suffix: str) -> bytes:
         try:
@@ -55,10 +53,7 @@ class Timings:
     def keep(self, cache: bytes, size: int, seconds: float) -> None:
         """Keep a build's cache and time. A cache that cannot be written only costs time, so that is no error."""
         self._seconds[self._model] = [size, round(seconds, 2)]
-        kept: dict[str, Any] = self._seconds
-        try:
+        with suppress(BoardError):
             if cache:
                 write_bytes(self._stem + ".cache", cache)
-            write_bytes(self._stem + ".json", (json.dumps(kept) + "\n").encode())
-        except BoardError:
-            return
+            write_bytes(self._stem + ".json", (json.dumps(self._seconds) + "\n").encode())

@@ -49,7 +49,7 @@ def assemble() -> str:
             if owners.setdefault(known, name) != name:
                 raise ValueError(f"{known} is defined in board/{owners[known]}.py and in board/{name}.py")
         title = (ast.get_docstring(tree) or name).splitlines()[0]
-        sections.append(f"# {'-' * 20} {name}: {title}\n\n{_body(source, tree, last=name == _ORDER[-1])}")
+        sections.append(f"# {'-' * 20} {name}: {title}\n\n{_body(source, tree)}")
     plain = sorted(line for line in imports if line.startswith("import "))
     picked = sorted(line for line in imports if line.startswith("from "))
     plain.remove(_NUMPY)
@@ -57,23 +57,22 @@ def assemble() -> str:
     return "\n\n\n".join([head, *sections]) + "\n"
 
 
-def _dropped(node: ast.stmt, last: bool) -> bool:
+def _dropped(node: ast.stmt) -> bool:
     """Whether a top-level statement is left out of run.py."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         return True
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):  # docstrings
         return True
     if isinstance(node, ast.If):
-        test = ast.unparse(node.test)
-        return test == "TYPE_CHECKING" or ("__main__" in test and not last)
+        return ast.unparse(node.test) == "TYPE_CHECKING"
     return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
 
 
-def _body(source: str, tree: ast.Module, last: bool) -> str:
+def _body(source: str, tree: ast.Module) -> str:
     """The module's text, comments included, without the statements that are `_dropped`."""
     lines = source.splitlines()
     for node in tree.body:
-        if _dropped(node, last):
+        if _dropped(node):
             start = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
             for number in range(start - 1, node.end_lineno or start):
                 lines[number] = "\0"
@@ -101,7 +100,7 @@ def _defined(tree: ast.Module) -> list[str]:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.append(node.name)
-        elif isinstance(node, ast.Assign | ast.AnnAssign) and not _dropped(node, last=False):
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and not _dropped(node):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names += [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
     return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import tarfile
 from collections.abc import Callable, Mapping
@@ -13,11 +14,12 @@ from calibration.errors import EdgekdError, FileError
 from calibration.files import fault_of, inside, read_json
 from targets.board.manifest import FORMAT, manifest_digest
 
-__all__ = ["MANIFEST", "bundle_faults", "is_bundle"]
+__all__ = ["MANIFEST", "bundle_faults", "is_bundle", "is_bundle_archive"]
 
 MANIFEST = "manifest.json"
 _AGAIN = "Copy the bundle again, or rebuild it: edgekd bundle"
 _LARGEST_MANIFEST = 64 << 20  # bytes
+_EARLY = 8  # members of an archive among which a bundle's manifest is: they are sorted
 
 
 def is_bundle(path: Path) -> bool:
@@ -29,6 +31,20 @@ def is_bundle(path: Path) -> bool:
     except FileError:
         return False
     return isinstance(value, dict) and "selftest" in value
+
+
+def is_bundle_archive(path: Path) -> bool:
+    """Whether a file holds a bundle, whatever its name. Of a large archive of something else little is read."""
+    try:
+        with tarfile.open(path, "r|gz") as stream:
+            for member in itertools.islice(stream, _EARLY):
+                if _name(member) == MANIFEST and member.isfile() and member.size <= _LARGEST_MANIFEST:
+                    content = stream.extractfile(member)
+                    value = json.loads(content.read()) if content is not None else None
+                    return isinstance(value, dict) and "selftest" in value
+    except Exception:  # gzip, zlib and tarfile raise several unrelated types
+        return False
+    return False
 
 
 def bundle_faults(path: Path) -> tuple[list[FileError], int]:
@@ -64,6 +80,11 @@ def _files(path: Path, manifest: Any) -> Mapping[str, str]:
     return files
 
 
+def _name(member: tarfile.TarInfo) -> str:
+    """Its path inside the bundle's folder."""
+    return "/".join(PurePosixPath(member.name).parts[1:])
+
+
 def _archive_faults(path: Path) -> tuple[list[FileError], int]:
     """Read the archive once, front to back; its members are hashed, never written."""
     digests: dict[str, str] = {}
@@ -71,7 +92,7 @@ def _archive_faults(path: Path) -> tuple[list[FileError], int]:
     try:
         with tarfile.open(path, "r|gz") as stream:
             for member in stream:
-                name = "/".join(PurePosixPath(member.name).parts[1:])
+                name = _name(member)
                 content = stream.extractfile(member) if member.isfile() else None
                 if content is None:
                     continue

@@ -22,7 +22,7 @@ from targets.bundle.assemble import assemble
 from targets.bundle.readme import readme
 from targets.bundle.selftest import SelfTest, make_selftest
 from targets.bundle.shell import build_script
-from targets.bundle.verify import is_bundle
+from targets.bundle.verify import is_bundle, is_bundle_archive
 from targets.camera import with_camera
 from targets.graph import DepthGraph, load_model, write_model
 
@@ -128,7 +128,7 @@ def write_bundle(
         }
         digest = manifest_digest(manifest)
         write_json(folder / "manifest.json", {**manifest, "digest": digest})
-    archive = into.with_name(f"{into.name}.tar.gz")
+    archive = _archive(into)
     _pack(into, archive)
     sizes = {path: (into / path).stat().st_size for path in _files(into)}
     models_size = sum(sizes[file] for file in models)
@@ -141,11 +141,20 @@ def write_bundle(
 def require_place(into: Path) -> None:
     """Raise UsageError where a bundle cannot be written: an earlier one is replaced, and nothing else.
 
-    The folder may be a run, or hold the only copy of something.
+    The folder may be a run, or hold the only copy of something; the archive may be the backup of a run.
     """
-    if is_bundle(into) or not into.exists() or (into.is_dir() and not any(into.iterdir())):
-        return
-    raise UsageError(f"{into} exists and is not a bundle", fix="Choose another folder with --out, or move it away")
+    folder = is_bundle(into) or not into.exists() or (into.is_dir() and not any(into.iterdir()))
+    archive = _archive(into)
+    for path, free in ((into, folder), (archive, not archive.exists() or is_bundle_archive(archive))):
+        if not free:
+            raise UsageError(
+                f"{path} exists and is not a bundle", fix="Choose another folder with --out, or move it away"
+            )
+
+
+def _archive(into: Path) -> Path:
+    """Where the same as .tar.gz is written."""
+    return into.with_name(f"{into.name}.tar.gz")
 
 
 def _model(encoding: Encoding, tested: SelfTest) -> dict[str, Any]:

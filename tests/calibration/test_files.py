@@ -13,6 +13,7 @@ from calibration.files import (
     fault_of,
     inside,
     read_json,
+    remove_remains,
     replacing,
     replacing_folder,
     require_writable,
@@ -85,6 +86,15 @@ def test_a_folder_that_cannot_be_put_in_place_brings_the_one_before_back(
         (temporary / "new").touch()
     assert left_over(tmp_path / "made") == ["kept"]
     assert left_over(tmp_path) == ["made"]
+
+
+def test_a_folder_that_a_killed_process_had_moved_away_is_put_back(tmp_path: Path) -> None:
+    (tmp_path / ".a[1].abcdefgh.old" / "a[1]").mkdir(parents=True)
+    (tmp_path / ".a[1].abcdefgh.old" / "a[1]" / "file").write_text("whole")
+    (tmp_path / ".a[1].ijklmnop.part").mkdir()
+    remove_remains(tmp_path / "a[1]")
+    assert [path.name for path in tmp_path.iterdir()] == ["a[1]"]
+    assert (tmp_path / "a[1]" / "file").read_text() == "whole"
 
 
 def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:

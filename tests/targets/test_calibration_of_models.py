@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ from small_network import pictures, save, small_network
 
 from calibration.progress import Quiet
 from targets import quantise
-from targets.calibrated import infer_quantised
+from targets.calibrated import Calibrated, infer_quantised
+from targets.drift import measure_drift
 from targets.encodings import S8, U8S8
 from targets.graph import read_graph
 from targets.quantise import Budget, calibrate
@@ -37,6 +40,27 @@ def test_a_calibration_is_used_again_for_the_same_model_pictures_and_budget_alon
         assert found is not before
         assert calibrate(graph, given.copy(), Quiet(), *budget) is found
         before = found
+
+
+def test_a_budget_holds_in_every_encoding_on_all_its_pictures_with_no_layer_too_many(tmp_path: Path) -> None:
+    graph, images, held_out = read_graph(save(small_network(), tmp_path / "one.onnx")), pictures(8), pictures(4, seed=2)
+    expected = infer_model(graph.model, held_out)
+
+    def drift(of: Calibrated, chosen: Sequence[int]) -> list[float]:
+        found = (infer_quantised(of, encoding, held_out[chosen]) for encoding in (S8, U8S8))
+        return sorted(measure_drift(depth, expected[chosen]).abs_rel for depth in found)
+
+    free = calibrate(graph, images, Quiet(), Budget(0.9, held_out))
+    assert not free.float_layers
+    easy_first = sorted(range(4), key=lambda place: drift(free, [place]))
+    lost, least = drift(free, easy_first), drift(free, easy_first[:1])
+    assert max(lost[0], least[1]) < 0.98 * lost[1]
+    for limit in ((max(lost[0], least[1]) + lost[1]) / 2, 0.9 * lost[1]):
+        kept = calibrate(graph, images, Quiet(), Budget(limit, held_out[easy_first]))
+        assert kept.float_layers and drift(kept, easy_first)[1] <= limit
+        for layer in kept.float_layers:
+            without = replace(kept, float_layers=tuple(name for name in kept.float_layers if name != layer))
+            assert drift(without, easy_first)[1] > limit
 
 
 def test_layers_are_tried_in_float_where_a_single_encoding_loses_too_much(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,29 @@ def test_what_is_no_bundle_is_not_replaced_by_one(run_folder: Path) -> None:
     for _ in range(2):  # first into an empty folder, then over an earlier bundle
         Path("out/small").mkdir(parents=True, exist_ok=True)
         bundle_run(run, settings, Quiet(), Path("out"))
+
+
+def test_what_a_killed_bundle_left_beside_it_goes_with_the_next(run_folder: Path) -> None:
+    run, settings = Run.open(run_folder), BundleSettings(("onnxruntime",), ("fp32",))
+    bundle_run(run, settings, Quiet(), Path("out"))
+    killed = "import os, sys; from calibration.files import replacing, replacing_folder\n"
+    killed += "with replacing_folder(sys.argv[1]), replacing(sys.argv[1] + '.tar.gz'): os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", killed, "out/small"], check=False).returncode == -9
+    Path("out/.small-2.abcdefgh.part").touch()  # of another run's bundle
+    bundle_run(run, settings, Quiet(), Path("out"))
+    assert {path.name for path in Path("out").iterdir()} == {"small", "small.tar.gz", ".small-2.abcdefgh.part"}
+
+
+@pytest.mark.parametrize("name", ["small.tar.gz", "small/manifest.json"])
+def test_a_backup_of_the_run_is_not_replaced_by_a_bundles_archive(run_folder: Path, name: str) -> None:
+    """`tar czf small.tar.gz runs/small` has the name that a bundle's archive has."""
+    backup = Path("small.tar.gz")
+    with tarfile.open(backup, "w:gz") as tar:
+        tar.add(run_folder / "run.json", name)
+    before = backup.read_bytes()
+    with pytest.raises(UsageError, match=r"small\.tar\.gz exists and is not a bundle\. Choose another folder"):
+        bundle_run(Run.open(run_folder), BundleSettings(("onnxruntime",), ("fp32",)), Quiet(), Path())
+    assert backup.read_bytes() == before and not Path("small").exists()
 
 
 def test_a_bundle_of_the_run_that_lost_its_manifest_is_made_anew(run_folder: Path) -> None:

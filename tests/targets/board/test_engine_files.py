@@ -16,9 +16,10 @@ from targets.board.errors import BoardError, InputError, MisfitError, RefusedErr
 from targets.board.key import EngineKey, read_engine, write_engine
 from targets.board.options import EngineOptions
 from targets.board.timings import Timings, cache_folder
+from targets.child import python
 from targets.tensorrt_rtx import installed_module
 
-CHILD = [sys.executable, "-m", "targets.board.apart"]
+CHILD = python("from targets.board.apart import serve_build\nsys.exit(serve_build(sys.argv[-1]))")
 HERE = EngineKey("tensorrt", "10.3.0", "Orin", "8.7", "m" * 64, EngineOptions().to_json())
 
 
@@ -50,6 +51,8 @@ def test_options_are_read_and_said_alike() -> None:
         ("effort=9", "effort=9 is out of range"),
         ("dla", "no engine option 'dla'"),
         ("batch=0", "batch=0"),
+        ("tactics=A;reboot", r"tactics=A;REBOOT is not valid\. Join names by \+"),
+        ("tactics=A+", r"tactics=A\+ is not valid"),
     ],
 )
 def test_options_that_cannot_be_meant(text: str, says: str) -> None:

@@ -62,6 +62,21 @@ def test_the_shell_script_goes_on_past_a_precision_that_fails(tmp_path: Path) ->
     assert left == {"tensorrt-int8.engine", earlier[2]}  # no engine without the key that says what it was built for
 
 
+def test_the_shell_script_builds_into_its_own_folder_from_wherever_it_is_run(tmp_path: Path) -> None:
+    folder = tmp_path / "a bundle"
+    folder.mkdir()
+    (folder / "build.sh").write_text(build_script([("models/fp32.onnx", "fp32")], (HEIGHT, WIDTH), EngineOptions()))
+    trtexec = tmp_path / "trtexec"
+    trtexec.write_text(
+        '#!/bin/sh\necho "TensorRT.trtexec [TensorRT v100300]"\n'
+        'for word; do case "$word" in --saveEngine=*) touch "${word#*=}" ;; esac; done\n'
+    )
+    trtexec.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "a bundle/build.sh"], cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert (folder / "engines" / "tensorrt-fp32.engine").is_file() and not (tmp_path / "engines").exists()
+
+
 def test_the_shell_script_without_trtexec_says_what_brings_it(tmp_path: Path) -> None:
     if Path("/usr/src/tensorrt/bin/trtexec").exists() or shutil.which("trtexec"):
         pytest.skip("trtexec is here")

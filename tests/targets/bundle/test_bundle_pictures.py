@@ -50,6 +50,15 @@ def test_pictures_that_cannot_be_taken_are_left_out_told_and_counted(parts, tmp_
     assert whole.returncode == 0
 
 
+def test_the_name_of_a_picture_gives_the_terminal_no_orders(bundle: WrittenBundle, tmp_path: Path) -> None:
+    for name in ("\x1b[31mred.png", "two\nlines.png"):
+        Image.fromarray(pictures(1, 4)[0]).save(tmp_path / name)
+    (tmp_path / "\x1b[2Jempty.png").write_bytes(b"")
+    done = run(bundle.folder, ".", "--precision", "fp32", "--runtime", "onnxruntime")
+    assert "red.png" in done.stderr and "Skipped: \N{REPLACEMENT CHARACTER}[2Jempty.png" in done.stderr
+    assert "\x1b" not in done.stderr and "\nlines.png" not in done.stderr
+
+
 # The part of OpenCV that a camera needs: it gives ten frames, then none.
 CAMERA_OF_TEN = """
 import numpy as np

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import subprocess
 import sys
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from small_bundle import run, write
-from small_network import pictures, small_network
+from small_bundle import CAMERA, run, write
+from small_network import HEIGHT, SPEC, WIDTH, pictures, small_network
 
 from calibration.errors import FileError
 from targets.board.errors import MisfitError
 from targets.board.manifest import FORMAT, Bundle, manifest_digest
+from targets.board.options import EngineOptions
 from targets.bundle.selftest import make_selftest
-from targets.bundle.verify import bundle_faults
-from targets.bundle.write import WrittenBundle
+from targets.bundle.verify import bundle_faults, is_bundle
+from targets.bundle.write import BundleOptions, WrittenBundle, write_bundle
+from targets.graph import read_graph
 from targets.reference import infer_model
 
 
@@ -28,7 +34,13 @@ def test_the_archive_holds_the_folder_and_is_the_same_twice(parts, tmp_path: Pat
     assert first.archive.read_bytes() == second.archive.read_bytes() and first.digest == second.digest
     (tmp_path / "unpacked").mkdir()
     subprocess.run(["tar", "xzf", str(first.archive), "-C", str(tmp_path / "unpacked")], check=True)
+    for folder in (first.folder, tmp_path / "unpacked" / "small"):
+        assert all(os.access(folder / name, os.X_OK) for name in ("run.py", "build.sh"))
     assert run(tmp_path / "unpacked" / "small", "--runtime", "onnxruntime").returncode == 0
+    assert first.models_size == sum(path.stat().st_size for path in (first.folder / "models").iterdir())
+    renamed = first.archive.rename(tmp_path / "small.tgz")  # as some browsers and mail programs do
+    faults, checked = bundle_faults(renamed)
+    assert is_bundle(renamed) and not faults and checked > 5
 
 
 def test_every_altered_or_missing_file_is_named(bundle: WrittenBundle) -> None:
@@ -47,6 +59,24 @@ def test_every_altered_or_missing_file_is_named(bundle: WrittenBundle) -> None:
     assert done.stderr.endswith(
         "fp32.onnx was altered or truncated after the bundle was made. Copy the bundle again.\n"
     )
+
+
+def test_of_an_archive_too_every_altered_or_missing_file_is_named(bundle: WrittenBundle, tmp_path: Path) -> None:
+    """Packed anew, so that only its digests tell: gzip's own checksum fits."""
+    with tarfile.open(bundle.archive) as tar:
+        held = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    for name, content in held.items():
+        if name == "small/manifest.json":
+            continue
+        for said, altered in (("was altered", content[:-1] + b"?"), ("is missing", None)):
+            with tarfile.open(tmp_path / "other.tar.gz", "w:gz") as tar:
+                for path, data in {**held, name: altered}.items():
+                    if data is not None:
+                        member = tarfile.TarInfo(path)
+                        member.size = len(data)
+                        tar.addfile(member, io.BytesIO(data))
+            (fault,), checked = bundle_faults(tmp_path / "other.tar.gz")
+            assert f"{name.removeprefix('small/')} {said}" in fault.message and checked == len(held) - 1
 
 
 def test_a_failed_self_test_says_by_how_much_and_the_others_stand(bundle: WrittenBundle) -> None:
@@ -139,3 +169,72 @@ def test_the_self_test_notices_exchanged_colours(parts, bundle: WrittenBundle) -
     swapped = infer_model(onnx.load(student), np.ascontiguousarray(picture[None, :, :, ::-1]))[0]
     noticed = np.mean(np.abs(swapped - right) / right) > max(bundle.tolerances.values())
     assert noticed == ("swapped red and blue" not in bundle.blind_to)
+
+
+def across() -> np.ndarray:
+    """A picture that is the same upside down: red on the left, blue on the right."""
+    right = np.broadcast_to(np.arange(WIDTH) * 5, (HEIGHT, WIDTH))
+    return np.stack([240 - right, np.full_like(right, 60), right], axis=-1).astype(np.uint8)
+
+
+def down() -> np.ndarray:
+    """A grey picture, which is the same with red and blue exchanged: dark above, light below."""
+    below = np.broadcast_to(np.arange(HEIGHT)[:, None] * 7, (HEIGHT, WIDTH))
+    return np.stack([below] * 3, axis=-1).astype(np.uint8)
+
+
+def test_the_picture_that_shows_exchanged_colours_is_chosen_and_what_it_does_not_show_is_told() -> None:
+    models = {"same": (small_network(), "fp32")}
+    tested = make_selftest(small_network(), models, np.stack([down(), across(), down()]))
+    np.testing.assert_array_equal(tested.picture, across())
+    np.testing.assert_array_equal(tested.depth, infer_model(small_network(), across()[None])[0])
+    assert tested.blind_to() == ["an upside-down picture"]
+    assert make_selftest(small_network(), models, down()[None]).blind_to() == ["swapped red and blue"]
+    far = {"far": (small_network(offset=0.7 + np.log1p(0.6 * tested.swapped)), "int8")}  # and twice that is allowed
+    blind = make_selftest(small_network(), far, across()[None]).blind_to()
+    assert blind == ["swapped red and blue", "an upside-down picture"]
+
+
+def test_its_readme_says_what_it_takes_and_gives(parts, bundle: WrittenBundle, tmp_path: Path) -> None:
+    text = (bundle.folder / "README.md").read_text()
+    assert "# small: depth in metres" in text and "only ratios" not in text
+    assert "run.py crops and resizes for the network" in text and f"uint8 [N, {HEIGHT}, {WIDTH}, 3]" in text
+    for file, error in bundle.errors.items():
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| {file} |"))
+        assert row.endswith(f"| {error:.3%} | {bundle.tolerances[file]:.3%} |")
+    assert ("would not notice" in text) == bool(bundle.blind_to)
+    student, made = parts
+    options = BundleOptions("small", camera=CAMERA, metric=False)
+    other = write_bundle(read_graph(student), made, down()[None], options, {}, tmp_path / "other")
+    text = (other.folder / "README.md").read_text()
+    assert "# small: depth in an unknown unit" in text and "only ratios of depth are meaningful" in text
+    assert "Frames go in as the camera gives them" in text and f"uint8 [N, {CAMERA[0]}, {CAMERA[1]}, 3]" in text
+    assert "The self-test would not notice swapped red and blue" in text
+    assert "no known unit" in run(other.folder, "--runtime", "onnxruntime").stderr
+    assert "no known unit" not in run(bundle.folder, "--runtime", "onnxruntime").stderr
+
+
+def test_of_a_cameras_frame_the_network_sees_the_picture_and_engines_take_the_frame(parts, tmp_path: Path) -> None:
+    wide = (60, 160)  # of which the network sees the middle
+    folder = write(parts, tmp_path / "small", camera=wide).folder
+    frame = np.asarray(Image.open(folder / "selftest" / "picture.png"))
+    assert frame.shape == (*wide, 3)
+    seen = SPEC.framing.image(frame).astype(int)
+    assert min(np.abs(seen - picture).mean() for picture in pictures(6, seed=9)) < 5
+    assert f"--maxShapes=image:8x{wide[0]}x{wide[1]}x3" in (folder / "build.sh").read_text()
+
+
+def test_engines_are_built_on_the_device_with_the_options_that_were_asked_for(parts, tmp_path: Path) -> None:
+    asked = EngineOptions.parse("batch=2,workspace=64")
+    folder = write(parts, tmp_path / "small", engine=asked).folder
+    assert Bundle(folder).options == asked
+    assert "--memPoolSize=workspace:64" in (folder / "build.sh").read_text()
+
+
+def test_trtexec_builds_for_tensorrt_alone(parts, tmp_path: Path) -> None:
+    student, made = parts
+    rtx = [replace(made[0], runtimes=("tensorrt-rtx",))]
+    written = write_bundle(
+        read_graph(student), rtx, pictures(2), BundleOptions("small"), {"student": "s"}, tmp_path / "small"
+    )
+    assert not (written.folder / "build.sh").exists()
