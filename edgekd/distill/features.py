@@ -165,7 +165,7 @@ class FeatureMatch(nn.Module):
     def _watch(
         self,
         module: nn.Module,
-        before: Callable[..., None],
+        before: Callable[[], None],
         names: Sequence[str],
         projected: Callable[[int, Pair], Callable[..., Tensor | None]],
         mirrored: Callable[[int], Callable[..., Tensor | None]],
@@ -176,7 +176,7 @@ class FeatureMatch(nn.Module):
         """
 
         def begins(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            before(module, inputs)
+            before()
             self._running = module
 
         def ends(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -193,10 +193,10 @@ class FeatureMatch(nn.Module):
             else:
                 self._watching.append(layer.register_forward_hook(while_running(mirrored(index))))
 
-    def _before_teacher(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def _before_teacher(self) -> None:
         self._runs.append({})
 
-    def _before_student(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def _before_student(self) -> None:
         self._shown.clear()
         self._apart.clear()
         self._taught = {

@@ -75,14 +75,7 @@ def distill(
     """
     ranks.require_parts(settings.batch, settings.accumulate)
     batches = Batches(training_images(images, teacher.input.framing, device), settings)
-    key: dict[str, Any] = {
-        "settings": settings.to_json(),
-        "teacher": teacher.digest,
-        "images": images.digest,
-        "student": student_name,
-    }
-    if stored is not None:
-        key["statistics"] = stored.digest
+    key = {**_key(teacher, images, settings, stored), "student": student_name}
     solved = student_to_solve_for(student, teacher, settings, progress)
     shares = None if solved is None else rate_shares(solved, teacher.module)
     if shares is not None:
@@ -99,13 +92,7 @@ def distill(
     transform = None
     if settings.transform is not None:
         transform = TransformFit(teacher, stored or stored_statistics(teacher.module), settings, device, ranks)
-    features = None
-    if settings.features is not None:
-        pairs = pairs_of(student, teacher.module, (teacher.input.height, teacher.input.width))
-        if pairs:
-            features = FeatureMatch(pairs, teacher.module, settings.seed, ranks)
-        else:
-            progress.note("Student and teacher have no features to compare: the student is trained on depth alone")
+    features = None if settings.features is None else _features(student, teacher, settings, progress, ranks)
     fit = StudentFit(student, teacher.input, settings, device, features, ranks, shares)
     fitting = Fitting(teacher, transform, fit, settings, device, ranks)
     try:
@@ -135,12 +122,27 @@ def fit_transform(
     batches = Batches(training_images(images, teacher.input.framing, device), settings)
     transform = TransformFit(teacher, stored or stored_statistics(teacher.module), settings, device)
     fitting = Fitting(teacher, transform, None, settings, device)
-    key = {"settings": settings.to_json(), "teacher": teacher.digest, "images": images.digest}
-    if stored is not None:
-        key["statistics"] = stored.digest
-    checkpoint = Checkpoint(folder / "checkpoint", key)
+    checkpoint = Checkpoint(folder / "checkpoint", _key(teacher, images, settings, stored))
     _run(fitting, batches, folder, checkpoint, checkpoint.load(), progress, "Fitting")
     return transform.net
+
+
+def _key(
+    teacher: Teacher, images: ImageSource, settings: DistillSettings, stored: StoredStatistics | None
+) -> dict[str, Any]:
+    """What a checkpoint belongs to, without the student."""
+    key = {"settings": settings.to_json(), "teacher": teacher.digest, "images": images.digest}
+    return key if stored is None else {**key, "statistics": stored.digest}
+
+
+def _features(
+    student: nn.Module, teacher: Teacher, settings: DistillSettings, progress: Progress, ranks: Ranks
+) -> FeatureMatch | None:
+    pairs = pairs_of(student, teacher.module, (teacher.input.height, teacher.input.width))
+    if pairs:
+        return FeatureMatch(pairs, teacher.module, settings.seed, ranks)
+    progress.note("Student and teacher have no features to compare: the student is trained on depth alone")
+    return None
 
 
 def _run(

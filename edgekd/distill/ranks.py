@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -52,6 +52,11 @@ class Ranks:
             sum_over_processes(tensor)
             tensor /= self.count
         return tensor
+
+    def means(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The mean of each value over all processes, which have the same names in the same order."""
+        means = self.mean(torch.tensor(list(values.values()), dtype=torch.float64)).tolist()
+        return dict(zip(values, means, strict=True))
 
     def moments(self, mine: Moments) -> Moments:
         """The moments of the whole batch, with the gradient of this process's part.
@@ -134,7 +139,7 @@ def leads() -> bool:
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     """This process's rank and device: alone, or as torchrun sets RANK, WORLD_SIZE and LOCAL_RANK."""
-    count = _number("WORLD_SIZE", 1)
+    count = _number("WORLD_SIZE")
     if count == 1:
         yield ALONE, choose_device(device)
         return
@@ -148,7 +153,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     if chosen.type == "cuda":
         if ":" not in device:
             chosen = choose_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
-        elif _number("LOCAL_WORLD_SIZE", 1) > 1:  # NCCL refuses this, without a clear message
+        elif _number("LOCAL_WORLD_SIZE") > 1:  # NCCL refuses this, without a clear message
             raise UsageError(
                 f"Several processes cannot share {device}", fix="Use --device cuda: each process takes its own"
             )
@@ -168,8 +173,8 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
         torch.distributed.destroy_process_group()
 
 
-def _number(name: str, default: int) -> int:
-    text = os.environ.get(name, str(default))
+def _number(name: str) -> int:
+    text = os.environ.get(name, "1")
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"{name} is {text!r} in the environment", fix=f"Unset {name}, or start with torchrun")
     return int(text)

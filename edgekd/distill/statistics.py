@@ -73,9 +73,13 @@ class StoredStatistics:
 
     def in_order(self, names: Sequence[str]) -> StoredStatistics:
         """Those of the named layers, in the order of `names`."""
-        means = dict(zip(self.names, self.moments.mean.split(self.sizes), strict=True))
-        variances = dict(zip(self.names, self.moments.variance.split(self.sizes), strict=True))
-        return StoredStatistics.of({name: (means[name], variances[name]) for name in names})
+        layers = self.layers()
+        return StoredStatistics.of({name: layers[name] for name in names})
+
+    def layers(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Mean and variance [C] of each layer's input, by layer name."""
+        means, variances = self.moments.mean.split(self.sizes), self.moments.variance.split(self.sizes)
+        return dict(zip(self.names, zip(means, variances, strict=True), strict=True))
 
     @property
     def digest(self) -> str:
@@ -132,8 +136,7 @@ class _ObservedBatchNorm(nn.Module):
 
     def __init__(self, layer: nn.BatchNorm2d) -> None:
         super().__init__()
-        assert layer.running_mean is not None and layer.running_var is not None
-        mean, variance = layer.running_mean.detach().clone(), layer.running_var.detach().clone()
+        mean, variance = _stored(layer)
         weight = torch.ones_like(mean) if layer.weight is None else layer.weight.detach()
         bias = torch.zeros_like(mean) if layer.bias is None else layer.bias.detach()
         scale = weight / (variance + layer.eps).sqrt()

@@ -68,10 +68,7 @@ class StatisticsFile:
         from safetensors.torch import save
 
         tensors: dict[str, Tensor] = {}
-        moments = self.statistics.moments
-        for index, (mean, variance) in enumerate(
-            zip(moments.mean.split(self.statistics.sizes), moments.variance.split(self.statistics.sizes), strict=True)
-        ):
+        for index, (mean, variance) in enumerate(self.statistics.layers().values()):
             tensors[f"{index}.mean"], tensors[f"{index}.variance"] = mean.contiguous(), variance.contiguous()
         described = {
             "teacher": self.teacher,

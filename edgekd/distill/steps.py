@@ -60,7 +60,7 @@ class Fitting:
         return self.warm_up + (self.settings.steps if self.student is None else self.settings.student_steps)
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """Run one step and return what is to be logged."""
+        """Run one step and return what is to be logged, of the whole batch."""
         # Random draws in a network, such as dropout, depend on the seed and step alone: a resumed run draws the same.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.settings.seed * 1_000_003 + batch.step)
@@ -84,7 +84,7 @@ class Fitting:
             self.transform.update(1.0 - 0.9 * min(max(0.0, position), 1.0))
         if self.student is not None and trains:
             self.student.update(over_steps(position, self.settings))
-        return sums
+        return self.ranks.means(sums)
 
     def _accumulate(
         self, pictures: Tensor, noise: Tensor | None, share: float, fits_transform: bool, trains: bool, *, int8: bool

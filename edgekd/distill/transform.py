@@ -19,27 +19,29 @@ _CONDITIONS = 6  # mean and deviation of each channel
 _GLOBALS = 9 + 3 + 3 + 3  # colour matrix, offset, two tone coefficients per channel
 _LOCAL_LIMIT = 0.15  # of the value range: the most that the local part may add or take away
 _POOL = 4
+_CHANNELS = 12  # of the local part
+_HIDDEN = 24  # values between the conditions and what they correct
 
 
 class TransformNet(nn.Module):
     """RGB [N, 3, H, W] in [0, 1] to RGB of the same shape and range. Starts as the identity."""
 
-    def __init__(self, channels: int = 12, hidden: int = 24) -> None:
+    def __init__(self) -> None:
         super().__init__()
         # One full-resolution convolution holds sharpness, blur and the mixing of colours.
         self.lens = nn.Conv2d(3, 3, 3, padding=1, padding_mode="replicate", bias=False)
         nn.init.dirac_(self.lens.weight)
-        residual = nn.Conv2d(channels, 3, 1)
+        residual = nn.Conv2d(_CHANNELS, 3, 1)
         self.local = nn.Sequential(
-            nn.Conv2d(3, channels, 3, padding=1, padding_mode="replicate"),
+            nn.Conv2d(3, _CHANNELS, 3, padding=1, padding_mode="replicate"),
             nn.LeakyReLU(0.1),
-            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="replicate"),
+            nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1, padding_mode="replicate"),
             nn.LeakyReLU(0.1),
             residual,
         )
         self.globals = nn.Parameter(torch.zeros(_GLOBALS))
-        correction = nn.Linear(hidden, _GLOBALS)
-        self.condition = nn.Sequential(nn.Linear(_CONDITIONS, hidden), nn.Hardtanh(), correction)
+        correction = nn.Linear(_HIDDEN, _GLOBALS)
+        self.condition = nn.Sequential(nn.Linear(_CONDITIONS, _HIDDEN), nn.Hardtanh(), correction)
         self.noise = nn.Parameter(torch.full((3,), -5.0))  # ln of the deviation
         for last in (*correction.parameters(), *residual.parameters()):
             nn.init.zeros_(last)

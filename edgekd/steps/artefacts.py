@@ -50,9 +50,9 @@ def calibration_set(run: Run) -> CalibrationSet:
     return CalibrationSet.open(run.folder / "calibration")
 
 
-def export_step(target: str, precision: str) -> str:
-    """The name of the step in run.json that builds an artefact."""
-    return f"export {target}-{precision}"
+def export_step(name: str) -> str:
+    """The name of the step in run.json that builds the artefact `<target>-<precision>`."""
+    return f"export {name}"
 
 
 def artefact_folder(run: Run, name: str) -> Path:
@@ -62,11 +62,9 @@ def artefact_folder(run: Run, name: str) -> Path:
 
 def exported_names(run: Run) -> list[str]:
     """The names of a run's finished artefacts, in the order of TARGETS; nothing is verified."""
-    pairs = [(target, precision) for target in TARGETS for precision in PRECISIONS]
-    records = {
-        f"{target}-{precision}": run.manifest.steps.get(export_step(target, precision)) for target, precision in pairs
-    }
-    return [name for name, record in records.items() if record is not None and record.finished is not None]
+    names = [f"{target}-{precision}" for target in TARGETS for precision in PRECISIONS]
+    finished = {step for step, record in run.manifest.steps.items() if record.finished is not None}
+    return [name for name in names if export_step(name) in finished]
 
 
 def built_artefacts(run: Run, targets: tuple[str, ...] = (), progress: Progress = _QUIET) -> list[Artefact]:
@@ -82,10 +80,11 @@ def built_artefacts(run: Run, targets: tuple[str, ...] = (), progress: Progress 
     found = []
     for target in dict.fromkeys(targets or TARGETS):
         for precision in PRECISIONS:
-            record = run.manifest.steps.get(export_step(target, precision))
+            name = f"{target}-{precision}"
+            record = run.manifest.steps.get(export_step(name))
             if record is None:
                 continue
-            name, command = f"{target}-{precision}", run.command(record.command)
+            command = run.command(record.command)
             if record.finished is not None:
                 found.append(replace(_open(run, name, student), rebuild=f"{command} --force"))
             else:
@@ -124,7 +123,7 @@ def rebuilding_stale(run: Run) -> str:
     """The command that rebuilds all stale artefacts: a single export if every artefact is stale and has no options."""
     model, built = run.digest(run_model(run)), exported_names(run)
     stale = [name for name in built if _is_of_another(run, name, model)]
-    commands = {name: run.manifest.steps[export_step(*name.rsplit("-", 1))].command for name in stale}
+    commands = {name: run.manifest.steps[export_step(name)].command for name in stale}
     precisions = {name.rpartition("-")[2] for name in stale}
     plain = all(command.endswith(f" --precision {name.rpartition('-')[2]}") for name, command in commands.items())
     if len(stale) < 2 or stale != built or not plain:

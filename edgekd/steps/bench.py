@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from calibration.errors import DataError
+from calibration.errors import DataError, UsageError
 from calibration.files import name_of
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
@@ -98,13 +99,15 @@ def reproduce_bench(
     """Repeat the measurements of a bench result with its settings; returns the comparison and the new file.
 
     `data` is where the frames are now, if they were moved. Raises DataError for a file of another version or one
-    without a measured artefact, and what `bench_run` raises.
+    without a measured artefact, UsageError for `data` where the file holds no accuracy, and what `bench_run` raises.
     """
     before = BenchResult.read(file)
     measured = [row for row in before.rows if row.latency is not None]
     if not measured:
         raise DataError(f"{file} holds no measured artefact", fix="Pass the file of a bench that measured something")
     scored = next((row.evaluation for row in measured if row.evaluation is not None), None)
+    if data is not None and scored is None:
+        raise UsageError(f"{file} holds no accuracy, so --data has nothing to be compared with", fix="Omit --data")
     where = data or before.data  # empty in files of older demos, which did not record it
     scoring = None
     if scored is not None and where and (data is not None or find_data(where) is not None):
@@ -150,8 +153,6 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
 
 
 def _reduced(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    from PIL import Image
-
     image = Image.fromarray(frame)
     image.thumbnail((_CLIP_SIDE, _CLIP_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return np.asarray(image)
@@ -191,8 +192,6 @@ def _name(result: BenchResult, scoring: Scoring | None, targets: tuple[str, ...]
 
 def _pictures(calibration: CalibrationSet) -> Sequence[NDArray[np.uint8]]:
     """Held-out pictures at a camera's size, so that framing them costs as much as on the device."""
-    from PIL import Image
-
     _, held_out = calibration.split()
     size = (_CAMERA[1], _CAMERA[0])
     return [np.asarray(Image.fromarray(picture).resize(size)) for picture in held_out[:_PICTURES]]

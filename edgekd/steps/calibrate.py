@@ -9,7 +9,7 @@ from pathlib import Path
 
 from calibration.files import sha256_file
 from calibration.progress import Progress
-from edgekd.distill.adapt import load_transform, save_transform
+from edgekd.distill.adapt import save_transform
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.half_precision import require_precision
@@ -21,7 +21,7 @@ from edgekd.run import RUNS, Run, TeacherRecord, require_place
 from edgekd.steps.busy import remark_on_others
 from edgekd.steps.images import ImagesSpec
 from edgekd.steps.statistics import chosen_statistics, require_use
-from edgekd.steps.training import Training, beyond_weights, writing
+from edgekd.steps.training import Training, beyond_weights, require_pictures, writing
 
 __all__ = ["CALIBRATING", "CalibrateRequest", "calibrate_run"]
 
@@ -56,7 +56,7 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     """
     require_use(request.statistics, request.settings)
     require_place(request.out)
-    request.images.require(request.settings.least_images)
+    request.images.require(request.settings.least_images, progress)
     keep_freed_memory()
     device = choose_device(request.device)
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
@@ -83,6 +83,8 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     where = describe(device, settings.precision)
     if settings.transform is not None:  # otherwise nothing is computed on the device
         require_precision(teacher, device, settings.precision, fix="Use --device cpu")
+    if request.force or not Run.exists(folder):
+        require_pictures(request.images, teacher, settings)
     with writing(
         folder,
         record,
@@ -96,7 +98,6 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
         progress.note(f"Calibrating {teacher.name} itself in {folder} on {where}")
         training = Training(run, teacher, request.images, settings, command, progress)
         training.keep_model(teacher.module, "teacher", teacher.digest)  # first: if it fails, the rest would be wasted
-        transform_file = folder / "transform.safetensors"
         if run.is_done(_STEP, inputs=inputs, asked=asked):
             progress.note("The transformation is up to date: same teacher, images and settings (--force starts over)")
         else:
@@ -105,16 +106,9 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
                 if settings.transform is not None:
                     remark_on_others(device, progress)
                     net = fit_transform(teacher, source, settings, folder, progress, device=device, stored=stored)
-                    save_transform(transform_file, net, teacher.input)
-                    made.add(transform_file, folder / "metrics.jsonl", folder / "previews")
+                    save_transform(training.transform_file, net, teacher.input)
+                    made.add(training.transform_file, folder / "metrics.jsonl", folder / "previews")
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-        made_from = dict(inputs)
-        transform = None
-        if settings.transform is not None:
-            transform = load_transform(transform_file)
-            made_from["transform"] = run.digest(transform_file)
-        training.keep_calibration(transform, made_from)
-        if transform is not None:
-            training.keep_adaptation(stored, made_from)
+        training.keep_calibration(stored, inputs)
         training.keep_references(None)
     return run

@@ -119,7 +119,8 @@ def check_run(run: Run, targets: tuple[str, ...], progress: Progress, frames: Pa
     with progress.task("Checking", total=len(artefacts) * sum(map(len, pictures))) as advance:
         for artefact in artefacts:
             if (elsewhere := why_elsewhere(artefact)) is not None:
-                rows.append(CheckRow(artefact.name, reason=elsewhere[0], fix=elsewhere[1]))
+                reason, fix, missing = elsewhere.reason, elsewhere.fix, elsewhere.missing
+                rows.append(CheckRow(artefact.name, reason=reason, fix=fix, missing=missing))
                 advance(sum(map(len, pictures)))
                 continue
             try:

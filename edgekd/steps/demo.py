@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from calibration.errors import UsageError
 from calibration.files import write_json
 from calibration.progress import Progress
 from edgekd.bench import BenchResult, BenchSettings, Scoring
@@ -41,6 +40,7 @@ from edgekd.steps.training import run_depth
 __all__ = ["Accuracy", "DemoResult", "DemoSettings", "demo"]
 
 _TEACHER = "rooms"
+_HELD_OUT = 48  # rooms with the photographed look, to measure on
 _HELD_OUT_SEED = 303  # neither the seed the teacher was trained on nor the one it was tested on
 _SHOWN = 5
 
@@ -52,17 +52,11 @@ class DemoSettings:
     out: Path = field(default_factory=lambda: RUNS / "demo")
     images: int = 640
     steps: int = 500
-    batch: int = 8
-    held_out: int = 48  # rooms with the photographed look, to measure on
     seed: int = 0
     threads: int = 1
     device: str = "auto"
     force: bool = False
     command: str = "edgekd demo --out {run}"  # recreates the demo; {run} stands for its folder
-
-    def __post_init__(self) -> None:
-        if self.held_out < 1:
-            raise UsageError(f"A demo with {self.held_out} held-out pictures measures nothing", fix="Use at least 1")
 
 
 @dataclass(frozen=True)
@@ -108,25 +102,19 @@ def demo(settings: DemoSettings, progress: Progress) -> DemoResult:
     student = student_named(DEFAULT_STUDENT)
     full = DistillSettings(
         steps=settings.steps,
-        batch=settings.batch,
+        batch=8,
         learning_rate=student.learning_rate,
         seed=settings.seed,
         preview_every=max(1, settings.steps // 4),
     )
     run = _distilled(settings, full, settings.out, progress)
     progress.note("The same student on the same images and steps without any of that, for comparison")
-    plain = replace(
-        full,
-        mixing=None,
-        transform=None,
-        features=None,
-        reconstruction=None,
-    )
+    plain = replace(full, mixing=None, transform=None, features=None, reconstruction=None)
     plain_run = _distilled(settings, plain, settings.out / "plain", progress)
 
     exported = export_run(run, ExportSettings(force=settings.force), progress)
     checked = check_run(run, (), progress)
-    held_out = _held_out(settings.held_out, progress)
+    held_out = _held_out(progress)
     data = open_dataset(held_out)
     timing = BenchSettings(threads=settings.threads, seconds=3.0)
     benched, _ = bench_run(run, (), timing, progress, scoring=Scoring(data, PROTOCOLS["plain"], held_out))
@@ -150,13 +138,19 @@ def _distilled(settings: DemoSettings, distillation: DistillSettings, out: Path,
     return distill_run(request, progress)
 
 
-def _held_out(count: int, progress: Progress) -> str:
+def _held_out(progress: Progress) -> str:
     """A folder of rooms with the photographed look and their depth, rendered once and kept in the cache."""
-    folder = cache_folder() / "simulated" / f"held-out-{RENDERER}-{_HELD_OUT_SEED}-{count}"
+    folder = cache_folder() / "simulated" / f"held-out-{RENDERER}-{_HELD_OUT_SEED}-{_HELD_OUT}"
     look = RoomSettings(look="photographed")
     with locked(folder, progress):
         write_set(
-            folder, look, seed=_HELD_OUT_SEED, count=count, workers=usable_cores(), keep_depth=True, progress=progress
+            folder,
+            look,
+            seed=_HELD_OUT_SEED,
+            count=_HELD_OUT,
+            workers=usable_cores(),
+            keep_depth=True,
+            progress=progress,
         )
     return str(folder)
 

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +15,7 @@ from torch import nn
 from calibration.errors import ModelError, UsageError
 from calibration.files import read_json, sha256_file, write_json
 from calibration.progress import Progress, Quiet
-from edgekd.distill.adapt import load_transform, save_transform
+from edgekd.distill.adapt import save_transform
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import describe
 from edgekd.distill.half_precision import require_precision
@@ -37,7 +36,7 @@ from edgekd.steps.busy import remark_on_others
 from edgekd.steps.images import ImagesSpec, grow_images, open_rendered, require_images
 from edgekd.steps.outcome import require_learnt
 from edgekd.steps.statistics import chosen_statistics, require_use
-from edgekd.steps.training import Training, beyond_weights, writing
+from edgekd.steps.training import Training, beyond_weights, require_pictures, writing
 
 __all__ = ["DistillRequest", "distill_run"]
 
@@ -69,7 +68,7 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
     holds a run with other settings and `force` is off; KeyboardInterrupt after Ctrl-C, with the checkpoint saved.
     """
     require_place(request.out)
-    request.images.require(request.settings.least_images)
+    request.images.require(request.settings.least_images, progress)
     keep_freed_memory()
     with joined(request.device) as (ranks, device):
         ranks.require_parts(request.settings.batch, request.settings.accumulate)
@@ -77,38 +76,41 @@ def distill_run(request: DistillRequest, progress: Progress) -> Run:
             raise UsageError("Multi-process training cannot run while rooms are rendered", fix="Omit --background")
         if ranks.count > 1 and request.settings.quantisation is not None:
             raise UsageError("Multi-process training cannot run in simulated int8", fix="Omit --int8-steps")
-        cast = _cast(request, progress if ranks.first else Quiet())
-        folder = request.out or RUNS / f"{cast.teacher.name}-{request.student}"
+        job = _prepared(request, ranks, device, progress if ranks.first else Quiet())
         if ranks.first:
-            _lead(request, cast, folder, progress, ranks, device)
+            _lead(job, progress)
         else:
-            _follow(request, cast, folder, ranks, device)
+            _follow(job)
         ranks.wait()  # a process that exits early would end the first one, which is still exporting
-        return Run.open(folder)
+        return Run.open(job.folder)
 
 
 @dataclass(frozen=True)
-class _Cast:
-    """Teacher, student and statistics of a distillation, checked to match before anything is rendered or written."""
+class _Job:
+    """A distillation whose teacher, student and statistics match; nothing was rendered or written yet."""
 
+    request: DistillRequest
     teacher: Teacher
     student: nn.Module
     stored: StoredStatistics | None  # from a file
+    folder: Path
+    ranks: Ranks
+    device: torch.device
 
 
-def _cast(request: DistillRequest, progress: Progress) -> _Cast:
+def _prepared(request: DistillRequest, ranks: Ranks, device: torch.device, progress: Progress) -> _Job:
     require_use(request.statistics, request.settings)
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
     stored = chosen_statistics(request.statistics, teacher)
     if request.settings.transform is not None and stored is None:
         require_batch_norm(teacher)
-    return _Cast(teacher, build_student(request.student, teacher, request.settings.seed), stored)
+    student = build_student(request.student, teacher, request.settings.seed)
+    folder = request.out or RUNS / f"{teacher.name}-{request.student}"
+    return _Job(request, teacher, student, stored, folder, ranks, device)
 
 
-def _lead(
-    request: DistillRequest, cast: _Cast, folder: Path, progress: Progress, ranks: Ranks, device: torch.device
-) -> None:
-    teacher = cast.teacher
+def _lead(job: _Job, progress: Progress) -> None:
+    request, teacher, folder, ranks, device = job.request, job.teacher, job.folder, job.ranks, job.device
     record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source, teacher.metric)
     asked = {
         "student": request.student,
@@ -118,14 +120,15 @@ def _lead(
         **beyond_weights(teacher, request.teacher),
     }
     inputs = {"teacher": teacher.digest, "images": request.images.digest}
-    if cast.stored is not None and request.statistics is not None:
+    if request.statistics is not None:
         inputs["statistics"] = sha256_file(request.statistics)
     command = request.command or f"edgekd distill --teacher {shlex.quote(request.teacher)} --out {{run}}"
     where = describe(device, request.settings.precision)
     require_precision(teacher, device, request.settings.precision, fix="Use --precision float32")
     if request.force or not Run.exists(folder):
         require_images(request.images)
-        _try_export(request, cast, progress)
+        require_pictures(request.images, teacher, request.settings)
+        _try_export(job, progress)
     with writing(
         folder,
         record,
@@ -149,7 +152,7 @@ def _lead(
                 ranks.wait()  # the pictures are rendered: the other processes may open them
                 if not growing:  # otherwise the busy processes are our own renderers
                     remark_on_others(device, progress)
-                result = _train(request, cast, source, folder, progress, ranks, device)
+                result = _train(job, source, progress)
                 require_learnt(result.student, teacher, result.batches.aside()[:_LOOKED_AT], progress)
                 weights = folder / "student.safetensors"
                 save_weights(weights, result.student, architecture=request.student, input=teacher.input)
@@ -158,69 +161,54 @@ def _lead(
                     write_json(folder / _RANGES, result.ranges)
                     made.add(folder / _RANGES)
                 if result.transform is not None:
-                    save_transform(folder / "transform.safetensors", result.transform, teacher.input)
-                    made.add(folder / "transform.safetensors")
+                    save_transform(training.transform_file, result.transform, teacher.input)
+                    made.add(training.transform_file)
         # Not earlier: until the results are recorded, an interrupted command resumes from the checkpoint.
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-        _finish(training, cast, request.student, inputs)
+        _finish(training, job, inputs)
 
 
-def _try_export(request: DistillRequest, cast: _Cast, progress: Progress) -> None:
+def _try_export(job: _Job, progress: Progress) -> None:
     """Raise ModelError if a student cut from the user's own teacher cannot be exported, before anything is written,
     rendered or trained."""
-    if request.teacher not in TEACHERS and isinstance(cast.student, Slim):
+    if job.request.teacher not in TEACHERS and isinstance(job.student, Slim):
         with progress.task("Testing the export to ONNX"):
             try:
-                require_exportable(cast.student, cast.teacher.input)
+                require_exportable(job.student, job.teacher.input)
             except ModelError as error:
                 other = "pass --student mobile-m, which is not cut from the teacher"
                 raise ModelError(error.message, fix=f"{error.fix.rstrip('.')}, or {other}") from error
 
 
-def _follow(request: DistillRequest, cast: _Cast, folder: Path, ranks: Ranks, device: torch.device) -> None:
+def _follow(job: _Job) -> None:
     """What every process but the first does: its part of the training, without writing anything."""
-    (needed,) = ranks.any(False)
+    (needed,) = job.ranks.any(False)
     if needed:
-        ranks.wait()
-        _train(request, cast, open_rendered(request.images), folder, Quiet(), ranks, device)
+        job.ranks.wait()
+        _train(job, open_rendered(job.request.images), Quiet())
 
 
-def _train(
-    request: DistillRequest,
-    cast: _Cast,
-    source: ImageSource,
-    folder: Path,
-    progress: Progress,
-    ranks: Ranks,
-    device: torch.device,
-) -> Distilled:
+def _train(job: _Job, source: ImageSource, progress: Progress) -> Distilled:
     return distill(
-        cast.teacher,
-        cast.student,
+        job.teacher,
+        job.student,
         source,
-        request.settings,
-        folder,
+        job.request.settings,
+        job.folder,
         progress,
-        device=device,
-        student_name=request.student,
-        stored=cast.stored,
-        ranks=ranks,
+        device=job.device,
+        student_name=job.request.student,
+        stored=job.stored,
+        ranks=job.ranks,
     )
 
 
-def _finish(training: Training, cast: _Cast, name: str, inputs: Mapping[str, str]) -> None:
+def _finish(training: Training, job: _Job, inputs: Mapping[str, str]) -> None:
     """Do everything after training from the files it left, so that an interruption here loses no training."""
-    run, student = training.run, cast.student
-    weights, transform_file = run.folder / "student.safetensors", run.folder / "transform.safetensors"
-    fill(student, load_weights(weights).tensors, str(weights), architecture=name)
-    made_from: dict[str, Any] = dict(inputs)
-    transform = None
-    if training.settings.transform is not None:
-        transform = load_transform(transform_file)
-        made_from["transform"] = run.digest(transform_file)
-    training.keep_calibration(transform, made_from)
-    if transform is not None:
-        training.keep_adaptation(cast.stored, made_from)
+    run, student = training.run, job.student
+    weights = run.folder / "student.safetensors"
+    fill(student, load_weights(weights).tensors, str(weights), architecture=job.request.student)
+    training.keep_calibration(job.stored, inputs)
     ranges = read_json(run.folder / _RANGES) if training.settings.quantisation is not None else {}
     training.keep_model(student, "student", run.digest(weights), ranges)
     training.keep_references(student)

@@ -179,7 +179,7 @@ def _export(
 ) -> Exported:
     model = run_model(run)
     name = f"{target.name}-{precision}"
-    step, folder = export_step(target.name, precision), artefact_folder(run, name)
+    step, folder = export_step(name), artefact_folder(run, name)
     inputs = {"model": run.digest(model), "calibration": calibration.digest}
     asked = {"target": target.name, "precision": precision, "device": settings.device, "runtime": status.version}
     command = f"edgekd export {{run}} --target {target.name} --precision {precision}"

@@ -52,10 +52,15 @@ class ImagesSpec:
             return {"folder": str(self.folder.resolve())}
         return {"rooms": self.count, "seed": self.seed, "renderer": RENDERER, **RoomSettings().to_json()}
 
-    def require(self, images: int) -> None:
-        """Raise UsageError, before anything is rendered, when the spec has fewer images than this."""
+    def require(self, images: int, progress: Progress) -> None:
+        """Raise UsageError, before anything is rendered, when the spec has fewer images than this.
+
+        Notes then say which images of a folder were left out.
+        """
         count = self.count if self.folder is None else len(open_source(self.folder))
         if count < images:
+            if self.folder is not None:
+                open_source(self.folder, progress)
             raise UsageError(
                 f"{counted(count, 'image is', 'images are')} too few: {images} are needed for those set aside and one "
                 "batch",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgekd.bench.machine import describe_machine
+from edgekd.bench.machine import describe_machine, jetson_linux, power_modes
 from edgekd.bench.sysfs import each, text
 
 __all__ = ["Jetson", "Problem", "examine_jetson"]
@@ -53,14 +53,13 @@ class Jetson:
 
 def examine_jetson(root: Path = Path("/")) -> Jetson | None:
     """The Jetson whose files lie under `root`; None on any other machine."""
-    release = re.search(r"# R(\d+) \(release\), REVISION: ([\d.]+)", text(root / "etc/nv_tegra_release") or "")
-    if release is None:
+    linux = jetson_linux(root)
+    if linux is None:
         return None
-    linux = f"{release[1]}.{release[2]}"
     packages = dict(_packages(root))
     machine = describe_machine(root)
     memory = _meminfo(root)
-    modes = _power_modes(root)
+    modes = power_modes(root)
     tensorrt = next((packages[name] for name in sorted(packages) if re.fullmatch(r"libnvinfer\d+", name)), None)
     trtexec = root / "usr/src/tensorrt/bin/trtexec"
     found = Jetson(
@@ -77,8 +76,7 @@ def examine_jetson(root: Path = Path("/")) -> Jetson | None:
         memory_free=memory.get("MemAvailable"),
         problems=(),
     )
-    problems = tuple(_problems(root, found, packages, modes))
-    return Jetson(**{**vars(found), "problems": problems})
+    return replace(found, problems=tuple(_problems(root, found, packages, modes)))
 
 
 def _problems(root: Path, found: Jetson, packages: dict[str, str], modes: dict[str, str]) -> Iterator[Problem]:
@@ -145,13 +143,6 @@ def _cuda(root: Path, packages: dict[str, str]) -> str | None:
         except (ValueError, KeyError, TypeError):
             continue
     return next((version for name, version in packages.items() if re.fullmatch(r"cuda-cudart-\d+-\d+", name)), None)
-
-
-def _power_modes(root: Path) -> dict[str, str]:
-    """Power modes, name to number, in the order of nvpmodel's configuration."""
-    lines = (text(root / "etc/nvpmodel.conf") or "").splitlines()
-    found = (re.match(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", line) for line in lines)
-    return {match[2]: match[1] for match in found if match}
 
 
 def _meminfo(root: Path) -> dict[str, int]:

@@ -15,15 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from calibration.errors import ModelError, RunError
+from calibration.coverage import check_images
+from calibration.errors import DataError, ModelError, RunError
 from calibration.files import read_json, write_json
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
-from edgekd.distill.adapt import transformed_images
+from edgekd.distill.adapt import load_transform, transformed_images
 from edgekd.distill.adaptation import Adaptation, measure_adaptation
 from edgekd.distill.batches import Batches
 from edgekd.distill.framed_images import FramedImages
-from edgekd.distill.settings import DistillSettings
+from edgekd.distill.settings import DistillSettings, TransformSettings
 from edgekd.distill.statistics import StoredStatistics, stored_statistics
 from edgekd.distill.transform import TransformNet
 from edgekd.models.pictures import NormalisePictures, probe_pictures
@@ -31,13 +32,14 @@ from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import TEACHERS
 from edgekd.models.to_onnx import RECIPE, export_onnx
 from edgekd.run import Run, TeacherRecord
+from edgekd.simulate.readers import open_source
 from edgekd.simulate.sample import ImageSource
 from edgekd.steps.check import References, write_references
 from edgekd.steps.images import ImagesSpec, open_images
 from targets.graph import TEACHER_KEY
 from targets.input import InputSpec
 
-__all__ = ["Training", "beyond_weights", "require_finite", "run_depth", "writing"]
+__all__ = ["Training", "beyond_weights", "require_finite", "require_pictures", "run_depth", "writing"]
 
 _BATCH = 8
 _COMPARED = 64  # pictures
@@ -105,9 +107,27 @@ class Training:
         """The simulated pictures that nothing was trained on, framed for the network."""
         return Batches(FramedImages(self.source, self.teacher.input.framing), self.settings).aside()
 
-    def keep_calibration(self, transform: TransformNet | None, made_from: Mapping[str, str]) -> None:
+    @property
+    def transform_file(self) -> Path:
+        return self.run.folder / "transform.safetensors"
+
+    def keep_calibration(self, stored: StoredStatistics | None, inputs: Mapping[str, str]) -> None:
+        """Keep the run's calibration set and, if its pictures are transformed, how close that brought them to `stored`.
+
+        `stored` holds the statistics that the transformation was fitted to; None stands for the teacher's own.
+        """
+        if self.settings.transform is None:
+            self._keep_pictures(None, inputs)
+            return
+        transform = load_transform(self.transform_file)
+        made_from = {**inputs, "transform": self.run.digest(self.transform_file)}
+        self._keep_pictures(transform, made_from)
+        self._keep_adaptation(self.settings.transform, stored, made_from)
+
+    def _keep_pictures(self, transform: TransformNet | None, made_from: Mapping[str, str]) -> None:
         """Keep the pictures set aside, transformed, as the run's calibration set, unless that is already done."""
-        kind = "simulated rooms" + ("" if transform is None else ", transformed to the teacher's statistics")
+        kind = "simulated rooms" if self.images.folder is None else "the given images"  # any scene, such as streets
+        kind += "" if transform is None else ", transformed to the teacher's statistics"
         asked = {"origin": kind, "seed": self.settings.seed, "set_aside": self.settings.set_aside}
         if self.run.is_done("calibration", inputs=made_from, asked=asked):
             self.progress.note("The calibration set is up to date")
@@ -123,12 +143,10 @@ class Training:
             CalibrationSet.write(folder, pictures, origin=kind, made_from=made_from)
             made.add(folder)
 
-    def keep_adaptation(self, stored: StoredStatistics | None, made_from: Mapping[str, str]) -> None:
-        """Keep and report how close the transformation brought the calibration pictures; if already done, only report.
-
-        `stored` holds the statistics that it was fitted to; None stands for the teacher's own.
-        """
-        assert self.settings.transform is not None
+    def _keep_adaptation(
+        self, settings: TransformSettings, stored: StoredStatistics | None, made_from: Mapping[str, str]
+    ) -> None:
+        """Keep and report how close the transformation brought the pictures; if already done, only report."""
         path = self.run.folder / "adaptation.json"
         if not self.run.is_done("adaptation", inputs=made_from, asked={}):
             with (
@@ -138,7 +156,7 @@ class Training:
                 simulated = self._set_aside()[:_COMPARED]
                 transformed = np.asarray(CalibrationSet.open(self.run.folder / "calibration").images[:_COMPARED])
                 stored = stored or stored_statistics(self.teacher.module)
-                found = measure_adaptation(self.teacher, stored, self.settings.transform, simulated, transformed)
+                found = measure_adaptation(self.teacher, stored, settings, simulated, transformed)
                 write_json(path, found.to_json())
                 made.add(path)
         self._say_adaptation(Adaptation.from_json(read_json(path)))
@@ -199,6 +217,18 @@ class Training:
             if student is not None:
                 references = References(run_depth(student, self.teacher.input, pictures), teaching)
             made.add(*write_references(self.run.folder / "check", references))
+
+
+def require_pictures(images: ImagesSpec, teacher: Teacher, settings: DistillSettings) -> None:
+    """Raise DataError, before anything is written or trained, when pictures of a folder would be refused as the
+    calibration set: none show anything, or all are one. Rendered rooms never are."""
+    if images.folder is None:
+        return
+    framed = FramedImages(open_source(images.folder), teacher.input.framing)
+    try:
+        check_images(Batches(framed, settings).aside())
+    except DataError as error:
+        raise DataError(f"{images.folder}: {error.message}", fix=error.fix) from error
 
 
 def require_finite(depth: NDArray[np.float32], teacher: Teacher) -> None:

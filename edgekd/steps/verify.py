@@ -14,7 +14,7 @@ from calibration.weights import STATISTICS, kind_of_weights, weights_fault
 from edgekd.run import Run, find_run, is_run
 from edgekd.run.manifest import NAME as RUN
 from edgekd.simulate.store import SimulatedSet, is_set
-from edgekd.steps.artefacts import artefact_folder, rebuilding_stale, run_model, stale_artefact
+from edgekd.steps.artefacts import artefact_folder, exported_names, rebuilding_stale, run_model, stale_artefact
 from targets.artefact import NAME as ARTEFACT
 from targets.artefact import artefact_faults, read_artefact
 from targets.bundle.verify import MANIFEST, bundle_faults, is_bundle
@@ -92,16 +92,14 @@ def _run(run: Run) -> Verified:
     faults: list[EdgekdError] = [*run.faults()]
     if not faults:
         model, rebuilding = run.digest(run_model(run)), rebuilding_stale(run)
-        for step, record in run.manifest.steps.items():
-            name = step.removeprefix("export ")
-            if name != step and record.finished is not None:
-                try:
-                    artefact = read_artefact(artefact_folder(run, name))
-                except EdgekdError as error:
-                    faults.append(error)
-                    continue
-                if artefact.student != model:
-                    faults.append(stale_artefact(artefact.folder, rebuilding))
+        for name in exported_names(run):
+            try:
+                artefact = read_artefact(artefact_folder(run, name))
+            except EdgekdError as error:
+                faults.append(error)
+                continue
+            if artefact.student != model:
+                faults.append(stale_artefact(artefact.folder, rebuilding))
     files = sum(len(record.outputs) for record in run.manifest.steps.values())
     return Verified("run", run.folder, files, sha256_file(run.folder / RUN), tuple(faults))
 

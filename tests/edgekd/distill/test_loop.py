@@ -1,76 +1,30 @@
 from __future__ import annotations
 
-import contextlib
 import copy
-import itertools
-import json
-import os
-import signal
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import onnx
 import pytest
 import torch
 from notes import Notes
+from short_runs import CPU, SETTINGS, InterruptAfter, run, steps_logged, weights
 
-from calibration.errors import ModelError, RunError, UsageError
-from calibration.progress import Advance, Quiet
+from calibration.errors import ModelError, UsageError
+from calibration.progress import Quiet
 from edgekd.distill.batches import Batches
-from edgekd.distill.checkpoint import all_finite
 from edgekd.distill.device import exact_float32
 from edgekd.distill.features import FeatureMatch, encoder_pairs
-from edgekd.distill.loop import Distilled, distill, fit_transform
+from edgekd.distill.loop import fit_transform
 from edgekd.distill.losses import distillation_loss
 from edgekd.distill.resident import training_images
 from edgekd.distill.settings import DistillSettings, QuantisationSettings, ReconstructionSettings, TransformSettings
 from edgekd.distill.start import starting_batches
-from edgekd.distill.statistics import stored_statistics
-from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.slim import slim
 from edgekd.models.teacher import Teacher
 from edgekd.models.to_onnx import export_onnx
 from targets.input import Framing, InputSpec
 from targets.statistics import read_statistics
-
-CPU = torch.device("cpu")
-SETTINGS = DistillSettings(
-    steps=12, batch=4, set_aside=8, preview_every=8, transform=TransformSettings(warm_up=3), learning_rate=1e-2
-)
-
-
-class InterruptAfter(Quiet):
-    """Presses Ctrl-C once `steps` steps are done."""
-
-    def __init__(self, steps: int) -> None:
-        self._left = steps
-
-    @contextlib.contextmanager
-    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
-        def advance(done: int) -> None:
-            self._left -= done
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        yield advance
-
-
-def run(teacher: Teacher, student, boxes, folder: Path, settings=SETTINGS, progress=None) -> Distilled:
-    folder.mkdir(exist_ok=True)
-    torch.manual_seed(5)
-    return distill(teacher, student(), boxes, settings, folder, progress or Quiet(), device=CPU, student_name="small")
-
-
-def weights(result: Distilled) -> torch.Tensor:
-    parts = [result.student] if result.transform is None else [result.student, result.transform]
-    return torch.cat([v.flatten().double() for part in parts for v in part.state_dict().values()])
-
-
-def steps_logged(folder: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
 
 
 def test_an_interrupted_run_ends_bit_for_bit_as_an_uninterrupted_one(teacher, small_net, boxes, tmp_path) -> None:
@@ -156,62 +110,6 @@ def test_each_part_can_be_switched_off_alone(off, teacher, small_net, boxes, tmp
     assert ("statistics" in steps_logged(tmp_path)[-1]) == (off != "transform")
 
 
-def test_a_checkpoint_of_other_settings_is_refused(teacher, small_net, boxes, tmp_path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(teacher, small_net, boxes, tmp_path, progress=InterruptAfter(4))
-    with pytest.raises(RunError, match="a different teacher, student, image set or settings"):
-        run(teacher, small_net, boxes, tmp_path, DistillSettings(steps=12, batch=8, set_aside=8))
-
-
-def test_a_checkpoint_of_another_teacher_student_set_or_of_other_statistics_is_refused(
-    teacher, small_net, boxes, tmp_path
-) -> None:
-    """Otherwise a resumed run would pass for one of the teacher, pictures and statistics that it was asked for."""
-
-    class Others(type(boxes)):
-        digest = "others"
-
-    def fit(progress: Quiet, teacher=teacher, images=boxes, settings=SETTINGS, **given) -> None:
-        fit_transform(teacher, images, settings, tmp_path / "fit", progress, device=CPU, **given)
-
-    def train(progress: Quiet, teacher=teacher, images=boxes, student_name="small", **given) -> None:
-        folder = tmp_path / "train"
-        given = {"device": CPU, "student_name": student_name, **given}
-        distill(teacher, small_net(), images, SETTINGS, folder, progress, **given)
-
-    changes = [
-        {"teacher": replace(teacher, digest="another")},
-        {"images": Others()},
-        {"stored": stored_statistics(teacher.module)},  # the same numbers, but of a file
-    ]
-    for begin, others in ((fit, [*changes, {"settings": replace(SETTINGS, seed=1)}]), (train, changes)):
-        (tmp_path / begin.__name__).mkdir()
-        with pytest.raises(KeyboardInterrupt):
-            begin(InterruptAfter(2))
-        for other in others:
-            with pytest.raises(RunError, match="a different teacher, student, image set or settings"):
-                begin(Quiet(), **other)
-    with pytest.raises(RunError, match="a different teacher, student, image set or settings"):
-        train(Quiet(), student_name="other")
-
-
-def test_a_checkpoint_of_a_version_that_builds_other_students_is_named(teacher, small_net, boxes, tmp_path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(teacher, small_net, boxes, tmp_path / "plain", progress=InterruptAfter(4))
-    said = r"state\.pt does not fit .*another version .*delete .*checkpoint to start"
-    with pytest.raises(RunError, match=said):
-        run(teacher, lambda: small_net(channels=16), boxes, tmp_path / "plain")
-    solved = replace(SETTINGS, reconstruction=ReconstructionSettings(pictures=8))
-    with pytest.raises(KeyboardInterrupt):
-        run(teacher, lambda: slim(teacher, 0.5), boxes, tmp_path / "cut", solved, InterruptAfter(4))
-    state = tmp_path / "cut/checkpoint/state.pt"
-    saved = torch.load(state, weights_only=True)
-    saved["state"]["student"]["student"]["channels"] = torch.arange(3)  # another number of them
-    torch.save(saved, state)
-    with pytest.raises(RunError, match=said):
-        run(teacher, lambda: slim(teacher, 0.5), boxes, tmp_path / "cut", solved)
-
-
 def test_the_seed_decides_from_which_projections_features_are_learnt(teacher, small_net, boxes, tmp_path) -> None:
     module = small_net(6, 2).eval().requires_grad_(False)
     wide = replace(teacher, module=module, digest="wide")
@@ -222,31 +120,6 @@ def test_the_seed_decides_from_which_projections_features_are_learnt(teacher, sm
     assert first
     for name, value in first.items():
         torch.testing.assert_close(saved[name], value, rtol=0, atol=1e-6)
-
-
-def test_a_damaged_checkpoint_is_named(teacher, small_net, boxes, tmp_path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(teacher, small_net, boxes, tmp_path, progress=InterruptAfter(4))
-    state = tmp_path / "checkpoint/state.pt"
-    whole = state.read_bytes()
-    for damaged in (whole[:1000], b"", b"\x80\x02.", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."):
-        state.write_bytes(damaged)
-        with pytest.raises(RunError, match=r"state\.pt cannot be read"):
-            run(teacher, small_net, boxes, tmp_path)
-
-
-def test_a_checkpoint_for_which_memory_does_not_suffice_is_not_called_damaged(
-    teacher, small_net, boxes, tmp_path, monkeypatch
-) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(teacher, small_net, boxes, tmp_path, progress=InterruptAfter(4))
-
-    def short(*_, **__):
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
-
-    monkeypatch.setattr(torch, "load", short)
-    with pytest.raises(RuntimeError, match="can't allocate memory"):
-        run(teacher, small_net, boxes, tmp_path)
 
 
 def test_float32_is_not_rounded_to_tf32_while_training_and_only_then(teacher, small_net, boxes, tmp_path) -> None:
@@ -298,26 +171,6 @@ def test_a_teacher_that_fails_on_some_pictures_is_named_and_not_the_rate(teacher
     failing.module.__class__ = Failing
     with pytest.raises(ModelError, match=r"outputs NaN or infinite depth for pictures of step \d+ .*Check the"):
         run(failing, small_net, boxes, tmp_path)
-
-
-@pytest.mark.parametrize("at", [5, 14])
-def test_weights_that_turn_nan_are_in_no_checkpoint(teacher, small_net, boxes, tmp_path, monkeypatch, at) -> None:
-    """The step whose update breaks the weights has a good loss: the next one fails, but none follows the last."""
-    monkeypatch.setattr("edgekd.distill.loop._SAVE_EVERY_SECONDS", 0.0)
-    update, calls = StudentFit.update, itertools.count(SETTINGS.transform.warm_up)
-
-    def breaking(self: StudentFit, rate: float) -> None:
-        update(self, rate)
-        if next(calls) == at:
-            next(self.student.parameters()).data.fill_(float("nan"))
-
-    monkeypatch.setattr(StudentFit, "update", breaking)
-    told = at + 1 if at < 14 else at
-    said = rf"at step {told} \(batch {told} of seed 0\); the last good checkpoint is .*state\.pt"
-    with pytest.raises(ModelError, match=said):
-        run(teacher, small_net, boxes, tmp_path)
-    saved = torch.load(tmp_path / "checkpoint/state.pt", weights_only=True)
-    assert saved["step"] == at and all_finite(saved["state"])
 
 
 def test_the_transformation_alone_can_be_fitted(teacher, boxes, tmp_path) -> None:

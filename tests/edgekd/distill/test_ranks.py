@@ -131,8 +131,12 @@ def test_two_processes_give_the_student_of_one(teacher, small_net, boxes, tmp_pa
         for part in ("student", "transform"):
             for name, value in one[part].items():
                 torch.testing.assert_close(two[part][name], value, rtol=0, atol=apart, msg=f"{part} {name}")
-    lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == list(range(3 + steps))  # by one process only
+    logs = ((tmp_path / name / "metrics.jsonl").read_text() for name in ("one", "two"))
+    ones, twos = ([json.loads(line) for line in log.splitlines()] for log in logs)
+    assert [line["step"] for line in twos] == list(range(3 + steps))  # by one process only
+    for of_one, of_two in zip(ones, twos, strict=True):  # what is logged is of the whole batch, too
+        del of_one["seconds"], of_two["seconds"]
+        assert of_two == pytest.approx(of_one, rel=1e-3, abs=1e-6)
 
 
 def test_a_student_that_is_cut_out_starts_the_same_in_both(teacher, small_net, boxes, tmp_path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from calibration.errors import DataError
+from calibration.errors import DataError, UsageError
 from calibration.progress import Advance, Quiet
 from edgekd.bench import BenchResult, BenchSettings, Scoring
 from edgekd.bench.gallery import Gallery
@@ -207,6 +207,16 @@ def test_a_reproduction_does_not_replace_what_it_is_compared_with(exported_run: 
         found.append(reproduce_bench(run, found[-1], None, Tolerances(), Quiet())[1])
         assert {path: path.read_bytes() for path in kept} == kept
     assert len(set(found)) == 4
+
+
+def test_data_for_a_bench_that_scored_nothing_are_refused_before_anything_is_measured(
+    exported_run: Path, data: Path
+) -> None:
+    run = Run.open(exported_run)
+    _, path = bench_run(run, (), QUICK, Quiet())
+    with pytest.raises(UsageError, match="holds no accuracy"):
+        reproduce_bench(run, path, str(data), Tolerances(), Quiet())
+    assert {found.stem for found in path.parent.iterdir()} == {path.stem}
 
 
 def test_other_data_and_another_version_are_refused_or_told(exported_run: Path, data: Path) -> None:

@@ -21,9 +21,10 @@ torch = pytest.importorskip("torch", reason="distilling needs torch")
 pytest.importorskip("onnxscript", reason="exporting from torch needs onnxscript")
 pytest.importorskip("embreex", reason="simulating rooms needs embreex")
 
+from PIL import Image  # noqa: E402
 from torch import nn  # noqa: E402
 
-from calibration.errors import FileError, ModelError, RunError, UnknownNameError  # noqa: E402
+from calibration.errors import DataError, FileError, ModelError, RunError, UnknownNameError  # noqa: E402
 from calibration.images import CalibrationSet  # noqa: E402
 from calibration.progress import Advance, Quiet  # noqa: E402
 from edgekd.distill.adapt import load_transform, transformed_images  # noqa: E402
@@ -418,6 +419,27 @@ def test_what_is_refused_at_once_leaves_a_finished_run_as_it_was(distill_request
     run_model(Run.open(run.folder))
 
 
+@pytest.mark.parametrize(
+    ("pictures", "reason"),
+    [
+        (np.zeros((12, HEIGHT, WIDTH, 3), np.uint8), "are black"),
+        (np.repeat(np.random.default_rng(0).integers(0, 256, (1, HEIGHT, WIDTH, 3), np.uint8), 12, 0), "one picture"),
+    ],
+)
+def test_pictures_that_cannot_calibrate_are_told_of_before_anything_is_written(
+    distill_request: DistillRequest, pictures: np.ndarray, reason: str
+) -> None:
+    Path("pictures").mkdir()
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(f"pictures/{number}.png")
+    images = ImagesSpec(folder=Path("pictures"))
+    with pytest.raises(DataError, match=f"pictures: .*{reason}"):
+        distill_run(replace(distill_request, images=images, out=Path("distilled")), Quiet())
+    with pytest.raises(DataError, match=f"pictures: .*{reason}"):
+        calibrate_run(CalibrateRequest(TEACHER, images=images, settings=SETTINGS, out=Path("as it is")), Quiet())
+    assert not Path("distilled").exists() and not Path("as it is").exists()
+
+
 def test_a_folded_teacher_is_told_so_before_anything_is_written(distill_request: DistillRequest) -> None:
     folded = replace(distill_request, teacher="test_step_distill:without_statistics")
     with pytest.raises(ModelError, match=r"was folded on export.*--no-transformation"):
@@ -435,6 +457,7 @@ def test_a_teacher_is_calibrated_without_a_student(distill_request: DistillReque
     calibration = CalibrationSet.open(run.folder / "calibration")
     assert (calibration.count, calibration.height, calibration.width) == (8, HEIGHT, WIDTH)
     assert ("transformed" in calibration.origin) == statistics
+    assert calibration.origin.startswith("the given images")  # of a folder, which need not show rooms
     assert any("has no statistics to fit" in line for line in notes.said) == (not statistics)
     references = read_references(run)
     assert references.teacher is None

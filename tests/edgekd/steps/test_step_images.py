@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from notes import Notes
+from PIL import Image
 
+from calibration.errors import UsageError
 from calibration.progress import Quiet
 from edgekd.run.lock import locked
 from edgekd.simulate.rooms import RoomSettings
@@ -71,3 +73,13 @@ def test_the_images_of_another_seed_are_others_and_lie_elsewhere(
     monkeypatch.setattr(images, "RENDERER", images.RENDERER + 1)  # draws other pictures of the same seeds
     digests |= {spec.digest for spec in specs}
     assert len(digests) == 6
+
+
+def test_a_folder_of_too_few_pictures_says_which_were_left_out(tmp_path: Path) -> None:
+    for number in range(3):
+        Image.effect_noise((16, 16), 50).save(tmp_path / f"{number}.png")
+    (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:60])
+    notes = Notes()
+    with pytest.raises(UsageError, match="2 images are too few"):
+        ImagesSpec(folder=tmp_path).require(3, notes)
+    assert "Skipped 1 of 3 pictures" in notes.said[0] and "1.png" in notes.said[0]

@@ -117,6 +117,33 @@ def test_the_next_command_is_told_without_cutting_a_student(
     assert last.endswith("edgekd distill --teacher rooms --statistics statistics.safetensors")
 
 
+def test_the_next_command_cuts_no_student_from_a_transformer_with_a_few_batch_norm_layers(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As GLPN is: the command that is told must not be one that is refused."""
+    pytest.importorskip("torch_pruning", reason="without it, the command is the same for all")
+    source = """
+import torch
+from targets.input import Framing, InputSpec
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.input = InputSpec(Framing(32, 48))
+        self.norms = torch.nn.ModuleList(torch.nn.LayerNorm(48) for _ in range(3))
+        self.last = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.BatchNorm2d(8),
+                                        torch.nn.ReLU(), torch.nn.Conv2d(8, 1, 1))
+        torch.nn.init.constant_(self.last[1].running_mean, 0.1)
+    def forward(self, x):
+        for norm in self.norms:
+            x = norm(x)
+        return self.last(x).exp()
+"""
+    (pictures.parent / "few_norms.py").write_text(source)
+    monkeypatch.chdir(pictures.parent)
+    assert run(["statistics", "--teacher", "few_norms:Net", "--images", str(pictures)]) == 0
+    assert "--student mobile-m" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_nothing_but_statistics_is_replaced(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     victim = min(pictures.iterdir())
     before = victim.read_bytes()
