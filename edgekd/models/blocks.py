@@ -42,11 +42,8 @@ class ConvBN(nn.Sequential):
 class Separable(nn.Sequential):
     """Depthwise then pointwise convolution, each with BatchNorm and ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1) -> None:
-        super().__init__(
-            ConvBN(inputs, inputs, kernel, stride=stride, groups=inputs),
-            ConvBN(inputs, outputs, 1),
-        )
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(ConvBN(inputs, inputs, kernel, groups=inputs), ConvBN(inputs, outputs, 1))
 
 
 class InvertedResidual(nn.Module):

@@ -89,7 +89,7 @@ def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
         if scripted_part(teacher.module):
             fix = f"{NOT_SCRIPTED}, or {other}"
         elif _folded(teacher.module):
-            fix = f"Export it again with {EXPORT_KEEPING_NORMS}, {fix}"
+            fix = f"If it was, export it again with {EXPORT_KEEPING_NORMS}; otherwise {fix}"
         raise ModelError(
             f"The teacher {teacher.name} stores no statistics: {_why_no_batch_norm(teacher.module)}",
             fix=f"{fix[0].upper()}{fix[1:]}",
@@ -245,12 +245,15 @@ def _why_no_batch_norm(module: nn.Module) -> str:
     if any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
         return "its BatchNorm layers were made without running statistics"
     if _folded(module):
-        return "its convolutions have biases and no BatchNorm follows: BatchNorm was folded on export"
+        return "its convolutions have biases and no BatchNorm follows: BatchNorm was folded on export, if it had any"
     return "it has no BatchNorm layer"
 
 
 def _folded(module: nn.Module) -> bool:
-    """Whether the BatchNorm layers seem to have been folded into the convolutions, most of which have biases."""
+    """Whether BatchNorm layers may have been folded into the convolutions, most of which have biases.
+
+    Those of a network that never had BatchNorm look alike, so messages must not say that it had.
+    """
     layers = list(module.modules())
     if any(isinstance(layer, (*_OTHER_NORMS, nn.BatchNorm2d)) for layer in layers):
         return False

@@ -9,26 +9,19 @@ from torch import Tensor, nn
 from edgekd.models.blocks import Context, ConvBN, LogDepthHead, Merge, Separable, halved, initialise
 from targets.input import InputSpec
 
-__all__ = ["EdgeDepth"]
+__all__ = ["EdgeDecoder", "EdgeDepth"]
 
 
-class EdgeDepth(nn.Module):
-    """An encoder with features at 1/4, 1/8, ... of the input's resolution, and the decoder of `mobile`.
+class EdgeDecoder(nn.Module):
+    """The decoder, for a network that makes its encoder before it calls `add_decoder`.
 
     Takes normalised float32 RGB [N, 3, H, W] at the resolution of `input`; gives metres [N, 1, H, W].
     """
 
-    def __init__(
-        self,
-        input: InputSpec,  # noqa: A002 - the field's own name
-        encoder: nn.Module,
-        channels: Sequence[int],
-        decoder: Sequence[int],
-    ) -> None:
-        super().__init__()
+    def add_decoder(self, input: InputSpec, channels: Sequence[int], decoder: Sequence[int]) -> None:  # noqa: A002
+        """`channels` are those of the features at 1/4, 1/8, ...; `decoder` those on the way back, deepest first."""
         size = (input.height, input.width)
         *skips, deep = channels
-        self.encoder = encoder
         self.context = Context(deep)
         self.merges = nn.ModuleList()
         for index, outputs in enumerate(decoder):
@@ -40,10 +33,29 @@ class EdgeDepth(nn.Module):
         self.head = LogDepthHead(deep, size)
         initialise(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        *skips, deep = self.encoder(x)
+    def decode(self, features: Sequence[Tensor]) -> Tensor:
+        """Metres of the encoder's features, finest first."""
+        *skips, deep = features
         deep = self.context(deep)
         for merge in self.merges:
             deep = merge(deep, skips.pop())
         depth: Tensor = self.head(deep)
         return depth
+
+
+class EdgeDepth(EdgeDecoder):
+    """An encoder with features at 1/4, 1/8, ... of the input's resolution, and the decoder."""
+
+    def __init__(
+        self,
+        input: InputSpec,  # noqa: A002 - the field's own name
+        encoder: nn.Module,
+        channels: Sequence[int],
+        decoder: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.add_decoder(input, channels, decoder)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.encoder(x))

@@ -56,7 +56,7 @@ class LiteEncoder(nn.Module):
     shifts the features by half a pixel, but lets every runtime fuse the convolution.
     """
 
-    def __init__(self, stages: int = 6) -> None:
+    def __init__(self, stages: int) -> None:
         super().__init__()
         self._conv_stem = nn.Conv2d(3, 32, 3, 2, padding=1, bias=False)
         self._bn0 = nn.BatchNorm2d(32, eps=_EPS)

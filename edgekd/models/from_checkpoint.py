@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shlex
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -47,13 +48,13 @@ _COUNTERS = ("total_ops", "total_params")
 def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress) -> Teacher:
     """Build the architecture and fill it from `path` (.pt, .pth or .safetensors).
 
-    `architecture` is a name in `ARCHITECTURES` or package.module:factory; files written by edgekd state their own. The
-    input is described by <file>.input.json, by the file's metadata, or by the module.
+    `architecture` is a name in `ARCHITECTURES` or package.module:factory; files written by edgekd state their own name.
+    The input is described by <file>.input.json, by the file's metadata, or by the module.
 
     Raises UsageError, FileError or ModelError.
     """
     held = load_weights(path) if path.suffix.lower() == ".safetensors" else _load_pickled(path, progress)
-    architecture = architecture or held.architecture
+    architecture = architecture or _stated_name(path, held)
     if architecture is None:
         raise UsageError(
             f"{path} holds only weights; their architecture is not stated",
@@ -72,6 +73,17 @@ def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress)
     for remark in remarks:
         progress.note(remark)
     return teacher
+
+
+def _stated_name(path: Path, held: WeightsFile) -> str | None:
+    """The architecture that the file states. Raises UsageError for a factory: code runs only if the user names it."""
+    stated = held.architecture
+    if stated is not None and ":" in stated:
+        raise UsageError(
+            f"{path} names code as its architecture ({stated}), and code runs only if you name it",
+            fix=f"If you trust that code, add --architecture {shlex.quote(stated)}",
+        )
+    return stated
 
 
 def _build(

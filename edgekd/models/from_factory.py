@@ -31,11 +31,7 @@ def factory_teacher(spec: str, progress: Progress) -> Teacher:
     """
     made = call_factory(spec, progress)
     require_weights(made.module if isinstance(made, Teacher) else made, spec)
-    if isinstance(made, Teacher):
-        teacher, remarks = freeze(
-            made.name, made.module, made.input, digest=made.digest, source=made.source, metric=made.metric
-        )
-    else:
+    if not isinstance(made, Teacher):
         described = input_of(made)
         if described is None:
             raise ModelError(
@@ -43,8 +39,10 @@ def factory_teacher(spec: str, progress: Progress) -> Teacher:
                 fix="Set its attribute input = InputSpec(Framing(height, width), mean, std), from targets.input",
             )
         source = f"the module returned by {spec}"
-        metric = gives_metres(made)
-        teacher, remarks = freeze(spec, made, described, digest=weights_digest(made), source=source, metric=metric)
+        made = Teacher(spec, made, described, weights_digest(made), source, gives_metres(made))
+    teacher, remarks = freeze(
+        made.name, made.module, made.input, digest=made.digest, source=made.source, metric=made.metric
+    )
     for remark in remarks:
         progress.note(remark)
     return teacher

@@ -6,10 +6,13 @@ hf:org/name@inverse.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,21 +126,27 @@ def _load(transformers: Any, name: str, saved: bool) -> tuple[Any, nn.Module, li
     where = name if saved else f"{name}, which is not a local folder,"
     fix = "Copy it again" if saved else "Check the name and the connection, or pass the folder it was saved in"
     try:
-        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+        with _from_the_disk_alone() if saved else contextlib.nullcontext():
+            config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # transformers and the hub's client each raise their own errors
+        if saved:
+            _refuse_backbone_elsewhere(Path(name), error)
         raise FileError(f"The config.json of {where} cannot be read ({first_line(error)[:200]})", fix=fix) from error
     _require_depth_model(name, config, type(config) in transformers.MODEL_FOR_DEPTH_ESTIMATION_MAPPING)
     try:
-        network, loading = transformers.AutoModelForDepthEstimation.from_pretrained(
-            name,
-            trust_remote_code=False,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # reported below, by name
-            output_loading_info=True,
-        )
+        with _from_the_disk_alone() if saved else contextlib.nullcontext():
+            network, loading = transformers.AutoModelForDepthEstimation.from_pretrained(
+                name,
+                trust_remote_code=False,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # reported below, by name
+                output_loading_info=True,
+            )
     except Exception as error:  # safetensors raises its own errors too
         if out_of_memory(error):
             raise
+        if saved:
+            _refuse_backbone_elsewhere(Path(name), error)
         raise FileError(f"The weights of {where} cannot be read ({first_line(error)[:200]})", fix=fix) from error
     for weight, found, wanted in loading["mismatched_keys"]:
         raise FileError(
@@ -145,6 +154,35 @@ def _load(transformers: Any, name: str, saved: bool) -> tuple[Any, nn.Module, li
             fix="Use the config.json and the weights of the same model",
         )
     return config, network, sorted(loading["missing_keys"])
+
+
+@contextlib.contextmanager
+def _from_the_disk_alone() -> Iterator[None]:
+    """Let the hub's client open no connection: a saved config.json may name a backbone, which would be fetched."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _refuse_backbone_elsewhere(folder: Path, reason: BaseException) -> None:
+    """Raise FileError, in place of `reason`, where a saved model failed because its backbone is on the hub."""
+    causes, cause = [reason], reason.__cause__ or reason.__context__
+    while cause is not None:
+        causes, cause = [*causes, cause], cause.__cause__ or cause.__context__
+    if not any(type(one).__name__ in ("OfflineModeIsEnabled", "LocalEntryNotFoundError") for one in causes):
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # a config.json that is damaged
+        backbone = json.loads((folder / "config.json").read_bytes()).get("backbone")
+        if isinstance(backbone, str):
+            raise FileError(
+                f"{folder} lacks its backbone: its config.json names {backbone} on the hub, which was not asked for",
+                fix=f"Save the model with its backbone in it; or, if you trust it, hf download {shlex.quote(backbone)}",
+            ) from reason
 
 
 def _split(spec: str) -> tuple[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import onnx
 
 __all__ = ["enlarge_last"]
@@ -25,10 +27,8 @@ def _swap_one(model: onnx.ModelProto) -> bool:
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     shapes = {name: list(tensor.dims) for name, tensor in constants.items()}
-    uses: dict[str, int] = {output.name: 1 for output in graph.output}
-    for node in graph.node:
-        for name in node.input:
-            uses[name] = uses.get(name, 0) + 1
+    uses = Counter(name for node in graph.node for name in node.input)
+    uses.update(output.name for output in graph.output)
     made_by = {name: node for node in graph.node for name in node.output}
     for pointwise in graph.node:
         resize = made_by.get(pointwise.input[0]) if pointwise.input else None

@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from targets.graph import drop_unused
+
 __all__ = ["tidy"]
 
 
@@ -22,7 +24,7 @@ def tidy(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if node.op_type == "Resize" and len(node.input) == 4:
             _state_scales(model, node, shapes.get(node.input[0], []), shapes.get(node.output[0], []))
-    _remove_dead(model)
+    drop_unused(model)
     model.graph.ClearField("value_info")
     model.CopyFrom(onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True))
     model.producer_name, model.producer_version, model.doc_string = "edgekd", "", ""
@@ -62,21 +64,6 @@ def _state_scales(model: onnx.ModelProto, node: onnx.NodeProto, before: list[int
     roi = node.input[1]
     del node.input[1:]
     node.input.extend([roi, name])
-
-
-def _remove_dead(model: onnx.ModelProto) -> None:
-    """Remove nodes and weights that no output needs."""
-    needed = {value.name for value in model.graph.output}
-    kept: list[onnx.NodeProto] = []
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            kept.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(reversed(kept))
-    weights = [tensor for tensor in model.graph.initializer if tensor.name in needed]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(weights)
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -6,17 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from edgekd.models.blocks import (
-    BasicBlock,
-    Context,
-    ConvBN,
-    InvertedResidual,
-    LogDepthHead,
-    Merge,
-    Separable,
-    halved,
-    initialise,
-)
+from edgekd.models.blocks import BasicBlock, ConvBN, InvertedResidual
+from edgekd.models.decoder import EdgeDecoder
 from targets.input import InputSpec
 
 __all__ = ["MobileDepth", "Widths", "mobile_l", "mobile_m", "mobile_s"]
@@ -36,15 +27,11 @@ class Widths:
     decoder: tuple[int, ...]  # channels, deepest first, up to a quarter of the input's resolution
 
 
-class MobileDepth(nn.Module):
-    """Encoder-decoder with additive skips, a global context, and a log-depth head at a quarter of the resolution.
-
-    Takes normalised float32 RGB [N, 3, H, W] at the resolution of `input`; gives metres [N, 1, H, W].
-    """
+class MobileDepth(EdgeDecoder):
+    """A stem and stages of plain blocks, then of inverted residuals, and the decoder."""
 
     def __init__(self, input: InputSpec, widths: Widths) -> None:  # noqa: A002 - the field's own name
         super().__init__()
-        size = (input.height, input.width)
         self.stem = ConvBN(3, widths.stem, 3, stride=2)
         self.stages = nn.ModuleList()
         channels = [widths.stem]
@@ -57,29 +44,15 @@ class MobileDepth(nn.Module):
             rest = (InvertedResidual(outputs, outputs, stride=1, expand=_EXPAND) for _ in range(blocks - 1))
             self.stages.append(nn.Sequential(narrow, *rest))
             channels.append(outputs)
-        deep = channels.pop()
-        self.context = Context(deep)
-        self.merges = nn.ModuleList()
-        for index, outputs in enumerate(widths.decoder):
-            last = index == len(widths.decoder) - 1
-            refine = ConvBN(outputs, outputs, 3) if last else Separable(outputs, outputs, 5)
-            self.merges.append(Merge(deep, channels[-1], outputs, halved(size, len(channels)), refine))
-            channels.pop()
-            deep = outputs
-        self.head = LogDepthHead(deep, size)
-        initialise(self)
+        self.add_decoder(input, channels[1:], widths.decoder)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        skips = []
+        features = []
         for stage in self.stages:
             x = stage(x)
-            skips.append(x)
-        x = self.context(skips.pop())
-        for merge in self.merges:
-            x = merge(x, skips.pop())
-        depth: Tensor = self.head(x)
-        return depth
+            features.append(x)
+        return self.decode(features)
 
 
 _EXPAND = 4

@@ -75,7 +75,7 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int =
     )
 
 
-def _divisible(channels: float, by: int = 8) -> int:
-    """The nearest multiple of `by` that is at most a tenth too small, as the authors round."""
-    rounded = max(by, int(channels + by / 2) // by * by)
-    return rounded + by if rounded < 0.9 * channels else rounded
+def _divisible(channels: float) -> int:
+    """The nearest multiple of 8 that is at most a tenth too small, as the authors round."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded

@@ -21,6 +21,7 @@ from torch import nn
 
 from calibration.errors import ModelError
 from calibration.files import replacing
+from calibration.reasons import first_line
 from edgekd.models.graph_order import enlarge_last
 from edgekd.models.graph_tidy import tidy
 from edgekd.models.opset import lower
@@ -129,7 +130,7 @@ def _check(model: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = first_line(error)[:200]
         raise ModelError(f"The exported ONNX model is not valid ({reason})", fix="Report the network") from error
 
 

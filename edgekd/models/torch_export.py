@@ -10,7 +10,6 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +147,7 @@ class _Sliced(nn.Module):
         return depth[:, 0]
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence what the exporter logs, warns of and prints, which is for its developers; failures are raised anyway."""
     disabled = logging.root.manager.disable

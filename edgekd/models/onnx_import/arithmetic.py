@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from edgekd.models.onnx_import.op import Builder, Function, Op
 
-__all__ = ["Fold", "combine", "cumulative_sum", "gemm", "mean", "where"]
+__all__ = ["Fold", "WithConstants", "combine", "constants_of", "cumulative_sum", "gemm", "mean", "where"]
 
 
-class _WithConstants(nn.Module):
+class WithConstants(nn.Module):
     """A module with `count` operands, whose constant ones are buffers."""
 
     def __init__(self, constants: dict[int, Tensor], count: int) -> None:
@@ -29,7 +29,7 @@ class _WithConstants(nn.Module):
         return [next(live) if value is None else value for value in known]
 
 
-class Fold(_WithConstants):
+class Fold(WithConstants):
     """Combines its operands from left to right."""
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor], constants: dict[int, Tensor], count: int) -> None:
@@ -54,12 +54,13 @@ def combine(function: Callable[[Tensor, Tensor], Tensor], kind: type[Fold] = Fol
     def build(op: Op) -> nn.Module:
         if op.kind != "MatMul":  # MatMul has broadcasting rules of its own
             op.broadcast()
-        return kind(function, _constants(op), len(op.operands))
+        return kind(function, constants_of(op), len(op.operands))
 
     return build
 
 
-def _constants(op: Op) -> dict[int, Tensor]:
+def constants_of(op: Op) -> dict[int, Tensor]:
+    """The constant operands of an operation, by position."""
     return {
         position: op.weights(position)
         for position, operand in enumerate(op.operands)
@@ -70,7 +71,7 @@ def _constants(op: Op) -> dict[int, Tensor]:
 mean = combine(torch.add, _Mean)
 
 
-class _Where(_WithConstants):
+class _Where(WithConstants):
     """Selects from the second and third operands by the first."""
 
     def forward(self, *tensors: Tensor) -> Tensor:
@@ -82,7 +83,7 @@ def where(op: Op) -> nn.Module:
     op.broadcast()
     for position in range(3):
         op.operand(position)  # refuses a node that lacks one
-    constants = _constants(op)
+    constants = constants_of(op)
     if 0 in constants:
         constants[0] = constants[0].bool()
     return _Where(constants, 3)

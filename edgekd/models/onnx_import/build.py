@@ -8,7 +8,6 @@ import operator
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from edgekd.models.onnx_import.file import opset_of, read_onnx
 from edgekd.models.onnx_import.op import Op, Operand
 from edgekd.models.onnx_import.shape import batch_after, squeezes_batch
 from edgekd.models.onnx_import.table import ALIASES, BUILDERS, FOLDABLE, POINTWISE
+from targets.graph import read_by
 
 __all__ = ["ImportedNetwork", "import_onnx"]
 
@@ -102,7 +102,8 @@ class _Assembly:
         self.unbatched: set[str] = set()  # tensors without a batch axis in the ONNX graph, which here still have it
         self.moved: dict[str, tuple[int, Op]] = {}  # tensors whose batch is not axis 0: its axis, and what moved it
         self.folded = 0  # elements of all computed constants
-        self.uses = Counter([*_read(model.graph), *(value.name for value in model.graph.output)])
+        self.uses = Counter(name for node in model.graph.node for name in read_by(node))
+        self.uses.update(value.name for value in model.graph.output)
 
     def add(self, node: onnx.NodeProto, index: int) -> None:
         if node.op_type == "If" and node.domain in ("", "ai.onnx") and node.input[0] in self.constants:
@@ -320,16 +321,6 @@ def _picture(model: onnx.ModelProto, path: Path, size: tuple[int, int] | None) -
     if not 0 < height * width <= _MOST_PIXELS:
         raise ModelError(f"{path} declares pictures of {height}x{width}", fix="Export it for a size that can be run")
     return inputs[0].name, height, width, kind
-
-
-def _read(graph: onnx.GraphProto) -> Iterator[str]:
-    """Every name that is read, once per use, including the names that inner branches read and return."""
-    for node in graph.node:
-        yield from node.input
-        for item in node.attribute:
-            if item.HasField("g"):
-                yield from _read(item.g)
-                yield from (value.name for value in item.g.output)
 
 
 def _array(tensor: onnx.TensorProto) -> NDArray[Any]:

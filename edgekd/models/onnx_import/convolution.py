@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from edgekd.models.checks import EXPORT_KEEPING_NORMS
 from edgekd.models.onnx_import.op import Op
@@ -15,7 +15,7 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
 def conv(op: Op) -> nn.Module:
-    weight, bias = op.weights(1), op.constant(2)
+    weight = op.weights(1)
     if weight.ndim != 4 or len(op.data.shape) != 4:
         raise op.refusal(f"convolves weights {list(weight.shape)}; only two-dimensional convolutions are supported")
     kernel = (int(weight.shape[2]), int(weight.shape[3]))
@@ -31,14 +31,14 @@ def conv(op: Op) -> nn.Module:
         padding=(pads[0][0], pads[1][0]) if even else 0,
         dilation=dilations,
         groups=groups,
-        bias=bias is not None,
+        bias=op.constant(2) is not None,
     )
-    _set(layer, weight, None if bias is None else op.weights(2))
+    _set(layer, op)
     return layer if even else nn.Sequential(nn.ZeroPad2d((*pads[1], *pads[0])), layer)
 
 
 def conv_transpose(op: Op) -> nn.Module:
-    weight, bias = op.weights(1), op.constant(2)
+    weight = op.weights(1)
     if weight.ndim != 4 or op.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise op.refusal("is transposed with automatic padding or not two-dimensional")
     if op.attributes.get("output_shape"):
@@ -55,9 +55,9 @@ def conv_transpose(op: Op) -> nn.Module:
         output_padding=_pair(op, "output_padding", default=0),
         dilation=_pair(op, "dilations"),
         groups=groups,
-        bias=bias is not None,
+        bias=op.constant(2) is not None,
     )
-    _set(layer, weight, None if bias is None else op.weights(2))
+    _set(layer, op)
     surplus = [least - pad for least, axis in zip(smaller[::-1], pads[::-1], strict=True) for pad in axis]
     return nn.Sequential(layer, nn.ZeroPad2d(tuple(surplus))) if any(surplus) else layer  # type: ignore[arg-type]
 
@@ -138,8 +138,8 @@ def _pair(op: Op, name: str, default: int = 1) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def _set(layer: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, bias: Tensor | None) -> None:
+def _set(layer: nn.Conv2d | nn.ConvTranspose2d, op: Op) -> None:
     with torch.no_grad():
-        layer.weight.copy_(weight)
-        if bias is not None and layer.bias is not None:
-            layer.bias.copy_(bias)
+        layer.weight.copy_(op.weights(1))
+        if layer.bias is not None:
+            layer.bias.copy_(op.weights(2))

@@ -7,27 +7,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgekd.models.onnx_import.arithmetic import WithConstants, constants_of
 from edgekd.models.onnx_import.op import Function, Op
 
 __all__ = [
-    "Reshape", "batch_after", "concat", "depth_to_space", "expand", "flatten", "gather", "pad", "reshape", "shuffles",
+    "Reshape", "batch_after", "concat", "depth_to_space", "expand", "flatten", "gather", "pad", "reshape",
     "slice_", "space_to_depth", "split", "squeeze", "squeezes_batch", "tile", "transpose", "unsqueeze",
 ]  # fmt: skip
 
 
-class _Concat(nn.Module):
+class _Concat(WithConstants):
     def __init__(self, axis: int, constants: dict[int, Tensor], count: int) -> None:
-        super().__init__()
-        self.axis, self.count = axis, count
-        for position, value in constants.items():
-            self.register_buffer(f"operand_{position}", value)
+        super().__init__(constants, count)
+        self.axis, self.repeated = axis, tuple(constants)  # the latter once for each picture of a batch
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        live = iter(tensors)
-        parts = []
-        for position in range(self.count):
-            known = getattr(self, f"operand_{position}", None)
-            parts.append(next(live) if known is None else known.expand(tensors[0].shape[0], *known.shape[1:]))
+        parts = self.operands(tensors)
+        for position in self.repeated:
+            parts[position] = parts[position].expand(tensors[0].shape[0], *parts[position].shape[1:])
         return torch.cat(parts, self.axis)
 
 
@@ -71,12 +68,7 @@ def concat(op: Op) -> nn.Module:
     axis = int(op.attributes["axis"]) % len(op.data.shape)
     if axis == 0:
         raise op.refusal("concatenates along the batch")
-    constants = {
-        position: op.weights(position)
-        for position, operand in enumerate(op.operands)
-        if operand is not None and operand.constant is not None
-    }
-    return _Concat(axis, constants, len(op.operands))
+    return _Concat(axis, constants_of(op), len(op.operands))
 
 
 def expand(op: Op) -> nn.Module:
@@ -233,11 +225,6 @@ def pad(op: Op) -> nn.Module:
     stated = op.constant(2)
     value = float(op.attributes.get("value", 0.0) if stated is None or not stated.size else stated.reshape(-1)[0])
     return Function(F.pad, pad=amounts, value=value)
-
-
-def shuffles(layer: nn.Module) -> bool:
-    """Whether a module turns channels into positions, or the reverse, in a way that torch has no module for."""
-    return isinstance(layer, Function) and layer.function in (_depth_first, _blocks_first)
 
 
 def depth_to_space(op: Op) -> nn.Module:

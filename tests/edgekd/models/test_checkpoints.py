@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,20 @@ def test_our_own_students_know_what_they_are(tmp_path: Path) -> None:
     assert teacher.input == SMALL
     picture = torch.rand(1, 3, 32, 64)
     torch.testing.assert_close(teacher.module(picture), student.eval()(picture))
+
+
+def test_code_that_a_file_names_is_run_only_once_the_user_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = write_user_code(tmp_path, "mynets_of_a_file", monkeypatch)
+    net = load_teacher(f"{name}:make").module
+    monkeypatch.delitem(sys.modules, name)
+    path = tmp_path / "net.safetensors"
+    save_weights(path, net, architecture=f"{name}:make", input=InputSpec(Framing(16, 24)))
+    with pytest.raises(UsageError, match=f"add --architecture {name}:make") as raised:
+        load_teacher(str(path))
+    assert "\n" not in str(raised.value) and name not in sys.modules
+    assert load_teacher(str(path), architecture=f"{name}:make").input.height == 16
 
 
 def test_missing_and_unexpected_weights_are_one_line(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -165,6 +166,17 @@ def test_a_network_of_any_resolution_and_without_normalisation(saved):
     assert (teacher.input.height, teacher.input.width) == (480, 640)
     assert teacher.input.std == (1.0, 1.0, 1.0)
     assert "metric depth" in teacher.source
+
+
+def test_a_saved_model_that_names_a_backbone_on_the_hub_opens_no_connection(saved, monkeypatch):
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_: asked.append(host) or [])
+    path = saved["metric"] / "config.json"
+    named = {"backbone": "no-such-org/b", "use_pretrained_backbone": True, "use_timm_backbone": False}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **named, "backbone_config": None}))
+    with pytest.raises(FileError, match=r"names no-such-org/b on the hub.* hf download no-such-org/b") as raised:
+        load_teacher(f"hf:{saved['metric']}")
+    assert "\n" not in str(raised.value) and not asked
 
 
 def test_what_is_wrong_with_it_is_one_line(saved, tmp_path):
