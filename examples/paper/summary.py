@@ -60,6 +60,7 @@ Columns = list[tuple[Pair, Figures]]
 ROWS = {
     TEACHER: "the teacher itself",
     "same": "unlabelled pictures of the teacher's own domain",
+    "other": "unlabelled pictures of another domain",
     "noise": "random noise",
     "plain": "plain distillation on simulated images",
     "plain-6x": "the same with six times as many images",

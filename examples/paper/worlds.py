@@ -30,7 +30,6 @@ MOST = 6  # times as many simulated images as a student learns from are rendered
 # stands at the top of the module because the processes that render import it too.
 LOOKS["showroom"] = replace(
     LOOKS["photographed"],
-    name="showroom",
     walls=("stripes", "checks", "blooms"),
     floors=("marble", "carpet", "checks"),
     paint_hue=(0.55, 0.15),
