@@ -1,4 +1,4 @@
-"""Handles Ctrl-C between two steps, not inside a library that would swallow it."""
+"""What Ctrl-C, SIGTERM and SIGHUP do: they end work between two steps, not inside a library that would swallow them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-__all__ = ["deferred_interrupt", "end_as_interrupted"]
+__all__ = ["deferred_interrupt", "end_as_interrupted", "end_at_once"]
 
 _ENDS = tuple(signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))  # no SIGHUP on Windows
 
@@ -50,6 +50,13 @@ def end_as_interrupted() -> None:
     for number in _ENDS:
         if not _ignored(number):
             signal.signal(number, interrupt)
+
+
+def end_at_once() -> None:
+    """Let signals end this process without a traceback: its work is done, and only libraries still tidy up at exit."""
+    for number in (signal.SIGINT, *_ENDS):
+        if not _ignored(number):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _ignored(number: signal.Signals) -> bool:

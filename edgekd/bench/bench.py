@@ -108,7 +108,7 @@ class _Bench:
             drift_on=artefact.drift_on,
         )
         if (elsewhere := why_elsewhere(artefact)) is not None:
-            return replace(row, reason=elsewhere[0], fix=elsewhere[1])
+            return replace(row, reason=elsewhere.reason, fix=elsewhere.fix, missing=elsewhere.missing)
         try:
             return self._measured(row, artefact)
         except _PartError as error:

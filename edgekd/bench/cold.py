@@ -21,7 +21,7 @@ import numpy as np
 
 from calibration.errors import ArtefactError
 from edgekd.bench.grade import Grade, Letter
-from edgekd.bench.sysfs import text
+from edgekd.bench.sysfs import field, text
 from targets.artefact import rebuild_command
 from targets.base import Artefact
 
@@ -95,14 +95,11 @@ def _ask(command: list[str], artefact: Artefact) -> dict[str, Any]:
     return answer
 
 
-def _resident_mib(field: str) -> float | None:
+def _resident_mib(name: str) -> float | None:
     """VmRSS (now) or VmHWM (the peak so far) of this process. Not from getrusage, whose peak is inherited from the
     parent process."""
-    for line in (text(Path("/proc/self/status")) or "").splitlines():
-        name, _, value = line.partition(":")
-        if name == field:
-            return float(value.split()[0]) / 1024
-    return None
+    found = field(text(Path("/proc/self/status")) or "", name)
+    return None if found is None else float(found.split()[0]) / 1024
 
 
 def _once(folder: Path, threads: int, device: str | None) -> dict[str, Any]:

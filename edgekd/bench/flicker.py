@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from calibration.errors import DataError
 
@@ -55,8 +56,6 @@ def panned_clip(pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]
     They stand in for a video: the motion is even and known, the pictures are what the network will see. Each is uint8
     [T, H, W, 3].
     """
-    from PIL import Image
-
     clips = []
     for picture in pictures[:_STILL_PICTURES]:
         height, width = picture.shape[:2]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Gallery:
 
     held_out: Shown | None = None
     worst: Shown | None = None
-    note: str = field(default="")  # why there are no worst frames, for people
+    note: str = ""  # why there are no worst frames, for people
 
     def write(self, path: Path) -> None:
         """Write as .npz, depth as 16-bit floats: this loses 0.05 %, and a report shows no difference that small."""

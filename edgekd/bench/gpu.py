@@ -34,11 +34,9 @@ class Gpu:
     name: str
     driver: str | None
     clock_mhz: float | None  # of the multiprocessors
-    clock_limit_mhz: float | None
     temperature: float | None  # Celsius
     watts: float | None
     joules: float | None  # since the driver was loaded
-    memory_mib: float | None  # in use, by all processes
     held_back: tuple[str, ...]  # reasons for a lower clock now
 
 
@@ -72,20 +70,16 @@ def _asked(call: Callable[[], Any]) -> Any:
 
 
 def _read(nvml: Any, handle: Any) -> Gpu:
-    clock = nvml.NVML_CLOCK_SM
     watts = _asked(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
     joules = _asked(lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle))
-    memory = _asked(lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
     reasons = _asked(lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)) or 0
     return Gpu(
         name=_text(_asked(lambda: nvml.nvmlDeviceGetName(handle))) or "NVIDIA GPU",
         driver=_text(_asked(nvml.nvmlSystemGetDriverVersion)),
-        clock_mhz=_asked(lambda: nvml.nvmlDeviceGetClockInfo(handle, clock)),
-        clock_limit_mhz=_asked(lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, clock)),
+        clock_mhz=_asked(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
         temperature=_asked(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
         watts=None if watts is None else watts / 1000,
         joules=None if joules is None else joules / 1000,
-        memory_mib=None if memory is None else memory.used / 2**20,
         held_back=tuple(words for bit, words in _REASONS.items() if reasons & bit),
     )
 

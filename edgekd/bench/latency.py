@@ -20,7 +20,7 @@ from edgekd.bench.timing import ENOUGH, Timing, time_calls
 from edgekd.bench.watch import Watch
 from targets.base import Holding, Runner
 
-__all__ = ["Latency", "Measured", "feeds_of", "measure", "measure_latency", "uses_gpu"]
+__all__ = ["Latency", "Measured", "feeds_of", "measure_latency", "uses_gpu"]
 
 _WINDOW = 20  # inferences in a window of the warm-up
 _SETTLED = 0.03  # warm once the medians of two successive windows differ by less
@@ -97,7 +97,12 @@ def measure_latency(
     problem = () if settled else (f"had not settled after {warm_up + 1} warm-up inferences",)
 
     def timed(call: Callable[[Any], object], fed: Sequence[Any], at_most: float = math.inf) -> Measured:
-        return measure(call, fed, minimum, min(seconds, at_most), usable_cores, problem, gpu=uses_gpu(runner))
+        gc.collect()  # before the watch, whose energy is divided among the calls
+        watch = Watch()
+        timing = time_calls(call, fed, minimum=minimum, seconds=min(seconds, at_most), between=watch.look)
+        seen = watch.conditions()
+        graded = grade(timing, seen, usable_cores, problem, room=watch.cores, gpu=uses_gpu(runner))
+        return Measured(timing, seen, graded)
 
     infer = timed(runner.infer, feeds)
     resident = None
@@ -115,25 +120,6 @@ def measure_latency(
         framed=framed,
         camera=f"{camera[0].shape[1]}x{camera[0].shape[0]}" if len(camera) else None,
     )
-
-
-def measure(
-    call: Callable[[Any], object],
-    feeds: Sequence[Any],
-    minimum: int,
-    seconds: float,
-    usable_cores: float,
-    problems: tuple[str, ...] = (),
-    *,
-    gpu: bool = True,
-) -> Measured:
-    """Time a call under watched conditions and grade the result; `problems` are known beforehand, as is whether the
-    `gpu` is used."""
-    gc.collect()  # before the watch, whose energy is divided among the calls
-    watch = Watch()
-    timing = time_calls(call, feeds, minimum=minimum, seconds=seconds, between=watch.look)
-    conditions = watch.conditions()
-    return Measured(timing, conditions, grade(timing, conditions, usable_cores, problems, room=watch.cores, gpu=gpu))
 
 
 def uses_gpu(runner: Runner) -> bool:

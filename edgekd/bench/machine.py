@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ from pathlib import Path
 
 from edgekd.bench.container import core_quota, memory_limit
 from edgekd.bench.gpu import JETSON_GPUS, Gpu, read_gpus
-from edgekd.bench.sysfs import each, number, text
+from edgekd.bench.sysfs import each, field, number, text
 from edgekd.cores import allowed_cores
 
-__all__ = ["Machine", "describe_machine"]
+__all__ = ["Machine", "describe_machine", "jetson_linux", "power_modes"]
 
 _FLAGS = (
     *("avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
@@ -73,9 +74,9 @@ def describe_machine(root: Path = Path("/"), gpus: Callable[[], tuple[Gpu, ...]]
     info = text(root / "proc/cpuinfo") or ""
     board = (text(root / "proc/device-tree/model") or "").strip("\0 \n") or None
     # A Jetson's kernel names the architecture where others name the model.
-    cpu = _arm_core(info) or _field(info, "model name") or platform.processor() or platform.machine()
-    present = set((_field(info, "flags") or _field(info, "Features") or "").split())
-    cards = gpus()
+    cpu = _arm_core(info) or field(info, "model name") or platform.processor() or platform.machine()
+    present = set((field(info, "flags") or field(info, "Features") or "").split())
+    cards, release = gpus(), jetson_linux(root)
     names = tuple(card.name for card in cards) or _gpus(root)
     driver = next((card.driver for card in cards if card.driver), None)
     return Machine(
@@ -91,7 +92,7 @@ def describe_machine(root: Path = Path("/"), gpus: Callable[[], tuple[Gpu, ...]]
         versions=_versions(),
         gpus=names,
         driver=driver or (text(root / "sys/module/nvidia/version") or "").strip() or None,
-        board_release=_board_release(root),
+        board_release=None if release is None else f"Jetson Linux {release}",
         power_mode=_power_mode(root),
         clocks_locked=_clocks_locked(root) if board is not None else None,
         turbo=_turbo(root),
@@ -137,20 +138,17 @@ def _turbo(root: Path) -> bool | None:
     return None if boost is None else boost == 1
 
 
-def _board_release(root: Path) -> str | None:
-    """`# R36 (release), REVISION: 4.0, GCID: ...` is Jetson Linux 36.4.0."""
-    major, _, rest = (text(root / "etc/nv_tegra_release") or "").partition("(release), REVISION:")
-    revision = rest.split(",")[0].strip()
-    return f"Jetson Linux {major.strip('# R')}.{revision}" if revision else None
+def jetson_linux(root: Path) -> str | None:
+    """The release of a Jetson's Linux: `# R36 (release), REVISION: 4.0, GCID: ...` is 36.4.0."""
+    found = re.search(r"# R(\d+) \(release\), REVISION: ([\d.]+)", text(root / "etc/nv_tegra_release") or "")
+    return None if found is None else f"{found[1]}.{found[2]}"
 
 
-def _field(info: str, name: str) -> str | None:
-    """The first value of `name` in /proc/cpuinfo."""
-    for line in info.splitlines():
-        key, colon, value = line.partition(":")
-        if colon and key.strip() == name:
-            return value.strip()
-    return None
+def power_modes(root: Path) -> dict[str, str]:
+    """A Jetson's power modes, name to number, in the order of nvpmodel's configuration."""
+    lines = (text(root / "etc/nvpmodel.conf") or "").splitlines()
+    found = (re.match(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", line) for line in lines)
+    return {match[2]: match[1] for match in found if match}
 
 
 def _usable_cores(root: Path) -> float:
@@ -159,22 +157,15 @@ def _usable_cores(root: Path) -> float:
 
 
 def _memory(root: Path) -> float | None:
-    total = (_field(text(root / "proc/meminfo") or "", "MemTotal") or "").split()
+    total = (field(text(root / "proc/meminfo") or "", "MemTotal") or "").split()
     return int(total[0]) / 2**20 if total and total[0].isdigit() else None
 
 
 def _gpus(root: Path) -> tuple[str, ...]:
     """NVIDIA GPUs from the driver's own files, without loading a library."""
-    found = []
-    try:
-        folders = sorted((root / "proc/driver/nvidia/gpus").iterdir())
-    except OSError:
-        folders = []
-    for folder in folders:
-        name = _field(text(folder / "information") or "", "Model")
-        if name:
-            found.append(name)
-    return tuple(found)
+    folders = each(root / "proc/driver/nvidia/gpus", "*")
+    names = (field(text(folder / "information") or "", "Model") for folder in folders)
+    return tuple(name for name in names if name)
 
 
 def _power_mode(root: Path) -> str | None:
@@ -182,12 +173,8 @@ def _power_mode(root: Path) -> str | None:
     _, _, mode = (text(root / "var/lib/nvpmodel/status") or "").partition(" ")[0].strip().partition(":")
     if not mode.isdigit():
         return None
-    for line in (text(root / "etc/nvpmodel.conf") or "").splitlines():
-        # < POWER_MODEL ID=2 NAME=15W >
-        fields = dict(part.partition("=")[::2] for part in line.strip("<> ").split() if "=" in part)
-        if "POWER_MODEL" in line and fields.get("ID") == str(int(mode)):
-            return fields.get("NAME", mode)
-    return str(int(mode))
+    mode = str(int(mode))
+    return next((name for name, number in power_modes(root).items() if number == mode), mode)
 
 
 def _versions() -> dict[str, str]:

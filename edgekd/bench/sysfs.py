@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["each", "number", "text"]
+__all__ = ["each", "field", "number", "text"]
 
 
 def text(path: Path) -> str | None:
@@ -22,6 +22,15 @@ def number(path: Path) -> float | None:
         return float((text(path) or "").strip())
     except ValueError:
         return None
+
+
+def field(info: str, name: str) -> str | None:
+    """The first value of `name` in text of lines such as `name : value`."""
+    for line in info.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key.strip() == name:
+            return value.strip()
+    return None
 
 
 def each(root: Path, pattern: str) -> Iterable[Path]:

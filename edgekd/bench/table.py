@@ -55,7 +55,8 @@ def bench_table(result: BenchResult, *, width: int = 100) -> RenderableType:
     from rich.text import Text
 
     columns, dropped = _fit(_columns(result), result.rows, width)
-    table = Table(box=box.SIMPLE_HEAD, title=_title(result), title_justify="left", title_style="bold", pad_edge=False)
+    title = f"{result.machine.title}: {threads_and_batch(result.settings)}"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for place, column in enumerate(columns):
         heading = Text(f"{column.group}\n{column.heading}")
         table.add_column(heading, justify="left" if place == 0 else "right", no_wrap=True)
@@ -138,10 +139,6 @@ def _fit(columns: list[_Column], rows: tuple[BenchRow, ...], width: int) -> tupl
 
 def _breadth(column: _Column, rows: tuple[BenchRow, ...]) -> int:
     return 3 + max(map(len, [column.group, column.heading, *column.texts(rows)]))
-
-
-def _title(result: BenchResult) -> str:
-    return f"{result.machine.title}: {threads_and_batch(result.settings)}"
 
 
 def _remarks(result: BenchResult) -> list[str]:

@@ -35,7 +35,7 @@ from edgekd.cli import (
     verify,
 )
 from edgekd.cli.console import console
-from edgekd.interrupt import end_as_interrupted
+from edgekd.interrupt import end_as_interrupted, end_at_once
 
 __all__ = ["app", "main", "run"]
 
@@ -103,6 +103,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     end_as_interrupted()
     code = run(sys.argv[1:])
+    end_at_once()
     try:
         sys.stdout.flush()
     except OSError:  # run has said so; at exit Python would complain again, and replace the exit code by 120
@@ -162,7 +163,7 @@ def _after_interruption(arguments: Sequence[str]) -> str:
 
 
 def _known(error: EdgekdError) -> int:
-    console.error(error)
+    console.failure(str(error))
     return error.exit_code
 
 
@@ -201,10 +202,8 @@ def _place(trace: TracebackType | None) -> str:
     """file:line of the last frame in our own packages, and of the very last frame if it is a different one."""
     frames = traceback.extract_tb(trace)
     root = Path(__file__).resolve().parents[2]
-    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(root)]
-    ours = [frame for frame in ours if Path(frame.filename).relative_to(root).parts[0] in _PACKAGES]
-    shown = [Path(frame.filename).relative_to(root) for frame in ours[-1:]]
-    places = [f"{path}:{frame.lineno}" for path, frame in zip(shown, ours[-1:], strict=True)]
+    ours = [frame for frame in frames if any(Path(frame.filename).is_relative_to(root / name) for name in _PACKAGES)]
+    places = [f"{Path(frame.filename).relative_to(root)}:{frame.lineno}" for frame in ours[-1:]]
     if frames and (not ours or frames[-1] is not ours[-1]):
         places.append(f"{Path(frames[-1].filename).name}:{frames[-1].lineno}")
     return ", in ".join(places)

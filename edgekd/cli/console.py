@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calibration.errors import EdgekdError
 from calibration.progress import Advance
 from edgekd.cli.bars import Bars, Lines
 from edgekd.cli.tables import Table, printable, render, width
@@ -61,10 +60,6 @@ class Console:
     def next_command(self, *words: str | Path) -> None:
         """The last line of a verb: what to try next, quoted so that it can be copied."""
         self._show().print(printable(f"Next: {shlex.join(['edgekd', *map(str, words)])}"), style="bold")
-
-    def error(self, error: EdgekdError) -> None:
-        """A known error, as one line."""
-        self.failure(str(error))
 
     def failure(self, text: str) -> None:
         """One line that says why the command failed, with spaces kept: a path may have two in a row."""

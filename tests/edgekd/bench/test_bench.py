@@ -131,7 +131,8 @@ def test_a_file_of_an_earlier_version_is_read_without_what_was_added_later(resul
     value = result.to_json()
     for row in value["rows"]:
         del row["missing"]
-    assert BenchResult.from_json(value) == result
+    unknown = tuple(replace(row, missing=False) for row in result.rows)
+    assert BenchResult.from_json(value) == replace(result, rows=unknown)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def no_cards() -> tuple[Gpu, ...]:
     return ()
 
 
-CARD = Gpu("RTX 3060", "550.120", 1425, 2100, 66, 48.5, 1000.0, 812, ())
+CARD = Gpu("RTX 3060", "550.120", 1425, 66, 48.5, 1000.0, ())
 
 
 def read(root: Path, cards: Callable[[], tuple[Gpu, ...]] = no_cards) -> Reading:

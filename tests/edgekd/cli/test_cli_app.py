@@ -212,6 +212,31 @@ def test_a_reader_who_leaves_is_no_error(exported_run: Path, arguments: list[str
     assert "Error" not in done.stderr and "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_libraries_tidy_up_at_exit_gives_no_traceback(number: signal.Signals) -> None:
+    """As torchrun sends it to the other processes where one has died."""
+    script = (
+        "import atexit, sys, time\n"
+        "atexit.register(lambda: (print('leaving', flush=True), time.sleep(60)))\n"
+        "from edgekd.cli.app import main\n"
+        "sys.argv = ['edgekd', '--version']\n"
+        "main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background shell ignores it
+    )
+    assert process.stdout is not None
+    while "leaving" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(number)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == -number and not error
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path, number: signal.Signals) -> None:
     """So do signals that end a process from outside or with its connection."""
