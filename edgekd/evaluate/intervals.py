@@ -16,9 +16,7 @@ _DRAWS = 2000
 _ROWS = 250  # draws at a time: weights for 2,000 draws of 10,000 images would take 160 MB
 
 
-def bootstrap(
-    values: NDArray[np.float64], scenes: Sequence[str], *, seed: int = 0
-) -> tuple[NDArray[np.float64] | None, str]:
+def bootstrap(values: NDArray[np.float64], scenes: Sequence[str]) -> tuple[NDArray[np.float64] | None, str]:
     """95 % intervals of the means of `values` [images, figures]: float64 [figures, 2], and what was drawn.
 
     Frames of one scene resemble each other, so whole scenes are drawn if there are at least ten of them. Otherwise
@@ -34,7 +32,7 @@ def bootstrap(
     sums = np.zeros((count, values.shape[1]))
     np.add.at(sums, scene, values)
     sizes = np.bincount(scene, minlength=count).astype(np.float64)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     means = []
     for _ in range(_DRAWS // _ROWS):
         weights = generator.multinomial(count, np.full(count, 1 / count), size=_ROWS).astype(np.float64)

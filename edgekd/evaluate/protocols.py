@@ -55,7 +55,6 @@ class ScoringProtocol:
     grid: Literal["network", "depth"] = "network"
     crop: Crop | None = None
     framing: Framing | None = None
-    alignment: str = "raw; median and scale-and-shift aligned figures beside it"
 
     def __post_init__(self) -> None:
         if not (0 <= self.low < self.high and 0 < self.clamp[0] < self.clamp[1] < float("inf")):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from calibration.errors import DataError, UnknownNameError
 from edgekd.pictures.srgb import from_linear
@@ -93,8 +94,6 @@ def scale_bar(low: float, high: float, height: int, colours: str = DEFAULT_COLOU
 
     Raises DataError for an impossible range or less than 16 pixels of height.
     """
-    from PIL import Image, ImageDraw, ImageFont
-
     _require_range(low, high)
     width, bar, margin = 64, 14, 7  # the margin is half a label's height
     inner = height - 2 * margin

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from calibration.errors import DataError, UsageError
 from calibration.files import replacing
@@ -18,8 +20,6 @@ _FARTHEST = 65535  # millimetres
 
 def save_png(path: Path, rgb: NDArray[np.uint8]) -> None:
     """Save a picture uint8 [H, W, 3] as PNG. Raises DataError for another shape, FileError or DiskFullError."""
-    from PIL import Image
-
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise DataError(
             f"A picture of {rgb.dtype} {list(rgb.shape)} cannot be saved as {path}", fix="Pass uint8 [H, W, 3]"
@@ -35,9 +35,6 @@ def save_depth(path: Path, depth: NDArray[Any]) -> None:
     nearer than a millimetre is 1, and the text fields `Unit` and `Invalid` of the file say so.
     Raises UsageError for another suffix, DataError for another shape.
     """
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
     path = Path(path)
     if depth.ndim != 2 or depth.size == 0:
         raise DataError(f"Depth of shape {list(depth.shape)} cannot be saved as {path}", fix="Pass one plane [H, W]")

@@ -16,19 +16,19 @@ RUNS = Path("runs")
 """Where runs are created and looked up, relative to the current folder."""
 
 
-def find_run(name: str | None, progress: Progress, root: Path = RUNS) -> Run:
+def find_run(name: str | None, progress: Progress) -> Run:
     """The run to use; without a name the newest, which a note then names.
 
-    Raises UnknownNameError or UsageError for a name that is neither a folder nor a run under `root`, RunError when
-    there is no run or when the folder is not one, and FileError when `root` cannot be read.
+    Raises UnknownNameError or UsageError for a name that is neither a folder nor a run under RUNS, RunError when
+    there is no run or when the folder is not one, and FileError when RUNS cannot be read.
     """
     if name is None:
-        run = newest(root)
+        run = newest()
         progress.note(f"No run given: using the newest, {run.folder}")
         return run
     if not name:  # a shell's unset variable; as a path it would be the current folder
         raise UsageError("The run's name is empty", fix="Name a run, or leave it out for the newest")
-    folder = _folder(name, root)
+    folder = _folder(name)
     if folder is not None:
         return Run.open(folder)
     if Path(name).is_dir():
@@ -37,44 +37,44 @@ def find_run(name: str | None, progress: Progress, root: Path = RUNS) -> Run:
         raise RunError(
             f"{name} is not a run: it has no {NAME}", fix=f"Choose another, or start one: edgekd distill{start}"
         )
-    known = [str(folder) for folder in _runs(root)]
+    known = [str(folder) for folder in _runs()]
     if not known:
-        raise UsageError(f"No run named {name!r}, and no other run in {root}", fix="Start one: edgekd distill")
+        raise UsageError(f"No run named {name!r}, and no other run in {RUNS}", fix="Start one: edgekd distill")
     raise UnknownNameError("run", name, known)
 
 
-def is_run(name: str, root: Path = RUNS) -> bool:
+def is_run(name: str) -> bool:
     """Whether `find_run` would find a run by that name."""
-    return bool(name) and _folder(name, root) is not None
+    return bool(name) and _folder(name) is not None
 
 
-def newest(root: Path = RUNS) -> Run:
-    """The most recently created run under `root`. Raises RunError when there is none."""
+def newest() -> Run:
+    """The most recently created run under RUNS. Raises RunError when there is none."""
     created = {}
-    for folder in _runs(root):
+    for folder in _runs():
         try:
             created[folder] = Manifest.read(folder).created
         except EdgekdError:
             continue  # a damaged run is never chosen by default
     if not created:
-        raise RunError(f"No run in {root}", fix="Start one: edgekd distill")
+        raise RunError(f"No run in {RUNS}", fix="Start one: edgekd distill")
     return Run.open(max(created, key=lambda folder: (created[folder], folder.name)))
 
 
-def _folder(name: str, root: Path) -> Path | None:
-    """The folder of the run that is meant; with `./` or `..`, a name is a path from here and nothing under `root`."""
+def _folder(name: str) -> Path | None:
+    """The folder of the run that is meant; with `./` or `..`, a name is a path from here and nothing under RUNS."""
     is_path = name.startswith("./") or ".." in Path(name).parts
-    places = (Path(name),) if is_path else (Path(name), root / name)
+    places = (Path(name),) if is_path else (Path(name), RUNS / name)
     return next((folder for folder in places if (folder / NAME).is_file()), None)
 
 
-def _runs(root: Path) -> list[Path]:
+def _runs() -> list[Path]:
     """Raises FileError for a folder that cannot be read, which glob would pass over."""
     try:
-        next(root.iterdir(), None)
-        (root / NAME).exists()  # a folder can be listed and still be closed
+        next(RUNS.iterdir(), None)
+        (RUNS / NAME).exists()  # a folder can be listed and still be closed
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise FileError(f"Cannot read {root}: {error.strerror}", fix="Check the path and its permissions") from error
-    return sorted(path.parent for path in root.glob(f"*/{NAME}"))
+        raise FileError(f"Cannot read {RUNS}: {error.strerror}", fix="Check the path and its permissions") from error
+    return sorted(path.parent for path in RUNS.glob(f"*/{NAME}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -18,7 +19,9 @@ _MOST_MB = 1024
 
 
 def fuzz_campaign(inputs: int, seed: int, parsers: tuple[str, ...], *, guided: bool = True) -> list[Row]:
-    """`inputs` for each parser; without names all of them."""
+    """`inputs` for each parser; without names all of them. Says so where they cannot be guided."""
+    if guided and importlib.util.find_spec("atheris") is None:
+        print('atheris is not installed: mutating without coverage (pip install -e ".[all,fuzz]")', file=sys.stderr)
     return [_row(_fuzzed(parser, inputs, seed, guided)) for parser in parsers or PARSERS]
 
 

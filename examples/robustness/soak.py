@@ -162,6 +162,7 @@ def exports(run: Run, count: int) -> Memory:
 def predictions(run: Run, count: int) -> Memory:
     """Artefacts opened, asked for the depth of a picture, and closed."""
     names = ("onnxruntime-int8", "openvino-int8")
+    export_run(run, ExportSettings(("onnxruntime", "openvino"), ("int8",)), Quiet())  # not all may be built
     artefacts = [open_artefact(run.folder / "artefacts" / name) for name in names]
     picture = np.zeros((1, artefacts[0].input.height, artefacts[0].input.width, 3), np.uint8)
 

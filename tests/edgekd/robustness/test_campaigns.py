@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -38,10 +39,25 @@ def test_a_parser_raises_nothing_but_its_one_line(parser: str) -> None:
     assert found.inputs == 150 and not found.faults
 
 
+@pytest.mark.parametrize("options", [[], ["--unguided"]])
+def test_a_campaign_that_is_not_guided_by_coverage_says_so(options: list[str]) -> None:
+    command = [sys.executable, str(CAMPAIGN), "fuzz", "--parsers", "index", "--inputs", "20", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = importlib.util.find_spec("atheris") is None and not options
+    assert ("atheris is not installed: mutating without coverage" in done.stderr) == told
+
+
 def test_steps_keep_their_memory() -> None:
     memory = steps(120)
     assert memory.times[-1] >= 120
     assert memory.growth < 0.05, memory.megabytes
+
+
+def test_few_of_each_are_enough_to_run_the_soak_campaign() -> None:
+    few = ["--steps", "4", "--exports", "2", "--predictions", "2"]
+    done = subprocess.run([sys.executable, str(CAMPAIGN), "soak", *few], capture_output=True, text=True, check=False)
+    assert [line.split("|")[2] for line in done.stdout.splitlines()[3:]] == [" 2 ", " 2 "], done.stderr
 
 
 SIMULATE = """
