@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from worlds import MOST, World
 
+from edgekd.distill.moments import Moments
+from edgekd.distill.observing import observe
 from edgekd.distill.settings import (
     DistillSettings,
     FeatureSettings,
@@ -20,7 +22,8 @@ from edgekd.distill.settings import (
     ReconstructionSettings,
     TransformSettings,
 )
-from edgekd.distill.statistics import Moments, StatisticsDistance, observe, stored_statistics
+from edgekd.distill.statistics import stored_statistics
+from edgekd.distill.statistics_distance import StatisticsDistance
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.teacher import Teacher
 from edgekd.simulate.sample import ImageSource, SimulatedImage

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import UsageError
 from edgekd.cli.console import Console
+from edgekd.cores import allowed_cores
 from edgekd.evaluate.datasets import open_dataset
 from edgekd.evaluate.datasets.frame import frame_all
 from edgekd.models.teacher import Teacher
@@ -20,7 +21,6 @@ from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.rooms import RoomSettings
 from edgekd.simulate.sample import ImageSource, SimulatedImage
 from edgekd.simulate.store import SimulatedSet, write_set
-from edgekd.steps.images import usable_cores
 
 __all__ = ["MOST", "World", "real_world", "stand_in_world"]
 
@@ -131,7 +131,7 @@ def _rendered(work: Path, look: str, seed: int, count: int) -> SimulatedSet:
         RoomSettings(look=look),
         seed=seed,
         count=count,
-        workers=usable_cores(),
+        workers=len(allowed_cores()),
         keep_depth=look == "photographed" and seed == 202,
         progress=Console(),
     )
