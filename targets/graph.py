@@ -31,6 +31,7 @@ __all__ = [
     "mark",
     "metadata",
     "name_nodes",
+    "opset_of",
     "read_by",
     "read_graph",
     "shapes_of",
@@ -218,6 +219,11 @@ def _behind_layers(model: onnx.ModelProto) -> set[str]:
     return found
 
 
+def opset_of(model: onnx.ModelProto) -> int:
+    """The model's version of the standard operators. Files older than ONNX 1.0 state none, which means 1."""
+    return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+
+
 def metadata(model: onnx.ModelProto) -> dict[str, str]:
     """The model's metadata by key."""
     return {entry.key: entry.value for entry in model.metadata_props}
@@ -239,13 +245,12 @@ def _check(model: onnx.ModelProto, path: Path) -> InputSpec:
             "wrongly, as TensorRT reads uint8 as int8",
             fix="Build from the fp32 model; each target gets the encoding that it reads",
         )
-    opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     used = {node.domain or "ai.onnx" for node in model.graph.node}
     if used != {"ai.onnx"}:
         raise ModelError(f"{path} uses non-standard operators ({', '.join(sorted(used))})", fix=_EXPORT)
-    if opsets.get("ai.onnx") not in OPSETS:
+    if opset_of(model) not in OPSETS:
         raise ModelError(
-            f"{path} has opset {opsets.get('ai.onnx')}; {OPSETS.start} to {OPSETS.stop - 1} is needed", fix=_EXPORT
+            f"{path} has opset {opset_of(model)}; {OPSETS.start} to {OPSETS.stop - 1} is needed", fix=_EXPORT
         )
     constants = {constant.name for constant in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]

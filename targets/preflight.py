@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.graph import subgraphs
+from targets.graph import opset_of, subgraphs
 from targets.preflight_versions import VERSIONS, Version
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class _Graph:
         import onnx
         from onnx import TensorProto, helper, numpy_helper
 
-        self.opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+        self.opset = opset_of(model)
         try:
             inferred = onnx.shape_inference.infer_shapes(model)
         except Exception:  # of several unrelated types; use the types that the model states

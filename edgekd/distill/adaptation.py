@@ -16,8 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from calibration.errors import DataError
+from edgekd.distill.moments import Moments, PooledMoments
+from edgekd.distill.observing import observe
 from edgekd.distill.settings import TransformSettings
-from edgekd.distill.statistics import Moments, PooledMoments, StatisticsDistance, StoredStatistics, observe
+from edgekd.distill.statistics import StoredStatistics
+from edgekd.distill.statistics_distance import StatisticsDistance
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.running_order import running_order
 from edgekd.models.teacher import Teacher

@@ -1,6 +1,6 @@
 """The distance between two sets of features, with a gradient that costs one pass over memory.
 
-Comparing the features of every layer is memory-bound, like observing a teacher (statistics.py). PyTorch's own
+Comparing the features of every layer is memory-bound, like observing a teacher (observing.py). PyTorch's own
 operations turn channels picked from channels-last memory into planes. The difference, its gradient and the BatchNorm
 backward pass that follows then mix two layouts, which takes longer than the rest of a step.
 """

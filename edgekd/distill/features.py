@@ -19,9 +19,9 @@ from torch.utils.hooks import RemovableHandle
 
 from calibration.errors import ModelError
 from edgekd.distill.feature_difference import pick_channels, with_difference
+from edgekd.distill.moments import Moments, channel_moments
 from edgekd.distill.ranks import ALONE, Ranks
-from edgekd.distill.statistics import Moments, channel_moments
-from edgekd.models.checks import is_plain, varies
+from edgekd.models.batch_norm import is_plain, varies
 from edgekd.models.evaluating import run_once
 from edgekd.models.slim import Slim
 

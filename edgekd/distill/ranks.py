@@ -21,7 +21,7 @@ from torch import Tensor
 from calibration.errors import EdgekdError, UsageError
 from calibration.reasons import first_line, out_of_memory
 from edgekd.distill.device import choose_device
-from edgekd.distill.statistics import Moments
+from edgekd.distill.moments import Moments
 
 __all__ = ["ALONE", "Ranks", "joined", "leads", "sum_over_processes"]
 

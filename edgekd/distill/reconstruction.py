@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgekd.models.checks import is_plain
+from edgekd.models.batch_norm import is_plain
 from edgekd.models.evaluating import device_of, evaluating
 from edgekd.models.slim import Slim
 from edgekd.models.stored import given_to, layers_as_run

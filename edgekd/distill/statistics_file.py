@@ -19,7 +19,8 @@ from calibration.errors import FileError, ModelError
 from calibration.files import write_bytes
 from calibration.weights import STATISTICS
 from edgekd.distill.statistics import StoredStatistics
-from edgekd.models.checks import batch_norm_layers, refuse_other_files, varies
+from edgekd.models.batch_norm import batch_norm_layers, varies
+from edgekd.models.model_file import refuse_other_files
 from edgekd.models.running_order import running_order
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import tensors_digest

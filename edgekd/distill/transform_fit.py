@@ -9,12 +9,15 @@ from torch import Tensor
 
 from calibration.errors import ModelError
 from edgekd.distill.device import autocast
+from edgekd.distill.moments import RunningMoments
+from edgekd.distill.observing import observe
 from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.settings import DistillSettings, TransformSettings
-from edgekd.distill.statistics import RunningMoments, StatisticsDistance, StoredStatistics, observe
+from edgekd.distill.statistics import StoredStatistics
+from edgekd.distill.statistics_distance import StatisticsDistance
 from edgekd.distill.tensors import Normalise
 from edgekd.distill.transform import TransformNet
-from edgekd.models.checks import varies
+from edgekd.models.batch_norm import varies
 from edgekd.models.running_order import layer_runs
 from edgekd.models.teacher import Teacher
 

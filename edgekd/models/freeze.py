@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from calibration.errors import FileError, ModelError
 from calibration.files import read_json
+from calibration.progress import Progress, Quiet
 from edgekd.models.plain_network import plain_network
 from edgekd.models.teacher import Teacher
 from targets.input import Framing, InputSpec
@@ -29,6 +30,8 @@ INPUT_EXAMPLE = json.dumps(
     }
 )
 """An example of the <file>.input.json beside a model."""
+
+_QUIET = Quiet()
 
 
 class DepthAtInputSize(nn.Module):
@@ -63,22 +66,15 @@ class OnCopies(nn.Module):
         return self.network(x.clone())
 
 
-def freeze(
-    name: str,
-    module: nn.Module,
-    input: InputSpec,  # noqa: A002 - the field's own name
-    *,
-    digest: str,
-    source: str,
-    metric: bool = True,
-) -> tuple[Teacher, tuple[str, ...]]:
-    """Make a Teacher of the module, in eval mode and float32, with frozen parameters; returns it and remarks."""
+def freeze(loaded: Teacher, progress: Progress = _QUIET) -> Teacher:
+    """The teacher with its network in eval mode and float32, and frozen parameters. Notes say what was converted."""
+    name, module, spec = loaded.name, loaded.module, loaded.input
     module.eval()  # the result is not used: a user-defined train() may return nothing
     module = plain_network(module).cpu()  # checks run on the CPU, wherever its factory put it
     for parameter in module.parameters():  # not through the module, which may be TorchScript
         parameter.requires_grad_(False)
-    remarks = _in_float32(name, module)
-    pictures = torch.zeros(2, 3, input.height, input.width)  # two, as it may drop a batch of one
+    _to_float32(name, module, progress)
+    pictures = torch.zeros(2, 3, spec.height, spec.width)  # two, as it may drop a batch of one
     with torch.no_grad():
         try:
             given = module(pictures)
@@ -88,14 +84,14 @@ def freeze(
             given, depth, shape, kind = None, None, (), torch.float32  # check_teacher reports what is wrong
     if pictures._version:  # counts in-place changes
         module = OnCopies(module).eval()
-    wanted = (1, 1, input.height, input.width)
-    if (given is not depth or shape != wanted or kind != torch.float32) and _is_one_map(shape, input):
+    wanted = (1, 1, spec.height, spec.width)
+    if (given is not depth or shape != wanted or kind != torch.float32) and _is_one_map(shape, spec):
         module = DepthAtInputSize(module).eval()
         if shape != wanted:
-            remarks += (f"{name} outputs depth {list(shape)}: it is converted to {list(wanted)}",)
+            progress.note(f"{name} outputs depth {list(shape)}: it is converted to {list(wanted)}")
         if kind != torch.float32:
-            remarks += (f"{name} outputs {_named(kind)} depth: it is converted to float32",)
-    return Teacher(name, module, input, digest, source, metric), remarks
+            progress.note(f"{name} outputs {_named(kind)} depth: it is converted to float32")
+    return replace(loaded, module=module)
 
 
 def _only(output: Any) -> Any:
@@ -105,15 +101,13 @@ def _only(output: Any) -> Any:
     return output
 
 
-def _in_float32(name: str, module: nn.Module) -> tuple[str, ...]:
-    """Convert half and double weights and constants to float32, the type of pictures; returns a remark if it did."""
+def _to_float32(name: str, module: nn.Module, progress: Progress) -> None:
+    """Convert half and double weights and constants to float32, the type of pictures, with a note if there are any."""
     tensors = itertools.chain(module.parameters(), module.buffers())
     kinds = {tensor.dtype for tensor in tensors if tensor.is_floating_point()} - {torch.float32}
-    if not kinds:
-        return ()
-    module.float()
-    names = " and ".join(sorted(map(_named, kinds)))
-    return (f"{name} has {names} weights: it is computed in float32",)
+    if kinds:
+        module.float()
+        progress.note(f"{name} has {' and '.join(sorted(map(_named, kinds)))} weights: it is computed in float32")
 
 
 def _named(kind: torch.dtype) -> str:
@@ -147,10 +141,10 @@ def _require_known(described: dict[str, Any], fix: str) -> None:
                 raise ModelError(f"An input description has no field {name!r}, only {', '.join(known)}", fix=fix)
 
 
-def _is_one_map(shape: tuple[int, ...], input: InputSpec) -> bool:  # noqa: A002
+def _is_one_map(shape: tuple[int, ...], spec: InputSpec) -> bool:
     """Whether an output is one depth map of about the input's aspect, from an eighth of its height to all of it."""
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[1] != 1):
         return False
     height, width = shape[-2:]
-    same_aspect = abs(height / width - input.height / input.width) < 0.1 * input.height / input.width
-    return same_aspect and input.height / 8 <= height <= input.height
+    same_aspect = abs(height / width - spec.height / spec.width) < 0.1 * spec.height / spec.width
+    return same_aspect and spec.height / 8 <= height <= spec.height

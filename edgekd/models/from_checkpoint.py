@@ -19,10 +19,10 @@ from calibration.progress import Progress
 from calibration.reasons import out_of_memory
 from edgekd.models.architectures import ARCHITECTURES
 from edgekd.models.architectures import architecture as find
-from edgekd.models.checks import refuse_other_files
 from edgekd.models.freeze import INPUT_EXAMPLE, freeze, stated_input
 from edgekd.models.from_factory import call_factory, gives_metres, input_of
 from edgekd.models.lazy import allocate_weights, shape_weights
+from edgekd.models.model_file import refuse_other_files
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import WeightsFile, fill, load_weights
 from targets.input import InputSpec
@@ -62,17 +62,8 @@ def checkpoint_teacher(path: Path, architecture: str | None, progress: Progress)
         )
     module, described, metric = _build(architecture, stated_input(path) or held.input, path, progress)
     fill(module, _unwrapped(held.tensors, module, path, progress), str(path), architecture=architecture)
-    teacher, remarks = freeze(
-        path.stem,
-        module,
-        described,
-        digest=held.digest,
-        source=f"the weights {path} of the architecture {architecture}",
-        metric=metric,
-    )
-    for remark in remarks:
-        progress.note(remark)
-    return teacher
+    source = f"the weights {path} of the architecture {architecture}"
+    return freeze(Teacher(path.stem, module, described, held.digest, source, metric), progress)
 
 
 def _stated_name(path: Path, held: WeightsFile) -> str | None:

@@ -40,12 +40,7 @@ def factory_teacher(spec: str, progress: Progress) -> Teacher:
             )
         source = f"the module returned by {spec}"
         made = Teacher(spec, made, described, weights_digest(made), source, gives_metres(made))
-    teacher, remarks = freeze(
-        made.name, made.module, made.input, digest=made.digest, source=made.source, metric=made.metric
-    )
-    for remark in remarks:
-        progress.note(remark)
-    return teacher
+    return freeze(made, progress)
 
 
 def gives_metres(made: nn.Module | Teacher) -> bool:

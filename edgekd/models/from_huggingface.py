@@ -87,7 +87,7 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
         module.choose_unit(described)
     own = "" if kind == "metric" else f": {UNIT_OF_ITS_OWN}"
     progress.note(f"{name} is assumed to output {kind} depth for pictures of {described.height}x{described.width}{own}")
-    teacher, remarks = freeze(
+    loaded = Teacher(
         name.rstrip("/").rsplit("/", 1)[-1],
         module,
         described,
@@ -95,9 +95,7 @@ def huggingface_teacher(spec: str, progress: Progress) -> Teacher:
         source=f"{name} ({config.model_type}, {kind} depth), by transformers",
         metric=kind == "metric",
     )
-    for remark in remarks:
-        progress.note(remark)
-    return teacher
+    return freeze(loaded, progress)
 
 
 def _import_transformers() -> Any:

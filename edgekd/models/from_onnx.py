@@ -36,9 +36,5 @@ def onnx_teacher(
         )
     for remark in network.remarks:
         progress.note(f"{path.name}: {remark}")
-    teacher, remarks = freeze(
-        name, network.module, stated, digest=digest_onnx(path), source=source or f"the ONNX network {path}"
-    )
-    for remark in remarks:
-        progress.note(remark)
-    return teacher
+    source = source or f"the ONNX network {path}"
+    return freeze(Teacher(name, network.module, stated, digest_onnx(path), source), progress)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from calibration.errors import MissingRuntimeError, ModelError
 from calibration.reasons import out_of_memory
+from edgekd.models.batch_norm import batch_norm_layers
 from edgekd.models.channels import LeastMissed, readings
-from edgekd.models.checks import batch_norm_layers
 from edgekd.models.followed import Followed
 from edgekd.models.onnx_import import attention
 from edgekd.models.stored import stored_by

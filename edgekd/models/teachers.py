@@ -59,8 +59,7 @@ def _rooms(progress: Progress) -> Teacher:
         weights = load_weights(path)
     module = RoomsNet(weights.input or ROOMS_INPUT)
     fill(module, weights.tensors, "The file of the built-in teacher", architecture="rooms")
-    teacher, _ = freeze("rooms", module, module.input, digest=weights.digest, source=TEACHERS["rooms"].summary)
-    return teacher
+    return freeze(Teacher("rooms", module, module.input, weights.digest, TEACHERS["rooms"].summary), progress)
 
 
 def _fastdepth(progress: Progress) -> Teacher:

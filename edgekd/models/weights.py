@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from calibration.errors import FileError, ModelError
 from calibration.files import sha256_bytes, sha256_file, write_bytes
 from calibration.weights import NETWORK
-from edgekd.models.checks import refuse_other_files
+from edgekd.models.model_file import refuse_other_files
 from targets.input import InputSpec
 
 __all__ = ["WeightsFile", "fill", "load_weights", "save_weights", "tensors_digest", "weights_digest"]

@@ -22,11 +22,11 @@ from torch import Tensor, fx, nn
 from calibration.errors import ModelError
 from calibration.reasons import first_line
 from edgekd.models.freeze import INPUT_EXAMPLE
-from edgekd.models.onnx_import.file import opset_of, read_onnx
+from edgekd.models.onnx_import.file import read_onnx
 from edgekd.models.onnx_import.op import Op, Operand
 from edgekd.models.onnx_import.shape import batch_after, squeezes_batch
 from edgekd.models.onnx_import.table import ALIASES, BUILDERS, FOLDABLE, POINTWISE
-from targets.graph import read_by
+from targets.graph import opset_of, read_by
 
 __all__ = ["ImportedNetwork", "import_onnx"]
 

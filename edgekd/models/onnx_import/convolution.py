@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edgekd.models.checks import EXPORT_KEEPING_NORMS
+from edgekd.models.batch_norm import EXPORT_KEEPING_NORMS
 from edgekd.models.onnx_import.op import Op
 
 __all__ = ["Pads", "batch_norm", "conv", "conv_transpose", "instance_norm", "layer_norm", "spatial_pads"]

@@ -13,10 +13,10 @@ from onnx import TensorProto
 from calibration.errors import EdgekdError, FileError, ModelError
 from calibration.files import sha256_bytes, sha256_file
 from calibration.reasons import first_line
-from edgekd.models.checks import refuse_other_files
-from targets.graph import subgraphs
+from edgekd.models.model_file import refuse_other_files
+from targets.graph import opset_of, subgraphs
 
-__all__ = ["digest_onnx", "opset_of", "read_onnx"]
+__all__ = ["digest_onnx", "read_onnx"]
 
 _OPSETS = range(7, 26)
 
@@ -58,11 +58,6 @@ def digest_onnx(path: Path) -> str:
     names = sorted({entry.value for tensor in external for entry in tensor.external_data if entry.key == "location"})
     digests = [sha256_file(Path(path)), *(sha256_file(Path(path).parent / name) for name in names)]
     return digests[0] if not names else sha256_bytes(" ".join(digests).encode())
-
-
-def opset_of(model: onnx.ModelProto) -> int:
-    """The model's version of the standard operators."""
-    return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:

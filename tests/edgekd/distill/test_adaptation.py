@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from calibration.errors import DataError
 from edgekd.distill.adapt import transformed_images
 from edgekd.distill.adaptation import Adaptation, measure_adaptation
+from edgekd.distill.moments import Moments
 from edgekd.distill.settings import TransformSettings
-from edgekd.distill.statistics import Moments, StatisticsDistance, StoredStatistics, stored_statistics
+from edgekd.distill.statistics import StoredStatistics, stored_statistics
+from edgekd.distill.statistics_distance import StatisticsDistance
 from edgekd.distill.transform import TransformNet
 from edgekd.models.teacher import Teacher
 

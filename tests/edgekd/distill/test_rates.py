@@ -14,7 +14,7 @@ from edgekd.distill.rates import over_steps, rate_shares
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.tensors import Normalise, to_tensor
-from edgekd.models.checks import batch_norm_layers
+from edgekd.models.batch_norm import batch_norm_layers
 from edgekd.models.pictures import probe_pictures
 from edgekd.models.slim import slim
 from edgekd.models.stored import layers_as_run

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekd.distill.reconstruction import _columns, _refit_norm, _rescale, _solve, reconstruct, solvable
-from edgekd.models.checks import batch_norm_layers
+from edgekd.models.batch_norm import batch_norm_layers
 from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.slim import Slim, choose_channels, slim
 from edgekd.models.stored import layers_as_run

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from edgekd.models.batch_norm import batch_norm_layers
 from edgekd.models.channels import Reading, least_missed_first, readings
-from edgekd.models.checks import batch_norm_layers
 from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.slim import Slim, choose_channels, slim
 from edgekd.models.teacher import Teacher

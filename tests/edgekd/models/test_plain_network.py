@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from calibration.errors import ModelError
 from edgekd.distill.reconstruction import reconstruct
-from edgekd.models.checks import batch_norm_layers, check_teacher, require_batch_norm
+from edgekd.models.batch_norm import batch_norm_layers, require_batch_norm
+from edgekd.models.checks import check_teacher
 from edgekd.models.freeze import OnCopies, freeze
 from edgekd.models.slim import slim
 from edgekd.models.teacher import Teacher
@@ -59,7 +60,7 @@ def made(kind: Callable[[], nn.Module] = Net) -> nn.Module:
 
 
 def teacher(module: nn.Module) -> Teacher:
-    return freeze("net", module, SPEC, digest="0", source="a test")[0]
+    return freeze(Teacher("net", module, SPEC, digest="0", source="a test"))
 
 
 def pictures() -> torch.Tensor:

@@ -16,7 +16,7 @@ from onnx_graphs import network, save
 from torch import Tensor, nn
 
 from calibration.errors import ModelError
-from edgekd.models.checks import batch_norm_layers
+from edgekd.models.batch_norm import batch_norm_layers
 from edgekd.models.freeze import freeze
 from edgekd.models.slim import Slim, slim
 from edgekd.models.students import build_student
@@ -196,7 +196,7 @@ def test_a_network_that_gives_something_else_in_training_is_refused() -> None:
             return [depth, depth] if self.training else depth
 
     net = Supervised(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 1, 1))
-    teacher, _ = freeze("supervised", net, InputSpec(Framing(16, 16)), digest="0", source="made for a test")
+    teacher = freeze(Teacher("supervised", net, InputSpec(Framing(16, 16)), digest="0", source="made for a test"))
     with pytest.raises(ModelError, match=r"No student .* \(ValueError: it outputs list in training mode\).*mobile-m"):
         slim(teacher, 0.5)
 
@@ -308,7 +308,7 @@ def test_where_channels_are_taken_apart_they_stay_and_the_others_are_cut(case: s
     for layer in batch_norm_layers(net).values():
         nn.init.uniform_(layer.weight, 0.5, 1.5)
         nn.init.normal_(layer.bias)
-    teacher, _ = freeze("parts", net, InputSpec(Framing(16, 16)), digest="d", source="a test")
+    teacher = freeze(Teacher("parts", net, InputSpec(Framing(16, 16)), digest="d", source="a test"))
     student = slim(teacher, 0.5)
     assert [len(channels) for channels in student.kept.values()] == expected
     _assert_cut_as_by_hand(teacher, student)
@@ -348,7 +348,7 @@ class _Pyramid(nn.Module):
 
 
 def test_heads_that_run_beside_the_depth_are_cut_with_what_they_read() -> None:
-    teacher, _ = freeze("pyramid", _Pyramid(), InputSpec(Framing(16, 16)), digest="d", source="a test")
+    teacher = freeze(Teacher("pyramid", _Pyramid(), InputSpec(Framing(16, 16)), digest="d", source="a test"))
     student = slim(teacher, 0.5)
     assert {len(channels) for channels in student.kept.values()} == {16}
     heads = student.network.get_submodule("heads")
@@ -372,7 +372,7 @@ class _Bins(nn.Module):
 
 
 def test_bins_keep_their_number_and_what_leads_to_them_is_cut() -> None:
-    teacher, _ = freeze("bins", _Bins(), InputSpec(Framing(16, 16)), digest="d", source="a test")
+    teacher = freeze(Teacher("bins", _Bins(), InputSpec(Framing(16, 16)), digest="d", source="a test"))
     student = slim(teacher, 0.5)
     assert [len(channels) for channels in student.kept.values()] == [16]
     shares, widths = (student.network.get_submodule(name) for name in ("shares", "widths"))
@@ -387,7 +387,7 @@ def test_a_network_that_keeps_its_features_and_depths_is_cut_and_can_be_copied()
             self.outputs = {("disp", 0): super().forward(x)}
             return self.outputs["disp", 0]
 
-    teacher, _ = freeze("keeping", Keeping(), InputSpec(Framing(16, 16)), digest="d", source="a test")
+    teacher = freeze(Teacher("keeping", Keeping(), InputSpec(Framing(16, 16)), digest="d", source="a test"))
     student = slim(teacher, 0.5)
     assert {len(channels) for channels in student.kept.values()} == {16}
     copy.deepcopy(student)
@@ -404,6 +404,6 @@ def test_what_works_in_place_or_without_gradients_where_it_does_not_learn_is_cut
                 depth.clamp_(0.1, 8)
             return depth
 
-    teacher, _ = freeze("finished", Finished(), InputSpec(Framing(16, 16)), digest="d", source="a test")
+    teacher = freeze(Teacher("finished", Finished(), InputSpec(Framing(16, 16)), digest="d", source="a test"))
     kept = slim(teacher, 0.5).kept
     assert len(kept["blocks.1.1"]) == 16 and len(kept["blocks.2.1"]) == 16

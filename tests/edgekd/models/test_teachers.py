@@ -22,7 +22,8 @@ from torch import nn
 from user_code import write_user_code
 
 from calibration.errors import EdgekdError, FileError, ModelError, UnknownNameError, UsageError
-from edgekd.models.checks import EXPORT_KEEPING_NORMS, batch_norm_layers, check_teacher, require_batch_norm
+from edgekd.models.batch_norm import EXPORT_KEEPING_NORMS, batch_norm_layers, require_batch_norm
+from edgekd.models.checks import check_teacher
 from edgekd.models.freeze import freeze
 from edgekd.models.running_order import running_order
 from edgekd.models.teacher import Teacher
@@ -277,8 +278,11 @@ class _Scaled(nn.Module):
 )
 def test_depth_is_float32_whatever_the_network_computes_in(network: nn.Module, remark: str, tmp_path: Path) -> None:
     expected = network(torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))).detach().float()
-    teacher, remarks = freeze("scaled", network, InputSpec(Framing(16, 24)), digest="0", source="made for a test")
-    assert any(remark in said for said in remarks)
+    notes = Notes()
+    teacher = freeze(
+        Teacher("scaled", network, InputSpec(Framing(16, 24)), digest="0", source="made for a test"), notes
+    )
+    assert any(remark in said for said in notes.said)
     depth = teacher.module(torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0)))
     assert depth.dtype == torch.float32
     torch.testing.assert_close(depth, expected)
@@ -311,7 +315,7 @@ def test_one_map_may_be_given_in_any_way(given: Callable[[torch.Tensor], Any], t
     network = _Wrapped(given)
     picture = torch.rand(2, 3, 16, 24)
     expected = 1 + network.conv(picture).detach().square()
-    teacher, _ = freeze("wrapped", network, InputSpec(Framing(16, 24)), digest="0", source="made for a test")
+    teacher = freeze(Teacher("wrapped", network, InputSpec(Framing(16, 24)), digest="0", source="made for a test"))
     check_teacher(teacher)
     torch.testing.assert_close(teacher.module(picture), expected)
     torch.testing.assert_close(teacher.module(picture[:1]), expected[:1])
@@ -339,7 +343,7 @@ def test_a_network_whose_copy_would_read_features_of_another_picture_is_refused(
     """Statistics are observed, students cut and models exported in copies, whose depth would silently be wrong."""
     torch.manual_seed(0)
     networks = {
-        method: freeze("hooked", _Hooked(method), SMALL, digest="d", source="test")[0] for method in (False, True)
+        method: freeze(Teacher("hooked", _Hooked(method), SMALL, digest="d", source="test")) for method in (False, True)
     }
     check_teacher(networks[True])
     with pytest.raises(ModelError, match=r"A copy of hooked .* forward hooks .*register_forward_hook\(self\.keep\)"):
@@ -348,7 +352,7 @@ def test_a_network_whose_copy_would_read_features_of_another_picture_is_refused(
 
 def test_depth_below_a_metre_is_remarked_on() -> None:
     network = _Wrapped(lambda depth: torch.sigmoid(depth))
-    teacher, _ = freeze("flat", network, InputSpec(Framing(16, 24)), digest="0", source="made for a test")
+    teacher = freeze(Teacher("flat", network, InputSpec(Framing(16, 24)), digest="0", source="made for a test"))
     assert any("perhaps a sigmoid's disparity" in remark for remark in check_teacher(teacher))
 
 
@@ -403,7 +407,7 @@ def test_batch_norm_that_was_trained_on_several_gpus_stores_statistics_too() -> 
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(norm, nn.ReLU()), nn.Conv2d(4, 1, 1)).eval()
     x = torch.rand(1, 3, 8, 8)
     expected = module(x)
-    teacher, _ = freeze("several", module, InputSpec(Framing(8, 8)), digest="0" * 64, source="made for a test")
+    teacher = freeze(Teacher("several", module, InputSpec(Framing(8, 8)), digest="0" * 64, source="made for a test"))
     assert list(require_batch_norm(teacher)) == ["1.0"]
     torch.testing.assert_close(teacher.module(x), expected)
 
