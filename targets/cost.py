@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from calibration.progress import Progress
 from targets.calibrated import Calibrated
 from targets.quick import quantise_for_onnxruntime
-from targets.reference import import_onnxruntime, open_session
+from targets.reference import open_session, session_options
 from targets.sensitivity import count_operations
 from targets.turns import time_in_turns
 
@@ -58,9 +58,7 @@ def price_float_layers(calibrated: Calibrated, image: NDArray[np.uint8], progres
 def _medians(variants: Mapping[str, Calibrated], image: NDArray[np.uint8], progress: Progress) -> dict[str, float]:
     sessions = {}
     for name, calibrated in variants.items():
-        options = import_onnxruntime().SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = 1, 3
-        sessions[name] = open_session(quantise_for_onnxruntime(calibrated), options)
+        sessions[name] = open_session(quantise_for_onnxruntime(calibrated), session_options(threads=1))
     calls = {name: partial(session.run, ["depth"], {"image": image}) for name, session in sessions.items()}
     with progress.task("Timing float layers", _ROUNDS) as advance:
         taken = time_in_turns(calls, _ROUNDS, _REPEATS, lambda: advance(1))

@@ -40,46 +40,12 @@ def encode(
     Raises MissingRuntimeError without ONNX Runtime, ModelError when the model cannot be encoded.
     """
     import_onnxruntime()
+    copy = copy_model(model)
+    replace_weights(copy, rounded)
+    open_ends = {} if encoding.signed else last_activations(model, set(nodes))
+    chosen = set(nodes) - set(open_ends.values()) - (set() if encoding.signed else _clips_excluding_zero(model))
     with _quiet():
-        from onnxruntime.quantization import QuantType
-        from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
-        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-
-        copy = copy_model(model)
-        replace_weights(copy, rounded)
-        open_ends = {} if encoding.signed else last_activations(model, set(nodes))
-        chosen = set(nodes) - set(open_ends.values()) - (set() if encoding.signed else _clips_excluding_zero(model))
-        kinds = sorted({node.op_type for node in copy.graph.node if node.name in chosen} & encoding.kinds)
-        quantizer = QDQQuantizer(
-            copy,
-            True,  # weights per channel
-            False,  # use the whole range of 8 bits
-            QuantType.QInt8,
-            QuantType.QInt8 if encoding.signed else QuantType.QUInt8,
-            TensorsData(
-                CalibrationMethod.MinMax,
-                {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()},
-            ),
-            sorted(chosen),
-            [],
-            kinds,
-            {
-                "ActivationSymmetric": encoding.signed,
-                "WeightSymmetric": True,
-                "QuantizeBias": encoding.bias,
-                "TensorQuantOverrides": _overrides(copy, rounded),
-                "AddQDQPairToWeight": encoding.signed,  # TensorRT 8.5 takes weights only as float behind Q/DQ
-                "OpTypesToExcludeOutputQuantization": [] if encoding.outputs else kinds,
-            },
-        )
-        try:
-            quantizer.quantize_model()
-            quantizer.model.topological_sort()
-        except Exception as error:  # ValueError, KeyError, AssertionError...: all mean an unsuitable model
-            raise ModelError(
-                f"The model cannot be encoded as {encoding.name} ({error!r})", fix="Build with --precision fp32"
-            ) from error
-    encoded: onnx.ModelProto = quantizer.model.model
+        encoded = _with_pairs(copy, encoding, ranges, _overrides(copy, rounded), chosen)
     if encoding.signed:
         _free_fused_branches(encoded)
     else:
@@ -87,6 +53,50 @@ def encode(
         for name, reader in open_ends.items():
             next(node for node in encoded.graph.node if node.name == reader).input[0] = name
     drop_unused(encoded)
+    return encoded
+
+
+def _with_pairs(
+    model: onnx.ModelProto,
+    encoding: Encoding,
+    ranges: Mapping[str, tuple[float, float]],
+    overrides: Mapping[str, list[dict[str, Any]]],
+    nodes: set[str],
+) -> onnx.ModelProto:
+    """What ONNX Runtime's quantiser makes of `model`, which it changes."""
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    kinds = sorted({node.op_type for node in model.graph.node if node.name in nodes} & encoding.kinds)
+    limits = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
+    quantizer = QDQQuantizer(
+        model,
+        True,  # weights per channel
+        False,  # use the whole range of 8 bits
+        QuantType.QInt8,
+        QuantType.QInt8 if encoding.signed else QuantType.QUInt8,
+        TensorsData(CalibrationMethod.MinMax, limits),
+        sorted(nodes),
+        [],
+        kinds,
+        {
+            "ActivationSymmetric": encoding.signed,
+            "WeightSymmetric": True,
+            "QuantizeBias": encoding.bias,
+            "TensorQuantOverrides": overrides,
+            "AddQDQPairToWeight": encoding.signed,  # TensorRT 8.5 takes weights only as float behind Q/DQ
+            "OpTypesToExcludeOutputQuantization": [] if encoding.outputs else kinds,
+        },
+    )
+    try:
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    except Exception as error:  # ValueError, KeyError, AssertionError...: all mean an unsuitable model
+        raise ModelError(
+            f"The model cannot be encoded as {encoding.name} ({error!r})", fix="Build with --precision fp32"
+        ) from error
+    encoded: onnx.ModelProto = quantizer.model.model
     return encoded
 
 

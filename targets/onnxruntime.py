@@ -22,7 +22,7 @@ from targets.feeding import require_images
 from targets.graph import copy_model, mark, write_model
 from targets.quantise import calibrate
 from targets.quick import quantise_for_onnxruntime
-from targets.reference import import_onnxruntime, infer_model
+from targets.reference import import_onnxruntime, infer_model, session_options
 
 __all__ = ["OnnxRuntime", "OnnxRuntimeRunner"]
 
@@ -89,11 +89,7 @@ class OnnxRuntimeRunner:
         runtime = import_onnxruntime()
         device = options.device or artefact.device or "cpu"
         provider = _provider(runtime, device)
-        session = runtime.SessionOptions()
-        session.log_severity_level = 3
-        session.intra_op_num_threads = options.threads
-        session.inter_op_num_threads = 1
-        session.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = session_options(options.threads)
         try:
             self._session: Any = runtime.InferenceSession(str(artefact.path), session, providers=[provider])
         except Exception as error:  # its exceptions share no base class

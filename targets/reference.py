@@ -19,7 +19,16 @@ from targets.graph import copy_model, drop_unused, name_nodes
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["emulate_model", "exposing", "fold", "import_onnxruntime", "infer_model", "open_session", "stream_tensors"]
+__all__ = [
+    "emulate_model",
+    "exposing",
+    "fold",
+    "import_onnxruntime",
+    "infer_model",
+    "open_session",
+    "session_options",
+    "stream_tensors",
+]
 
 _BATCH = 4
 
@@ -42,12 +51,19 @@ def import_onnxruntime() -> ModuleType:
     return onnxruntime
 
 
+def session_options(threads: int = 0) -> Any:
+    """Options of a quiet session whose threads do not spin: busy waiting takes cores from other work. 0: all cores."""
+    options = import_onnxruntime().SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
 def open_session(model: onnx.ModelProto, options: Any = None) -> Any:
     """A CPU session on a model in memory. Raises ModelError when ONNX Runtime cannot load it."""
     onnxruntime = import_onnxruntime()
-    if options is None:
-        options = _session_options()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning takes cores from other work
+    options = session_options() if options is None else options
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base class
@@ -66,7 +82,7 @@ def emulate_model(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[
 
     ONNX Runtime's optimiser would rewrite the model for its own kernels and round to int8 what it leaves in float.
     """
-    options = _session_options()
+    options = session_options()
     options.graph_optimization_level = import_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
     session = open_session(model, options)
     return np.concatenate([depth for (depth,) in _stream(session, images, ["depth"], _BATCH)])
@@ -103,7 +119,7 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with BatchNorm folded into convolutions and constants computed; standard operators only."""
     import onnx
 
-    options = _session_options()
+    options = session_options()
     options.graph_optimization_level = import_onnxruntime().GraphOptimizationLevel.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "folded.onnx"
@@ -113,9 +129,3 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     name_nodes(folded)
     drop_unused(folded)
     return folded
-
-
-def _session_options() -> Any:
-    options = import_onnxruntime().SessionOptions()
-    options.log_severity_level = 3
-    return options

@@ -68,13 +68,14 @@ def deploy(
     A bundle already there is not sent again. Raises MissingRuntimeError for a board that is not reached or lacks
     something, ArtefactError for one that cannot run it or where every self-test fails.
     """
-    home = _look(board, archive, progress)
+    home, free = _look(board, progress)
     name = archive.name.removesuffix(".tar.gz")
     place = f"{home}/.cache/edgekd/bundles/{digest[:16]}"
     there = f"{place}/{name}"
     if board.ask("test", "-f", f"{there}/manifest.json").code:
+        _require_room(board, archive, free)
         _put(board, archive, place, name, progress)
-    else:
+    else:  # run.py itself looks at the disk before it builds an engine
         progress.note(f"The bundle is already on {board.address}")
     # The shell stays until the end: ssh tells a command that was killed as a connection that broke.
     command = f"cd {shlex.quote(there)} && python3 run.py --json {shlex.join(arguments)}; exit $?"
@@ -116,8 +117,8 @@ def _tested(row: Mapping[str, Any]) -> Tested:
     )
 
 
-def _look(board: Board, archive: Path, progress: Progress) -> str:
-    """The board's home folder, after checking that the bundle can run there."""
+def _look(board: Board, progress: Progress) -> tuple[str, int]:
+    """The board's home folder and the bytes free there, after checking that a bundle can run on it."""
     with progress.task(f"Probing {board.address}"):
         answer = board.ask("python3", "-c", _LOOK)
     try:
@@ -142,14 +143,17 @@ def _look(board: Board, archive: Path, progress: Progress) -> str:
         raise MissingRuntimeError(
             f"{board.address} has no numpy", fix="Install it there: sudo apt install python3-numpy"
         )
+    progress.note(f"{board.address}: {machine}, Python {python[0]}.{python[1]}, numpy {numpy}")
+    return home, free
+
+
+def _require_room(board: Board, archive: Path, free: int) -> None:
     needed = 12 * archive.stat().st_size + (64 << 20)  # unpacked, and engines beside it
     if free < needed:
         raise MissingRuntimeError(
             f"{board.address} has {free >> 20} MB free, but the bundle and its engines may need {needed >> 20} MB",
             fix="Free some space there",
         )
-    progress.note(f"{board.address}: {machine}, Python {python[0]}.{python[1]}, numpy {numpy}")
-    return home
 
 
 def _put(board: Board, archive: Path, place: str, name: str, progress: Progress) -> None:

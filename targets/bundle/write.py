@@ -108,10 +108,8 @@ def write_bundle(
         size = options.camera or (framing.height, framing.width)
         engines = [(e.file, e.precision) for e in encodings if "tensorrt" in e.runtimes]
         if engines:
-            write_bytes(folder / "build.sh", build_script(engines, size, options.engine).encode())
-            (folder / "build.sh").chmod(0o755)
-        write_bytes(folder / "run.py", assemble().encode())
-        (folder / "run.py").chmod(0o755)
+            _write_program(folder / "build.sh", build_script(engines, size, options.engine))
+        _write_program(folder / "run.py", assemble())
         write_bytes(folder / "README.md", readme(options, encodings, tested).encode())
         files = {path: sha256_file(folder / path) for path in _files(folder)}
         manifest = {
@@ -165,6 +163,11 @@ def _model(encoding: Encoding, tested: SelfTest) -> dict[str, Any]:
         "error": tested.errors[encoding.file],
         "tolerance": tested.tolerances[encoding.file],
     }
+
+
+def _write_program(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+    path.chmod(0o755)
 
 
 def _write_selftest(folder: Path, tested: SelfTest) -> None:

@@ -18,7 +18,7 @@ from targets.graph import copy_model, read_graph
 from targets.layers import conv_layers
 from targets.pointwise import multiply_last_layers
 from targets.quantise import calibrate
-from targets.reference import emulate_model, import_onnxruntime, infer_model, open_session
+from targets.reference import emulate_model, infer_model, open_session, session_options
 
 ACTIVATIONS = {"Relu": [], "Clip": ["zero", "six"], "Clip above": ["", "six"], "none": []}
 
@@ -99,7 +99,7 @@ def test_products_give_the_depth_of_the_convolutions(activation: str, tmp_path: 
 def test_onnxruntime_multiplies_in_int8(activation: str, tmp_path: Path) -> None:
     model = quantise(calibrated(network(activation), tmp_path), U8S8)
     multiply_last_layers(model)
-    options = import_onnxruntime().SessionOptions()
+    options = session_options()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     open_session(model, options)
     kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]

@@ -218,6 +218,20 @@ def test_a_board_that_cannot_run_it_is_told_before_anything_is_sent(
     assert not server.bundles.exists()
 
 
+def test_a_full_disk_does_not_matter_where_the_bundle_already_is(
+    exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(server) == 0
+    full = json.dumps({"machine": "aarch64", "python": [3, 8], "numpy": "1.2", "home": str(server.home), "free": 0})
+    server.program("python3", f"case \"$*\" in *disk_usage*) echo '{full}'; exit;; esac\n{PYTHON}")
+    capsys.readouterr()
+    assert export(server) == 0
+    assert "is already on " in capsys.readouterr().err
+    next(server.bundles.glob("*/small/manifest.json")).unlink()
+    assert export(server) == 3
+    assert "has 0 MB free, but the bundle and its engines may need" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_board_without_python(exported_run: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     (server.programs / "python3").unlink()
     assert export(server) == 3
