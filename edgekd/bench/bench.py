@@ -23,16 +23,16 @@ from edgekd.bench.streams import measure_throughput
 from edgekd.bench.timing import ENOUGH
 from edgekd.evaluate.datasets.frame import DepthDataset
 from edgekd.evaluate.evaluate import evaluate
-from edgekd.evaluate.placing import place
 from edgekd.evaluate.protocols import ScoringProtocol
+from edgekd.evaluate.scorable import require_scorable
 from targets import get_target
 from targets.artefact import rebuild_command
 from targets.base import Artefact, Runner, RunnerOptions
 from targets.elsewhere import why_elsewhere
 from targets.feeding import infer_each
-from targets.input import Framing, InputSpec
+from targets.input import InputSpec
 
-__all__ = ["BenchSettings", "Clip", "Scoring", "bench", "frame_pictures", "require_scorable"]
+__all__ = ["BenchSettings", "Clip", "Scoring", "bench", "frame_pictures"]
 
 _MOST_STREAMS = 8
 _THROUGHPUT_SECONDS = 3.0
@@ -206,14 +206,14 @@ def bench(
 
     `pictures` are uint8 [h, w, 3]: of the network's resolution, or of any other and framed for it. An artefact that
     cannot run here, or fails while it runs, is a row with the reason and what was measured before. Raises DataError
-    without artefacts or pictures, or when the data do not suit the protocol.
+    without artefacts or pictures, and what `require_scorable` raises for the data: nothing is measured then.
     """
     if not artefacts:
         raise DataError("There are no artefacts to measure", fix="Build some: edgekd export")
     if not pictures:
         raise DataError("There are no pictures to measure latency on", fix="Pass at least two")
     if scoring is not None:
-        require_scorable(scoring)
+        require_scorable(scoring.data, scoring.protocol, progress)
     machine = describe_machine()
     idle = _idle_watts()
     bench = _Bench(pictures, settings, machine, progress, scoring, clip)
@@ -232,20 +232,6 @@ def bench(
         idle_watts=idle,
         rows=tuple(rows),
     )
-
-
-def require_scorable(scoring: Scoring) -> None:
-    """Raise DataError, before anything is measured, when the first frame cannot be read or does not fit the protocol.
-
-    The other frames are only checked when they are read: a row then has its latency and the reason.
-    """
-    frame = scoring.data[0]
-    height, width = frame.depth.shape
-    blank = np.ones((height, width), np.float32)
-    try:
-        place(blank, frame.depth, Framing(height, width), scoring.protocol)
-    except DataError as error:
-        raise DataError(f"{frame.name}: {error.message}", fix=error.fix) from error
 
 
 def frame_pictures(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], input: InputSpec) -> NDArray[np.uint8]:  # noqa: A002

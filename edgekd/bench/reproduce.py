@@ -9,8 +9,8 @@ from typing import Literal
 from calibration.errors import DataError
 from edgekd.bench.bench import BenchSettings
 from edgekd.bench.machine import Machine
-from edgekd.bench.plain import read_plain
 from edgekd.bench.result import BenchResult, BenchRow
+from edgekd.plain import read_plain
 
 __all__ = ["Comparison", "Tolerances", "compare", "settings_of"]
 

@@ -13,9 +13,9 @@ from edgekd.bench.cold import Cold
 from edgekd.bench.flicker import Flicker
 from edgekd.bench.latency import Latency
 from edgekd.bench.machine import Machine
-from edgekd.bench.plain import LATER, read_plain
 from edgekd.bench.streams import Throughput
 from edgekd.evaluate.evaluate import Evaluation
+from edgekd.plain import LATER, read_plain
 
 __all__ = ["SCHEMA", "BenchResult", "BenchRow", "threads_and_batch"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from calibration.errors import EdgekdError
 from calibration.wording import counted
-from edgekd.bench.latency import Latency, Measured
+from edgekd.bench.figures import SPEED
 from edgekd.bench.result import BenchResult, BenchRow, threads_and_batch
 from edgekd.evaluate.metrics import METRICS
 
@@ -27,7 +27,7 @@ class _Column:
     heading: str
     cell: Callable[[BenchRow], float | str | None]
     format: str = ""
-    better: Callable[[float, float], bool] | None = None  # None: no best value
+    best: Callable[[Sequence[float]], float] | None = None  # None: no best value
     rank: int = 0  # the highest is dropped first when the table is too wide
 
     def texts(self, rows: tuple[BenchRow, ...]) -> list[str]:
@@ -35,11 +35,9 @@ class _Column:
         values = [self.cell(row) for row in rows]
         texts = [_NOTHING if value is None else format(value, self.format) for value in values]
         numbers = [value for value in values if isinstance(value, float)]
-        if self.better is None or len(numbers) < 2:
+        if self.best is None or len(numbers) < 2:
             return texts
-        best = numbers[0]
-        for value in numbers[1:]:
-            best = value if self.better(value, best) else best
+        best = self.best(numbers)
         starred = [value == best for value in values]
         return [text + ("*" if star else " ") for text, star in zip(texts, starred, strict=True)]
 
@@ -67,36 +65,28 @@ def bench_table(result: BenchResult, *, width: int = 100) -> RenderableType:
 
 
 def _columns(result: BenchResult) -> list[_Column]:
-    lower, higher = METRICS["absrel"].better_than, METRICS["delta1"].better_than
     many = result.settings.get("streams")
     streams = counted(many, "stream") if isinstance(many, (int, float)) else "streams"
     columns = [
         _Column("", "artefact", lambda row: row.name),
-        _Column("size", "MB", lambda row: row.size / 1e6, ".2f", lower, rank=5),
-        _Column("latency", "p50 ms", _time(lambda latency: latency.p50), ".2f", lower),
-        _Column("", "p90 ms", _time(lambda latency: latency.infer.timing.p90), ".2f", lower, rank=12),
-        _Column("", "p99 ms", _time(lambda latency: latency.p99), ".2f", lower, rank=6),
-        _Column("", "CPU ms", _time(lambda latency: latency.infer.timing.cpu), ".2f", lower, rank=13),
-        _Column("", "no copies", _time(lambda latency: _p50(latency.resident)), ".2f", lower, rank=15),
-        _Column("", "framed", _time(lambda latency: _p50(latency.framed)), ".2f", lower, rank=14),
+        _figure("size", "size_mb", rank=5),
+        _figure("latency", "p50_ms"),
+        _figure("", "p90_ms", "p90 ms", rank=12),
+        _figure("", "p99_ms", "p99 ms", rank=6),
+        _figure("", "cpu_ms", rank=13),
+        _figure("", "no_copies_ms", rank=15),
+        _figure("", "framed_ms", rank=14),
         _Column("", "grade", lambda row: None if row.latency is None else row.latency.infer.grade.letter),
-        _Column(
-            streams,
-            "pictures/s",
-            lambda row: None if row.throughput is None else row.throughput.pictures_per_second,
-            ".0f",
-            higher,
-            rank=9,
-        ),
-        _Column("cold", "load ms", lambda row: None if row.cold is None else row.cold.load, ".0f", lower, rank=10),
-        _Column("", "peak MiB", lambda row: None if row.cold is None else row.cold.peak_mib, ".0f", lower, rank=11),
+        _figure(streams, "pictures_per_s", rank=9),
+        _figure("cold", "load_ms", rank=10),
+        _figure("", "peak_mib", rank=11),
     ]
     if any(row.millijoules is not None for row in result.rows):
-        columns.append(_Column("energy", "mJ", lambda row: row.millijoules, ".1f", lower, rank=4))
+        columns.append(_figure("energy", "millijoules", rank=4))
     if any("within_1" in row.drift for row in result.rows):
-        columns.append(_Column("drift", "<1 % ↑", lambda row: row.drift.get("within_1"), ".3f", higher, rank=7))
+        columns.append(_figure("drift", "drift_within_1", "<1 % ↑", rank=7))
     if any(row.flicker_percent is not None for row in result.rows):
-        columns.append(_Column("flicker", "added % ↓", lambda row: row.flicker_percent, ".2f", lower, rank=8))
+        columns.append(_figure("flicker", "flicker_added_percent", "added % ↓", rank=8))
     protocols = dict.fromkeys(
         (row.evaluation.protocol, row.evaluation.digest) for row in result.rows if row.evaluation is not None
     )
@@ -105,12 +95,10 @@ def _columns(result: BenchResult) -> list[_Column]:
     return columns
 
 
-def _p50(measured: Measured | None) -> float | None:
-    return None if measured is None else measured.timing.p50
-
-
-def _time(part: Callable[[Latency], float | None]) -> Callable[[BenchRow], float | None]:
-    return lambda row: None if row.latency is None else part(row.latency)
+def _figure(group: str, name: str, heading: str | None = None, rank: int = 0) -> _Column:
+    """A column of one of `SPEED`, by its name; its heading is the report's unless another is given."""
+    (figure,) = (figure for figure in SPEED if figure.name == name)
+    return _Column(group, heading or figure.heading, figure.value, figure.format, figure.best, rank)
 
 
 def _metric(protocol: str, digest: str, name: str, place: int) -> _Column:
@@ -123,7 +111,7 @@ def _metric(protocol: str, digest: str, name: str, place: int) -> _Column:
             return None
         return scored.means["raw"][name]
 
-    return _Column(protocol, metric.heading, cell, ".3f", metric.better_than, rank=(1, 2, 16, 3)[place])
+    return _Column(protocol, metric.heading, cell, ".3f", metric.best, rank=(1, 2, 16, 3)[place])
 
 
 def _fit(columns: list[_Column], rows: tuple[BenchRow, ...], width: int) -> tuple[list[_Column], list[str]]:

@@ -17,7 +17,9 @@ from edgekd.evaluate.datasets.frame import DepthDataset
 from edgekd.evaluate.intervals import bootstrap
 from edgekd.evaluate.metrics import METRICS
 from edgekd.evaluate.protocols import ScoringProtocol
+from edgekd.evaluate.scorable import nothing_scored
 from edgekd.evaluate.scoring import ImageScore, score_image
+from edgekd.plain import read_fields
 from targets.input import InputSpec
 
 __all__ = ["Evaluation", "Predict", "evaluate"]
@@ -25,9 +27,6 @@ __all__ = ["Evaluation", "Predict", "evaluate"]
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Depth in metres [N, H, W] of pictures uint8 [N, H, W, 3] at the network's resolution; `Runner.infer` is one."""
 
-_TEXTS = ("protocol", "about", "dataset", "note", "digest", "drawn")
-_COUNTS = ("images", "pixels", "errors")
-_NOTHING = {alignment: dict.fromkeys(METRICS, 0.0) for alignment in ALIGNMENTS}
 _COVERED = 0.995  # below this mean share of the protocol's pixels, a remark says that the figures are incomplete
 
 
@@ -103,30 +102,18 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Evaluation:
-        """The inverse of `to_json`. Raises DataError when a field is missing or of the wrong kind."""
+        """The inverse of `to_json`. Raises DataError when a field or a figure is missing or of the wrong kind."""
         try:
-            fields = {name: value[name] for name in cls.__dataclass_fields__}
-            for names, kind in ((_TEXTS, str), (_COUNTS, int), (("covered",), (int, float))):
-                if wrong := [name for name in names if not isinstance(value[name], kind)]:
-                    raise TypeError(f"{wrong[0]} is {value[wrong[0]]!r}")
-            fields["skipped"] = tuple(map(str, value["skipped"]))
-            fields["rows"] = tuple(ImageScore(**row) for row in value["rows"])
-            for row in fields["rows"]:
-                _figures(row.scores if row.valid else _NOTHING)
-            for name in ("means", "pixel_means"):
-                fields[name] = _figures(value[name])
-            fields["intervals"] = {
-                alignment: {metric: (float(low), float(high)) for metric, (low, high) in by.items()}
-                for alignment, by in {name: value["intervals"][name] for name in ALIGNMENTS}.items()
-            }
-            return cls(**fields)
+            found = read_fields(cls, value)
+            for alignment in ALIGNMENTS:
+                if alignment not in found.intervals:
+                    raise KeyError(alignment)
+                for figures in (found.means, found.pixel_means, *(row.scores for row in found.rows if row.valid)):
+                    if missing := METRICS.keys() - figures[alignment].keys():
+                        raise KeyError(min(missing))
+            return found
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"An evaluation cannot be read ({error!r})", fix="Evaluate again") from error
-
-
-def _figures(value: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Figures by alignment and metric, none missing. Raises KeyError, TypeError or ValueError."""
-    return {a: {m: float(value[a][m]) for m in METRICS} for a in ALIGNMENTS}
 
 
 def evaluate(
@@ -165,11 +152,7 @@ def evaluate(
 def _summarise(rows: list[ImageScore], data: DepthDataset, protocol: ScoringProtocol, progress: Progress) -> Evaluation:
     scored = [row for row in rows if row.valid]
     if not scored:
-        raise DataError(
-            f"No frame of {data.name} has a pixel that protocol {protocol.name!r} scores "
-            f"(depth inside {protocol.low:g}-{protocol.high:g} m)",
-            fix="Check the depth's units, or choose another protocol",
-        )
+        raise nothing_scored(data, protocol)
     figures = np.array([[row.scores[a][m] for a in ALIGNMENTS for m in METRICS] for row in scored])
     ends, drawn = bootstrap(figures, [row.scene for row in scored])
     keys = [(alignment, metric) for alignment in ALIGNMENTS for metric in METRICS]

@@ -8,8 +8,9 @@ float64; a figure for a data set is the mean over its images, and beside it that
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -53,6 +54,10 @@ class Metric:
         if self.better == "one":
             return abs(math.log(first)) < abs(math.log(second))
         return first < second if self.better == "lower" else first > second
+
+    def best(self, values: Sequence[float]) -> float:
+        """The best of one value or more."""
+        return reduce(lambda best, value: value if self.better_than(value, best) else best, values)
 
 
 def _absrel(prediction: Pixels, truth: Pixels) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 
+from edgekd.bench.figures import SPEED
 from edgekd.evaluate.evaluate import Evaluation
-from edgekd.report.figures import ACCURACY, SPEED
+from edgekd.report.figures import ACCURACY
 from edgekd.report.gather import Entry, Story
 
 __all__ = ["csv_report"]
@@ -44,7 +45,7 @@ def _speed(entry: Entry) -> list[object]:
         *(entry.settings.get(name) for name in ("threads", "batch", "device")),
         None if latency is None else latency.infer.grade.letter,
         *(entry.created, row.model),
-        *(column.value(entry) for column in SPEED),
+        *(column.value(row) for column in SPEED),
         *((None, None, None) if timing is None else (timing.p99_low, timing.p99_high, timing.samples)),
         None if row.throughput is None else row.throughput.streams,
     ]

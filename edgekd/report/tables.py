@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import reduce
 
 from calibration.errors import EdgekdError
 from calibration.wording import counted
 from edgekd.bench.conditions import Conditions
+from edgekd.bench.figures import SPEED, Figure
 from edgekd.bench.grade import Grade
 from edgekd.bench.latency import Measured
-from edgekd.evaluate.evaluate import Evaluation
-from edgekd.report.figures import ACCURACY, SPEED, AccuracyColumn, Column
+from edgekd.report.figures import ACCURACY
 from edgekd.report.gather import Entry, Story, same_pixels
 from edgekd.report.markup import Child, Element, quiet, tag
 
@@ -39,7 +38,7 @@ def speed_tables(story: Story) -> Iterator[Element]:
         groups.setdefault((entry.device, entry.setting), []).append(entry)
     for (device, setting), entries in groups.items():
         caption = f"{device}: {setting}"
-        columns = [column for column in SPEED if any(column.value(entry) is not None for entry in entries)]
+        columns = [column for column in SPEED if any(column.value(entry.row) is not None for entry in entries)]
         headings: list[Child] = ["artefact", *(tag("abbr", column.heading, title=column.about) for column in columns)]
         best = {column.name: _best(column, entries) for column in columns}
         rows: list[Sequence[Child]] = []
@@ -61,13 +60,13 @@ def accuracy_tables(story: Story) -> Iterator[Element]:
         scored = story.scored(protocol)
         alike = same_pixels(scored)
         ranked = [score for _, score in scored] if alike and len(scored) > 1 else []
-        best = {column.name: _most_accurate(column, ranked) for column in ACCURACY}
+        best = {column.name: column.best([column.value(score) for score in ranked]) for column in ACCURACY if ranked}
         rows: list[Sequence[Child]] = []
         for entry, score in scored:
             cells: list[Child] = [_name(story, entry, device=True)]
             for column in ACCURACY:
                 value, interval = column.value(score), column.interval(score)
-                text = tag("b" if value == best[column.name] else "span", f"{value:.3f}")
+                text = tag("b" if value == best.get(column.name) else "span", f"{value:.3f}")
                 shown = interval if column.name in ("absrel", "delta1") else None
                 range_ = tag("small", f" {shown[0]:.3f}-{shown[1]:.3f}") if shown else None
                 cells.append([text, range_])
@@ -90,11 +89,6 @@ def accuracy_tables(story: Story) -> Iterator[Element]:
                 of.setdefault(remark, []).append(entry.row.name)
         for remark, names in of.items():
             yield quiet(f"{', '.join(names)}: {remark}")
-
-
-def _most_accurate(column: AccuracyColumn, scores: Sequence[Evaluation]) -> float | None:
-    values = [column.value(score) for score in scores]
-    return reduce(lambda best, value: value if column.better(value, best) else best, values) if values else None
 
 
 def drift_table(story: Story) -> Element | None:
@@ -177,18 +171,16 @@ def _clock(conditions: Conditions) -> str:
     return ", ".join(f"{name}{a:.0f} to {b:.0f}" for a, b, name in parts if a is not None and b is not None) or "-"
 
 
-def _best(column: Column, entries: Sequence[Entry]) -> float | None:
+def _best(column: Figure, entries: Sequence[Entry]) -> float | None:
     """The best value, or None where there is nothing to choose; figures of grade C are not compared."""
-    found = [column.value(entry) for entry in entries if column.grade(entry) != "C"]
+    found = [column.value(entry.row) for entry in entries if column.grade(entry.row) != "C"]
     values = [value for value in found if value is not None]
-    if column.better is None or len(values) < 2:
-        return None
-    return min(values) if column.better == "lower" else max(values)
+    return column.best(values) if len(values) > 1 else None
 
 
-def _cell(column: Column, entry: Entry, best: float | None) -> Child:
-    value, letter = column.value(entry), column.grade(entry)
-    text = tag("b" if value is not None and value == best else "span", column.text(entry))
+def _cell(column: Figure, entry: Entry, best: float | None) -> Child:
+    value, letter = column.value(entry.row), column.grade(entry.row)
+    text = tag("b" if value is not None and value == best else "span", column.text(entry.row))
     mark = tag("i", letter, class_=f"grade {letter}", title=f"grade {letter}") if letter and value is not None else None
     extra = None
     if column.name == "p99_ms" and entry.row.latency is not None:

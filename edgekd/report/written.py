@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from calibration.wording import counted
+from edgekd.bench.figures import SPEED
 from edgekd.report.advice import advise
-from edgekd.report.figures import ACCURACY, SPEED
+from edgekd.report.figures import ACCURACY
 from edgekd.report.gather import Entry, Story
 
 __all__ = ["markdown_report"]
@@ -53,12 +54,14 @@ def _section(heading: str, lines: Sequence[str]) -> Iterator[str]:
 
 
 def _speed(story: Story) -> list[str]:
-    columns = [column for column in SPEED if any(column.value(entry) is not None for entry in story.entries)]
+    columns = [column for column in SPEED if any(column.value(entry.row) is not None for entry in story.entries)]
     rows = []
     for entry in story.entries:
         grade = "-" if entry.row.latency is None else entry.row.latency.infer.grade.letter
         setting = [_text(str(entry.settings.get(name) or "-")) for name in ("threads", "batch", "device")]
-        rows.append([_name(entry), _text(entry.device), *setting, *(column.text(entry) for column in columns), grade])
+        rows.append(
+            [_name(entry), _text(entry.device), *setting, *(column.text(entry.row) for column in columns), grade]
+        )
     headings = ["artefact", "machine", "threads", "batch", "device", *(column.heading for column in columns), "grade"]
     return _table(headings, rows) if rows else []
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from notes import Notes
 from numpy.typing import NDArray
 
 from calibration.errors import ArtefactError, DataError
@@ -161,14 +162,29 @@ def test_data_that_do_not_suit_the_protocol_are_found_before_anything_is_measure
         bench([artefact], PICTURES, "noise", QUICK, Quiet(), scoring=Scoring(Reds(), PROTOCOLS["nyu-eigen"]))
 
 
-def test_damaged_data_cost_the_accuracy_and_not_the_latency(artefact: Artefact) -> None:
-    class Damaged(Reds):
-        def __getitem__(self, index: int) -> DepthFrame:
-            if index:
-                raise DataError("red 1 is truncated", fix="Restore it")
-            return super().__getitem__(index)
+class Damaged(Reds):
+    """Frames of which the second cannot be read once `whole` readings were good."""
 
-    row = bench([artefact], PICTURES, "noise", QUICK, Quiet(), scoring=Scoring(Damaged(), PROTOCOLS["plain"])).rows[0]
+    def __init__(self, whole: int) -> None:
+        self.whole = whole
+
+    def __getitem__(self, index: int) -> DepthFrame:
+        self.whole -= 1
+        if index == 1 and self.whole < 0:
+            raise DataError("red 1 is truncated", fix="Restore it")
+        return super().__getitem__(index)
+
+
+def test_damaged_data_are_found_before_anything_is_measured(artefact: Artefact) -> None:
+    notes = Notes()
+    with pytest.raises(DataError, match="red 1 is truncated"):
+        bench([artefact], PICTURES, "noise", QUICK, notes, scoring=Scoring(Damaged(0), PROTOCOLS["plain"]))
+    assert notes.said == []
+
+
+def test_data_damaged_meanwhile_cost_the_accuracy_and_not_the_latency(artefact: Artefact) -> None:
+    scoring = Scoring(Damaged(len(Reds())), PROTOCOLS["plain"])
+    row = bench([artefact], PICTURES, "noise", QUICK, Quiet(), scoring=scoring).rows[0]
     assert row.latency is not None and row.evaluation is None
     assert row.reason == "red 1 is truncated"
 

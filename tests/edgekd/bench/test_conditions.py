@@ -13,8 +13,8 @@ from machine_files import recorded, write
 from edgekd.bench.conditions import Conditions, Reading, read_conditions, summarise
 from edgekd.bench.gpu import Gpu
 from edgekd.bench.machine import Machine, describe_machine
-from edgekd.bench.plain import read_plain
 from edgekd.bench.watch import Watch
+from edgekd.plain import read_plain
 
 
 def no_cards() -> tuple[Gpu, ...]:

@@ -8,8 +8,8 @@ import pytest
 
 from edgekd.bench.conditions import Conditions
 from edgekd.bench.grade import Grade, grade
-from edgekd.bench.plain import read_plain
 from edgekd.bench.timing import ENOUGH, Timing
+from edgekd.plain import read_plain
 
 CALM = Conditions(
     seconds=5,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from calibration.errors import DataError, ModelError
 from calibration.progress import Quiet
 from edgekd.evaluate import PROTOCOLS, DepthFrame, Evaluation, evaluate, open_dataset
+from edgekd.evaluate.scorable import require_scorable
 from targets.input import Framing, InputSpec
 
 INPUT = InputSpec(Framing(6, 8))
@@ -162,6 +163,19 @@ def test_frames_without_depth_are_named_and_left_out() -> None:
     assert any("frame 1" in line for line in notes.said)
 
 
+def test_frames_without_depth_are_noted_before_a_model_is_measured() -> None:
+    data, notes = frames(), Notes()
+    require_scorable(data, PROTOCOLS["plain"], notes)
+    assert notes.said == []
+    data.depths[1] = np.zeros((6, 8), np.float32)
+    require_scorable(data, PROTOCOLS["plain"], notes)
+    assert notes.said == ["1 frame has no depth that plain scores and will be skipped, first frame 1"]
+    for nothing in (0, 50):  # 50 m is beyond the range of this protocol
+        data.depths[:] = [np.full((6, 8), nothing, np.float32)] * 3
+        with pytest.raises(DataError, match="No frame of memory has a pixel"):
+            require_scorable(data, PROTOCOLS["plain"], notes)
+
+
 def test_depth_that_the_network_does_not_see_counts_as_uncovered() -> None:
     """As at the sides of a wide picture in front of a square network."""
     data = frames(2)
@@ -248,6 +262,15 @@ def test_json_round_trip() -> None:
             Evaluation.from_json({**result.to_json(), name: odd})
     with pytest.raises(DataError, match="means"):
         Evaluation.from_json({key: value for key, value in result.to_json().items() if key != "means"})
+    for field, odd in (("valid", "5"), ("name", 5), ("scores", {}), ("scores", {"raw": {"absrel": "0.5"}})):
+        value = json.loads(text)
+        value["rows"][0][field] = odd
+        with pytest.raises(DataError, match="cannot be read"):
+            Evaluation.from_json(value)
+    value = json.loads(text)
+    del value["rows"][0]["scores"]["median"]["rmse"]
+    with pytest.raises(DataError, match="rmse"):
+        Evaluation.from_json(value)
 
 
 @pytest.mark.skipif("EDGEKD_SHARED" not in os.environ, reason="EDGEKD_SHARED names no folder with real frames")

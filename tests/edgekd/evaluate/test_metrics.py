@@ -103,5 +103,6 @@ def test_every_metric_says_what_it_is() -> None:
         assert metric.better_than(perfect[name], off[name]), name
         assert metric.label in metric.heading
     assert METRICS["scale"].better_than(0.9, 1.2)
+    assert METRICS["scale"].best([0.8, 1.2, 0.9, 1.3]) == 0.9
     assert METRICS["scale"].better_than(1.6, 0.5)  # half as far is worse than 1.6 times as far
     assert "[m]" in METRICS["rmse"].heading

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar, cast
 
-__all__ = ["LATER", "read_plain"]
+__all__ = ["LATER", "read_fields", "read_plain"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,14 @@ def read_plain(kind: type[T], value: Any) -> T:
     Raises KeyError, TypeError or ValueError for anything else.
     """
     return cast(T, _read(kind, value))
+
+
+def read_fields(kind: type[T], value: Any) -> T:
+    """The same for a dataclass, by its fields even where it has a `from_json`, which may thus add checks of its own."""
+    plain: Any = kind  # a type checker takes type[T] neither for a dataclass nor for hashable
+    later = {field.name for field in dataclasses.fields(plain) if field.metadata == LATER}
+    there = {name: part for name, part in _fields(plain).items() if name in value or name not in later}
+    return kind(**{name: _read(part, value[name]) for name, part in there.items()})
 
 
 def _read(kind: Any, value: Any) -> Any:
@@ -47,9 +55,7 @@ def _read(kind: Any, value: Any) -> Any:
     if hasattr(kind, "from_json"):
         return kind.from_json(value)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        later = {field.name for field in dataclasses.fields(kind) if field.metadata == LATER}
-        there = {name: part for name, part in _fields(kind).items() if name in value or name not in later}
-        return kind(**{name: _read(part, value[name]) for name, part in there.items()})
+        return read_fields(kind, value)
     if kind is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(f"{value!r} is not a number")
