@@ -12,7 +12,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "inside",
     "name_of",
     "read_json",
+    "remove_abandoned",
     "remove_remains",
     "replacing",
     "replacing_folder",
@@ -44,6 +46,8 @@ _NUMPY_DISK_FULL = re.compile(r"Not enough free space|\d+ requested and \d+ writ
 
 
 _OLD = ".old"
+
+_WRITING = 60  # seconds without a byte, after which a temporary file is taken for that of a killed process
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -198,6 +202,16 @@ def remove_remains(path: Path) -> None:
         restore_replaced(old)
     for stale in beside.glob(f"{name}.part"):
         shutil.rmtree(stale, ignore_errors=True) if stale.is_dir() else stale.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path, names: Iterable[str]) -> None:
+    """Remove what killed writers of these files left in the folder, but not what another process is writing: for
+    folders that have no lock."""
+    wanted = set(names)
+    for stale in Path(folder).glob(".*.part"):
+        with contextlib.suppress(OSError):  # another process was quicker, or this one may not
+            if stale.name[1:-14] in wanted and time.time() - stale.stat().st_mtime > _WRITING:
+                stale.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -88,7 +88,7 @@ def bench(
         found, tuple(target or ()), settings, console, scoring=scoring, clip=shots, keep_frames=frames
     )
     console.result(result.to_json(), bench_table(result, width=console.width))
-    if any(row.latency is not None for row in result.rows):
+    if path is not None:
         console.note(f"Saved to {path}")
     if scoring is not None and found.caution is not None:
         console.note(f"{found.caution}; use the scale-aligned figures in the report")
@@ -113,7 +113,8 @@ def _reproduce(run: Run, reproduce: Path, data: str | None, tolerance: float | N
         tolerances = Tolerances(stable=tolerance, noisy=max(tolerance, tolerances.noisy))
     compared, path = reproduce_bench(run, reproduce, data, tolerances, console)
     console.result([asdict(one) for one in compared], _comparison(compared))
-    console.note(f"Saved to {path}")
+    if path is not None:
+        console.note(f"Saved to {path}")
     if differing := [one for one in compared if one.outcome == "differs"]:
         raise DataError(
             f"{len(differing)} of {len(compared)} figures differ from {reproduce}, first {differing[0].figure} of "

@@ -18,9 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "check_tables"]
 
-_FIGURES = ("abs_rel", "abs_rel_aligned", "within_5", "within_1", "scale_ratio", "rank_correlation", "abs_rel_edges")
 _SHOWN = 5  # layers
-_HEADINGS = ("AbsRel\n↓", "aligned\n↓", "< 5 %\n↑", "< 1 %\n↑", "scale\n→ 1", "rank\n↑", "edges\n↓")
+_HEADINGS = {
+    "abs_rel": "AbsRel\n↓",
+    "abs_rel_aligned": "aligned\n↓",
+    "within_5": "< 5 %\n↑",
+    "within_1": "< 1 %\n↑",
+    "scale_ratio": "scale\n→ 1",
+    "rank_correlation": "rank\n↑",
+    "abs_rel_edges": "edges\n↓",
+}
+"""Figures of `Drift`, in the order of the columns."""
 
 
 def check(
@@ -130,8 +138,8 @@ def _share(value: float | None) -> str:
 
 def _table(title: str, rows: list[tuple[str, Drift | None]]) -> Table:
     cells = [
-        (name, *(figure(getattr(drift, figure_name)) for figure_name in _FIGURES))
+        (name, *(figure(getattr(drift, figure_name)) for figure_name in _HEADINGS))
         for name, drift in rows
         if drift is not None
     ]
-    return Table(("artefact", *_HEADINGS), cells, right=range(1, len(_HEADINGS) + 1), title=title)
+    return Table(("artefact", *_HEADINGS.values()), cells, right=range(1, len(_HEADINGS) + 1), title=title)

@@ -37,12 +37,12 @@ def simulate(
 
     If interrupted, run the same command again to resume.
     """
+    from edgekd.cores import allowed_cores
     from edgekd.distill.settings import DistillSettings
     from edgekd.run import locked
     from edgekd.simulate.meshes.folder import MeshFolder
     from edgekd.simulate.rooms import RoomSettings
     from edgekd.simulate.store import write_set
-    from edgekd.steps.images import usable_cores
 
     settings = RoomSettings(look=look, meshes=None if meshes is None else MeshFolder.open(meshes, console))
     named = out if out.name not in ("", "..") else out.resolve()  # `.` has no name for the preview to take
@@ -53,7 +53,7 @@ def simulate(
             settings,
             seed=seed,
             count=count,
-            workers=workers or usable_cores(),
+            workers=workers or len(allowed_cores()),
             keep_depth=keep_depth,
             progress=console,
         )
@@ -70,5 +70,9 @@ def simulate(
     least = DistillSettings().least_images
     if len(made) >= least:
         console.next_command("distill", "--teacher", "SPEC", "--images", out)
-    else:  # too few to train a student
-        console.next_command("simulate", "--count", str(least), "--out", "FOLDER")
+    else:  # too few to train a student: the same rooms, and more of them, in a folder of their own
+        same: list[str | Path] = ["--look", look] if look != RoomSettings.look else []
+        same += ["--seed", str(seed)] if seed != 0 else []
+        same += ["--keep-depth"] if keep_depth else []
+        same += ["--meshes", meshes] if meshes is not None else []
+        console.next_command("simulate", *same, "--count", str(least), "--out", "FOLDER")

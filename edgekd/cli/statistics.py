@@ -38,7 +38,7 @@ def statistics(
     require_training()
     require_writable(out)
     _require_replaceable(out)
-    from edgekd.models.checks import batch_norm_layers
+    from edgekd.models.batch_norm import batch_norm_layers
     from edgekd.models.slim import require_cuttable
     from edgekd.models.teachers import load_teacher
     from edgekd.steps.statistics import measure_statistics

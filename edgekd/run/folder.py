@@ -14,7 +14,7 @@ from typing import Any
 from calibration.errors import FileError, RunError
 from calibration.files import fault_of, inside, name_of, restore_replaced, sha256_file
 from calibration.progress import Progress, Quiet
-from edgekd.run.lock import locked
+from edgekd.run.lock import LOCK, locked, writer_of
 from edgekd.run.manifest import NAME, FileRecord, Manifest, StepRecord, TeacherRecord, differences, now, plain
 from edgekd.run.versions import versions
 
@@ -70,13 +70,14 @@ class Run:
     def lock(self, progress: Progress = _QUIET) -> Iterator[Run]:
         """Lock the run for writing by one process. Raises RunLockedError naming the process that holds it.
 
-        Reads the manifest again and cleans up what a killed process left half-written.
+        Reads the manifest again and cleans up what a killed process left half-written, but not in a run inside this
+        one, which has a lock of its own and may be being written.
         """
         with locked(self.folder, progress):
             self.manifest = Manifest.read(self.folder)
-            for old in [path for path in self.folder.rglob("*.old") if path.name.startswith(".")]:
+            for old in self._remains(".old"):
                 restore_replaced(old)
-            for stale in [path for path in self.folder.rglob("*.part") if path.name.startswith(".")]:
+            for stale in self._remains(".part"):
                 shutil.rmtree(stale, ignore_errors=True) if stale.is_dir() else stale.unlink(missing_ok=True)
             yield self
 
@@ -185,10 +186,23 @@ class Run:
             for path, file in record.outputs.items()
             if (fault := self._fault(path, file))
         ]
+        writer = writer_of(self.folder)
         for name in self.unfinished():
-            command = self.command(self.manifest.steps[name].command)
-            found.append(RunError(f"{self.folder}: the step {name} is unfinished", fix=f"Resume: {command}"))
+            what = f"{self.folder}: the step {name} is unfinished"
+            if writer is None:
+                command = self.command(self.manifest.steps[name].command)
+                found.append(RunError(what, fix=f"Resume: {command}"))
+            else:
+                found.append(RunError(f"{what}, and the run is being written by {writer}", fix="Wait until it is done"))
         return found
+
+    def lost(self, step: str) -> str | None:
+        """Which file of a finished step is missing or altered, in words; None if it did not finish or is intact."""
+        record = self.manifest.steps.get(step)
+        if record is None or record.finished is None:
+            return None
+        found = ((path, self._fault(path, file)) for path, file in record.outputs.items())
+        return next((f"{self.folder / path} {fault}" for path, fault in found if fault), None)
 
     def digest(self, path: Path) -> str:
         """The recorded SHA-256 of a file of the run, after verifying that the file is intact."""
@@ -211,6 +225,12 @@ class Run:
     def command(self, recorded: str) -> str:
         """A recorded command, with the run's present folder in place of {run}."""
         return recorded.replace("{run}", shlex.quote(str(self.folder)))
+
+    def _remains(self, suffix: str) -> list[Path]:
+        """What killed writers of this run left under temporary names that end in `suffix`."""
+        found = [path for path in self.folder.rglob(f"*{suffix}") if path.name.startswith(".")]
+        inner = [path.parent for path in self.folder.rglob(LOCK) if path.parent != self.folder]
+        return [path for path in found if not any(path.is_relative_to(folder) for folder in inner)]
 
     def _write(self, name: str, record: StepRecord) -> None:
         self.manifest = replace(self.manifest, steps={**self.manifest.steps, name: record})

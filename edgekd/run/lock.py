@@ -17,7 +17,7 @@ from calibration.progress import Progress, Quiet
 from edgekd.run.manifest import NAME as RUN
 from edgekd.run.manifest import now
 
-__all__ = ["LOCK", "Holder", "locked"]
+__all__ = ["LOCK", "Holder", "locked", "writer_of"]
 
 LOCK = ".lock"
 """The lock file's name. The file stays, empty, when nobody is writing."""
@@ -74,6 +74,26 @@ def locked(folder: Path, progress: Progress = _QUIET, *, wait: float = 0.0) -> I
             os.ftruncate(handle, 0)
     finally:
         os.close(handle)  # closing releases the lock
+
+
+def writer_of(folder: Path) -> Holder | None:
+    """The process that is writing to the folder; None if there is none, or only the name of one that was killed.
+
+    For a few microseconds it takes the lock itself, but only where a name was left and nobody holds it.
+    """
+    try:
+        handle = os.open(Path(folder) / LOCK, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        left = _read(handle)
+        if left is None or left.gone:
+            return None
+        return None if _acquire(handle, folder) else left
+    except RunLockedError:
+        return left
+    finally:
+        os.close(handle)
 
 
 def _take_within(seconds: float, handle: int, folder: Path, progress: Progress) -> None:

@@ -50,11 +50,12 @@ def bench_run(
     clip: Clip | None = None,
     keep_frames: bool = True,
     suffix: str = "",
-) -> tuple[BenchResult, Path]:
-    """Measure the artefacts; returns the result and its file in bench/.
+) -> tuple[BenchResult, Path | None]:
+    """Measure the artefacts; returns the result, and the file in bench/ that it was written to.
 
     A file beside it holds the pictures for a report, including the worst scored frames unless `keep_frames` is off.
-    Where nothing could be measured, the files of an earlier bench are kept.
+    Where nothing could be measured and there is an earlier bench, its files are kept and none is returned; otherwise
+    the file says why, for a report.
     Without a `clip`, flicker is measured by gliding a window over held-out pictures. Raises what `built_artefacts` and
     `edgekd.bench.bench` raise, and RunLockedError.
     """
@@ -80,7 +81,7 @@ def bench_run(
         path = run.folder / "bench" / f"{name}.json"
         if path.is_file() and all(row.latency is None for row in result.rows):
             progress.note(f"Nothing was measured, so {path} is kept as it was")
-            return result, path
+            return result, None
         inputs = {artefact.name: artefact.files[artefact.model] for artefact in artefacts}
         if scoring is not None:
             inputs["data"] = scoring.data.digest
@@ -95,8 +96,8 @@ def bench_run(
 
 def reproduce_bench(
     run: Run, file: Path, data: str | None, tolerances: Tolerances, progress: Progress
-) -> tuple[tuple[Comparison, ...], Path]:
-    """Repeat the measurements of a bench result with its settings; returns the comparison and the new file.
+) -> tuple[tuple[Comparison, ...], Path | None]:
+    """Repeat the measurements of a bench result with its settings; returns the comparison and the new file, if any.
 
     `data` is where the frames are now, if they were moved. Raises DataError for a file of another version or one
     without a measured artefact, UsageError for `data` where the file holds no accuracy, and what `bench_run` raises.

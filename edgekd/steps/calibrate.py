@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from calibration.files import sha256_file
 from calibration.progress import Progress
 from edgekd.distill.adapt import save_transform
 from edgekd.distill.allocator import keep_freed_memory
@@ -15,17 +13,16 @@ from edgekd.distill.device import choose_device, describe
 from edgekd.distill.half_precision import require_precision
 from edgekd.distill.loop import fit_transform
 from edgekd.distill.settings import DistillSettings, TransformSettings
-from edgekd.models.checks import stores_statistics
+from edgekd.models.batch_norm import stores_statistics
 from edgekd.models.teachers import load_teacher
-from edgekd.run import RUNS, Run, TeacherRecord, require_place
+from edgekd.run import RUNS, Run, require_place
 from edgekd.steps.busy import remark_on_others
+from edgekd.steps.first_step import FirstStep, writing
 from edgekd.steps.images import ImagesSpec
 from edgekd.steps.statistics import chosen_statistics, require_use
-from edgekd.steps.training import Training, beyond_weights, require_pictures, writing
+from edgekd.steps.training import Training, require_pictures
 
 __all__ = ["CALIBRATING", "CalibrateRequest", "calibrate_run"]
-
-_STEP = "calibrate"
 
 CALIBRATING = TransformSettings(share=1.0)
 """Transforms every picture, as no student is trained."""
@@ -60,55 +57,36 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
     keep_freed_memory()
     device = choose_device(request.device)
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
-    settings = request.settings
     stored = chosen_statistics(request.statistics, teacher)
-    if settings.transform is not None and stored is None and not stores_statistics(teacher.module):
+    if request.settings.transform is not None and stored is None and not stores_statistics(teacher.module):
         progress.note(
             f"{teacher.name} has no statistics to fit pictures to: it is calibrated on untransformed simulated ones, "
             "unless you pass a file from edgekd statistics (--statistics)"
         )
-        settings = replace(settings, transform=None)
+        request = replace(request, settings=replace(request.settings, transform=None))
+    settings = request.settings
     folder = request.out or RUNS / teacher.name
-    record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source, teacher.metric)
-    asked = {
-        "images": request.images.describe(),
-        "settings": settings.to_json(),
-        "device": device.type,
-        **beyond_weights(teacher, request.teacher),
-    }
-    inputs = {"teacher": teacher.digest, "images": request.images.digest}
-    if request.statistics is not None:
-        inputs["statistics"] = sha256_file(request.statistics)
-    command = request.command or f"edgekd calibrate --teacher {shlex.quote(request.teacher)} --out {{run}}"
+    step = FirstStep.of("calibrate", request, teacher, device)
     where = describe(device, settings.precision)
     if settings.transform is not None:  # otherwise nothing is computed on the device
         require_precision(teacher, device, settings.precision, fix="Use --device cpu")
     if request.force or not Run.exists(folder):
         require_pictures(request.images, teacher, settings)
-    with writing(
-        folder,
-        record,
-        _STEP,
-        inputs=inputs,
-        asked=asked,
-        command=command,
-        force=request.force,
-        progress=progress,
-    ) as run:
+    with writing(folder, step, force=request.force, progress=progress) as run:
         progress.note(f"Calibrating {teacher.name} itself in {folder} on {where}")
-        training = Training(run, teacher, request.images, settings, command, progress)
+        training = Training(run, teacher, request.images, settings, step.command, progress)
         training.keep_model(teacher.module, "teacher", teacher.digest)  # first: if it fails, the rest would be wasted
-        if run.is_done(_STEP, inputs=inputs, asked=asked):
+        if step.is_done(run):
             progress.note("The transformation is up to date: same teacher, images and settings (--force starts over)")
         else:
             source = training.source
-            with run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
+            with step.doing(run) as made:
                 if settings.transform is not None:
                     remark_on_others(device, progress)
                     net = fit_transform(teacher, source, settings, folder, progress, device=device, stored=stored)
                     save_transform(training.transform_file, net, teacher.input)
                     made.add(training.transform_file, folder / "metrics.jsonl", folder / "previews")
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-        training.keep_calibration(stored, inputs)
+        training.keep_calibration(stored, step.inputs)
         training.keep_references(None)
     return run

@@ -15,6 +15,7 @@ from torch import nn
 from calibration.files import write_json
 from calibration.progress import Progress
 from edgekd.bench import BenchResult, BenchSettings, Scoring
+from edgekd.cores import allowed_cores
 from edgekd.distill.settings import DistillSettings
 from edgekd.evaluate.datasets import open_dataset
 from edgekd.evaluate.datasets.frame import DepthDataset, frame_all
@@ -27,14 +28,13 @@ from edgekd.models.teachers import load_teacher
 from edgekd.models.weights import fill, load_weights
 from edgekd.pictures import preview_strip, save_png
 from edgekd.run import RUNS, Run
-from edgekd.run.lock import locked
 from edgekd.simulate.rooms import RENDERER, RoomSettings
 from edgekd.simulate.store import write_set
 from edgekd.steps.bench import bench_run
 from edgekd.steps.check import CheckResult, check_run
 from edgekd.steps.distill import DistillRequest, distill_run
 from edgekd.steps.export import ExportResult, ExportSettings, export_run
-from edgekd.steps.images import ImagesSpec, usable_cores
+from edgekd.steps.images import ImagesSpec, complete_or_locked
 from edgekd.steps.training import run_depth
 
 __all__ = ["Accuracy", "DemoResult", "DemoSettings", "demo"]
@@ -110,7 +110,10 @@ def demo(settings: DemoSettings, progress: Progress) -> DemoResult:
     run = _distilled(settings, full, settings.out, progress)
     progress.note("The same student on the same images and steps without any of that, for comparison")
     plain = replace(full, mixing=None, transform=None, features=None, reconstruction=None)
-    plain_run = _distilled(settings, plain, settings.out / "plain", progress)
+    beside = settings.out / "plain"
+    # Where --force was interrupted before the plain run, that still has the earlier settings.
+    anew = settings.force or _has_other_settings(beside, run, plain)
+    plain_run = _distilled(replace(settings, force=anew), plain, beside, progress)
 
     exported = export_run(run, ExportSettings(force=settings.force), progress)
     checked = check_run(run, (), progress)
@@ -138,20 +141,30 @@ def _distilled(settings: DemoSettings, distillation: DistillSettings, out: Path,
     return distill_run(request, progress)
 
 
+def _has_other_settings(folder: Path, run: Run, distillation: DistillSettings) -> bool:
+    """Whether `folder` holds a run that was begun otherwise than with these settings and, for the rest, as `run`."""
+    if not Run.exists(folder):
+        return False
+    step = run.manifest.steps["distill"]
+    asked = {**step.asked, "settings": distillation.to_json()}
+    return bool(Run.open(folder).differences("distill", inputs=step.inputs, asked=asked))
+
+
 def _held_out(progress: Progress) -> str:
     """A folder of rooms with the photographed look and their depth, rendered once and kept in the cache."""
     folder = cache_folder() / "simulated" / f"held-out-{RENDERER}-{_HELD_OUT_SEED}-{_HELD_OUT}"
     look = RoomSettings(look="photographed")
-    with locked(folder, progress):
-        write_set(
-            folder,
-            look,
-            seed=_HELD_OUT_SEED,
-            count=_HELD_OUT,
-            workers=usable_cores(),
-            keep_depth=True,
-            progress=progress,
-        )
+    with complete_or_locked(folder, progress) as complete:  # another demo may be rendering them
+        if complete is None:
+            write_set(
+                folder,
+                look,
+                seed=_HELD_OUT_SEED,
+                count=_HELD_OUT,
+                workers=len(allowed_cores()),
+                keep_depth=True,
+                progress=progress,
+            )
     return str(folder)
 
 

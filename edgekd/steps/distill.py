@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,34 +12,36 @@ import torch
 from torch import nn
 
 from calibration.errors import ModelError, UsageError
-from calibration.files import read_json, sha256_file, write_json
+from calibration.files import read_json, write_json
 from calibration.progress import Progress, Quiet
 from edgekd.distill.adapt import save_transform
 from edgekd.distill.allocator import keep_freed_memory
+from edgekd.distill.batches import Batches
 from edgekd.distill.device import describe
+from edgekd.distill.framed_images import FramedImages
 from edgekd.distill.half_precision import require_precision
 from edgekd.distill.loop import Distilled, distill
 from edgekd.distill.ranks import Ranks, joined
 from edgekd.distill.settings import DistillSettings
 from edgekd.distill.statistics import StoredStatistics
-from edgekd.models.checks import require_batch_norm
+from edgekd.models.batch_norm import require_batch_norm
 from edgekd.models.slim import Slim
 from edgekd.models.students import DEFAULT_STUDENT, build_student
 from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import TEACHERS, load_teacher
 from edgekd.models.to_onnx import require_exportable
 from edgekd.models.weights import fill, load_weights, save_weights
-from edgekd.run import RUNS, Run, TeacherRecord, require_place
+from edgekd.run import RUNS, Run, require_place
 from edgekd.simulate.sample import ImageSource
 from edgekd.steps.busy import remark_on_others
+from edgekd.steps.first_step import FirstStep, writing
 from edgekd.steps.images import ImagesSpec, grow_images, open_rendered, require_images
-from edgekd.steps.outcome import require_learnt
+from edgekd.steps.outcome import require_learnt, require_taught
 from edgekd.steps.statistics import chosen_statistics, require_use
-from edgekd.steps.training import Training, beyond_weights, require_pictures, writing
+from edgekd.steps.training import Training, require_pictures
 
 __all__ = ["DistillRequest", "distill_run"]
 
-_STEP = "distill"
 _RANGES = "ranges.json"
 _LOOKED_AT = 16  # pictures set aside, used to test whether the student learnt anything
 
@@ -111,49 +112,32 @@ def _prepared(request: DistillRequest, ranks: Ranks, device: torch.device, progr
 
 def _lead(job: _Job, progress: Progress) -> None:
     request, teacher, folder, ranks, device = job.request, job.teacher, job.folder, job.ranks, job.device
-    record = TeacherRecord(teacher.name, request.teacher, teacher.digest, teacher.source, teacher.metric)
-    asked = {
-        "student": request.student,
-        "images": request.images.describe(),
-        "settings": request.settings.to_json(),
-        "device": device.type,
-        **beyond_weights(teacher, request.teacher),
-    }
-    inputs = {"teacher": teacher.digest, "images": request.images.digest}
-    if request.statistics is not None:
-        inputs["statistics"] = sha256_file(request.statistics)
-    command = request.command or f"edgekd distill --teacher {shlex.quote(request.teacher)} --out {{run}}"
+    step = FirstStep.of("distill", request, teacher, device, student=request.student)
     where = describe(device, request.settings.precision)
     require_precision(teacher, device, request.settings.precision, fix="Use --precision float32")
     if request.force or not Run.exists(folder):
         require_images(request.images)
         require_pictures(request.images, teacher, request.settings)
         _try_export(job, progress)
-    with writing(
-        folder,
-        record,
-        _STEP,
-        inputs=inputs,
-        asked=asked,
-        command=command,
-        force=request.force,
-        progress=progress,
-    ) as run:
+    with writing(folder, step, force=request.force, progress=progress) as run:
         progress.note(f"Distilling {teacher.name} into {request.student} in {folder} on {where}")
-        training = Training(run, teacher, request.images, request.settings, command, progress)
-        done = run.is_done(_STEP, inputs=inputs, asked=asked)
+        training = Training(run, teacher, request.images, request.settings, step.command, progress)
+        done = step.is_done(run)
         ranks.any(not done)  # the other processes wait for this
         if done:
             progress.note("The student is up to date: same teacher, images and settings (--force starts over)")
         else:
             growing = request.settings.growth is not None
             images = grow_images(request.images, progress) if growing else contextlib.nullcontext(training.source)
-            with images as source, run.step(_STEP, inputs=inputs, asked=asked, command=command) as made:
+            with images as source, step.doing(run) as made:
+                framed = FramedImages(source, teacher.input.framing)
+                looked_at = Batches(framed, request.settings).aside()[:_LOOKED_AT]
+                require_taught(teacher, looked_at)
                 ranks.wait()  # the pictures are rendered: the other processes may open them
                 if not growing:  # otherwise the busy processes are our own renderers
                     remark_on_others(device, progress)
                 result = _train(job, source, progress)
-                require_learnt(result.student, teacher, result.batches.aside()[:_LOOKED_AT], progress)
+                require_learnt(result.student, teacher, looked_at, progress)
                 weights = folder / "student.safetensors"
                 save_weights(weights, result.student, architecture=request.student, input=teacher.input)
                 made.add(weights, folder / "metrics.jsonl", folder / "previews")
@@ -165,7 +149,7 @@ def _lead(job: _Job, progress: Progress) -> None:
                     made.add(training.transform_file)
         # Not earlier: until the results are recorded, an interrupted command resumes from the checkpoint.
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-        _finish(training, job, inputs)
+        _finish(training, job, step.inputs)
 
 
 def _try_export(job: _Job, progress: Progress) -> None:

@@ -16,7 +16,7 @@ from calibration.errors import FileError
 from calibration.progress import Progress
 from calibration.reasons import first_line
 from calibration.wording import counted
-from edgekd.steps.images import usable_cores
+from edgekd.cores import allowed_cores
 from edgekd.steps.jetson import Jetson, examine_jetson
 from targets import all_targets
 from targets.base import Status
@@ -84,7 +84,7 @@ def examine(progress: Progress) -> Examination:
         edgekd=version("edgekd"),
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        cores=usable_cores(),
+        cores=len(allowed_cores()),
         memory=_memory(),
         torch=torch,
         targets=statuses,

@@ -25,12 +25,12 @@ from edgekd.simulate.store import SimulatedSet, write_set
 
 __all__ = [
     "ImagesSpec",
+    "complete_or_locked",
     "grow_images",
     "open_images",
     "open_rendered",
     "parse_images",
     "require_images",
-    "usable_cores",
 ]
 
 
@@ -106,26 +106,16 @@ def open_images(spec: ImagesSpec, progress: Progress) -> ImageSource:
     if spec.folder is not None:
         return open_source(spec.folder, progress)
     folder = _cached(spec)
-    end, told = time.monotonic() + _PATIENCE, progress
-    while True:
-        with contextlib.suppress(FileError):  # a complete set needs no lock, whose holder may be training
-            return SimulatedSet.open(folder)
-        require_cache()
-        try:
-            with locked(folder, told, wait=_RETRY_SECONDS):
-                return write_set(
-                    folder,
-                    RoomSettings(),
-                    seed=spec.seed,
-                    count=spec.count,
-                    workers=usable_cores(),
-                    keep_depth=False,
-                    progress=progress,
-                )
-        except RunLockedError:
-            if time.monotonic() > end:
-                raise
-            told = Quiet()  # the first attempt already noted the other process
+    with complete_or_locked(folder, progress) as complete:
+        return complete or write_set(
+            folder,
+            RoomSettings(),
+            seed=spec.seed,
+            count=spec.count,
+            workers=len(allowed_cores()),
+            keep_depth=False,
+            progress=progress,
+        )
 
 
 def open_rendered(spec: ImagesSpec) -> ImageSource:
@@ -137,20 +127,20 @@ def open_rendered(spec: ImagesSpec) -> ImageSource:
 def grow_images(spec: ImagesSpec, progress: Progress) -> Iterator[ImageSource]:
     """The images while they are being rendered, on all cores but one; rendering stops at the end of the block.
 
-    A folder is opened as it is. Raises what `open_images` raises, but when a picture is read.
+    Waits while another process renders them. A folder is opened as it is. Raises what `open_images` raises, but when a
+    picture is read.
     """
     if spec.folder is not None:
         yield open_source(spec.folder, progress)
         return
     folder = _cached(spec)
-    require_cache()
-    with locked(folder, progress):
+    with complete_or_locked(folder, progress):
         images = GrowingSet(
             folder,
             RoomSettings(),
             seed=spec.seed,
             count=spec.count,
-            workers=max(1, usable_cores() - 1),
+            workers=max(1, len(allowed_cores()) - 1),
             keep_depth=False,
         )
         try:
@@ -161,10 +151,29 @@ def grow_images(spec: ImagesSpec, progress: Progress) -> Iterator[ImageSource]:
                 progress.note(f"Training waited {images.waited:.0f} s for pictures still being rendered")
 
 
+@contextlib.contextmanager
+def complete_or_locked(folder: Path, progress: Progress) -> Iterator[SimulatedSet | None]:
+    """Yield the set once it is complete, or None once this process holds the lock and may render it.
+
+    A complete set needs no lock, whose holder may be training.
+    """
+    end, told = time.monotonic() + _PATIENCE, progress
+    with contextlib.ExitStack() as held:
+        while True:
+            complete = None
+            with contextlib.suppress(FileError):
+                complete = SimulatedSet.open(folder)
+                break
+            require_cache()
+            try:
+                held.enter_context(locked(folder, told, wait=_RETRY_SECONDS))
+                break
+            except RunLockedError:
+                if time.monotonic() > end:
+                    raise
+                told = Quiet()  # the first attempt already noted the other process
+        yield complete
+
+
 def _cached(spec: ImagesSpec) -> Path:
     return cache_folder() / "simulated" / spec.digest[:16]
-
-
-def usable_cores() -> int:
-    """The number of cores that this process may use."""
-    return len(allowed_cores())

@@ -1,4 +1,4 @@
-"""Checks that a student learnt anything before it is kept."""
+"""Checks a teacher before its student is trained, and the student before it is kept."""
 
 from __future__ import annotations
 
@@ -13,9 +13,18 @@ from edgekd.distill.losses import log_depth
 from edgekd.models.teacher import Teacher
 from edgekd.steps.training import require_finite, run_depth
 
-__all__ = ["require_learnt"]
+__all__ = ["require_learnt", "require_taught"]
 
 _SAME = 1e-3  # of the depth; depth that varies less counts as constant
+
+
+def require_taught(teacher: Teacher, pictures: NDArray[np.uint8]) -> None:
+    """Raise ModelError if the teacher's depth of the pictures uint8 [N, H, W, 3] is not finite.
+
+    Before training, because `require_learnt` refuses every student of such a teacher. Leaves the teacher on the CPU.
+    """
+    with torch.random.fork_rng(devices=[]):  # dropout that is always on draws, and a student's draws must not change
+        require_finite(run_depth(teacher.module, teacher.input, pictures), teacher)
 
 
 def require_learnt(student: nn.Module, teacher: Teacher, pictures: NDArray[np.uint8], progress: Progress) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calibration.errors import DataError
+from calibration.files import remove_abandoned
 from calibration.progress import Progress
 from edgekd.pictures import list_pictures, read_picture, remark_on_folders, save_depth, save_png, strip
 from edgekd.pictures.colour import DEFAULT_COLOURS
@@ -20,6 +21,7 @@ from targets.input import Framing
 
 __all__ = ["Prediction", "infer_picture", "onto_picture", "predict_pictures"]
 
+_KINDS = ("colour.png", "depth.png", "depth.npy")
 _SHOWN_HEIGHT = 480  # maximum height of the panels in the coloured image
 
 
@@ -58,6 +60,8 @@ def predict_pictures(
         pictures = list_pictures(source)
         remark_on_folders(source, progress)
     made, unread = [], []
+    results = (f"{name}.{kind}" for name in name_results(pictures) for kind in _KINDS)
+    remove_abandoned(out, results)
     with (
         get_target(artefact.target).open(artefact, options) as runner,
         progress.task("Predicting", total=len(pictures)) as advance,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import DataError, UsageError
+from calibration.files import remove_abandoned
 from calibration.progress import Progress
 from calibration.wording import counted
 from edgekd.interrupt import deferred_interrupt
@@ -100,6 +101,7 @@ class _Work:
     def run(self, pictures: Iterable[tuple[float, NDArray[np.uint8]]], progress: Progress) -> VideoPrediction:
         video = self.stem.with_name(f"{self.stem.name}.depth.mp4")
         folder = self.stem if self.settings.frames or self.settings.values else None
+        remove_abandoned(video.parent, [video.name])
         infers: list[float] = []
         begun = time.perf_counter()
         ends: deque[float] = deque([begun], maxlen=_RECENT)
@@ -159,7 +161,9 @@ class _Work:
 
 
 def _remove_beyond(folder: Path, count: int) -> None:
-    """Remove frames of an earlier, longer video, which would pass for the end of this one."""
+    """Remove frames of an earlier, longer video, which would pass for the end of this one, and half-written ones."""
+    frames = range(1, count + 1)
+    remove_abandoned(folder, (f"{number:06d}.depth.{kind}" for number in frames for kind in ("png", "npy")))
     for path in folder.iterdir():
         found = re.fullmatch(r"(\d{6,})\.depth\.(png|npy)", path.name)
         if found and int(found[1]) > count:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from calibration.errors import UsageError
-from calibration.files import write_bytes
+from calibration.files import remove_abandoned, write_bytes
 from calibration.progress import Progress
 from edgekd.report import Story, csv_report, gather, html_report, markdown_report
 from edgekd.run import Run
@@ -17,8 +15,6 @@ __all__ = ["FORMATS", "report_runs"]
 
 FORMATS = {"html": html_report, "md": markdown_report, "csv": csv_report}
 """File suffix to the function that renders it."""
-
-_WRITING = 60  # seconds; no report takes as long to write one file
 
 
 def report_runs(runs: Sequence[Run], out: Path | None, progress: Progress) -> tuple[Story, list[Path]]:
@@ -33,21 +29,13 @@ def report_runs(runs: Sequence[Run], out: Path | None, progress: Progress) -> tu
     folder = runs[0].folder if out is None else out
     with progress.task("Writing the report"):
         story = gather(runs)
+        remove_abandoned(folder, (f"report.{suffix}" for suffix in FORMATS))
         written = []
         for suffix, render in FORMATS.items():
             path = folder / f"report.{suffix}"
-            _remove_remains(path)
             write_bytes(path, render(story).encode("utf-8", errors="replace"))
             written.append(path)
     for reported in story.runs:
         for line in reported.missing:
             progress.note(line)
     return story, written
-
-
-def _remove_remains(path: Path) -> None:
-    """Remove what a killed report left beside `path`, but not what another is writing: a report takes no lock."""
-    for stale in path.parent.glob(f".{path.name}.*.part"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - stale.stat().st_mtime > _WRITING:
-                stale.unlink()

@@ -12,11 +12,13 @@ from calibration.files import sha256_bytes
 from calibration.progress import Progress
 from calibration.wording import counted
 from edgekd.distill.device import choose_device, exact_float32
+from edgekd.distill.moments import PooledMoments
+from edgekd.distill.observing import observe
 from edgekd.distill.settings import DistillSettings
-from edgekd.distill.statistics import PooledMoments, StoredStatistics, observe
+from edgekd.distill.statistics import StoredStatistics
 from edgekd.distill.statistics_file import LEAST_PICTURES, StatisticsFile, layers_to_measure
 from edgekd.distill.tensors import Normalise, to_tensor
-from edgekd.models.checks import varies
+from edgekd.models.batch_norm import varies
 from edgekd.models.teacher import Teacher
 from edgekd.pictures import list_pictures, read_picture, remark_on_folders
 

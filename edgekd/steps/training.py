@@ -1,14 +1,11 @@
-"""What distilling and calibrating share: opening the run, and writing what the device needs into it."""
+"""What distilling and calibrating share after their first step: writing what the device needs into the run."""
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from calibration.coverage import check_images
-from calibration.errors import DataError, ModelError, RunError
+from calibration.errors import DataError, ModelError
 from calibration.files import read_json, write_json
 from calibration.images import CalibrationSet
 from calibration.progress import Progress
@@ -27,11 +24,10 @@ from edgekd.distill.framed_images import FramedImages
 from edgekd.distill.settings import DistillSettings, TransformSettings
 from edgekd.distill.statistics import StoredStatistics, stored_statistics
 from edgekd.distill.transform import TransformNet
-from edgekd.models.pictures import NormalisePictures, probe_pictures
+from edgekd.models.pictures import NormalisePictures
 from edgekd.models.teacher import Teacher
-from edgekd.models.teachers import TEACHERS
 from edgekd.models.to_onnx import RECIPE, export_onnx
-from edgekd.run import Run, TeacherRecord
+from edgekd.run import Run
 from edgekd.simulate.readers import open_source
 from edgekd.simulate.sample import ImageSource
 from edgekd.steps.check import References, write_references
@@ -39,52 +35,10 @@ from edgekd.steps.images import ImagesSpec, open_images
 from targets.graph import TEACHER_KEY
 from targets.input import InputSpec
 
-__all__ = ["Training", "beyond_weights", "require_finite", "require_pictures", "run_depth", "writing"]
+__all__ = ["Training", "require_finite", "require_pictures", "run_depth"]
 
 _BATCH = 8
 _COMPARED = 64  # pictures
-_FIRST_STEPS = ("distill", "calibrate")
-_NEXT_STEPS = ("calibration", "adaptation", "onnx", "check")
-
-
-@contextlib.contextmanager
-def writing(
-    folder: Path,
-    teacher: TeacherRecord,
-    step: str,
-    *,
-    inputs: Mapping[str, str],
-    asked: Mapping[str, Any],
-    command: str,
-    force: bool,
-    progress: Progress,
-) -> Iterator[Run]:
-    """Yield the run in `folder`, locked, after checking that its first step may begin or resume.
-
-    The step is recorded as begun before anything is rendered, so that an interrupted run knows its command. With
-    `force` the step starts over; otherwise RunError names what differs if the run was begun with other settings.
-    """
-    run = Run.open_or_create(folder, teacher)
-    with run.lock(progress):
-        others = [name for name in _FIRST_STEPS if name != step and name in run.manifest.steps]
-        if others:
-            raise RunError(f"{folder} is a run of edgekd {others[0]}", fix="Choose another --out")
-        earlier: tuple[str, ...] = ()
-        if force:
-            # Files made from the earlier student would pass for the new one's until those exist.
-            earlier = run.forget(step, *_NEXT_STEPS)
-            for left in ("checkpoint", "previews"):
-                shutil.rmtree(run.folder / left, ignore_errors=True)
-        elif changed := run.differences(step, inputs=inputs, asked=asked):
-            raise RunError(
-                f"{folder} was begun with other settings: {', '.join(changed)}",
-                fix="Choose another --out, or pass --force to start this run over",
-            )
-        run.note_teacher(teacher)
-        if step not in run.manifest.steps:
-            run.begin(step, inputs=inputs, asked=asked, command=command)
-        yield run
-        run.remove_unmade(earlier)  # such as a transformation that is now off
 
 
 @dataclass(frozen=True)
@@ -238,15 +192,6 @@ def require_finite(depth: NDArray[np.float32], teacher: Teacher) -> None:
             f"{teacher.name} outputs NaN or infinite depth for pictures that were set aside",
             fix="Check the teacher: it must output depth for every picture",
         )
-
-
-def beyond_weights(teacher: Teacher, spec: str) -> dict[str, Any]:
-    """What can change in a teacher while its weights stay the same, to be recorded in a run: its input, and the median
-    of its depth in metres on test pictures, to two digits. Empty for a named teacher, which never changes."""
-    if spec in TEACHERS:
-        return {}
-    depth = run_depth(teacher.module, teacher.input, probe_pictures(teacher.input.height, teacher.input.width, 2))
-    return {"teacher": {"input": teacher.input.to_json(), "median depth": f"{np.median(depth):.2g}"}}
 
 
 @torch.no_grad()

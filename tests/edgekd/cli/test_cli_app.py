@@ -304,6 +304,20 @@ def test_the_preview_of_simulated_rooms_lies_beside_their_folder(
     assert (tmp_path / "outer" / "rooms.preview.png").is_file()
 
 
+def test_more_rooms_are_suggested_of_the_kind_that_was_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("embreex", reason="simulating rooms needs embreex")
+    trimesh = pytest.importorskip("trimesh", reason="meshes are read by trimesh")
+    monkeypatch.chdir(tmp_path)
+    Path("my own").mkdir()
+    trimesh.creation.box([0.5, 0.5, 0.9]).export("my own/box.glb")
+    chosen = ["--look", "photographed", "--seed", "3", "--keep-depth", "--meshes", "my own"]
+    assert run(["simulate", *chosen, "--out", "few", "--count", "1", "--workers", "1"]) == 0
+    shown = shlex.split(capsys.readouterr().err.splitlines()[-1])
+    assert shown == ["Next:", "edgekd", "simulate", *chosen, "--count", "144", "--out", "FOLDER"]
+
+
 @pytest.mark.parametrize("name", ["targets", "calibration"])
 def test_a_module_that_hides_ours_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / f"{name}.py").write_text("")

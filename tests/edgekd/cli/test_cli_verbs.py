@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from edgekd.cli.app import run
@@ -82,6 +83,8 @@ def test_a_bench_that_measures_nothing_has_failed(run_folder: Path, capsys: pyte
     out, err = capsys.readouterr()
     assert [row["latency"] for row in json.loads(out)["rows"]] == [None]
     assert err.splitlines()[-1].startswith("Error: Nothing was measured: built for a device other than this machine")
+    (path,) = (run_folder / "bench").glob("*.json")  # a report shows why, and the drift of what was built
+    assert f"Saved to {path}" in err
 
 
 def test_a_check_that_checks_no_artefact_has_failed_but_tells_of_student_and_set(
@@ -107,6 +110,20 @@ def test_a_bench_that_measures_nothing_keeps_what_was_measured_before(
     assert "kept as it was" in err and "Saved to" not in err
     assert {path: path.read_bytes() for path in (exported_run / "bench").iterdir()} == before
     assert run(["verify", "small"]) == 0
+
+
+def test_a_reproduction_that_measures_nothing_says_once_what_became_of_its_file(
+    exported_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["bench", "small", "--seconds", "0"]) == 0
+    (path,) = (exported_run / "bench").glob("*.json")
+    again = path.with_stem(f"{path.stem}-again")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for said_of_it in (f"Saved to {again}", f"Nothing was measured, so {again} is kept as it was"):
+        capsys.readouterr()
+        assert run(["bench", "small", "--reproduce", str(path)]) == 1
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if str(again) in line]
+        assert line == said_of_it
 
 
 @pytest.mark.parametrize(
@@ -143,17 +160,38 @@ def test_a_bench_that_was_to_score_and_scored_nothing_has_failed(
     exported_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The latency is kept and reported."""
-    for name in ("a", "b"):
-        for folder in ("rgb", "depth"):
-            (tmp_path / folder).mkdir(exist_ok=True)
-        Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(tmp_path / "rgb" / f"{name}.png")
-        Image.fromarray(np.full((60, 80), 2000, np.uint16)).save(tmp_path / "depth" / f"{name}.png")
-    damaged = tmp_path / "rgb" / "b.png"
-    damaged.write_bytes(damaged.read_bytes()[:60])
+    outside = np.zeros((60, 80), np.uint16)
+    outside[0] = 2000  # the only row with depth is one that the network does not see
+    _pairs(tmp_path, outside)
     assert run(["bench", "small", "--seconds", "0", "--data", str(tmp_path), "--json"]) == 1
     out, err = capsys.readouterr()
     assert all(row["latency"] is not None for row in json.loads(out)["rows"])
-    assert err.splitlines()[-1].startswith("Error: No accuracy was measured: ") and "b.png" in err.splitlines()[-1]
+    assert err.splitlines()[-1].startswith("Error: No accuracy was measured: No frame of ")
+
+
+@pytest.mark.parametrize("damage", ["cut", "size", "zero"])
+def test_data_that_cannot_be_scored_are_refused_before_anything_is_measured(
+    exported_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    _pairs(tmp_path, np.full((60, 80), 0 if damage == "zero" else 2000, np.uint16))
+    last = {folder: tmp_path / folder / "b.png" for folder in ("rgb", "depth")}
+    if damage == "cut":
+        last["rgb"].write_bytes(last["rgb"].read_bytes()[:60])
+    if damage == "size":
+        Image.fromarray(np.full((60, 70), 2000, np.uint16)).save(last["depth"])
+    assert run(["bench", "small", "--seconds", "0", "--data", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    named = "No frame of " if damage == "zero" else "b.png"
+    assert out == "" and "Measuring" not in err and named in err.splitlines()[-1]
+    assert not (exported_run / "bench").exists()
+
+
+def _pairs(folder: Path, depth: NDArray[np.uint16]) -> None:
+    """Two pictures of 60x80 with this depth in millimetres."""
+    for part, content in (("rgb", np.zeros((60, 80, 3), np.uint8)), ("depth", depth)):
+        (folder / part).mkdir()
+        for name in ("a", "b"):
+            Image.fromarray(content).save(folder / part / f"{name}.png")
 
 
 def test_what_was_predicted_is_shown_beside_what_could_not_be_read(

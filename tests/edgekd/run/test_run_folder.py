@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from calibration.errors import DiskFullError, FileError, RunError
-from calibration.files import replacing_folder, write_bytes
+from calibration.files import replacing, replacing_folder, write_bytes
 from edgekd.run import Run, TeacherRecord
 
 ASKED = {"steps": 500, "mixing": {"probability": 0.5}, "size": (3, 4)}
@@ -197,6 +197,17 @@ def test_what_a_killed_process_left_half_written_goes_with_the_next_lock(run: Ru
         pass
     assert (run.folder / "mine.part").exists()
     assert not list(run.folder.rglob(".*.part"))
+
+
+def test_what_another_process_writes_in_a_run_inside_this_one_stays(run: Run) -> None:
+    """As the demo's plain student, which is trained while somebody may export the demo itself."""
+    inner = Run.create(run.folder / "plain")
+    with inner.lock(), replacing(inner.folder / "student.safetensors") as student:
+        student.write_bytes(b"new")
+        with replacing_folder(inner.folder / "calibration") as calibration, run.lock():
+            (calibration / "images.npy").write_bytes(b"new")
+    assert (inner.folder / "student.safetensors").read_bytes() == b"new"
+    assert (inner.folder / "calibration/images.npy").exists()
 
 
 def test_what_an_earlier_step_made_stands_where_a_later_one_failed(run: Run) -> None:

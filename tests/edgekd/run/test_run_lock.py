@@ -18,6 +18,7 @@ from notes import Notes
 from calibration.errors import RunLockedError
 from edgekd.run import Run, locked
 from edgekd.run import lock as lock_module
+from edgekd.run.lock import writer_of
 
 HOLD = """
 import sys, time
@@ -73,6 +74,23 @@ def test_a_killed_process_leaves_no_lock_and_that_is_said(tmp_path: Path, holder
     assert len(notes.said) == 1  # a released lock is not mentioned
 
 
+def test_whoever_is_writing_is_named_until_it_ends_or_is_killed(
+    tmp_path: Path, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = writer_of(tmp_path / "run")
+    assert writer is not None and (writer.pid, writer.host) == (holder.pid, socket.gethostname())
+    with pytest.raises(RunLockedError, match=str(holder.pid)), locked(tmp_path / "run"):
+        pass  # looking did not take the lock away
+    holder.kill()
+    holder.wait()
+    assert writer_of(tmp_path / "run") is None
+    monkeypatch.setattr(lock_module.Holder, "gone", False)  # as where another process has its number by now
+    assert writer_of(tmp_path / "run") is None
+    with locked(tmp_path / "run"):
+        pass
+    assert writer_of(tmp_path / "run") is None and writer_of(tmp_path / "nothing") is None
+
+
 def test_one_that_waits_goes_on_once_the_other_is_done(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     notes = Notes()
     ends = threading.Timer(0.5, holder.kill)
@@ -115,6 +133,12 @@ class TestWithoutLocksOfTheKernel:
         with locked(tmp_path, notes):
             pass
         assert str(gone.pid) in notes.said[0]
+
+    def test_the_name_in_the_file_is_the_writers(self, tmp_path: Path) -> None:
+        with locked(tmp_path):
+            writer = writer_of(tmp_path)
+        assert writer is not None and writer.pid == os.getpid()
+        assert writer_of(tmp_path) is None
 
     def test_one_on_another_host_may_be_alive(self, tmp_path: Path) -> None:
         holder = {"pid": 1, "host": "elsewhere", "started": "2026-01-01T00:00:00+00:00"}

@@ -102,6 +102,21 @@ def that_decides() -> Teacher:
     return made
 
 
+class _Blind(_Net):
+    brightness = -1.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        unseen = (x.mean((1, 2, 3), keepdim=True) - self.brightness).abs() < 1e-6
+        return super().forward(x).masked_fill(unseen, torch.inf)
+
+
+def that_is_blind() -> Teacher:
+    """It has no depth for pictures of one brightness."""
+    made = _teacher("blind", normalised=True)
+    made.module.__class__ = _Blind
+    return made
+
+
 def with_two_layers() -> Teacher:
     """The statistics of its second layer are beyond any picture: no transformation can bring pictures nearer."""
     torch.manual_seed(3)
@@ -238,6 +253,19 @@ def test_a_student_that_gives_no_numbers_is_not_passed_off_as_one(gives: float) 
         require_learnt(Broken(normalised=True), with_statistics(), pictures, Quiet())
 
 
+def test_a_teacher_without_depth_for_a_picture_set_aside_is_told_of_before_training(
+    distill_request: DistillRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No batch holds that picture: otherwise it would be noticed after the last step."""
+    source = SimulatedSet.open(distill_request.images.folder)
+    aside = Batches(FramedImages(source, Framing(HEIGHT, WIDTH)), SETTINGS).aside()
+    monkeypatch.setattr(_Blind, "brightness", float(aside[3].mean()) / 255)
+    blind = replace(distill_request, teacher="test_step_distill:that_is_blind", out=Path("runs/blind"))
+    with pytest.raises(ModelError, match="blind outputs NaN or infinite depth for pictures that were set aside"):
+        distill_run(blind, Quiet())
+    assert not Path("runs/blind/metrics.jsonl").exists()
+
+
 def test_a_run_knows_its_command_before_anything_is_rendered(
     distill_request: DistillRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +299,33 @@ def test_a_run_that_was_started_anew_and_interrupted_does_not_pass_the_earlier_s
         with pytest.raises(RunError, match=r"The step distill is unfinished\. Resume: edgekd distill"):
             use(run)
     distill_run(replace(other, force=False), Quiet()).verify()
+
+
+def test_a_finished_run_that_lost_a_file_says_why_it_trains_again(distill_request: DistillRequest) -> None:
+    request = replace(
+        distill_request, settings=replace(SETTINGS, steps=2, transform=None, mixing=None), out=Path("runs/mine")
+    )
+    student = (distill_run(request, Quiet()).folder / "student.safetensors").read_bytes()
+    (preview,) = Path("runs/mine/previews").iterdir()
+    preview.unlink()
+    notes = Notes()
+    assert (distill_run(request, notes).folder / "student.safetensors").read_bytes() == student
+    assert len([line for line in notes.said if f"{preview} is missing: edgekd distill starts over" in line]) == 1
+    distill_run(request, notes := Notes())
+    assert not any("starts over" in line for line in notes.said if "--force" not in line)
+
+
+def test_a_run_that_was_started_anew_and_interrupted_ends_without_files_of_the_earlier_settings(
+    distill_request: DistillRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = replace(distill_request, settings=replace(SETTINGS, steps=2), out=Path("runs/mine"))
+    distill_run(request, Quiet())
+    other = replace(request, settings=replace(request.settings, transform=None), force=True)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("edgekd.steps.distill.distill", interrupted)
+        distill_run(other, Quiet())
+    folder = distill_run(replace(other, force=False), Quiet()).folder
+    assert not (folder / "transform.safetensors").exists() and not (folder / "adaptation.json").exists()
 
 
 def interrupted(*_: object, **__: object) -> None:

@@ -16,7 +16,7 @@ from edgekd.run.lock import locked
 from edgekd.simulate.rooms import RoomSettings
 from edgekd.simulate.store import SimulatedSet, set_request, write_set
 from edgekd.steps import images
-from edgekd.steps.images import ImagesSpec, open_images
+from edgekd.steps.images import ImagesSpec, grow_images, open_images
 
 pytest.importorskip("embreex", reason="simulating rooms needs embreex")
 
@@ -56,6 +56,32 @@ def test_a_set_that_another_process_renders_is_waited_for(cached: Path) -> None:
     held.wait()
     notes = Notes()
     assert len(open_images(SPEC, notes)) == 4
+    thread.join()
+    assert len([line for line in notes.said if "waiting for it" in line]) == 1
+
+
+def test_pictures_in_the_background_come_from_a_set_that_another_process_holds(cached: Path) -> None:
+    """Two distillations with --background on the same rooms: the first trains for hours after they are rendered."""
+    render(cached)
+    with locked(cached), grow_images(SPEC, Quiet()) as growing:
+        whole = SimulatedSet.open(cached)
+        assert all((growing[index].rgb == whole[index].rgb).all() for index in range(4))
+    (cached / "manifest.json").unlink()
+    for shard in cached.glob("*.tar"):
+        shard.unlink()
+    held = threading.Event()
+
+    def other() -> None:
+        with locked(cached):
+            held.set()
+            time.sleep(0.5)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    held.wait()
+    notes = Notes()
+    with grow_images(SPEC, notes) as growing:
+        assert growing[3].rgb.any()
     thread.join()
     assert len([line for line in notes.said if "waiting for it" in line]) == 1
 

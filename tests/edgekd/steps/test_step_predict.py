@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,18 @@ def test_metres_of_another_command_stay_and_are_told_of(pictures: Path) -> None:
     predict(pictures, progress=notes)
     assert Path("out/room.png.depth.npy").read_bytes() == before
     assert notes.said == ["out still holds .depth.npy files of an earlier command (1); --npy rewrites them"]
+
+
+def test_what_a_killed_command_left_is_removed_and_what_another_writes_now_is_not(pictures: Path) -> None:
+    Path("out").mkdir()
+    killed = [Path(f"out/.{name}.abcdefgh.part") for name in ("room.png.colour.png", "wide.room.depth.npy")]
+    kept = [Path(f"out/.{name}.part") for name in ("room.png.depth.png.hgfedcba", "somebody's.colour.png.abcdefgh")]
+    for path in (*killed, *kept):
+        path.touch()
+    for path in (*killed, kept[1]):
+        os.utime(path, (1e9, 1e9))
+    predict(pictures)
+    assert not any(path.exists() for path in killed) and all(path.exists() for path in kept)
 
 
 def test_every_picture_gets_colour_and_millimetres_at_its_own_size(pictures: Path) -> None:

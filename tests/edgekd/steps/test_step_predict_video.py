@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -79,6 +80,15 @@ def test_frames_of_a_longer_video_do_not_pass_for_the_end_of_a_shorter_one(clip:
     assert sorted(path.name for path in Path("out/clip").iterdir())[-3:] == [
         "000011.depth.png", "000012.depth.png", "notes.txt",
     ]  # fmt: skip
+
+
+def test_what_a_killed_command_left_half_written_goes_with_the_next(clip: Path) -> None:
+    for name in ("out/.clip.depth.mp4.abcdefgh.part", "out/clip/.000003.depth.png.abcdefgh.part"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+        os.utime(name, (1e9, 1e9))
+    predict("clip.mp4", frames=True)
+    assert not list(Path("out").rglob(".*.part"))
 
 
 def test_metres_of_an_earlier_command_do_not_stay_beside_new_depth(clip: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import socket
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +63,19 @@ def test_a_run_with_an_unfinished_step_is_not_whole(exported_run: Path) -> None:
         raise ZeroDivisionError
     (fault,) = verify("small", Quiet()).faults
     assert "the step x is unfinished" in fault.message and fault.fix == "Resume: edgekd x runs/small"
+
+
+def test_an_unfinished_step_of_a_run_that_is_being_written_is_not_to_be_resumed(
+    exported_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = Run.open(exported_run)
+    with opened.lock(), opened.step("x", inputs={}, asked={}, command="edgekd x {run}"):
+        code, value, last = told(capsys, "small")
+    (fault,) = value["faults"]  # type: ignore[misc]
+    who = f"process {os.getpid()} on {socket.gethostname()}, since "
+    assert code == 1 and f"the step x is unfinished, and the run is being written by {who}" in fault["fault"]
+    assert fault["fix"] == "Wait until it is done" and "Resume" not in last
+    assert verify("small", Quiet()).whole
 
 
 def test_a_folder_that_is_called_like_a_run_does_not_hide_it(exported_run: Path) -> None:
