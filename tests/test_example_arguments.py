@@ -71,7 +71,7 @@ def test_an_engine_s_model_may_be_named_from_its_own_folder(monkeypatch: pytest.
 
 def test_rooms_that_cannot_be_drawn_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("embreex", reason="simulating rooms needs embreex")
-    assert last_line(tmp_path, "simulate/contact_sheet.py", "simulated", 0).startswith("Error: A contact sheet needs")
+    assert last_line(tmp_path, "simulate/contact_sheet.py", 0).startswith("Error: A contact sheet needs")
     assert "in 1 column or more" in last_line(tmp_path, "simulate/pictures.py", 3, 0)
     assert not list(tmp_path.iterdir())
 

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import DataError
+from edgekd.pictures import colour_depth, depth_range
 from edgekd.simulate.sample import SimulatedImage
 
 __all__ = ["contact_sheet"]
 
-# Anchors of a dark-to-light colour map for depth, near to far (linear between them).
-_NEAR_TO_FAR = np.array([[253, 231, 120], [250, 150, 70], [205, 70, 90], [110, 30, 110], [20, 10, 50]], np.float32)
 _GAP = 6
 
 
@@ -28,8 +27,8 @@ def contact_sheet(images: Sequence[SimulatedImage], columns: int) -> NDArray[np.
     if len({image.rgb.shape for image in images}) > 1:
         raise DataError("A contact sheet needs pictures of one size", fix="Render them with the same settings")
     depths = [image.depth for image in images if image.depth is not None]
-    far = float(np.quantile(np.concatenate([depth.ravel()[::16] for depth in depths]), 0.98)) if depths else 1.0
-    strips = [_strip(image, far) for image in images]
+    low, high = depth_range(depths)
+    strips = [_strip(image, low, high) for image in images]
     height, width = max(s.shape[0] for s in strips), max(s.shape[1] for s in strips)
     columns = min(columns, len(strips))
     rows = -(-len(strips) // columns)
@@ -40,22 +39,14 @@ def contact_sheet(images: Sequence[SimulatedImage], columns: int) -> NDArray[np.
     return sheet
 
 
-def _strip(image: SimulatedImage, far: float) -> NDArray[np.uint8]:
+def _strip(image: SimulatedImage, low: float, high: float) -> NDArray[np.uint8]:
     panes = [
         image.rgb,
-        *([_depth_colours(image.depth, far)] if image.depth is not None else []),
+        *([colour_depth(image.depth, low, high)] if image.depth is not None else []),
         _id_colours(image.ids),
     ]
     gap = np.full((image.rgb.shape[0], _GAP // 3, 3), 24, np.uint8)
     return np.concatenate([part for pane in panes for part in (pane, gap)][:-1], axis=1)
-
-
-def _depth_colours(depth: NDArray[np.float32], far: float) -> NDArray[np.uint8]:
-    place = np.clip(depth / max(far, 1e-6), 0, 1) * (len(_NEAR_TO_FAR) - 1)
-    lower = np.minimum(place.astype(np.intp), len(_NEAR_TO_FAR) - 2)
-    part = (place - lower)[..., None]
-    colours: NDArray[np.float32] = _NEAR_TO_FAR[lower] * (1 - part) + _NEAR_TO_FAR[lower + 1] * part
-    return colours.astype(np.uint8)
 
 
 def _id_colours(ids: NDArray[np.uint16]) -> NDArray[np.uint8]:
