@@ -28,7 +28,7 @@ from edgekd.steps.artefacts import artefact_folder, run_model
 from targets import get_target
 from targets.artefact import open_artefact
 from targets.base import RunnerOptions
-from targets.reference import import_onnxruntime, open_session
+from targets.reference import open_session, session_options
 from targets.turns import time_in_turns
 
 ROUNDS, REPEATS = 40, 10
@@ -56,9 +56,7 @@ def plain_int8(model: Path, images: Images) -> onnx.ModelProto:
 
 
 def onnxruntime_call(model: onnx.ModelProto, threads: int, image: Images) -> Call:
-    options = import_onnxruntime().SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 3
-    session = open_session(model, options)
+    session = open_session(model, session_options(threads))
     return lambda: session.run(["depth"], {"image": image})
 
 

@@ -34,6 +34,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.campaigns) - {*CAMPAIGNS}):
         parser.error(f"there is no campaign {unknown[0]}; choose of {', '.join(CAMPAIGNS)}")
+    if min(arguments.steps, arguments.exports, arguments.predictions) < 2:
+        parser.error("--steps, --exports and --predictions must be at least 2: one measurement shows no growth")
     os.environ["OMP_NUM_THREADS"] = "1"  # set before heavy imports: OpenMP's threads would busy-wait
     sys.path.insert(0, str(Path(__file__).parent))
     from parsers import PARSERS

@@ -60,6 +60,13 @@ def test_few_of_each_are_enough_to_run_the_soak_campaign() -> None:
     assert [line.split("|")[2] for line in done.stdout.splitlines()[3:]] == [" 2 ", " 2 "], done.stderr
 
 
+@pytest.mark.parametrize("counted", ["--steps", "--exports", "--predictions"])
+def test_one_measurement_of_memory_shows_no_growth(counted: str) -> None:
+    command = [sys.executable, str(CAMPAIGN), "soak", counted, "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "must be at least 2" in done.stderr
+
+
 SIMULATE = """
 import sys
 from pathlib import Path
