@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "examples/demo"
 MEASURED = {"slim-l": ROOT / "examples/report/report.csv", "fastdepth": ROOT / "examples/fastdepth/fastdepth.csv"}
 Row = dict[str, str]
 
@@ -56,3 +59,21 @@ def test_tables_of_artefacts_show_what_was_measured(readme: str) -> None:
             for heading, cell in shown.items():
                 of_each = dict.fromkeys(COLUMNS[heading](measured[name]) for name in names)
                 assert cell == ", ".join(of_each), (network, names, heading)
+
+
+def _cells(name: str) -> list[list[str]]:
+    """The cells behind `name` in the README's text tables."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    return [re.split(r"\s{2,}", line.strip())[1:] for line in lines if line.strip().startswith(f"{name}  ")]
+
+
+def test_the_tables_of_the_demo_are_those_of_a_demo() -> None:
+    for row in json.loads((DEMO / "accuracy.json").read_text()):
+        figures = [row[figure] for figure in ("absrel", "delta1", "agreement")]
+        assert _cells(row["name"]) == [["-" if figure is None else f"{figure:.3f}" for figure in figures]]
+    columns = [COLUMNS[heading] for heading in ("MB", "p50 ms", "p99 ms", "grade")]
+    columns += [_digits("drift_within_1", 3), *(COLUMNS[heading] for heading in ("AbsRel", "delta1", "scale"))]
+    with (DEMO / "demo.csv").open() as stream:
+        for row in csv.DictReader(stream):
+            (shown,) = _cells(row["artefact"])
+            assert [cell.rstrip("*") for cell in shown] == [column(row) or "-" for column in columns]  # * is the best
