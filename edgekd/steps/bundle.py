@@ -17,7 +17,14 @@ from edgekd.steps.export import ExportSettings, export_run
 from targets import TARGETS
 from targets.base import PRECISIONS, Artefact, Precision
 from targets.board.options import EngineOptions
-from targets.bundle.write import BundleOptions, Encoding, WrittenBundle, require_place, write_bundle
+from targets.bundle.write import (
+    BundleOptions,
+    Encoding,
+    WrittenBundle,
+    require_nothing_predicted,
+    require_place,
+    write_bundle,
+)
 from targets.engine import explained
 from targets.graph import read_graph
 
@@ -66,12 +73,14 @@ class BundleSettings:
 def bundle_run(run: Run, settings: BundleSettings, progress: Progress, out: Path | None = None) -> WrittenBundle:
     """Write <out>/<run's name>/ and .tar.gz; `out` None means bundle/ in the run.
 
-    Raises what exporting raises, UsageError when no model is left or when `out` holds something other than a bundle,
+    Raises what exporting raises, UsageError when no model is left or when something would be lost: `out` holds
+    something other than a bundle, or an earlier bundle holds depth that its run.py predicted,
     ModelError, RunError or FileError.
     """
     into = (run.folder / "bundle" if out is None else out) / run.name
     if out is not None:  # bundle/ in the run belongs to the run, and may hold a bundle that lost its manifest
         require_place(into)
+    require_nothing_predicted(into)
     encodings = _encodings(run, settings, progress)
     with run.lock(progress):
         model, calibration = run_model(run), calibration_set(run)

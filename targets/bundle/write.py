@@ -29,7 +29,7 @@ from targets.graph import DepthGraph, load_model, write_model
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["BundleOptions", "Encoding", "WrittenBundle", "require_place", "write_bundle"]
+__all__ = ["BundleOptions", "Encoding", "WrittenBundle", "require_nothing_predicted", "require_place", "write_bundle"]
 
 _PICTURE, _DEPTH = "selftest/picture.png", "selftest/depth.npy"
 
@@ -148,6 +148,16 @@ def require_place(into: Path) -> None:
             raise UsageError(
                 f"{path} exists and is not a bundle", fix="Choose another folder with --out, or move it away"
             )
+
+
+def require_nothing_predicted(into: Path) -> None:
+    """Raise UsageError where the bundle in `into` holds depth that its run.py predicted: a new one would replace it."""
+    predicted = into / "depth"  # run.py's own default
+    if predicted.is_dir() and any(predicted.iterdir()):
+        raise UsageError(
+            f"{predicted} holds depth that run.py predicted, and the bundle around it is to be replaced",
+            fix=f"Move {predicted} away",
+        )
 
 
 def _archive(into: Path) -> Path:

@@ -77,6 +77,17 @@ def test_a_backup_of_the_run_is_not_replaced_by_a_bundles_archive(run_folder: Pa
     assert backup.read_bytes() == before and not Path("small").exists()
 
 
+@pytest.mark.parametrize("out", [None, Path("out")])
+def test_depth_that_a_bundle_predicted_is_not_removed_with_it(run_folder: Path, out: Path | None) -> None:
+    run, settings = Run.open(run_folder), BundleSettings(("onnxruntime",), ("fp32",))
+    depth = bundle_run(run, settings, Quiet(), out).folder / "depth" / "room.depth.png"
+    depth.parent.mkdir()
+    depth.touch()
+    with pytest.raises(UsageError, match=r"depth holds depth that run\.py predicted.*Move .*depth away"):
+        bundle_run(run, settings, Quiet(), out)
+    assert depth.exists()
+
+
 def test_a_bundle_of_the_run_that_lost_its_manifest_is_made_anew(run_folder: Path) -> None:
     run, settings = Run.open(run_folder), BundleSettings(("onnxruntime",), ("fp32",))
     (bundle_run(run, settings, Quiet()).folder / "manifest.json").unlink()
