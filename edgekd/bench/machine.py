@@ -147,7 +147,7 @@ def jetson_linux(root: Path) -> str | None:
 def power_modes(root: Path) -> dict[str, str]:
     """A Jetson's power modes, name to number, in the order of nvpmodel's configuration."""
     lines = (text(root / "etc/nvpmodel.conf") or "").splitlines()
-    found = (re.match(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", line) for line in lines)
+    found = (re.match(r"\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=([^\s>]+)", line) for line in lines)
     return {match[2]: match[1] for match in found if match}
 
 

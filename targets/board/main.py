@@ -227,6 +227,7 @@ def _machine() -> dict[str, Any]:
 
 def _say(text: str) -> None:
     """Print one line on standard error. The name of a file may hold an escape sequence, which a terminal would obey."""
+    text = " ".join(line.strip() for line in text.splitlines() if line.strip())  # a library's reason may be several
     text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
     print(("\r\x1b[K" if sys.stderr.isatty() else "") + text, file=sys.stderr, flush=True)
 

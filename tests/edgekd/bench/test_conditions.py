@@ -45,6 +45,12 @@ def test_a_jetson_orin(tmp_path: Path) -> None:
     assert watts == {"VDD_GPU_SOC": 4.77, "VDD_CPU_CV": 1.908, "VIN_SYS_5V0": 4.032, "VDDQ_VDD2_1V8AO": 1.008}
 
 
+@pytest.mark.parametrize("line", ["<POWER_MODEL ID=2 NAME=15W>", "\t< POWER_MODEL ID=2 NAME=15W OTHER=1 >"])
+def test_a_power_mode_is_found_however_its_line_is_set(tmp_path: Path, line: str) -> None:
+    files = {**recorded("orin"), "etc/nvpmodel.conf": f"# modes\n< POWER_MODEL ID=0 NAME=MAXN >\n{line}\n"}
+    assert describe_machine(write(tmp_path, files), no_cards).power_mode == "15W"
+
+
 def test_energy_of_an_orin_is_that_of_its_rails_but_the_one_inside_another(tmp_path: Path) -> None:
     """One second at 10.71 W, then one that ends at half the GPU's current: its 4.77 W become 2.385. The memory's
     VDDQ_VDD2_1V8AO is supplied by VIN_SYS_5V0."""

@@ -19,6 +19,7 @@ from small_bundle import CAMERA, run, write
 from small_network import SPEC, WIDTH, pictures
 
 from calibration.errors import UsageError
+from targets.board.main import _say
 from targets.bundle.write import WrittenBundle
 from targets.camera import parse_size, with_camera
 from targets.graph import load_model
@@ -57,6 +58,12 @@ def test_the_name_of_a_picture_gives_the_terminal_no_orders(bundle: WrittenBundl
     done = run(bundle.folder, ".", "--precision", "fp32", "--runtime", "onnxruntime")
     assert "red.png" in done.stderr and "Skipped: \N{REPLACEMENT CHARACTER}[2Jempty.png" in done.stderr
     assert "\x1b" not in done.stderr and "\nlines.png" not in done.stderr
+
+
+def test_a_reason_of_several_lines_is_told_in_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """As numpy gives when it cannot be imported."""
+    _say("Error: tensorrt cannot be imported (\n\nIMPORTANT: numpy\n  is broken). Install it.")
+    assert capsys.readouterr().err == "Error: tensorrt cannot be imported ( IMPORTANT: numpy is broken). Install it.\n"
 
 
 # The part of OpenCV that a camera needs: it gives ten frames, then none.
