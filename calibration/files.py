@@ -21,6 +21,7 @@ from calibration.errors import DiskFullError, FileError
 from calibration.reasons import make_room
 
 __all__ = [
+    "clear_remains",
     "fault_of",
     "inside",
     "name_of",
@@ -30,7 +31,6 @@ __all__ = [
     "replacing",
     "replacing_folder",
     "require_writable",
-    "restore_replaced",
     "sha256_bytes",
     "sha256_file",
     "write_bytes",
@@ -174,7 +174,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                 temporary.replace(path)
             except BaseException:
                 if old is not None:
-                    restore_replaced(old)
+                    _restore_replaced(old)
                 raise
             if old is not None:
                 shutil.rmtree(old, ignore_errors=True)
@@ -183,7 +183,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             raise
 
 
-def restore_replaced(old: Path) -> None:
+def _restore_replaced(old: Path) -> None:
     """Put back the folder that a killed `replacing_folder` left in `old` (.NAME.*.old), unless another has taken its
     place; then remove `old`."""
     for kept in [*old.iterdir()] if old.is_dir() else []:
@@ -198,9 +198,14 @@ def remove_remains(path: Path) -> None:
     For a path that no other process is writing.
     """
     beside, name = Path(path).parent, f".{glob.escape(Path(path).name)}.????????"  # as tempfile names them
-    for old in beside.glob(name + _OLD):
-        restore_replaced(old)
-    for stale in beside.glob(f"{name}.part"):
+    clear_remains(beside.glob(name + _OLD), beside.glob(f"{name}.part"))
+
+
+def clear_remains(replaced: Iterable[Path], unfinished: Iterable[Path]) -> None:
+    """Put back the folders that killed writers had moved away, then remove what they left half-written."""
+    for old in list(replaced):
+        _restore_replaced(old)
+    for stale in list(unfinished):
         shutil.rmtree(stale, ignore_errors=True) if stale.is_dir() else stale.unlink(missing_ok=True)
 
 

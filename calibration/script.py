@@ -9,11 +9,11 @@ from calibration.errors import EdgekdError
 __all__ = ["run_script"]
 
 
-def run_script(main: Callable[[], None]) -> None:
-    """Call `main`, and exit with 1 and one line where it raises an EdgekdError or is interrupted."""
+def run_script(main: Callable[[], None], *, interrupted: str = "Interrupted") -> None:
+    """Call `main`, and exit with 1 and one line where it raises an EdgekdError or is interrupted: `interrupted`."""
     try:
         main()
     except EdgekdError as error:
         raise SystemExit(f"Error: {error}") from None
     except KeyboardInterrupt:
-        raise SystemExit("Interrupted") from None
+        raise SystemExit(interrupted) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.errors import FileError, RunError
-from calibration.files import fault_of, inside, name_of, restore_replaced, sha256_file
+from calibration.files import clear_remains, fault_of, inside, name_of, sha256_file
 from calibration.progress import Progress, Quiet
 from edgekd.run.lock import LOCK, locked, writer_of
 from edgekd.run.manifest import NAME, FileRecord, Manifest, StepRecord, TeacherRecord, differences, now, plain
@@ -75,10 +74,7 @@ class Run:
         """
         with locked(self.folder, progress):
             self.manifest = Manifest.read(self.folder)
-            for old in self._remains(".old"):
-                restore_replaced(old)
-            for stale in self._remains(".part"):
-                shutil.rmtree(stale, ignore_errors=True) if stale.is_dir() else stale.unlink(missing_ok=True)
+            clear_remains(self._remains(".old"), self._remains(".part"))
             yield self
 
     def is_done(self, step: str, *, inputs: Mapping[str, str], asked: Mapping[str, Any]) -> bool:
@@ -226,11 +222,13 @@ class Run:
         """A recorded command, with the run's present folder in place of {run}."""
         return recorded.replace("{run}", shlex.quote(str(self.folder)))
 
-    def _remains(self, suffix: str) -> list[Path]:
+    def _remains(self, suffix: str) -> Iterator[Path]:
         """What killed writers of this run left under temporary names that end in `suffix`."""
-        found = [path for path in self.folder.rglob(f"*{suffix}") if path.name.startswith(".")]
-        inner = [path.parent for path in self.folder.rglob(LOCK) if path.parent != self.folder]
-        return [path for path in found if not any(path.is_relative_to(folder) for folder in inner)]
+        hidden = list(self.folder.rglob(".*"))
+        inner = [path.parent for path in hidden if path.name == LOCK and path.parent != self.folder]
+        for path in hidden:
+            if path.name.endswith(suffix) and not any(path.is_relative_to(folder) for folder in inner):
+                yield path
 
     def _write(self, name: str, record: StepRecord) -> None:
         self.manifest = replace(self.manifest, steps={**self.manifest.steps, name: record})

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from torch import nn
 from worlds import World, real_world, stand_in_world
 
-from calibration.errors import EdgekdError
 from calibration.files import sha256_bytes, sha256_file
 from calibration.progress import Quiet
+from calibration.script import run_script
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.device import choose_device, describe
 from edgekd.distill.loop import distill
@@ -43,15 +43,6 @@ _EVERY_PLACE = "every place alike"
 
 
 def main() -> None:
-    try:
-        _main()
-    except EdgekdError as error:
-        raise SystemExit(f"Error: {error}") from error
-    except KeyboardInterrupt:
-        raise SystemExit("Interrupted: finished rows are kept, and the same command makes the others") from None
-
-
-def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", default="rooms")
     parser.add_argument("--student", default="slim-l", choices=list(STUDENTS), metavar="NAME")
@@ -270,4 +261,4 @@ def _print_places(places: tuple[str, ...], by_row: dict[str, list[dict[str, Any]
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, interrupted="Interrupted: finished rows are kept, and the same command makes the others")

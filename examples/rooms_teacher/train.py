@@ -184,7 +184,4 @@ def _figures(
 
 
 if __name__ == "__main__":
-    try:
-        run_script(main)
-    except KeyboardInterrupt:
-        raise SystemExit("Interrupted: the same command goes on from the last checkpoint") from None
+    run_script(main, interrupted="Interrupted: the same command goes on from the last checkpoint")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from calibration.progress import Advance, Quiet
+from calibration.progress import Quiet
 from edgekd.distill.loop import Distilled, distill
 from edgekd.distill.settings import DistillSettings, TransformSettings
 from edgekd.models.teacher import Teacher
@@ -20,22 +16,6 @@ CPU = torch.device("cpu")
 SETTINGS = DistillSettings(
     steps=12, batch=4, set_aside=8, preview_every=8, transform=TransformSettings(warm_up=3), learning_rate=1e-2
 )
-
-
-class InterruptAfter(Quiet):
-    """Presses Ctrl-C once `steps` steps are done."""
-
-    def __init__(self, steps: int) -> None:
-        self._left = steps
-
-    @contextlib.contextmanager
-    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
-        def advance(done: int) -> None:
-            self._left -= done
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        yield advance
 
 
 def run(teacher: Teacher, student, boxes, folder: Path, settings=SETTINGS, progress=None) -> Distilled:

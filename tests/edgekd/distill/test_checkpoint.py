@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from short_runs import CPU, SETTINGS, InterruptAfter, run
+from interrupting import InterruptAfter
+from short_runs import CPU, SETTINGS, run
 
 from calibration.errors import ModelError, RunError
 from calibration.progress import Quiet

@@ -6,8 +6,9 @@ from dataclasses import replace
 import onnx
 import pytest
 import torch
+from interrupting import InterruptAfter
 from notes import Notes
-from short_runs import CPU, SETTINGS, InterruptAfter, run, steps_logged, weights
+from short_runs import CPU, SETTINGS, run, steps_logged, weights
 
 from calibration.errors import ModelError, UsageError
 from calibration.progress import Quiet

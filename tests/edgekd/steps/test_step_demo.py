@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 
 import pytest
+from holding import held_elsewhere
 from notes import Notes
 
 pytest.importorskip("torch", reason="distilling needs torch")
@@ -72,19 +71,9 @@ def test_a_second_demo_waits_for_the_rooms_that_the_first_renders_to_measure_on(
     monkeypatch.setattr(demo, "_HELD_OUT", 4)
     folder = demo._held_out(Quiet())
     (Path(folder) / "00000.tar").unlink()
-    held = threading.Event()
-
-    def first() -> None:
-        with locked(Path(folder)):
-            held.set()
-            time.sleep(0.5)
-
-    thread = threading.Thread(target=first)
-    thread.start()
-    held.wait()
     notes = Notes()
-    assert demo._held_out(notes) == folder
-    thread.join()
+    with held_elsewhere(Path(folder)):
+        assert demo._held_out(notes) == folder
     assert any("waiting for it" in line for line in notes.said)
     with locked(Path(folder)):
         assert demo._held_out(Quiet()) == folder  # all are there: nobody is waited for

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interrupting import InterruptAfter
 from notes import Notes
 
 torch = pytest.importorskip("torch", reason="distilling needs torch")
@@ -26,7 +25,7 @@ from torch import nn  # noqa: E402
 
 from calibration.errors import DataError, FileError, ModelError, RunError, UnknownNameError  # noqa: E402
 from calibration.images import CalibrationSet  # noqa: E402
-from calibration.progress import Advance, Quiet  # noqa: E402
+from calibration.progress import Quiet  # noqa: E402
 from edgekd.distill.adapt import load_transform, transformed_images  # noqa: E402
 from edgekd.distill.batches import Batches  # noqa: E402
 from edgekd.distill.framed_images import FramedImages  # noqa: E402
@@ -129,24 +128,6 @@ def with_two_layers() -> Teacher:
     return made
 
 
-class InterruptAfter(Quiet):
-    """Presses Ctrl-C once `units` units of the task Distilling are done."""
-
-    def __init__(self, units: int) -> None:
-        self._left = units
-
-    @contextlib.contextmanager
-    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
-        def advance(done: int) -> None:
-            if label != "Distilling":
-                return
-            self._left -= done
-            if self._left == 0:
-                signal.raise_signal(signal.SIGINT)
-
-        yield advance
-
-
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """OpenMP's threads busy-wait: on a machine with other work, two of them take forty times as long as one."""
@@ -175,7 +156,7 @@ def test_an_interrupted_distillation_goes_on_and_ends_as_if_nothing_had_been(dis
     straight = distill_run(replace(distill_request, out=Path("runs/straight")), Quiet())
     broken = replace(distill_request, out=Path("runs/broken"))
     with pytest.raises(KeyboardInterrupt):
-        distill_run(broken, InterruptAfter(5))
+        distill_run(broken, InterruptAfter(5, "Distilling"))
     assert Run.open(Path("runs/broken")).unfinished() == ["distill"]
     notes = Notes()
     resumed = distill_run(broken, notes)
@@ -389,7 +370,7 @@ def test_statistics_that_are_left_out_the_second_time_are_missed(
     StatisticsFile(given.name, given.digest, 20, stored).write(file)
     request = replace(distill_request, statistics=file, out=Path("runs/mine"))
     with pytest.raises(KeyboardInterrupt):
-        distill_run(request, InterruptAfter(4))
+        distill_run(request, InterruptAfter(4, "Distilling"))
     for _ in range(2):
         with pytest.raises(RunError, match="statistics given instead of omitted"):
             distill_run(replace(request, statistics=None), Quiet())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
 import pytest
+from holding import held_elsewhere
 from notes import Notes
 from PIL import Image
 
@@ -42,21 +42,13 @@ def test_a_whole_set_is_opened_while_another_process_holds_it(cached: Path) -> N
 
 
 def test_a_set_that_another_process_renders_is_waited_for(cached: Path) -> None:
-    held = threading.Event()
+    def render_and_train() -> None:
+        render(cached)
+        time.sleep(1.0)
 
-    def other() -> None:
-        with locked(cached):
-            held.set()
-            time.sleep(0.5)
-            render(cached)
-            time.sleep(1.0)  # it continues training
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    held.wait()
     notes = Notes()
-    assert len(open_images(SPEC, notes)) == 4
-    thread.join()
+    with held_elsewhere(cached, render_and_train):
+        assert len(open_images(SPEC, notes)) == 4
     assert len([line for line in notes.said if "waiting for it" in line]) == 1
 
 
@@ -69,20 +61,9 @@ def test_pictures_in_the_background_come_from_a_set_that_another_process_holds(c
     (cached / "manifest.json").unlink()
     for shard in cached.glob("*.tar"):
         shard.unlink()
-    held = threading.Event()
-
-    def other() -> None:
-        with locked(cached):
-            held.set()
-            time.sleep(0.5)
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    held.wait()
     notes = Notes()
-    with grow_images(SPEC, notes) as growing:
+    with held_elsewhere(cached), grow_images(SPEC, notes) as growing:
         assert growing[3].rgb.any()
-    thread.join()
     assert len([line for line in notes.said if "waiting for it" in line]) == 1
 
 
