@@ -47,9 +47,9 @@ class ImagesSpec:
     folder: Path | None = None
 
     def describe(self) -> dict[str, Any]:
-        """What decides the images, as far as is known before they are rendered or read."""
+        """What decides the images: of a folder its pictures, wherever it lies. Raises FileError for a damaged folder."""
         if self.folder is not None:
-            return {"folder": str(self.folder.resolve())}
+            return {"pictures": self.digest[:12]}
         return {"rooms": self.count, "seed": self.seed, "renderer": RENDERER, **RoomSettings().to_json()}
 
     def require(self, images: int, progress: Progress) -> None:

@@ -264,6 +264,26 @@ def test_a_run_knows_its_command_before_anything_is_rendered(
     assert Run.open(Path("runs/mine")).manifest.teacher == run.manifest.teacher
 
 
+def test_a_run_that_was_moved_together_with_its_pictures_is_up_to_date(
+    distill_request: DistillRequest, images: ImagesSpec
+) -> None:
+    Path("pictures").mkdir()
+    for number, image in enumerate(SimulatedSet.open(images.folder)):
+        Image.fromarray(image.rgb).save(f"pictures/{number}.png")
+    settings = replace(SETTINGS, steps=2, transform=None, mixing=None)
+    request = replace(distill_request, images=ImagesSpec(folder=Path("pictures")), settings=settings)
+    distill_run(replace(request, out=Path("runs/mine")), Quiet())
+    Path("elsewhere").mkdir()
+    for folder in ("runs", "pictures"):
+        Path(folder).rename(Path("elsewhere") / folder)
+    moved = replace(request, images=ImagesSpec(folder=Path("elsewhere/pictures")), out=Path("elsewhere/runs/mine"))
+    distill_run(moved, notes := Notes())
+    assert any("The student is up to date" in line for line in notes.said)
+    Path("elsewhere/pictures/0.png").unlink()
+    with pytest.raises(RunError, match=r"begun with other settings: images\.pictures \w+ instead of \w+"):
+        distill_run(moved, Quiet())
+
+
 def test_a_run_that_was_started_anew_and_interrupted_does_not_pass_the_earlier_student_off_as_its_own(
     distill_request: DistillRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
