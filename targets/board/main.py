@@ -91,6 +91,8 @@ def _run(given: argparse.Namespace) -> int:
     runtime = choose_runtime(bundle, given.runtime)
     options = None if given.engine is None else EngineOptions.parse(given.engine)
     models = choose_models(bundle, runtime, given.precision)
+    if not runtime.startswith("tensorrt") and (options is not None or given.rebuild):
+        _say(f"{'--rebuild' if options is None else '--engine'} has no effect: {runtime} needs no engine")
     if not bundle.metric:
         _say("Depth has no known unit, though labelled metres here: only ratios are meaningful")
     if (pictures or given.camera) and given.precision is None:
