@@ -47,7 +47,7 @@ class ImagesSpec:
     folder: Path | None = None
 
     def describe(self) -> dict[str, Any]:
-        """What decides the images: of a folder its pictures, wherever it lies. Raises FileError for a damaged folder."""
+        """What decides the images: of a folder its pictures, wherever it is. Raises FileError for a damaged one."""
         if self.folder is not None:
             return {"pictures": self.digest[:12]}
         return {"rooms": self.count, "seed": self.seed, "renderer": RENDERER, **RoomSettings().to_json()}
