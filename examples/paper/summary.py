@@ -51,6 +51,7 @@ PAIRS = (
     Pair("FCRN R50 → R18, small", "stand-in", "7edbfe0d", "39b24f", "fcrn-resnet18", 400, 8, 3e-3, "bfloat16"),
     Pair("rooms → mobile-m, 400 steps", "stand-in", "9e07ca60", "29fc6a", "mobile-m", 400, 16, 1e-2),
     Pair("rooms → mobile-m", "stand-in", "9e07ca60", "c314e7", "mobile-m", 1000, 16, 1e-2),
+    Pair("rooms → mobile-m, 4,000 steps", "stand-in", "9e07ca60", "c314e7", "mobile-m", 4000, 16, 1e-2),
     Pair("FastDepth → mobile-m", "real", "6275c23f", "44c412", "mobile-m", 1000, 16, 1e-2),
     Pair("FastDepth → slim-l", "real", "6275c23f", "44c412", "slim-l", 200, 16, 1e-3),
 )
