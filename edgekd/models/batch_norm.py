@@ -91,7 +91,8 @@ def why_no_batch_norm(module: nn.Module) -> str:
     if scripted := scripted_part(module):
         return f"{scripted}, whose layers cannot be inspected"
     if others := _other_norms(module):
-        return f"it normalises with {' and '.join(sorted(set(others)))}, which keeps none"
+        also = "; BatchNorm beside it was folded on export, if it had any" if _folded(module) else ""
+        return f"it normalises with {' and '.join(sorted(set(others)))}, which keeps none{also}"
     if any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
         return "its BatchNorm layers were made without running statistics"
     if _folded(module):
@@ -124,7 +125,7 @@ def _folded(module: nn.Module) -> bool:
     Those of a network that never had BatchNorm look alike, so messages must not say that it had.
     """
     layers = list(module.modules())
-    if any(isinstance(layer, (*_OTHER_NORMS, nn.BatchNorm2d)) for layer in layers):
+    if any(isinstance(layer, (nn.LayerNorm, nn.BatchNorm2d)) for layer in layers):
         return False
     convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
     return sum(layer.bias is not None for layer in convolutions) > len(convolutions) / 2

@@ -12,10 +12,11 @@ __all__ = ["tidy"]
 
 
 def tidy(model: onnx.ModelProto) -> None:
-    """Turn constants into weights, give Resizes constant scales where these are exact, remove dead nodes and file
-    paths, and store shapes."""
+    """Turn constants into weights, let only a Cast read the pictures, give Resizes constant scales where these are
+    exact, remove dead nodes and file paths, and store shapes."""
     _strip(model)
     _store_constants(model)
+    _measure_after_cast(model)
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -50,6 +51,22 @@ def _store_constants(model: onnx.ModelProto) -> None:
         stored[tensor.name] = tensor
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def _measure_after_cast(model: onnx.ModelProto) -> None:
+    """Take the size of the batch after the pictures' Cast, where a network asks for it: TensorRT has no Shape of uint8,
+    which is for the network's input only."""
+    graph = model.graph
+    pictures = graph.input[0].name
+    cast = next((node for node in graph.node if node.op_type == "Cast" and node.input[0] == pictures), None)
+    measuring = [node for node in graph.node if node.op_type == "Shape" and node.input[0] == pictures]
+    if cast is None or not measuring:
+        return
+    for node in measuring:
+        node.input[0] = cast.output[0]
+    others = [node for node in graph.node if node is not cast]
+    del graph.node[:]
+    graph.node.extend([cast, *others])
 
 
 def _state_scales(model: onnx.ModelProto, node: onnx.NodeProto, before: list[int], after: list[int]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edgekd.run.find import RUNS, find_run, is_run
+from edgekd.run.find import RUNS, default_folder, find_run, is_run
 from edgekd.run.folder import Run
 from edgekd.run.lock import locked
 from edgekd.run.manifest import TeacherRecord
 from edgekd.run.place import require_place
 
-__all__ = ["RUNS", "Run", "TeacherRecord", "find_run", "is_run", "locked", "require_place"]
+__all__ = ["RUNS", "Run", "TeacherRecord", "default_folder", "find_run", "is_run", "locked", "require_place"]

@@ -10,10 +10,16 @@ from calibration.progress import Progress
 from edgekd.run.folder import Run
 from edgekd.run.manifest import NAME, Manifest
 
-__all__ = ["RUNS", "find_run", "is_run", "newest"]
+__all__ = ["RUNS", "default_folder", "find_run", "is_run", "newest"]
 
 RUNS = Path("runs")
 """Where runs are created and looked up, relative to the current folder."""
+
+
+def default_folder(name: str) -> Path:
+    """Where a run of this name is created. A colon, as of package.module:factory, is replaced: scp and tar would take
+    what stands before it for a host, and memory cards cannot store it."""
+    return RUNS / name.replace(":", "-")
 
 
 def find_run(name: str | None, progress: Progress) -> Run:

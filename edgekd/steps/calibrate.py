@@ -15,7 +15,7 @@ from edgekd.distill.loop import fit_transform
 from edgekd.distill.settings import DistillSettings, TransformSettings
 from edgekd.models.batch_norm import stores_statistics
 from edgekd.models.teachers import load_teacher
-from edgekd.run import RUNS, Run, require_place
+from edgekd.run import Run, default_folder, require_place
 from edgekd.steps.busy import remark_on_others
 from edgekd.steps.first_step import FirstStep, writing
 from edgekd.steps.images import ImagesSpec
@@ -65,7 +65,7 @@ def calibrate_run(request: CalibrateRequest, progress: Progress) -> Run:
         )
         request = replace(request, settings=replace(request.settings, transform=None))
     settings = request.settings
-    folder = request.out or RUNS / teacher.name
+    folder = request.out or default_folder(teacher.name)
     step = FirstStep.of("calibrate", request, teacher, device)
     where = describe(device, settings.precision)
     if settings.transform is not None:  # otherwise nothing is computed on the device

@@ -31,7 +31,7 @@ from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import TEACHERS, load_teacher
 from edgekd.models.to_onnx import require_exportable
 from edgekd.models.weights import fill, load_weights, save_weights
-from edgekd.run import RUNS, Run, require_place
+from edgekd.run import Run, default_folder, require_place
 from edgekd.simulate.sample import ImageSource
 from edgekd.steps.busy import remark_on_others
 from edgekd.steps.first_step import FirstStep, writing
@@ -106,7 +106,7 @@ def _prepared(request: DistillRequest, ranks: Ranks, device: torch.device, progr
     if request.settings.transform is not None and stored is None:
         require_batch_norm(teacher)
     student = build_student(request.student, teacher, request.settings.seed)
-    folder = request.out or RUNS / f"{teacher.name}-{request.student}"
+    folder = request.out or default_folder(f"{teacher.name}-{request.student}")
     return _Job(request, teacher, student, stored, folder, ranks, device)
 
 

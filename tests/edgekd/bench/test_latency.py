@@ -83,9 +83,9 @@ def test_without_copies_it_is_faster() -> None:
 
 def test_the_figures_beside_the_first_take_two_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgekd.bench.latency._BESIDE", 0.05)
-    found = measure(Holder(0.2), minimum=10, seconds=0.4)
+    found = measure(Holder(0.2), minimum=10, seconds=1)
     assert found.resident is not None
-    assert found.infer.timing.seconds > 0.35 and found.resident.timing.seconds < 0.3
+    assert found.resident.timing.seconds < found.infer.timing.seconds / 2  # 0.05 and 1 s, but on a quiet machine
 
 
 def test_cold_inferences_are_warm_up_and_the_first_is_told() -> None:

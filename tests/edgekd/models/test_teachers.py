@@ -383,7 +383,11 @@ def test_a_layer_norm_network_says_why_it_stores_nothing() -> None:
 
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 1, 1))
     teacher = Teacher("dpt", module, SMALL, "0" * 64, "a test")
-    with pytest.raises(ModelError, match="normalises with GroupNorm, which keeps none"):
+    both = r"GroupNorm, which keeps none; BatchNorm beside it was folded on export, if it had any\. If it was, export"
+    with pytest.raises(ModelError, match=both):  # an exporter folds BatchNorm and keeps GroupNorm
+        require_batch_norm(teacher)
+    module[0] = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.Conv2d(4, 4, 1, bias=False))
+    with pytest.raises(ModelError, match=r"normalises with GroupNorm, which keeps none\. Distil"):
         require_batch_norm(teacher)
 
 

@@ -23,6 +23,7 @@ from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.rooms import RoomsNet
 from edgekd.models.to_onnx import export_onnx
 from targets.input import Framing, InputSpec
+from targets.preflight import preflight
 
 SMALL = InputSpec(Framing(64, 96), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -190,6 +191,23 @@ class _Clamps(nn.Module):
 def test_bounds_of_two_types_can_be_exported(tmp_path: Path) -> None:
     parity = export_onnx(_Clamps().eval(), SMALL, tmp_path / "clamps.onnx", metadata={})
     assert parity.max_relative < 1e-4
+
+
+class _Centred(_Tiny):
+    """Asks for the size of the batch, of which the exporter asks the pictures."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        whole = x.mean((2, 3), keepdim=True).expand(x.shape[0], -1, 4, 4)
+        return super().forward(x + whole[:, :, :1, :1])  # type: ignore[no-any-return]
+
+
+def test_only_a_cast_reads_the_pictures(tmp_path: Path) -> None:
+    """TensorRT takes uint8 nowhere else."""
+    export_onnx(_with_trained_norms(_Centred()), SMALL, tmp_path / "centred.onnx", metadata={})
+    model = onnx.load(tmp_path / "centred.onnx")
+    assert "Shape" in {node.op_type for node in model.graph.node}
+    assert [node.op_type for node in model.graph.node if "image" in node.input] == ["Cast"]
+    assert all(verdict.builds for verdict in preflight(model))
 
 
 def test_an_imported_network_can_go_out_again(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from notes import Notes
 
 from calibration.errors import FileError, RunError, UnknownNameError, UsageError
-from edgekd.run import Run, find_run, is_run
+from edgekd.run import Run, default_folder, find_run, is_run
 
 
 @pytest.fixture
@@ -96,3 +96,7 @@ def test_runs_that_cannot_be_read_are_not_none(notes: Notes) -> None:
     for name in (None, "kitchen"):
         with pytest.raises(FileError, match=r"Cannot read runs: .*Check the path"):
             find_run(name, notes)
+
+
+def test_the_name_of_a_factory_becomes_one_that_tar_and_scp_take() -> None:
+    assert default_folder("my.nets:deep-slim-l") == Path("runs/my.nets-deep-slim-l")
