@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from targets.centring import centre
 from targets.encode import encode
 from targets.encodings import Encoding
-from targets.graph import ACTIVATIONS, inner
+from targets.graph import ACTIVATIONS, LAYERS, feeding, inner
 from targets.layers import Weights
 from targets.ranges import Ranges
 from targets.reference import emulate_model, infer_model
@@ -41,6 +41,9 @@ class Calibrated:
 def quantise(calibrated: Calibrated, encoding: Encoding) -> onnx.ModelProto:
     """The int8 model in `encoding`; pre-processing, first, output and float layers stay in float32."""
     nodes = [node for node in inner(calibrated.model, encoding.kinds) if node.name not in calibrated.float_layers]
+    if calibrated.float_layers:  # rounding what they alone read would harm them and save nothing
+        needed = feeding(calibrated.model, {node.name for node in nodes if node.op_type in LAYERS})
+        nodes = [node for node in nodes if node.op_type in LAYERS | ACTIVATIONS or node.name in needed]
     rounded = {name for node in nodes for name in node.output}
     # An activation behind a float layer stays in float with it.
     chosen = [node.name for node in nodes if node.op_type not in ACTIVATIONS or node.input[0] in rounded]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ __all__ = [
     "body",
     "copy_model",
     "drop_unused",
+    "feeding",
     "inner",
     "load_model",
     "mark",
@@ -206,6 +207,19 @@ def inner(model: onnx.ModelProto, kinds: frozenset[str]) -> list[onnx.NodeProto]
     """
     behind_layer = _behind_layers(model)
     return [node for node in body(model, kinds) if any(name in behind_layer for name in node.input)]
+
+
+def feeding(model: onnx.ModelProto, layers: Collection[str]) -> set[str]:
+    """The names of the nodes whose results reach one of these layers without passing another layer."""
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    found: set[str] = set()
+    waiting = [name for node in model.graph.node if node.name in layers for name in node.input]
+    while waiting:
+        node = made_by.get(waiting.pop())
+        if node is not None and node.op_type not in LAYERS and node.name not in found:
+            found.add(node.name)
+            waiting.extend(node.input)
+    return found
 
 
 def _behind_layers(model: onnx.ModelProto) -> set[str]:

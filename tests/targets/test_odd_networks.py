@@ -19,7 +19,7 @@ from calibration.progress import Quiet
 from targets import get_target
 from targets.base import BuildOptions, Precision
 from targets.calibrated import quantise
-from targets.encodings import U8S8
+from targets.encodings import U8S8, U8S8_FLOAT_SUMS, Encoding
 from targets.enlarging import enlarge_by_copying
 from targets.graph import read_graph
 from targets.quantise import Budget, calibrate
@@ -217,6 +217,34 @@ def test_a_product_stays_in_float_where_a_budget_asks_for_it(tmp_path: Path) -> 
     kinds = {node.name: node.op_type for node in kept.model.graph.node}
     assert "MatMul" in {kinds[name] for name in kept.float_layers}
     assert set(kept.damage) >= {name for name, kind in kinds.items() if kind == "MatMul"}
+
+
+def of_joined_branches() -> tuple[onnx.ModelProto, str, str]:
+    """Two branches that are joined; with the names of the joined tensor and of the layer that reads it."""
+    net = Network()
+    x = convs(net, begin(net), 3, 16)
+    joined = net.add("Concat", [convs(net, x, 16, 8), convs(net, x, 16, 8)], axis=1)
+    x = convs(net, joined, 16, 16)
+    model = end(net, convs(net, x, 16, 16), 16)
+    reader = next(node.name for node in model.graph.node if node.op_type == "Conv" and joined in node.input)
+    return model, joined, reader
+
+
+@pytest.mark.parametrize("encoding", [U8S8, U8S8_FLOAT_SUMS])
+def test_what_only_float_layers_read_is_not_rounded(encoding: Encoding, tmp_path: Path) -> None:
+    model, joined, reader = of_joined_branches()
+    calibrated = calibrate(read_graph(save(model, tmp_path / "student.onnx")), pictures(24), Quiet())
+    calibrated = replace(calibrated, float_layers=())
+
+    def rounds_what_is_joined(float_layers: tuple[str, ...]) -> bool:
+        encoded = quantise(replace(calibrated, float_layers=float_layers), encoding)
+        readers = {node.op_type for node in encoded.graph.node if joined in node.input}
+        assert readers in ({"Conv"}, {"QuantizeLinear"})
+        return readers == {"QuantizeLinear"}
+
+    others = tuple(name for name in calibrated.rounded if name != reader)
+    assert rounds_what_is_joined(()) and rounds_what_is_joined(others[:1])
+    assert not rounds_what_is_joined((reader,))
 
 
 @pytest.mark.parametrize("target", ["openvino", "tensorrt", "tensorrt-rtx"])
