@@ -42,7 +42,8 @@ def quantise(calibrated: Calibrated, encoding: Encoding) -> onnx.ModelProto:
     """The int8 model in `encoding`; pre-processing, first, output and float layers stay in float32."""
     nodes = [node for node in inner(calibrated.model, encoding.kinds) if node.name not in calibrated.float_layers]
     if calibrated.float_layers:  # rounding what they alone read would harm them and save nothing
-        needed = feeding(calibrated.model, {node.name for node in nodes if node.op_type in LAYERS})
+        read = (name for node in nodes if node.op_type in LAYERS for name in node.input)
+        needed = feeding(calibrated.model, read)
         nodes = [node for node in nodes if node.op_type in LAYERS | ACTIVATIONS or node.name in needed]
     rounded = {name for node in nodes for name in node.output}
     # An activation behind a float layer stays in float with it.
