@@ -95,6 +95,9 @@ def distill(
     features = None if settings.features is None else _features(student, teacher, settings, progress, ranks)
     fit = StudentFit(student, teacher.input, settings, device, features, ranks, shares)
     fitting = Fitting(teacher, transform, fit, settings, device, ranks)
+    if fitting.warm_up:
+        then = f"the student learns in the {settings.student_steps} after them"
+        progress.note(f"The first {fitting.warm_up} steps fit the transformation alone; {then}")
     try:
         _run(fitting, batches, folder, checkpoint, saved, progress, "Distilling")
     finally:  # also after Ctrl-C: the teacher belongs to the caller

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from edgekd.models.channel_constants import ChannelConstants
 from edgekd.models.evaluating import evaluating
 from edgekd.models.stored import given_to
 from targets.input import InputSpec
@@ -25,12 +26,15 @@ class Followed(nn.Module):
     order, and the network may have their number written into it), and convolutions in groups that read more or fewer
     channels than they give. There one map ends and another begins. Both are added to the zeros of a layer of their own,
     one of `anchors`: as long as these are not cut, neither are the maps, nor what is joined to them.
+
+    `constants` follows the network's constants with one value per channel.
     """
 
     def __init__(self, network: nn.Module, aside: Sequence[nn.Module], input: InputSpec) -> None:  # noqa: A002
         super().__init__()
         self.network = network
         self.anchors = nn.ModuleList()
+        self.constants = ChannelConstants(network)
         self._aside = tuple(aside)
         self._used = 0
         with torch.enable_grad(), evaluating(network):
@@ -38,6 +42,7 @@ class Followed(nn.Module):
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         self._used = 0
+        self.constants.start()
         ends: list[Tensor] = []
 
         def read(x: Tensor) -> None:
@@ -54,7 +59,7 @@ class Followed(nn.Module):
             for layer in self.network.modules():
                 if _unevenly_grouped(layer):
                     hooks.callback(layer.register_forward_hook(hide, with_kwargs=True).remove)
-            hooks.enter_context(_Parts(read, self._joined))
+            hooks.enter_context(_Parts(read, self._joined, self.constants))
             return [self.network(pictures), *ends]
 
     def _joined(self, x: Tensor) -> Tensor:
@@ -71,7 +76,8 @@ class Followed(nn.Module):
 
 class _Parts(TorchFunctionMode):
     """Passes maps from which functions take some channels, or whose channels they arrange anew, to `read`. What is made
-    of them is cut off from them and passed through `joined`, as are concatenated maps that would be miscounted."""
+    of them is cut off from them and passed through `joined`, as are concatenated maps that would be miscounted.
+    Constants are shown to `constants`."""
 
     _TAKE = frozenset(["chunk", "split", "tensor_split", "split_with_sizes", "narrow", "index_select", "__getitem__"])
     _ORDER = frozenset(["flip", "roll"])
@@ -80,9 +86,11 @@ class _Parts(TorchFunctionMode):
     _ARRANGE = frozenset(["view", "reshape", "flatten", "unflatten"])  # in more than four axes: channel shuffles
     _JOIN = frozenset(["cat", "concat", "concatenate"])
 
-    def __init__(self, read: Callable[[Tensor], None], joined: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, read: Callable[[Tensor], None], joined: Callable[[Tensor], Tensor], constants: ChannelConstants
+    ) -> None:
         super().__init__()
-        self._read, self._joined = read, joined
+        self._read, self._joined, self._constants = read, joined, constants
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -90,7 +98,7 @@ class _Parts(TorchFunctionMode):
         name = getattr(function, "__name__", "")
         if name in self._JOIN and args:
             args = ([self._joined(one) if _miscounted(one) else one for one in args[0]], *args[1:])
-        given = function(*args, **(kwargs or {}))
+        given = self._constants.follow(name, args, function(*args, **(kwargs or {})))
         if name not in self._TAKE | self._ORDER | self._MAKE | self._ANYWAY | self._ARRANGE:
             return given
         read = next(one for one in (*args, *(kwargs or {}).values()) if isinstance(one, Tensor))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from calibration.errors import MissingRuntimeError, ModelError
 from calibration.reasons import out_of_memory
@@ -126,6 +126,7 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
             ignored_layers=[*whole, *followed.anchors, *too_long_to_follow(graph)],
             round_to=_ROUND_TO,
         ).step()
+        followed.constants.cut(network)
         _run(network, teacher.input)
     except Exception as error:  # torch-pruning can fail anywhere in an unknown network
         if out_of_memory(error):
@@ -179,9 +180,11 @@ def _run(network: nn.Module, input: InputSpec) -> None:  # noqa: A002
 
 
 def _refusal(teacher: Teacher, reason: str) -> ModelError:
+    another = "Pass --student mobile-m, or another one that is not cut from its teacher"
+    imported = any(isinstance(part, fx.GraphModule) for part in teacher.module.modules())
     return ModelError(
         f"No student can be cut from {teacher.name} ({reason})",
-        fix="Pass --student mobile-m, or another one that is not cut from its teacher",
+        fix=another + (", or the teacher as package.module:factory" if imported else ""),
     )
 
 

@@ -154,7 +154,8 @@ class Training:
         ):
             parity = export_onnx(module, self.teacher.input, path, metadata=metadata, ranges=ranges)
             made.add(path)
-        self.progress.note(f"{path} matches torch's depth to {parity.max_relative:.1e}, compared by {parity.runtime}")
+        apart = f"differs from torch's depth by at most {parity.max_relative:.1e} of it"
+        self.progress.note(f"{path} {apart}, compared by {parity.runtime}")
 
     def keep_references(self, student: nn.Module | None) -> None:
         """Keep the depth of the fp32 student and the teacher on the held-out pictures, for `edgekd check`."""

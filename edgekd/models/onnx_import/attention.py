@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
-from edgekd.models.onnx_import.arithmetic import Fold
+from edgekd.models.onnx_import.arithmetic import Einsum, Fold
 from edgekd.models.onnx_import.shape import Reshape
 
 __all__ = ["attention"]
@@ -27,7 +27,7 @@ def attention(network: nn.Module) -> str | None:
 
 
 def _is_product(layer: nn.Module | None) -> bool:
-    return isinstance(layer, Fold) and layer.function is torch.matmul
+    return type(layer) is Einsum or (isinstance(layer, Fold) and layer.function is torch.matmul)
 
 
 def _reshaped(network: fx.GraphModule, product: fx.Node) -> bool:

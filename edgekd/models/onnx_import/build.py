@@ -23,6 +23,7 @@ from calibration.errors import ModelError
 from calibration.reasons import first_line
 from edgekd.models.freeze import INPUT_EXAMPLE
 from edgekd.models.onnx_import.file import read_onnx
+from edgekd.models.onnx_import.group_norm import SHAPE, fuse_group_norms
 from edgekd.models.onnx_import.op import Op, Operand
 from edgekd.models.onnx_import.shape import batch_after, squeezes_batch
 from edgekd.models.onnx_import.table import ALIASES, BUILDERS, FOLDABLE, POINTWISE
@@ -186,8 +187,7 @@ class _Assembly:
         self.graph.output(self.nodes[output])
         module = fx.GraphModule(self.root, self.graph, class_name="ImportedNetwork")
         module.graph.eliminate_dead_code()
-        module.delete_all_unused_submodules()
-        module.recompile()
+        fuse_group_norms(module)
         return module.eval().requires_grad_(False)
 
     def _op(self, node: onnx.NodeProto, index: int) -> Op:
@@ -267,6 +267,7 @@ class _Assembly:
         self.root.add_module(target, module)
         called = self.graph.call_module(target, tuple(self.nodes[name] for name in live))
         if isinstance(result, Tensor):
+            called.meta[SHAPE] = tuple(result.shape)
             self.nodes[node.output[0]], self.tensors[node.output[0]] = called, result
             return
         for position, (name, part) in enumerate(zip(node.output, result, strict=True)):

@@ -29,13 +29,15 @@ class _Concat(WithConstants):
 
 
 class Reshape(nn.Module):
-    """Keeps the batch axis and reshapes the rest."""
+    """Keeps the batch axis and reshapes the rest; with `whole_channels`, a cut network's channels stay as many."""
 
-    def __init__(self, rest: tuple[int, ...]) -> None:
+    def __init__(self, rest: tuple[int, ...], whole_channels: bool) -> None:
         super().__init__()
-        self.rest = rest
+        self.rest, self.whole_channels = rest, whole_channels
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.whole_channels:
+            return x.reshape(*x.shape[:2], *self.rest[1:])
         return x.reshape(x.shape[0], *self.rest)
 
 
@@ -82,7 +84,9 @@ def expand(op: Op) -> nn.Module:
     op.bounded(after)
     if len(after) != len(before) or after[0] != before[0]:
         raise op.refusal(f"broadcasts {list(before)} to {list(after)}, which repeats the pictures of a batch")
-    return Function(_expand, rest=after[1:])
+    return Function(
+        _expand, rest=tuple(-1 if size == old else size for size, old in zip(after, before, strict=True))[1:]
+    )
 
 
 def reshape(op: Op) -> nn.Module:
@@ -99,7 +103,7 @@ def reshape(op: Op) -> nn.Module:
         raise op.refusal(f"reshapes {list(before)} to {list(target)}") from error
     if not after or after[0] != before[0]:
         raise op.refusal(f"reshapes {list(before)} to {list(after)}, which mixes the pictures of a batch")
-    return Reshape(after[1:])
+    return Reshape(after[1:], whole_channels=before[1:2] == after[1:2] != ())
 
 
 def flatten(op: Op) -> nn.Module:
@@ -256,7 +260,7 @@ def _blocks_first(x: Tensor, block: int) -> Tensor:
     return x.permute(0, 3, 5, 1, 2, 4).reshape(batch, channels * block**2, height // block, width // block)
 
 
-def _expand(x: Tensor, rest: tuple[int, ...]) -> Tensor:
+def _expand(x: Tensor, rest: tuple[int, ...]) -> Tensor:  # -1 keeps an axis, as a cut network has fewer channels
     return x.expand(x.shape[0], *rest)
 
 

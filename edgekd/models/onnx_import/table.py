@@ -6,7 +6,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgekd.models.onnx_import import activation, arithmetic, convolution, pooling, resize, sampling, shape
+from edgekd.models.onnx_import import (
+    activation,
+    arithmetic,
+    convolution,
+    group_norm,
+    pooling,
+    resize,
+    sampling,
+    shape,
+)
 from edgekd.models.onnx_import.op import Builder
 
 __all__ = ["ALIASES", "BUILDERS", "FOLDABLE", "POINTWISE"]
@@ -28,6 +37,7 @@ BUILDERS: dict[str, Builder] = {
     "CumSum": arithmetic.cumulative_sum,
     "DepthToSpace": shape.depth_to_space,
     "Div": arithmetic.combine(torch.div),
+    "Einsum": arithmetic.einsum,
     "Elu": activation.elu,
     "Equal": arithmetic.combine(torch.eq),
     "Erf": activation.elementwise(torch.erf),
@@ -43,6 +53,7 @@ BUILDERS: dict[str, Builder] = {
     "Greater": arithmetic.combine(torch.gt),
     "GreaterOrEqual": arithmetic.combine(torch.ge),
     "GridSample": sampling.grid_sample,
+    "GroupNormalization": group_norm.group_norm,
     "HardSigmoid": activation.hard_sigmoid,
     "HardSwish": activation.elementwise(F.hardswish),
     "InstanceNormalization": convolution.instance_norm,
@@ -52,7 +63,7 @@ BUILDERS: dict[str, Builder] = {
     "LessOrEqual": arithmetic.combine(torch.le),
     "Log": activation.elementwise(torch.log),
     "LogSoftmax": activation.log_softmax,
-    "MatMul": arithmetic.combine(torch.matmul),
+    "MatMul": arithmetic.matmul,
     "Max": arithmetic.combine(torch.maximum),
     "MaxPool": pooling.max_pool,
     "Mean": arithmetic.mean,

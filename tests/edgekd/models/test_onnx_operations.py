@@ -102,6 +102,10 @@ ONE_NODE = {
     "flatten": ("Flatten", {}, {}),
     "transpose": ("Transpose", {}, {"perm": [0, 2, 3, 1]}),
     "matmul": ("MatMul", {"w": weights(16, 5)}, {}),
+    "matmul of each picture": ("MatMul", {"w": weights(1, 3, 16, 5)}, {}),
+    "einsum": ("Einsum", {"w": weights(5, 3)}, {"equation": "bchw, oc -> bhow"}),
+    "einsum, weighted": ("Einsum", {"w": weights(16, 3)}, {"equation": "bchw,wc->bwh"}),
+    "einsum, no sum": ("Einsum", {"w": weights(3)}, {"equation": "bchw,c->bwhc"}),
     "unsqueeze": ("Unsqueeze", {"axes": ints(1, -1)}, {}),
     "slice": ("Slice", {"s": ints(1, 2), "e": ints(-1, 2**62), "a": ints(2, 3), "t": ints(1, 3)}, {}),
     "slice backwards": (
@@ -145,6 +149,15 @@ def test_windows_that_begin_behind_the_picture_are_no_windows(
         kind, ["x"], ["y"], kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads, ceil_mode=1, **settings
     )
     agree(network([node], {}, opset=19, size=size), tmp_path, size=size)
+
+
+def test_a_group_norm_of_newer_opsets(tmp_path: Path) -> None:
+    constants = {"w": weights(6, 3, 1, 1), "s": weights(6), "b": weights(6)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("GroupNormalization", ["c", "s", "b"], ["y"], num_groups=2, epsilon=1e-3),
+    ]
+    agree(network(nodes, constants, opset=21), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -264,6 +277,35 @@ def test_gemm(tmp_path: Path) -> None:
         helper.make_node("Gemm", ["f", "w", "b"], ["y"], transB=1, alpha=0.5, beta=2.0),
     ]
     agree(network(nodes, {"w": weights(5, 3), "b": weights(5)}), tmp_path)
+
+
+def test_a_sum_of_products_as_over_bins(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Softmax", ["x"], ["shares"], axis=1),
+        helper.make_node("ReduceMean", ["x"], ["centres"], axes=[2, 3], keepdims=0),
+        helper.make_node("Einsum", ["shares", "centres"], ["y"], equation="bnhw,bn->bhw"),
+    ]
+    agree(network(nodes, {}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("equation", "reason"),
+    [
+        ("bchw->chw", "mixes the pictures of a batch"),
+        ("bchw->cbhw", "mixes the pictures of a batch"),
+        ("bbhw->bhw", "mixes the pictures of a batch"),
+        ("...w->...", "does not name each axis"),
+        ("bchw", "does not name each axis"),
+        ("bch->bc", "does not name each axis"),
+    ],
+)
+def test_a_sum_of_products_over_a_batch_is_refused(equation: str, reason: str, tmp_path: Path) -> None:
+    model = network([helper.make_node("Relu", ["x"], ["y"])], {})
+    model.graph.node[0].CopyFrom(helper.make_node("Einsum", ["x"], ["y"], equation=equation))
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=reason):
+        import_onnx(path)
 
 
 def test_mish(tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""Constants with one value per channel, such as a scale: torch-pruning does not see them and would leave them whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ChannelConstants"]
+
+_AXES = {2: 1, 4: 3}  # axes of a map: that of its channels, counted from the last
+_COMBINE = frozenset(["add", "div", "maximum", "minimum", "mul", "pow", "sub", "true_divide", "truediv"])
+_CONVOLVE = frozenset(["conv2d", "conv_transpose2d"])
+_COMPUTE = frozenset(
+    [
+        "abs", "clamp", "clone", "contiguous", "detach", "exp", "float", "log", "neg", "reciprocal", "reshape", "rsqrt",
+        "sigmoid", "softplus", "sqrt", "square", "squeeze", "tanh", "to", "type_as", "unsqueeze", "view",
+    ]
+)  # fmt: skip
+"""Functions that give each value of a constant a value of its own, in the same order."""
+
+
+class ChannelConstants(nn.Module):
+    """The buffers of a network that are combined with the channels of a map, and what is left of these channels.
+
+    Behind each combination a BatchNorm layer is put that holds the channels' numbers. torch-pruning cuts it together
+    with the map; `cut` then leaves the same channels to the buffers. The constant may be computed from buffers, as that
+    of a frozen BatchNorm is.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.marks = nn.ModuleList()
+        self._constants = {id(buffer): (name, buffer) for name, buffer in network.named_buffers()}
+        self._uses: list[dict[str, int]] = []  # for each mark, the buffers and their axes
+        self._computed: dict[int, tuple[Tensor, frozenset[int]]] = {}  # tensors are kept, so that ids stay theirs
+        self._used = 0
+
+    def start(self) -> None:
+        """To be called before each run of the network."""
+        self._used = 0
+        self._computed.clear()
+
+    def follow(self, name: str, args: Sequence[Any], result: Any) -> Any:
+        """The result of a torch function of this name, behind a mark if it combined a map with a constant."""
+        tensors = [one for one in args if isinstance(one, Tensor)]
+        known = [one for one in tensors if self._sources(one)]
+        if not known or not isinstance(result, Tensor):
+            return result
+        live = [one for one in tensors if one.requires_grad]
+        if not live:
+            if _plain(name) in _COMBINE | _COMPUTE or (_plain(name) == "getitem" and _adds_axes(args[1])):
+                self._computed[id(result)] = (result, frozenset().union(*(self._sources(one) for one in known)))
+            return result
+        uses = self._axes(name, live[0], known[0])
+        if not uses or result.ndim != live[0].ndim or result.shape[1] != live[0].shape[1]:
+            return result
+        return self._marked(result, uses)
+
+    @torch.no_grad()
+    def cut(self, network: nn.Module) -> None:
+        """Leave to the buffers of a cut network the channels that are left of the maps, and make them part of its
+        state, which holds the choice of channels.
+
+        Raises ValueError when two maps with other channels share a buffer.
+        """
+        left: dict[str, tuple[int, Tensor]] = {}
+        for mark, uses in zip(self.marks, self._uses, strict=True):
+            channels = mark.get_buffer("running_mean").round().long()
+            for name, axis in uses.items():
+                known_axis, known = left.setdefault(name, (axis, channels))
+                if axis != known_axis or not torch.equal(known, channels):
+                    raise ValueError(f"two maps that keep different channels share {name}")
+        for name, (axis, channels) in left.items():
+            owner, _, own_name = name.rpartition(".")
+            buffer = network.get_buffer(name)
+            network.get_submodule(owner).register_buffer(own_name, buffer.index_select(axis, channels))
+
+    def _sources(self, tensor: Tensor) -> frozenset[int]:
+        """The ids of the buffers that a tensor is, or is computed from."""
+        if id(tensor) in self._constants:
+            return frozenset([id(tensor)])
+        return self._computed.get(id(tensor), (tensor, frozenset[int]()))[1]
+
+    def _axes(self, name: str, live: Tensor, constant: Tensor) -> dict[str, int]:
+        """The axis of each buffer along which it goes with the channels of the map; empty if there is none."""
+        channels = live.shape[1] if live.ndim in _AXES else 1
+        if _plain(name) in _COMBINE:
+            axis = constant.ndim - _AXES.get(live.ndim, 0)
+        elif name in _CONVOLVE and constant.ndim == 4 and constant.shape[1] == 1:  # each channel by itself
+            axis = 0
+        else:
+            return {}
+        if channels == 1 or axis < 0 or constant.shape[axis] != channels:
+            return {}
+        if id(constant) in self._constants:
+            return {self._constants[id(constant)][0]: axis}
+        found = {}
+        for source in self._sources(constant):
+            buffer_name, buffer = self._constants[source]
+            alike = [number for number, size in enumerate(buffer.shape) if size == channels]
+            if len(alike) > 1:  # which of them is the channels' cannot be told
+                return {}
+            found.update(dict.fromkeys([buffer_name] * len(alike), *alike))
+        return found
+
+    def _marked(self, result: Tensor, uses: dict[str, int]) -> Tensor:
+        if self._used == len(self.marks):
+            mark = (nn.BatchNorm2d if result.ndim == 4 else nn.BatchNorm1d)(result.shape[1], affine=False).eval()
+            mark.running_mean = torch.arange(result.shape[1], dtype=torch.float32)
+            self.marks.append(mark)
+            self._uses.append(uses)
+        mark = self.marks[self._used]  # type: ignore[assignment]
+        self._used += 1
+        marked: Tensor = mark(result)
+        return marked
+
+
+def _plain(name: str) -> str:
+    """The name of a function without the marks of its forms: mul for __imul__, sub for rsub."""
+    bare = name.strip("_")
+    return bare[1:] if bare[1:] in _COMBINE else bare
+
+
+def _adds_axes(index: Any) -> bool:
+    """Whether an index takes all values in their order, such as [None, :, None]."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or (isinstance(part, slice) and part == slice(None)) for part in parts)
