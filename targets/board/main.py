@@ -167,12 +167,16 @@ def _say_row(row: dict[str, Any]) -> None:
 
 def _predict(
     bundle: Bundle, opened: Model, pictures: list[Path], out: str, left_out: list[dict[str, str]]
-) -> Iterator[tuple[Path, dict[str, float]]]:
-    """Depth of each picture. One of several that cannot be read is skipped, reported and noted in `left_out`."""
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Depth of each picture: some values, and the part of it that the network saw.
+
+    One of several that cannot be read is skipped, reported and noted in `left_out`.
+    """
     several = len(pictures) > 1
     for path, name in zip(pictures, name_results(pictures)):
         try:
-            rgb = framed(bundle, read_picture(path))
+            picture = read_picture(path)
+            rgb = framed(bundle, picture)
         except (InputError, MissingError) as error:
             if not several:
                 raise
@@ -182,8 +186,13 @@ def _predict(
         depth = opened.infer(rgb[None])[0]
         near, middle, far = np.percentile(depth, (1, 50, 99)).tolist()
         written = write_depth(Path(out) / name, depth)
-        _say(f"{path}: {near:.2f} to {far:.2f} m, median {middle:.2f}; {written[0]}")
-        yield path, {"near": near, "median": middle, "far": far}
+        height, width = picture.shape[:2]
+        seen = left, top, right, bottom = bundle.framing.box(height, width)
+        part = ""
+        if seen != (0, 0, width, height):
+            part = f", of its columns {left:.0f} to {right:.0f} and rows {top:.0f} to {bottom:.0f} of {width}x{height}"
+        _say(f"{path}: {near:.2f} to {far:.2f} m, median {middle:.2f}; {written[0]}{part}")
+        yield path, {"near": near, "median": middle, "far": far, "seen": seen}
 
 
 def _watch(bundle: Bundle, opened: Model, source: str, to: TextIO) -> dict[str, Any]:

@@ -46,9 +46,16 @@ class Predictor:
         self.about = f"{model.precision}, {self._opened.about}"
 
     def depth(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Depth float32 [h, w] in metres of a picture uint8 [H, W, 3], at the network's resolution."""
+        """Depth float32 [h, w] in metres of a picture uint8 [H, W, 3], at the network's resolution.
+
+        It covers the part of the picture that `seen` gives.
+        """
         depth: NDArray[np.float32] = self._opened.infer(framed(self.bundle, rgb)[None])[0]
         return depth
+
+    def seen(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) in pixels: the part of a picture of this size that the network sees."""
+        return self.bundle.framing.box(height, width)
 
     def close(self) -> None:
         self._opened.close()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from targets.bundle.selftest import SelfTest
+from targets.input import Framing
 
 if TYPE_CHECKING:
     from targets.bundle.write import BundleOptions, Encoding
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["readme"]
 
 
-def readme(options: BundleOptions, encodings: Sequence[Encoding], tested: SelfTest) -> str:
-    """The text."""
+def readme(options: BundleOptions, framing: Framing, encodings: Sequence[Encoding], tested: SelfTest) -> str:
+    """The text; `framing` is the network's."""
     rows = [
         f"| {encoding.file} | {', '.join(encoding.runtimes)} | {tested.errors[encoding.file]:.3%} | "
         f"{tested.tolerances[encoding.file]:.3%} |"
@@ -32,10 +33,25 @@ def readme(options: BundleOptions, encodings: Sequence[Encoding], tested: SelfTe
         height=height,
         width=width,
         framed=inside if options.camera else outside,
+        part=_part(framing, options.camera),
         rows="\n".join(rows),
         caution=caution,
     )
 
+
+def _part(framing: Framing, camera: tuple[int, int] | None) -> str:
+    """What the depth is of: the network need not see the whole picture."""
+    height, width = camera or _EXAMPLE
+    box = left, top, right, bottom = framing.box(height, width)
+    of_all = box == (0, 0, width, height)
+    part = "everything" if of_all else f"the columns {left:.0f} to {right:.0f} and the rows {top:.0f} to {bottom:.0f}"
+    return (
+        f"Of a {'frame' if camera else 'picture'} of {width}x{height} the network sees {part}, and depth is of that. "
+        "run.py says it of each picture\n(`seen` in --json, `Predictor.seen` in Python)."
+    )
+
+
+_EXAMPLE = (480, 640)  # height and width of most cameras
 
 _OWN_UNIT = """
 The network was distilled from one whose depth has no known unit: only ratios of depth are meaningful. "Metres" and
@@ -54,6 +70,7 @@ Needs Python 3.8 or newer, numpy, and a runtime that the models are for. Nothing
 
 Input `image` uint8 [N, {height}, {width}, 3] RGB, output `depth` float32 [N, h, w] in {unit}; normalisation is inside.
 {framed}
+{part}
 
 | model | for | self-test: from fp32 | allowed |
 | --- | --- | --- | --- |

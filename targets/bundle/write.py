@@ -110,7 +110,7 @@ def write_bundle(
         if engines:
             _write_program(folder / "build.sh", build_script(engines, size, options.engine))
         _write_program(folder / "run.py", assemble())
-        write_bytes(folder / "README.md", readme(options, encodings, tested).encode())
+        write_bytes(folder / "README.md", readme(options, graph.input.framing, encodings, tested).encode())
         files = {path: sha256_file(folder / path) for path in _files(folder)}
         manifest = {
             "format": FORMAT,

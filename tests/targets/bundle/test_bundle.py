@@ -77,6 +77,8 @@ def test_it_gives_the_depth_that_the_model_gives(bundle: WrittenBundle, tmp_path
     (told,), (row,) = (json.loads(done.stdout)[name] for name in ("pictures", "rows"))
     near, middle, far = np.percentile(expected, (1, 50, 99))
     assert (told["near"], told["median"], told["far"]) == pytest.approx((near, middle, far), rel=2e-3)
+    assert told["seen"] == pytest.approx([0, 60 * 1 / 18, 80, 60 * 17 / 18])  # 80 pixels wide: 53.3 high
+    assert "room.depth.png, of its columns 0 to 80 and rows 3 to 57 of 80x60" in done.stderr
     assert "2 threads" in row["runtime"]
     again = run(bundle.folder, *chosen, "--engine", "batch=1")
     assert again.returncode == 0 and "--engine has no effect: onnxruntime needs no engine" in again.stderr

@@ -47,6 +47,9 @@ def test_pictures_that_cannot_be_taken_are_left_out_told_and_counted(parts, tmp_
     said = [left["message"] for left in result["left_out"]]
     assert "not 80x50" in said[0] and "empty (0 bytes)" in said[1] and "needs Pillow or OpenCV" in said[2]
     assert "Pictures in subfolders of in, such as more, are skipped" in done.stderr
+    assert result["pictures"][0]["seen"] == pytest.approx([0, 60 * 1 / 18, 80, 60 * 17 / 18])
+    readme = (written.folder / "README.md").read_text()
+    assert "Of a frame of 80x60 the network sees the columns 0 to 80 and the rows 3 to 57" in readme
     whole = run(written.folder, "in/a.png", "in/e.png", "--precision", "fp32", "--runtime", "onnxruntime")
     assert whole.returncode == 0
 
