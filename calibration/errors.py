@@ -74,12 +74,14 @@ class UsageError(EdgekdError):
 
 
 class UnknownNameError(UsageError):
-    """A name that is not in its table; the message lists close matches."""
+    """A name that is not in its table; the message lists close matches. `or_else` is another way than a name."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, or_else: str = "") -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         fix = f"Did you mean {' or '.join(near)}?" if near else f"Choose one of: {', '.join(names)}"
+        if or_else:
+            fix += f" Or {or_else}" if near else f"; or {or_else}"
         super().__init__(f"There is no {kind} named {name!r}", fix=fix)
 
 

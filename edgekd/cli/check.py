@@ -86,6 +86,8 @@ def coverage_notes(result: CheckResult) -> list[str]:
         lines.append(
             f"The calibration set does not cover {len(result.weak)} of {len(result.layers)} layers: {found}{more}"
         )
+        if result.frames is None:
+            lines.append("To see whether that matters, measure drift on your own camera's pictures: --frames FOLDER")
     if result.frames is not None:
         saturated = result.frames.saturated
         worst = max(range(len(saturated)), key=saturated.__getitem__)

@@ -67,5 +67,5 @@ ARCHITECTURES: dict[str, Architecture] = {
 def architecture(name: str) -> Architecture:
     """The entry of that name. Raises UnknownNameError with the near matches."""
     if name not in ARCHITECTURES:
-        raise UnknownNameError("architecture", name, ARCHITECTURES)
+        raise UnknownNameError("architecture", name, ARCHITECTURES, or_else="pass package.module:factory")
     return ARCHITECTURES[name]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +37,18 @@ _QUIET = Quiet()
 
 
 class DepthAtInputSize(nn.Module):
-    """Wraps a network that outputs [N, H, W], smaller maps, a precision other than float32, or a map in a container.
+    """Wraps a network that outputs [N, H, W], smaller maps, a precision other than float32, or maps in a container.
 
-    Unpacks and converts the map, adds the channel and enlarges bilinearly.
+    Takes the map at `place`, the keys and indices that lead to it, converts it, adds the channel and enlarges
+    bilinearly.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, place: Sequence[Any] = ()) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.place = network, tuple(place)
 
     def forward(self, x: Tensor) -> Tensor:
-        depth: Tensor = _only(self.network(x))
+        depth: Tensor = reduce(operator.getitem, self.place, self.network(x))
         if depth.dtype != x.dtype:
             depth = depth.to(x.dtype)
         if depth.ndim != 4:  # no channel; a squeeze() also drops the batch of a single picture
@@ -77,16 +80,17 @@ def freeze(loaded: Teacher, progress: Progress = _QUIET) -> Teacher:
     pictures = torch.zeros(2, 3, spec.height, spec.width)  # two, as it may drop a batch of one
     with torch.no_grad():
         try:
-            given = module(pictures)
-            depth = _only(given)
+            place, depth, others = _depth_in(module(pictures), spec)
             shape, kind = (1, *depth.shape[1:]), depth.dtype
         except Exception:
-            given, depth, shape, kind = None, None, (), torch.float32  # check_teacher reports what is wrong
+            place, others, shape, kind = (), 0, (), torch.float32  # check_teacher reports what is wrong
     if pictures._version:  # counts in-place changes
         module = OnCopies(module).eval()
     wanted = (1, 1, spec.height, spec.width)
-    if (given is not depth or shape != wanted or kind != torch.float32) and _is_one_map(shape, spec):
-        module = DepthAtInputSize(module).eval()
+    if (place or shape != wanted or kind != torch.float32) and _is_one_map(shape, spec):
+        module = DepthAtInputSize(module, place).eval()
+        if others:
+            progress.note(f"{name} outputs {others + 1} tensors: {_written(place)} is taken as its depth")
         if shape != wanted:
             progress.note(f"{name} outputs depth {list(shape)}: it is converted to {list(wanted)}")
         if kind != torch.float32:
@@ -94,11 +98,29 @@ def freeze(loaded: Teacher, progress: Progress = _QUIET) -> Teacher:
     return replace(loaded, module=module)
 
 
-def _only(output: Any) -> Any:
-    """The content of a container with one item, and anything else unchanged."""
-    if isinstance(output, (tuple, list, Mapping)) and len(output) == 1:
-        return _only(next(iter(output.values() if isinstance(output, Mapping) else output)))
-    return output
+def _depth_in(output: Any, spec: InputSpec) -> tuple[tuple[Any, ...], Any, int]:
+    """The largest depth map of what a network outputs, the first of several, as for an ONNX file: where it lies, the
+    map, and the number of other tensors. Without one, the first tensor."""
+    found = list(_tensors(output))
+    maps = [item for item in found if _is_one_map((1, *item[1].shape[1:]), spec)]
+    place, depth = max(maps or found[:1], key=lambda item: item[1].shape[-1])
+    return place, depth, len(found) - 1
+
+
+def _tensors(output: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
+    """The tensors in tuples, lists and mappings, each with the keys and indices that lead to it."""
+    if isinstance(output, Tensor):
+        yield place, output
+    elif isinstance(output, Mapping):
+        for key, value in output.items():
+            yield from _tensors(value, (*place, key))
+    elif isinstance(output, (tuple, list)):
+        for number, value in enumerate(output):
+            yield from _tensors(value, (*place, number))
+
+
+def _written(place: tuple[Any, ...]) -> str:
+    return "output" + "".join(f"[{key!r}]" for key in place)
 
 
 def _to_float32(name: str, module: nn.Module, progress: Progress) -> None:

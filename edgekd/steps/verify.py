@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +57,12 @@ def verify(name: str | None, progress: Progress) -> Verified:
         with progress.task(f"Verifying {run.folder}"):
             return _run(run)
     if path is None or found is None:
+        inside = None if path is None else _inside(path)
         raise UsageError(
-            f"{path} holds no digests",
-            fix="Pass a run, a bundle or its .tar.gz, an artefact, a set of images, or a .safetensors file of edgekd",
+            f"{path} holds no digests" + (f", but {inside} does" if inside else ""),
+            fix=f"Run edgekd verify {shlex.quote(str(inside))}"
+            if inside
+            else "Pass a run, a bundle or its .tar.gz, an artefact, a set of images, or a .safetensors file of edgekd",
         )
     kind, look = found
     with progress.task(f"Verifying {path}"):
@@ -85,6 +89,15 @@ def _kind(path: Path) -> tuple[str, _Look] | None:
         if (path / name).is_file():
             return kind, look
     return ("simulated set", _simulated) if is_set(path) else None
+
+
+def _inside(path: Path) -> Path | None:
+    """The first run, bundle, artefact or set in a folder, such as a bundle that was written into it."""
+    try:
+        entries = sorted(entry for entry in path.iterdir() if entry.suffix != ".safetensors")
+        return next((entry for entry in entries if (entry / RUN).is_file() or _kind(entry)), None)
+    except OSError:  # not a folder, or not one that may be read
+        return None
 
 
 def _run(run: Run) -> Verified:

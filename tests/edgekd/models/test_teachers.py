@@ -322,6 +322,28 @@ def test_one_map_may_be_given_in_any_way(given: Callable[[torch.Tensor], Any], t
     export_onnx(teacher.module, teacher.input, tmp_path / "net.onnx", metadata={})
 
 
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (lambda depth: {("disp", 1): depth[..., ::2, ::2] * 3, ("disp", 0): depth}, "output[('disp', 0)]"),
+        (lambda depth: (depth.mean((2, 3)), [depth, depth * 2]), "output[1][0]"),
+        (lambda depth: [depth.repeat(1, 4, 1, 1), depth[:, 0]], "output[1]"),
+    ],
+    ids=["scales", "bins before two maps", "features before the map"],
+)
+def test_of_several_outputs_the_first_of_the_largest_maps_is_the_depth(
+    given: Callable[[torch.Tensor], Any], taken: str
+) -> None:
+    network, notes = _Wrapped(given), Notes()
+    picture = torch.rand(2, 3, 16, 24)
+    expected = 1 + network.conv(picture).detach().square()
+    loaded = Teacher("several", network, InputSpec(Framing(16, 24)), digest="0", source="made for a test")
+    teacher = freeze(loaded, notes)
+    check_teacher(teacher)
+    torch.testing.assert_close(teacher.module(picture), expected)
+    assert any(f"{taken} is taken as its depth" in said for said in notes.said), notes.said
+
+
 class _Hooked(nn.Module):
     """Keeps a layer's features by a hook: a method of its own, or a function made in __init__."""
 

@@ -133,6 +133,9 @@ def test_a_bundle_as_a_folder_and_as_its_archive(exported_run: Path, capsys: pyt
     for path in (written.folder, written.archive):
         code, value, _ = told(capsys, str(path))
         assert (code, value["kind"], value["whole"], value["files"]) == (0, "bundle", True, 5)
+    assert run(["verify", "out"]) == 2  # the folder that it was written into
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "Error: out holds no digests, but out/small does. Run edgekd verify out/small"
     flipped(written.folder / "run.py")
     (written.folder / "models" / "fp32.onnx").unlink()
     code, value, last = told(capsys, str(written.folder))
