@@ -49,10 +49,12 @@ class ChannelConstants(nn.Module):
         known = [one for one in tensors if self._sources(one)]
         if not known or not isinstance(result, Tensor):
             return result
-        live = [one for one in tensors if one.requires_grad]
-        if not live:
+        if len(known) == len(tensors):
             if _plain(name) in _COMBINE | _COMPUTE or (_plain(name) == "getitem" and _adds_axes(args[1])):
                 self._computed[id(result)] = (result, frozenset().union(*(self._sources(one) for one in known)))
+            return result
+        live = [one for one in tensors if one.requires_grad]
+        if not live:
             return result
         uses = self._axes(name, live[0], known[0])
         if not uses or result.ndim != live[0].ndim or result.shape[1] != live[0].shape[1]:
