@@ -148,6 +148,8 @@ def einsum(op: Op) -> nn.Module:
             raise op.refusal(f"has the equation {equation}, which mixes the pictures of a batch")
     sizes = dict(zip("".join(terms), itertools.chain(*shapes), strict=True))
     op.bounded(tuple(sizes.get(axis, 1) for axis in result))
+    if len(terms) > 2:  # torch may compute the product of some before it sums
+        op.bounded(tuple(sizes.values()))
     each_once = all(len(set(term)) == len(term) for term in terms)
     kind = _WeightedSum if each_once and set(terms[0]) == sizes.keys() else Einsum
     return kind(equation, constants_of(op), len(op.operands))

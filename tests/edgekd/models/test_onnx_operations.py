@@ -308,6 +308,13 @@ def test_a_sum_of_products_over_a_batch_is_refused(equation: str, reason: str, t
         import_onnx(path)
 
 
+def test_a_sum_of_products_that_would_take_all_memory_is_refused(tmp_path: Path) -> None:
+    node = helper.make_node("Einsum", ["x", "u", "v"], ["y"], equation="bchw,u,v->b")
+    constants = {"u": np.ones(1 << 12, np.float32), "v": np.ones(1 << 12, np.float32)}
+    with pytest.raises(ModelError, match=r"Einsum\) declares a result of shape \[1, 3, 12, 16, 4096, 4096\]"):
+        import_onnx(save(network([node], constants), tmp_path / "net.onnx"))
+
+
 def test_mish(tmp_path: Path) -> None:
     nodes = [helper.make_node("Sub", ["x", "c"], ["d"]), helper.make_node("Mish", ["d"], ["y"])]
     agree(network(nodes, {"c": floats(0.5)}, opset=18), tmp_path)
