@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edgekd.models.batch_norm import EXPORT_KEEPING_NORMS
 from edgekd.models.onnx_import.op import Op
@@ -16,8 +16,10 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 
 def conv(op: Op) -> nn.Module:
     weight = op.weights(1)
+    if weight.ndim == len(op.data.shape) == 3:
+        return _conv_of_sequences(op, weight)
     if weight.ndim != 4 or len(op.data.shape) != 4:
-        raise op.refusal(f"convolves weights {list(weight.shape)}; only two-dimensional convolutions are supported")
+        raise op.refusal(f"convolves weights {list(weight.shape)}; only one and two dimensions are supported")
     kernel = (int(weight.shape[2]), int(weight.shape[3]))
     strides, dilations = _pair(op, "strides"), _pair(op, "dilations")
     pads = spatial_pads(op, kernel, strides, dilations)
@@ -35,6 +37,26 @@ def conv(op: Op) -> nn.Module:
     )
     _set(layer, op)
     return layer if even else nn.Sequential(nn.ZeroPad2d((*pads[1], *pads[0])), layer)
+
+
+def _conv_of_sequences(op: Op, weight: Tensor) -> nn.Module:
+    """In one dimension, as over the channels in efficient channel attention (Wang et al., ECA-Net, CVPR 2020)."""
+    before, after = op.attributes.get("pads", (0, 0))
+    if before != after or op.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise op.refusal("pads a sequence unevenly or automatically")
+    groups = int(op.attributes.get("group", 1))
+    layer = nn.Conv1d(
+        weight.shape[1] * groups,
+        weight.shape[0],
+        weight.shape[2],
+        stride=op.attributes.get("strides", (1,))[0],
+        padding=before,
+        dilation=op.attributes.get("dilations", (1,))[0],
+        groups=groups,
+        bias=op.constant(2) is not None,
+    )
+    _set(layer, op)
+    return layer
 
 
 def conv_transpose(op: Op) -> nn.Module:
@@ -138,7 +160,7 @@ def _pair(op: Op, name: str, default: int = 1) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def _set(layer: nn.Conv2d | nn.ConvTranspose2d, op: Op) -> None:
+def _set(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d, op: Op) -> None:
     with torch.no_grad():
         layer.weight.copy_(op.weights(1))
         if layer.bias is not None:

@@ -315,6 +315,18 @@ def test_a_sum_of_products_that_would_take_all_memory_is_refused(tmp_path: Path)
         import_onnx(save(network([node], constants), tmp_path / "net.onnx"))
 
 
+@pytest.mark.parametrize(
+    ("channels", "settings"),
+    [(3, {"pads": [2, 2]}), (1, {"group": 3, "strides": [2], "dilations": [3]}), (3, {"auto_pad": "VALID"})],
+)
+def test_a_convolution_of_sequences(channels: int, settings: dict[str, Any], tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Reshape", ["x", "rows"], ["sequence"]),
+        helper.make_node("Conv", ["sequence", "w", "b"], ["y"], **settings),
+    ]
+    agree(network(nodes, {"rows": ints(0, 3, -1), "w": weights(6, channels, 5), "b": weights(6)}), tmp_path)
+
+
 def test_mish(tmp_path: Path) -> None:
     nodes = [helper.make_node("Sub", ["x", "c"], ["d"]), helper.make_node("Mish", ["d"], ["y"])]
     agree(network(nodes, {"c": floats(0.5)}, opset=18), tmp_path)
