@@ -23,6 +23,7 @@ from edgekd.models.batch_norm import batch_norm_layers
 from edgekd.models.channels import LeastMissed, readings
 from edgekd.models.followed import Followed
 from edgekd.models.onnx_import import attention
+from edgekd.models.pruning import prune
 from edgekd.models.stored import stored_by
 from edgekd.models.teacher import Teacher
 from edgekd.models.uncut import beside_depth, too_long_to_follow
@@ -31,7 +32,6 @@ from targets.statistics import ChannelStatistics
 
 __all__ = ["Slim", "choose_channels", "require_cuttable", "slim"]
 
-_ROUND_TO = 8  # channels; runtimes handle multiples of 8 best
 _MOMENTUM = 0.1  # of BatchNorm; an imported network may have none
 
 
@@ -118,14 +118,7 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
         whole = [*last, *aside]
         followed = Followed(network, aside, teacher.input)
         graph = tp.DependencyGraph().build_dependency(followed, (picture,))
-        tp.pruner.BasePruner(
-            followed,
-            (picture,),
-            importance=importance,
-            pruning_ratio=cut,
-            ignored_layers=[*whole, *followed.anchors, *too_long_to_follow(graph)],
-            round_to=_ROUND_TO,
-        ).step()
+        prune(graph, importance, cut, [*whole, *followed.anchors, *too_long_to_follow(graph)])
         followed.constants.cut(network)
         _run(network, teacher.input)
     except Exception as error:  # torch-pruning can fail anywhere in an unknown network

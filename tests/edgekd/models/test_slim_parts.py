@@ -87,6 +87,15 @@ PARTS = {
     "depthwise with two filters a channel": (
         _in_turn, 32, (nn.Conv2d(32, 64, 3, 1, 1, groups=32), nn.BatchNorm2d(64), block(64, 32)), [32, 64, 16, 16],
     ),
+    "in groups, as in ResNeXt": (
+        _in_turn, 32, (nn.Conv2d(32, 32, 3, 1, 1, groups=8), nn.BatchNorm2d(32), nn.ReLU()), [16, 16, 16],
+    ),
+    "in three groups, as in RegNet": (
+        _in_turn, 48, (block(32, 48), nn.Conv2d(48, 48, 3, 1, 1, groups=3), nn.BatchNorm2d(48)), [16, 24, 24, 16],
+    ),
+    "in groups of one width in and another out": (
+        _in_turn, 64, (nn.Conv2d(32, 64, 3, 1, 1, groups=4), nn.BatchNorm2d(64)), [16, 32, 16],
+    ),
     "transposed in groups": (
         _in_turn, 64, (nn.MaxPool2d(2), nn.ConvTranspose2d(32, 64, 2, 2, groups=4), nn.BatchNorm2d(64)), [32, 64, 16],
     ),
