@@ -47,7 +47,7 @@ class Followed(nn.Module):
 
         def read(x: Tensor) -> None:
             joined = self._joined(x)
-            ends.append(joined if joined.ndim == 4 else joined.sum())
+            ends.append(joined if joined.ndim == 4 else joined.sum().view(1))  # torch-pruning 1.5 takes no scalar
 
         def hide(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any], out: Tensor) -> Tensor:
             read(given_to(given, named))

@@ -38,7 +38,7 @@ def fuse_group_norms(network: fx.GraphModule) -> None:
         shape = source.meta.get(SHAPE)
         if shape is None or len(shape) != 4 or shape != back.meta[SHAPE]:
             continue
-        network.set_submodule(str(node.target), nn.GroupNorm(norm.num_features, shape[1], norm.eps, affine=False))
+        setattr(network, str(node.target), nn.GroupNorm(norm.num_features, shape[1], norm.eps, affine=False))
         node.args = (source,)
         node.meta[SHAPE] = shape
         back.replace_all_uses_with(node)
