@@ -49,13 +49,15 @@ def pairs_of(student: nn.Module, teacher: nn.Module, size: tuple[int, int]) -> t
 
 
 def mirrored_pairs(student: Slim, size: tuple[int, int]) -> tuple[Pair, ...]:
-    """Every BatchNorm layer of a student cut out of its teacher, except those that see several views of a picture.
+    """Every BatchNorm layer that runs in a student cut out of its teacher, except those that see several views.
 
     If the teacher runs on a batch in parts, views stacked into the batch come in a different order.
     """
+    ran: set[nn.Module] = set()
     stacked: set[nn.Module] = set()
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ran.add(layer)
         if len(output) != 1:
             stacked.add(layer)
 
@@ -67,7 +69,7 @@ def mirrored_pairs(student: Slim, size: tuple[int, int]) -> tuple[Pair, ...]:
     return tuple(
         Pair(f"network.{name}", name, (len(channels), len(channels)), channels)
         for name, channels in student.kept.items()
-        if layers[name] not in stacked
+        if layers[name] in ran - stacked
     )
 
 

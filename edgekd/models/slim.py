@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from calibration.errors import MissingRuntimeError, ModelError
 from calibration.reasons import out_of_memory
@@ -81,6 +83,15 @@ class Slim(nn.Module):
         depth: Tensor = self.network(x)
         return depth
 
+    def train(self, mode: bool = True) -> Slim:
+        """Training mode for torch's own layers, such as BatchNorm and Dropout. The network's own code stays in
+        evaluation mode: the student learns to do what it will be used for, and needs no auxiliary heads."""
+        super().train(mode)
+        for layer in self.network.modules():
+            if not isinstance(layer, (_BatchNorm, _DropoutNd)) and not type(layer).__module__.startswith("torch.nn."):
+                layer.training = False
+        return self
+
     def _parts(self, flat: Tensor) -> Iterable[tuple[str, Tensor]]:
         return zip(self._widths, flat.split(list(self._widths.values())), strict=True)
 
@@ -120,19 +131,20 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
         graph = tp.DependencyGraph().build_dependency(followed, (picture,))
         prune(graph, importance, cut, [*whole, *followed.anchors, *too_long_to_follow(graph)])
         followed.constants.cut(network)
-        _run(network, teacher.input)
+        kept, stored = {}, {}
+        for name, layer in batch_norm_layers(network).items():
+            channels = _mean(layer).round().long()
+            kept[name] = tuple(channels.tolist())
+            layer.running_mean = means[name][channels]
+            layer.momentum = _MOMENTUM
+            stored[name] = stored_by(layer)
+        student = Slim(network, cut, kept, stored)
+        _run(student, teacher.input)
     except Exception as error:  # torch-pruning can fail anywhere in an unknown network
         if out_of_memory(error):
             raise
         raise _refusal(teacher, f"{type(error).__name__}: {error}") from error
-    kept, stored = {}, {}
-    for name, layer in batch_norm_layers(network).items():
-        channels = _mean(layer).round().long()
-        kept[name] = tuple(channels.tolist())
-        layer.running_mean = means[name][channels]
-        layer.momentum = _MOMENTUM
-        stored[name] = stored_by(layer)
-    return Slim(network, cut, kept, stored)
+    return student
 
 
 def require_cuttable(teacher: Teacher) -> Any:
@@ -155,21 +167,11 @@ def require_cuttable(teacher: Teacher) -> Any:
 
 
 @torch.no_grad()
-def _run(network: nn.Module, input: InputSpec) -> None:  # noqa: A002
-    """Raise what torch raises if the network has a fixed size in it that pruning changed without noticing.
-
-    Runs in training mode too, in which a network may output auxiliary depths beside its own.
-    """
-    for mode in ("", " in training mode"):
-        if mode:
-            # Copied only now: a network may keep its features or depths, and torch copies none with a gradient.
-            network = copy.deepcopy(network)
-            network.train()
-        depth = network(torch.zeros(2, 3, input.height, input.width))
-        if not isinstance(depth, Tensor):
-            raise ValueError(f"it outputs {type(depth).__name__}{mode}")
-        if depth.shape != (2, 1, input.height, input.width):
-            raise ValueError(f"it would output {list(depth.shape)}{mode}")
+def _run(student: Slim, input: InputSpec) -> None:  # noqa: A002
+    """Raise what torch raises if the network has a fixed size in it that pruning changed without noticing."""
+    depth = student(torch.zeros(2, 3, input.height, input.width))
+    if depth.shape != (2, 1, input.height, input.width):
+        raise ValueError(f"it would output {list(depth.shape)}")
 
 
 def _refusal(teacher: Teacher, reason: str) -> ModelError:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cut_by_hand import onnx_teacher
+from cut_by_hand import block, onnx_teacher
 from onnx import helper
 from torch import nn
 
@@ -144,16 +144,34 @@ def test_a_student_that_could_not_run_is_refused(tmp_path: Path) -> None:
         build_student("slim-l", teacher)
 
 
-def test_a_network_that_gives_something_else_in_training_is_refused() -> None:
-    class Supervised(nn.Sequential):
-        def forward(self, x: torch.Tensor) -> Any:
-            depth = super().forward(x)
-            return [depth, depth] if self.training else depth
+class _Supervised(nn.Module):
+    """With a head that only runs in training and a scale that only evaluation has, as in BiSeNet and PSPNet."""
 
-    net = Supervised(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 1, 1))
-    teacher = freeze(Teacher("supervised", net, InputSpec(Framing(16, 16)), digest="0", source="made for a test"))
-    with pytest.raises(ModelError, match=r"No student .* \(ValueError: it outputs list in training mode\).*mobile-m"):
-        slim(teacher, 0.5)
+    def __init__(self) -> None:
+        super().__init__()
+        self.block, self.dropout = block(3, 16), nn.Dropout(0.5)
+        self.last, self.auxiliary = nn.Conv2d(16, 1, 1), nn.Conv2d(16, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        seen = self.block(x)
+        depth = self.last(self.dropout(seen)).exp()
+        return [depth, self.auxiliary(seen)] if self.training else 10 * depth
+
+
+def test_a_student_learns_what_its_teacher_does_in_evaluation() -> None:
+    teacher = Teacher("supervised", _Supervised().eval(), InputSpec(Framing(16, 16)), digest="0", source="a test")
+    student = slim(freeze(teacher), 0.5)
+    assert {len(channels) for channels in student.kept.values()} == {8}
+    student.network.dropout.p = 0.0
+    pictures = torch.rand(2, 3, 16, 16, generator=torch.manual_seed(0))
+    student.train()
+    assert student.network.dropout.training and student.network.block[1].training
+    norm = student.network.block[1]
+    norm.momentum = 1.0
+    learning = student(pictures)  # BatchNorm normalises by the batch, and stores its statistics
+    count = pictures.numel() / 3
+    norm.running_var.mul_((count - 1) / count)  # torch stores the unbiased variance
+    torch.testing.assert_close(learning, student.eval()(pictures))
 
 
 class _Pyramid(nn.Module):
@@ -169,8 +187,8 @@ class _Pyramid(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         given = []
-        for block, head in zip(self.blocks, self.heads, strict=True):
-            x = block(x)
+        for layer, head in zip(self.blocks, self.heads, strict=True):
+            x = layer(x)
             given.append(head(x))
         given[1].reshape(-1, 2, 2, *given[1].shape[2:])  # not read by anything, but it must run
         return given[-1].exp()
