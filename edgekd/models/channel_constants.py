@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ChannelConstants"]
+__all__ = ["ChannelConstants", "combines"]
 
 _AXES = {2: 1, 4: 3}  # axes of a map: that of its channels, counted from the last
 _COMBINE = frozenset(["add", "div", "maximum", "minimum", "mul", "pow", "sub", "true_divide", "truediv"])
@@ -23,18 +23,19 @@ _COMPUTE = frozenset(
 
 
 class ChannelConstants(nn.Module):
-    """The buffers of a network that are combined with the channels of a map, and what is left of these channels.
+    """The constants of a network that are combined with the channels of a map, and what is left of these channels.
 
-    Behind each combination a BatchNorm layer is put that holds the channels' numbers. torch-pruning cuts it together
-    with the map; `cut` then leaves the same channels to the buffers. The constant may be computed from buffers, as that
-    of a frozen BatchNorm is.
+    They are its buffers, and parameters that torch-pruning misunderstands. Behind each combination a BatchNorm layer is
+    put that holds the channels' numbers. torch-pruning cuts it together with the map; `cut` then leaves the same
+    channels to the constant. It may be computed from others, as that of a frozen BatchNorm is.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.marks = nn.ModuleList()
-        self._constants = {id(buffer): (name, buffer) for name, buffer in network.named_buffers()}
-        self._uses: list[dict[str, int]] = []  # for each mark, the buffers and their axes
+        known = [*network.named_buffers(), *_parameters_seen_as_tokens(network)]
+        self._constants = {id(constant): (name, constant) for name, constant in known}
+        self._uses: list[dict[str, int]] = []  # for each mark, the constants and their axes
         self._computed: dict[int, tuple[Tensor, frozenset[int]]] = {}  # tensors are kept, so that ids stay theirs
         self._used = 0
 
@@ -42,6 +43,10 @@ class ChannelConstants(nn.Module):
         """To be called before each run of the network."""
         self._used = 0
         self._computed.clear()
+
+    def hidden(self, args: Sequence[Any]) -> list[Any]:
+        """The arguments of a torch function, without a gradient to the constants."""
+        return [one.detach() if isinstance(one, nn.Parameter) and id(one) in self._constants else one for one in args]
 
     def follow(self, name: str, args: Sequence[Any], result: Any) -> Any:
         """The result of a torch function of this name, behind a mark if it combined a map with a constant."""
@@ -63,10 +68,10 @@ class ChannelConstants(nn.Module):
 
     @torch.no_grad()
     def cut(self, network: nn.Module) -> None:
-        """Leave to the buffers of a cut network the channels that are left of the maps, and make them part of its
+        """Leave to the constants of a cut network the channels that are left of the maps, and make them part of its
         state, which holds the choice of channels.
 
-        Raises ValueError when two maps with other channels share a buffer.
+        Raises ValueError when two maps with other channels share a constant.
         """
         left: dict[str, tuple[int, Tensor]] = {}
         for mark, uses in zip(self.marks, self._uses, strict=True):
@@ -76,20 +81,25 @@ class ChannelConstants(nn.Module):
                 if axis != known_axis or not torch.equal(known, channels):
                     raise ValueError(f"two maps that keep different channels share {name}")
         for name, (axis, channels) in left.items():
-            owner, _, own_name = name.rpartition(".")
-            buffer = network.get_buffer(name)
-            network.get_submodule(owner).register_buffer(own_name, buffer.index_select(axis, channels))
+            path, _, own_name = name.rpartition(".")
+            owner = network.get_submodule(path)
+            constant: Tensor = getattr(owner, own_name)
+            left_over = constant.detach().index_select(axis, channels)
+            if isinstance(constant, nn.Parameter):
+                setattr(owner, own_name, nn.Parameter(left_over, constant.requires_grad))
+            else:
+                owner.register_buffer(own_name, left_over)
 
     def _sources(self, tensor: Tensor) -> frozenset[int]:
-        """The ids of the buffers that a tensor is, or is computed from."""
+        """The ids of the constants that a tensor is, or is computed from."""
         if id(tensor) in self._constants:
             return frozenset([id(tensor)])
         return self._computed.get(id(tensor), (tensor, frozenset[int]()))[1]
 
     def _axes(self, name: str, live: Tensor, constant: Tensor) -> dict[str, int]:
-        """The axis of each buffer along which it goes with the channels of the map; empty if there is none."""
+        """For each constant by name, its axis that goes with the channels of the map; empty if there is none."""
         channels = live.shape[1] if live.ndim in _AXES else 1
-        if _plain(name) in _COMBINE:
+        if combines(name):
             axis = constant.ndim - _AXES.get(live.ndim, 0)
         elif name in _CONVOLVE and constant.ndim == 4 and constant.shape[1] == 1:  # each channel by itself
             axis = 0
@@ -101,11 +111,11 @@ class ChannelConstants(nn.Module):
             return {self._constants[id(constant)][0]: axis}
         found = {}
         for source in self._sources(constant):
-            buffer_name, buffer = self._constants[source]
-            alike = [number for number, size in enumerate(buffer.shape) if size == channels]
+            own_name, own = self._constants[source]
+            alike = [number for number, size in enumerate(own.shape) if size == channels]
             if len(alike) > 1:  # which of them is the channels' cannot be told
                 return {}
-            found.update(dict.fromkeys([buffer_name] * len(alike), *alike))
+            found.update(dict.fromkeys([own_name] * len(alike), *alike))
         return found
 
     def _marked(self, result: Tensor, uses: dict[str, int]) -> Tensor:
@@ -118,6 +128,25 @@ class ChannelConstants(nn.Module):
         self._used += 1
         marked: Tensor = mark(result)
         return marked
+
+
+def combines(name: str) -> bool:
+    """Whether a torch function of this name combines the values of two tensors, each for itself."""
+    return _plain(name) in _COMBINE
+
+
+def _parameters_seen_as_tokens(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Parameters [C, 1, 1] of the network's own modules. torch-pruning takes those of three axes for the position
+    embedding of a transformer, and then misplaces the channels of every concatenation behind them."""
+    found: list[tuple[str, nn.Parameter]] = []
+    for path, owner in network.named_modules():
+        ready_made = any(
+            base is not nn.Module and base.__module__.startswith("torch.nn.") for base in type(owner).mro()
+        )
+        for name, parameter in owner.named_parameters(path, recurse=False):
+            if parameter.ndim == 3 and not ready_made:
+                found.append((name, parameter))
+    return found
 
 
 def _plain(name: str) -> str:

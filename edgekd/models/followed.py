@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from edgekd.models.channel_constants import ChannelConstants
+from edgekd.models.channel_constants import ChannelConstants, combines
 from edgekd.models.evaluating import evaluating
 from edgekd.models.stored import given_to
 from targets.input import InputSpec
@@ -25,7 +25,8 @@ class Followed(nn.Module):
     That is channels that are taken apart or arranged anew (torch-pruning does not see all parts of a split in their
     order, and the network may have their number written into it), and convolutions in groups that read more or fewer
     channels than they give. There one map ends and another begins. Both are added to the zeros of a layer of their own,
-    one of `anchors`: as long as these are not cut, neither are the maps, nor what is joined to them.
+    one of `anchors`: as long as these are not cut, neither are the maps, nor what is joined to them. A map of one
+    channel that gates all channels of another ends there, too.
 
     `constants` follows the network's constants with one value per channel.
     """
@@ -59,6 +60,8 @@ class Followed(nn.Module):
             for layer in self.network.modules():
                 if _unevenly_grouped(layer):
                     hooks.callback(layer.register_forward_hook(hide, with_kwargs=True).remove)
+                if isinstance(layer, nn.PReLU) and layer.num_parameters == 1:
+                    hooks.callback(layer.register_forward_hook(_as_relu, with_kwargs=True).remove)
             hooks.enter_context(_Parts(read, self._joined, self.constants))
             return [self.network(pictures), *ends]
 
@@ -77,11 +80,14 @@ class Followed(nn.Module):
 class _Parts(TorchFunctionMode):
     """Passes maps from which functions take some channels, or whose channels they arrange anew, to `read`. What is made
     of them is cut off from them and passed through `joined`, as are concatenated maps that would be miscounted.
-    Constants are shown to `constants`."""
+
+    Gates of one channel are cut off from what they gate. Constants are shown to `constants`.
+    """
 
     _TAKE = frozenset(["chunk", "split", "tensor_split", "split_with_sizes", "narrow", "index_select", "__getitem__"])
     _ORDER = frozenset(["flip", "roll"])
     _MAKE = frozenset(["glu", "pad", "pixel_shuffle", "pixel_unshuffle", "repeat", "repeat_interleave", "tile"])
+    _SPREAD = frozenset(["repeat", "repeat_interleave", "tile"])
     _ANYWAY = frozenset(["channel_shuffle", "zeros_like", "ones_like"])  # the last two: first states of a recurrence
     _ARRANGE = frozenset(["view", "reshape", "flatten", "unflatten"])  # in more than four axes: channel shuffles
     _JOIN = frozenset(["cat", "concat", "concatenate"])
@@ -91,6 +97,7 @@ class _Parts(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self._read, self._joined, self._constants = read, joined, constants
+        self._gates: dict[int, Tensor] = {}  # maps that have one channel for torch-pruning, too; kept, so their ids are
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -98,7 +105,9 @@ class _Parts(TorchFunctionMode):
         name = getattr(function, "__name__", "")
         if name in self._JOIN and args:
             args = ([self._joined(one) if _miscounted(one) else one for one in args[0]], *args[1:])
-        given = self._constants.follow(name, args, function(*args, **(kwargs or {})))
+        args = self._ungated(name, args)
+        given = self._constants.follow(name, args, function(*self._constants.hidden(args), **(kwargs or {})))
+        self._note_gate(name, args, given)
         if name not in self._TAKE | self._ORDER | self._MAKE | self._ANYWAY | self._ARRANGE:
             return given
         read = next(one for one in (*args, *(kwargs or {}).values()) if isinstance(one, Tensor))
@@ -111,10 +120,36 @@ class _Parts(TorchFunctionMode):
             if not _moves_channels(function, args, kwargs or {}, read):
                 return given
         elif name not in self._ANYWAY and all(part.shape[1] == read.shape[1] for part in parts):
+            if name in self._SPREAD and len(given) == len(read):  # torch-pruning would look for the copies in channels
+                return nn.functional.interpolate(read, size=given.shape[2:])
             return given
         self._read(read)
         parts = [self._joined(part.detach()) if part.ndim == 4 else part for part in parts]
         return parts[0] if isinstance(given, Tensor) else tuple(parts)
+
+    def _ungated(self, name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments, with gates cut off where they meet a map with more channels: torch-pruning would take each of
+        its channels for that of the gate, and leave them whole."""
+        wide = any(isinstance(one, Tensor) and one.ndim == 4 and one.shape[1] > 1 and one.requires_grad for one in args)
+        met = name in ("expand", "expand_as") or (wide and combines(name))
+        if not met:
+            return args
+        for gate in args:
+            if id(gate) in self._gates:
+                self._read(gate)
+        return tuple(one.detach() if id(one) in self._gates else one for one in args)
+
+    def _note_gate(self, name: str, args: tuple[Any, ...], given: Any) -> None:
+        if not isinstance(given, Tensor) or given.ndim != 4 or given.shape[1] != 1 or not given.requires_grad:
+            return
+        maps = [one for one in args if isinstance(one, Tensor) and one.ndim == 4 and one.requires_grad]
+        if name.startswith("conv") or (maps and all(id(one) in self._gates for one in maps)):
+            self._gates[id(given)] = given
+
+
+def _as_relu(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any], out: Tensor) -> Tensor:
+    """In place of a PReLU with one slope, whose channels torch-pruning counts as one."""
+    return given_to(given, named).relu()
 
 
 def _moves_channels(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], read: Tensor) -> bool:

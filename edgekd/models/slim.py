@@ -128,7 +128,7 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
         aside = beside_depth(network, teacher.input)
         whole = [*last, *aside]
         followed = Followed(network, aside, teacher.input)
-        graph = tp.DependencyGraph().build_dependency(followed, (picture,))
+        graph = tp.DependencyGraph().build_dependency(followed, (picture,), verbose=False)
         prune(graph, importance, cut, [*whole, *followed.anchors, *too_long_to_follow(graph)])
         followed.constants.cut(network)
         kept, stored = {}, {}

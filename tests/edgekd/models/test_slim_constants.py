@@ -129,6 +129,12 @@ class _Scale(nn.Module):
         self.register_buffer("values", torch.linspace(0.5, 1.5, 32).view(shape), persistent=stored)
 
 
+class _Gamma(nn.Module):
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.linspace(0.5, 1.5, 32).view(shape))
+
+
 class _FrozenNorm(nn.Module):
     """As that of detection backbones, whose statistics and weights are buffers."""
 
@@ -167,6 +173,10 @@ MODULES: dict[str, tuple[Between, int, tuple[nn.Module, ...]]] = {
     "scale used twice": (lambda blocks, x, _: (x * blocks[0].values - 1) * blocks[0].values, 32, (_Scale(32, 1, 1),)),
     "scale before a concatenation": (
         lambda blocks, x, _: torch.cat([blocks[1](x), x * blocks[0].values], 1), 48, (_Scale(32, 1, 1), block(32, 16)),
+    ),
+    "parameter": (lambda blocks, x, _: x * blocks[0].values, 32, (_Gamma(1, 32, 1, 1),)),
+    "parameter before a concatenation": (
+        lambda blocks, x, _: torch.cat([blocks[1](x), x * blocks[0].values], 1), 48, (_Gamma(32, 1, 1), block(32, 16)),
     ),
     "frozen norm": (lambda blocks, x, _: blocks[0](x), 32, (_FrozenNorm(),)),
     "blur": (lambda blocks, x, _: nn.functional.interpolate(blocks[0](x), scale_factor=2.0), 32, (_Blur(),)),

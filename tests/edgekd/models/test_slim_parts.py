@@ -96,6 +96,24 @@ PARTS = {
     "in groups of one width in and another out": (
         _in_turn, 64, (nn.Conv2d(32, 64, 3, 1, 1, groups=4), nn.BatchNorm2d(64)), [16, 32, 16],
     ),
+    "gate of one channel": (
+        lambda blocks, x, _: x * torch.sigmoid(blocks[0](x)), 32, (nn.Conv2d(32, 1, 1),), [16, 16],
+    ),
+    "gate that is spread": (
+        lambda blocks, x, _: torch.sigmoid(blocks[0](x)).expand_as(x) * x, 32, (nn.Conv2d(32, 1, 1),), [16, 16],
+    ),
+    "gate of another map": (
+        lambda blocks, x, _: blocks[1](x) * torch.sigmoid(blocks[0](x) + 1).clamp_min(0.1), 32,
+        (nn.Conv2d(32, 1, 1), block(32, 32)), [16, 16, 16],
+    ),
+    "one slope for all channels": (
+        lambda blocks, x, _: torch.cat([blocks[0](-x), blocks[1](x)], 1), 64, (nn.PReLU(), block(32, 32)),
+        [16, 16, 16],
+    ),
+    "pixels repeated": (
+        lambda blocks, x, _: torch.repeat_interleave(blocks[0](x)[..., ::2, ::2].repeat(1, 1, 1, 2), 2, 2), 32,
+        (block(32, 32),), [16, 16, 16],
+    ),
     "transposed in groups": (
         _in_turn, 64, (nn.MaxPool2d(2), nn.ConvTranspose2d(32, 64, 2, 2, groups=4), nn.BatchNorm2d(64)), [32, 64, 16],
     ),
