@@ -97,27 +97,36 @@ class _Parts(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self._read, self._joined, self._constants = read, joined, constants
-        self._gates: dict[int, Tensor] = {}  # maps that have one channel for torch-pruning, too; kept, so their ids are
+        # By id; the maps are kept, so that no other gets their id.
+        self._gates: dict[int, Tensor] = {}  # maps that have one channel for torch-pruning, too
+        self._counted: dict[int, Tensor] = {}  # maps of whose channels torch-pruning has the right number
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        name = getattr(function, "__name__", "")
-        if name in self._JOIN and args:
-            args = ([self._joined(one) if _miscounted(one) else one for one in args[0]], *args[1:])
+        name, kwargs = getattr(function, "__name__", ""), kwargs or {}
+        if name in self._JOIN:
+            args = args or (kwargs.pop("tensors"),)
+            args = ([self._countable(one) for one in args[0]], *args[1:])
         args = self._ungated(name, args)
-        given = self._constants.follow(name, args, function(*self._constants.hidden(args), **(kwargs or {})))
+        given = self._constants.follow(name, args, function(*self._constants.hidden(args), **kwargs))
         self._note_gate(name, args, given)
+        shown = self._taken_apart(function, name, args, kwargs, given)
+        self._count(name, args, shown, anew=shown is not given)
+        return shown
+
+    def _taken_apart(self, function: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], given: Any) -> Any:
+        """What torch-pruning is shown of the result `given` of a function: all of it, or maps of their own."""
         if name not in self._TAKE | self._ORDER | self._MAKE | self._ANYWAY | self._ARRANGE:
             return given
-        read = next(one for one in (*args, *(kwargs or {}).values()) if isinstance(one, Tensor))
+        read = next(one for one in (*args, *kwargs.values()) if isinstance(one, Tensor))
         parts: list[Tensor] = [given] if isinstance(given, Tensor) else list(given)
         axes = {read.ndim, *(part.ndim for part in parts)}
         arranged = name in self._ARRANGE and axes > {4} and min(axes) == 4
         if not read.requires_grad or not (arranged or axes == {4}):
             return given
         if name in self._TAKE | self._ORDER:
-            if not _moves_channels(function, args, kwargs or {}, read):
+            if not _moves_channels(function, args, kwargs, read):
                 return given
         elif name not in self._ANYWAY and all(part.shape[1] == read.shape[1] for part in parts):
             if name in self._SPREAD and len(given) == len(read):  # torch-pruning would look for the copies in channels
@@ -126,6 +135,22 @@ class _Parts(TorchFunctionMode):
         self._read(read)
         parts = [self._joined(part.detach()) if part.ndim == 4 else part for part in parts]
         return parts[0] if isinstance(given, Tensor) else tuple(parts)
+
+    def _countable(self, x: Tensor) -> Tensor:
+        """A map as it may be concatenated: torch-pruning would look for what is behind one that it counts wrongly in
+        other channels."""
+        return x if x.ndim != 4 or not x.is_floating_point() or id(x) in self._counted else self._joined(x)
+
+    def _count(self, name: str, args: tuple[Any, ...], shown: Any, anew: bool) -> None:
+        """Note whether torch-pruning knows the number of channels of a result: they are those of a layer, or those of
+        another map one for one. The picture has none for it, the mean of all channels too many."""
+        if name == "__setitem__":
+            self._counted.pop(id(args[0]), None)
+        known = {one.shape[1] for one in args if isinstance(one, Tensor) and id(one) in self._counted}
+        layer = anew or name in self._JOIN or name.startswith("conv")
+        for x in [shown] if isinstance(shown, Tensor) else shown if isinstance(shown, (tuple, list)) else ():
+            if isinstance(x, Tensor) and x.ndim == 4 and x.requires_grad and (layer or x.shape[1] in known):
+                self._counted[id(x)] = x
 
     def _ungated(self, name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments, with gates cut off where they meet a map with more channels: torch-pruning would take each of
@@ -163,12 +188,6 @@ def _moves_channels(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     )
     parts = [given] if isinstance(given, Tensor) else given
     return any(part.shape[1] != read.shape[1] or not (part == numbers).all() for part in parts)
-
-
-def _miscounted(x: Tensor) -> bool:
-    """Whether torch-pruning takes a map to have no channels (one without a gradient, such as the picture) or perhaps
-    too many (the mean of all channels), and so would find those concatenated behind it in the wrong places."""
-    return x.ndim == 4 and x.is_floating_point() and (not x.requires_grad or x.shape[1] == 1)
 
 
 def _unevenly_grouped(layer: nn.Module) -> bool:

@@ -7,16 +7,17 @@ there, convolutions in groups of few channels (ResNeXt, RegNet) and GroupNorm wo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 __all__ = ["prune"]
 
 _ROUND_TO = 8  # channels; runtimes handle multiples of 8 best
-_ROOTS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+_ROOTS = (_ConvNd, nn.Linear)
 
 
 @torch.no_grad()
@@ -26,13 +27,17 @@ def prune(graph: Any, importance: Callable[[Any], Tensor | None], cut: float, wh
     `importance` ranks the channels of a group of coupled layers, the smallest first to go. Of a layer with groups,
     such as a convolution, each loses the channels in the same places.
     """
+    norms = [layer for layer in graph.model.modules() if isinstance(layer, nn.LayerNorm) and layer.elementwise_affine]
+    for norm in norms:  # torch-pruning cuts gradients alike, so that they tell in which order it left the channels
+        norm.weight.grad = torch.arange(norm.weight.numel(), dtype=torch.float32).view_as(norm.weight)
     ranked = []
-    for group in graph.get_all_groups(ignored_layers=list(whole), root_module_types=_ROOTS):
-        if any(_channels(graph, item) == 1 for item in group):
-            continue
-        scores = importance(group)
-        if scores is not None:
-            ranked.append((group[0].dep.target.module, group[0].dep.handler, scores.cpu(), _parts(graph, group)))
+    for whole_group in graph.get_all_groups(ignored_layers=list(whole), root_module_types=_ROOTS):
+        for group in _narrowest(graph, whole_group):
+            if any(_channels(graph, item) == 1 for item in group):
+                continue
+            scores = importance(group)
+            if scores is not None:
+                ranked.append((group[0].dep.target.module, group[0].dep.handler, scores.cpu(), _parts(graph, group)))
     for layer, pruning, scores, parts in ranked:
         size = len(scores) // parts
         removed = size - _kept(size, parts, cut)
@@ -43,6 +48,42 @@ def prune(graph: Any, importance: Callable[[Any], Tensor | None], cut: float, wh
         group = graph.get_pruning_group(layer, pruning, gone)
         if graph.check_pruning_group(group):
             group.prune()
+    for norm in norms:
+        _reorder(norm)
+
+
+def _narrowest(graph: Any, group: Any) -> Iterator[Any]:
+    """The group itself or, where its first layer has more channels than others, the groups of these.
+
+    The first layer may be a depthwise convolution of concatenated maps: each of these must lose its own share, and a
+    channel that was concatenated with a copy of itself (GhostNet) takes that with it.
+    """
+    width, done = len(group[0].idxs), set()
+    narrower = []
+    for item in group:
+        layer = item.dep.target.module
+        if isinstance(layer, _ROOTS) and graph.is_out_channel_pruning_fn(item.dep.handler):
+            narrower += [layer] * (graph.get_out_channels(layer) < width)
+    if not narrower:
+        yield group
+    for layer in narrower:
+        if layer not in done:
+            channels = graph.get_out_channels(layer)
+            pruner = graph.get_pruner_of_module(layer)
+            part = graph.get_pruning_group(layer, pruner.prune_out_channels, list(range(channels)))
+            done |= {item.dep.target.module for item in part if _channels(graph, item) == channels}
+            yield part
+
+
+def _reorder(norm: nn.LayerNorm) -> None:
+    """Bring the weights that are left of a LayerNorm into the order of the channels (torch-pruning sorts none)."""
+    assert norm.weight.grad is not None
+    if norm.weight.ndim == 1:
+        order = norm.weight.grad.argsort()
+        norm.weight.data = norm.weight.data[order]
+        if norm.bias is not None:
+            norm.bias.data = norm.bias.data[order]
+    norm.weight.grad = None
 
 
 def _kept(size: int, parts: int, cut: float) -> int:

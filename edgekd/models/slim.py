@@ -125,6 +125,7 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
     last = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.out_channels == 1]
     picture = torch.zeros(1, 3, teacher.input.height, teacher.input.width)
     try:
+        _require_gradient(network, picture)
         aside = beside_depth(network, teacher.input)
         whole = [*last, *aside]
         followed = Followed(network, aside, teacher.input)
@@ -143,7 +144,7 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
     except Exception as error:  # torch-pruning can fail anywhere in an unknown network
         if out_of_memory(error):
             raise
-        raise _refusal(teacher, f"{type(error).__name__}: {error}") from error
+        raise _refusal(teacher, _reason(error)) from error
     return student
 
 
@@ -166,12 +167,26 @@ def require_cuttable(teacher: Teacher) -> Any:
     return torch_pruning
 
 
+def _require_gradient(network: nn.Module, picture: Tensor) -> None:
+    """Raise ValueError when torch does not know what the depth was computed from, and so which channels matter."""
+    with torch.enable_grad():
+        if network(picture).grad_fn is None:
+            raise ValueError("its depth has no gradient, as behind an argmax or a threshold")
+
+
 @torch.no_grad()
 def _run(student: Slim, input: InputSpec) -> None:  # noqa: A002
     """Raise what torch raises if the network has a fixed size in it that pruning changed without noticing."""
     depth = student(torch.zeros(2, 3, input.height, input.width))
     if depth.shape != (2, 1, input.height, input.width):
         raise ValueError(f"it would output {list(depth.shape)}")
+
+
+def _reason(error: Exception) -> str:
+    """What our own errors say; those of torch and torch-pruning with their type, as they can be very short."""
+    if type(error) is ValueError:
+        return str(error)
+    return f"torch-pruning cannot follow it: {type(error).__name__}: {error}"
 
 
 def _refusal(teacher: Teacher, reason: str) -> ModelError:

@@ -73,4 +73,4 @@ def test_a_file_that_has_it_in_its_name_is_that_file(disparity: Path) -> None:
 def test_what_is_wrong_with_the_network_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = write_user_code(tmp_path, "mynets_scales", monkeypatch)
     with pytest.raises(ModelError, match="outputs dict, but depth"):
-        load_teacher(f"{name}:scales@inverse")
+        load_teacher(f"{name}:features@inverse")

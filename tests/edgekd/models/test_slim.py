@@ -174,6 +174,19 @@ def test_a_student_learns_what_its_teacher_does_in_evaluation() -> None:
     torch.testing.assert_close(learning, student.eval()(pictures))
 
 
+def test_a_depth_that_is_counted_has_no_gradient_and_cannot_be_cut() -> None:
+    """As in ordinal regression that counts the bins in front of each pixel: all layers would seem to lie beside it."""
+
+    class Counted(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (super().forward(x) > 0).sum(1, keepdim=True).float()
+
+    net = Counted(block(3, 16), nn.Conv2d(16, 8, 1))
+    teacher = freeze(Teacher("counted", net, InputSpec(Framing(16, 16)), digest="0", source="made for a test"))
+    with pytest.raises(ModelError, match=r"No student .* \(its depth has no gradient, as behind an argmax .*mobile-m"):
+        slim(teacher, 0.5)
+
+
 class _Pyramid(nn.Module):
     """Depth from the last of three heads; the others run beside it, as in Monodepth2."""
 

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from calibration.errors import ModelError
 from edgekd.models.batch_norm import batch_norm_layers
+from edgekd.models.freeze import freeze
 from edgekd.models.slim import Slim, choose_channels, slim
 from edgekd.models.students import build_student
 from edgekd.models.teacher import Teacher
 from edgekd.models.to_onnx import export_onnx
+from targets.input import Framing, InputSpec
 
 VALUES = np.linspace(0.5, 1.5, 16, dtype=np.float32)
 
@@ -190,6 +192,32 @@ def test_constants_are_cut_with_the_channels_that_they_belong_to(case: str) -> N
     student = slim(teacher, 0.5)
     assert {len(channels) for channels in student.kept.values()} <= {8, 16}
     _assert_reads_only_what_is_kept(teacher, student)
+
+
+@pytest.mark.parametrize("channels", [40, 152])
+def test_the_weights_of_a_layer_norm_keep_the_order_of_their_channels(channels: int) -> None:
+    """Of these widths a set of numbers is no longer sorted, which torch-pruning relies on."""
+
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm, self.last = block(3, channels), nn.LayerNorm(channels), nn.Conv2d(channels, 1, 1)
+            nn.init.uniform_(self.norm.weight, 0.5, 1.5)
+            nn.init.normal_(self.norm.bias)
+
+        def forward(self, x: Tensor) -> Tensor:
+            depth: Tensor = self.last(self.norm(self.first(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)).exp()
+            return depth
+
+    torch.manual_seed(0)
+    teacher = freeze(Teacher("normed", Normed(), InputSpec(Framing(16, 16)), digest="d", source="a test"))
+    student = slim(teacher, 0.5)
+    kept = list(student.kept["first.1"])
+    assert 0 < len(kept) < channels
+    for part in ("weight", "bias"):
+        mine, theirs = (getattr(network.get_submodule("norm"), part) for network in (student.network, teacher.module))
+        assert torch.equal(mine, theirs[kept])
+    assert student.network.get_submodule("norm").weight.grad is None
 
 
 @pytest.mark.parametrize("case", ["scale that weights files lack", "frozen norm"])

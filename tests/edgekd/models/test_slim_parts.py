@@ -63,6 +63,17 @@ def _enlarged(blocks: nn.ModuleList, x: Tensor, _: Tensor) -> Tensor:
     return torch.cat([large, x], 1)
 
 
+def _written(x: Tensor) -> Tensor:
+    volume = torch.zeros(len(x), 2, *x.shape[2:])
+    for channel in range(2):
+        volume[:, channel] = x.mean(1) * (channel + 1)
+    return volume
+
+
+def _depthwise(channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False), nn.BatchNorm2d(channels))
+
+
 PARTS = {
     "chunk": (_taken_apart, 96, (block(32, 64), block(32, 32)), [16, 64, 32, 16]),
     "split": (_of_unlike_widths, 40, (block(24, 32),), [32, 16, 16]),
@@ -84,6 +95,24 @@ PARTS = {
     ),
     "the picture first": (lambda blocks, x, picture: torch.cat([picture, x], 1), 35, (), [16, 16]),
     "the mean of the channels first": (lambda blocks, x, _: torch.cat([x.mean(1, True), x], 1), 33, (), [32, 16]),
+    "the greatest of the channels first, three times": (
+        lambda blocks, x, _: torch.cat([x.amax(1, True).expand(-1, 3, -1, -1), x], 1), 35, (), [32, 16],
+    ),
+    "a stack first, as of correlations": (
+        lambda blocks, x, _: torch.cat([torch.stack([x.mean(1), x[:, 3]], 1), blocks[0](x)], 1), 34, (block(32, 32),),
+        [32, 16, 16],
+    ),
+    "channels written one by one first": (
+        lambda blocks, x, _: torch.cat([_written(x), blocks[0](x)], 1), 34, (block(32, 32),), [32, 16, 16],
+    ),
+    "depthwise of copies, as in GhostNet": (
+        lambda blocks, x, _: blocks[1](torch.cat([x, blocks[0](x)], 1)), 64, (_depthwise(32), _depthwise(64)),
+        [16, 16, 32, 16],
+    ),
+    "depthwise of concatenated maps": (
+        lambda blocks, x, _: blocks[1](torch.cat([x, blocks[0](x)], 1)), 48, (block(32, 16), _depthwise(48)),
+        [16, 8, 24, 16],
+    ),
     "depthwise with two filters a channel": (
         _in_turn, 32, (nn.Conv2d(32, 64, 3, 1, 1, groups=32), nn.BatchNorm2d(64), block(64, 32)), [32, 64, 16, 16],
     ),

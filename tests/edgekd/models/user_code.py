@@ -34,13 +34,12 @@ def ratios_of_a_teacher():
     net = make()
     return Teacher("mine", net, net.input, "0" * 64, "mine", metric=False)
 
-class Scales(Net):
+class Features(Net):
     def forward(self, x):
-        depth = super().forward(x)
-        return {"fine": depth, "coarse": depth[:, :, ::2, ::2]}
+        return {"features": super().forward(x).expand(-1, 8, -1, -1)}
 
-def scales():
-    return _described(Scales())
+def features():
+    return _described(Features())
 
 class Silent(Net):
     def train(self, mode=True):  # keeps its BatchNorm frozen, and returns nothing
