@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import reduce
 from pathlib import Path
@@ -22,7 +23,7 @@ from edgekd.models.plain_network import plain_network
 from edgekd.models.teacher import Teacher
 from targets.input import Framing, InputSpec
 
-__all__ = ["INPUT_EXAMPLE", "DepthAtInputSize", "OnCopies", "freeze", "stated_input"]
+__all__ = ["INPUT_EXAMPLE", "DepthAtInputSize", "OnContiguous", "OnCopies", "freeze", "stated_input"]
 
 INPUT_EXAMPLE = json.dumps(
     {
@@ -69,6 +70,24 @@ class OnCopies(nn.Module):
         return self.network(x.clone())
 
 
+class OnContiguous(nn.Module):
+    """Wraps a network that takes no other memory layout than the usual one, for example because it calls .view."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Any:
+        return self.network(x.contiguous())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OnContiguous:
+        """What `to` calls: a convolution's result has the layout of its weights."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for parameter in self.parameters():  # copied, as .contiguous() keeps the strides of a 1x1 kernel
+            parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
+        return self
+
+
 def freeze(loaded: Teacher, progress: Progress = _QUIET) -> Teacher:
     """The teacher with its network in eval mode and float32, and frozen parameters. Notes say what was converted."""
     name, module, spec = loaded.name, loaded.module, loaded.input
@@ -86,16 +105,31 @@ def freeze(loaded: Teacher, progress: Progress = _QUIET) -> Teacher:
             place, others, shape, kind = (), 0, (), torch.float32  # check_teacher reports what is wrong
     if pictures._version:  # counts in-place changes
         module = OnCopies(module).eval()
+    if _wants_contiguous(module, pictures):
+        module = OnContiguous(module).eval()
+        progress.note(f"{name} calls .view on its maps (.reshape would take any memory layout): it is computed slower")
     wanted = (1, 1, spec.height, spec.width)
     if (place or shape != wanted or kind != torch.float32) and _is_one_map(shape, spec):
         module = DepthAtInputSize(module, place).eval()
         if others:
-            progress.note(f"{name} outputs {others + 1} tensors: {_written(place)} is taken as its depth")
+            taken = f"{_written(place)} is taken as its depth; if that is wrong, return the depth alone"
+            progress.note(f"{name} outputs {others + 1} tensors: {taken}")
         if shape != wanted:
             progress.note(f"{name} outputs depth {list(shape)}: it is converted to {list(wanted)}")
         if kind != torch.float32:
             progress.note(f"{name} outputs {_named(kind)} depth: it is converted to float32")
     return replace(loaded, module=module)
+
+
+@torch.no_grad()
+def _wants_contiguous(network: nn.Module, pictures: Tensor) -> bool:
+    """Whether a network fails in the memory layout in which it would be computed fastest."""
+    try:
+        apart = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        apart(pictures.contiguous(memory_format=torch.channels_last))
+    except Exception as error:  # whatever else is wrong is reported by check_teacher
+        return "view size is not compatible" in str(error)
+    return False
 
 
 def _depth_in(output: Any, spec: InputSpec) -> tuple[tuple[Any, ...], Any, int]:

@@ -99,6 +99,11 @@ class _Job:
     device: torch.device
 
 
+def _millions(network: nn.Module) -> str:
+    """The number of parameters, to three digits, in millions."""
+    return f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.3g}"
+
+
 def _prepared(request: DistillRequest, ranks: Ranks, device: torch.device, progress: Progress) -> _Job:
     require_use(request.statistics, request.settings)
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
@@ -120,7 +125,8 @@ def _lead(job: _Job, progress: Progress) -> None:
         require_pictures(request.images, teacher, request.settings)
         _try_export(job, progress)
     with writing(folder, step, force=request.force, progress=progress) as run:
-        progress.note(f"Distilling {teacher.name} into {request.student} in {folder} on {where}")
+        sizes = f"{_millions(job.student)} of {_millions(teacher.module)} M parameters"
+        progress.note(f"Distilling {teacher.name} into {request.student}, {sizes}, in {folder} on {where}")
         training = Training(run, teacher, request.images, request.settings, step.command, progress)
         done = step.is_done(run)
         ranks.any(not done)  # the other processes wait for this

@@ -83,7 +83,8 @@ def import_onnx(path: Path, *, size: tuple[int, int] | None = None) -> ImportedN
     output = max(names, key=assembly.pixels_of_depth)
     module = assembly.finish(output)
     others = [name for name in names if name != output]
-    remarks: tuple[str, ...] = (f"uses the output {output} and ignores {', '.join(others)}",) if others else ()
+    alone = "if that is not its depth, export it with the depth alone"
+    remarks: tuple[str, ...] = (f"uses the output {output} and ignores {', '.join(others)}; {alone}",) if others else ()
     if kind != "float":
         remarks += (f"takes {kind} pictures: it is computed in float32",)
     return ImportedNetwork(module, height, width, remarks)

@@ -344,6 +344,34 @@ def test_of_several_outputs_the_first_of_the_largest_maps_is_the_depth(
     assert any(f"{taken} is taken as its depth" in said for said in notes.said), notes.said
 
 
+class _Viewing(nn.Module):
+    """As in DORN: the whole map as one vector, by .view, which only takes the usual memory layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8)
+        self.whole, self.last = nn.Linear(8 * 4 * 6, 8), nn.Conv2d(8, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seen = torch.relu(self.norm(self.conv(x)))
+        gist = self.whole(nn.functional.avg_pool2d(seen, 4).view(x.shape[0], -1))
+        return self.last(seen * gist[:, :, None, None]).exp()
+
+
+def test_a_network_that_takes_one_memory_layout_is_computed_in_it(tmp_path: Path) -> None:
+    network, notes = _Viewing(), Notes()
+    picture = torch.rand(2, 3, 16, 24)
+    with torch.no_grad():
+        expected = network.eval()(picture)
+    loaded = Teacher("viewing", network, InputSpec(Framing(16, 24)), digest="0", source="made for a test")
+    teacher = freeze(loaded, notes)
+    assert any("calls .view" in said for said in notes.said)
+    check_teacher(teacher)
+    fast = teacher.module.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(fast(picture.contiguous(memory_format=torch.channels_last)), expected)
+    export_onnx(teacher.module, teacher.input, tmp_path / "net.onnx", metadata={})
+
+
 class _Hooked(nn.Module):
     """Keeps a layer's features by a hook: a method of its own, or a function made in __init__."""
 
