@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +25,7 @@ from targets.board.infer_requests import InferRequests
 from targets.board.silence import import_openvino
 from targets.building import Built, Job, package, prepare
 from targets.calibrated import quantise
+from targets.child import python
 from targets.encodings import U8S8_FLOAT_SUMS
 from targets.feeding import require_images
 from targets.graph import mark, write_model
@@ -79,6 +82,7 @@ class OpenVino:
                 mark(model, student=job.graph.sha256, calibration=calibration)
             with progress.task("Converting for OpenVINO"):
                 _convert(runtime, model, folder / _MODEL, half=precision == "fp16")
+                _require_compiles(runtime, folder / _MODEL, job)
             return Built(_MODEL, {"openvino": _version(runtime)}, device=options.device, settings=settings)
 
         return package(
@@ -190,6 +194,32 @@ def _convert(runtime: ModuleType, model: Any, path: Path, *, half: bool) -> None
         raise FileError(
             f"OpenVINO cannot write {path} ({_reason(error)})", fix="Check the folder and its disk"
         ) from error
+
+
+_COMPILE = "from targets.openvino import compile_once\ncompile_once(*sys.argv[1:])"
+
+
+def compile_once(model: str, precision: Precision, height: str, width: str) -> None:
+    """Compile a model as a runner does, in a process of its own."""
+    core = _import_openvino().Core()
+    settings = _settings(_DEVICE, _arithmetic(core, _DEVICE, precision), 1)
+    InferRequests(core, Path(model), (int(height), int(width)), _DEVICE, settings).of(1)
+
+
+def _require_compiles(runtime: ModuleType, model: Path, job: Job) -> None:
+    """Compile the model once in a process of its own, as some int8 models crash OpenVINO instead of raising an error.
+
+    Raises ModelError when it does; other errors are left to the runner, which tells them better.
+    """
+    size = job.graph.input.framing
+    arguments = str(model), job.precision, str(size.height), str(size.width)
+    done = subprocess.run(python(_COMPILE, *arguments), capture_output=True, check=False)
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise ModelError(
+            f"OpenVINO {_version(runtime)} crashes when it compiles the {job.precision} model ({name})",
+            fix="Build it for another target, or with --precision fp32 or fp16; another version of OpenVINO may do",
+        )
 
 
 def _infer_float(runtime: ModuleType, job: Job, images: NDArray[np.uint8]) -> NDArray[np.float32]:

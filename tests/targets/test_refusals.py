@@ -56,6 +56,19 @@ def test_a_model_whose_depth_is_infinite(tmp_path: Path, target) -> None:
     assert left_in(tmp_path) == {"student.onnx"}
 
 
+def test_a_model_that_crashes_openvino_ends_the_build_and_not_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2026.4 does, on int8 models of some networks. Here its process ends itself as a crash would end it."""
+    pytest.importorskip("openvino", reason="OpenVINO is what this test is about")
+    crash = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)"
+    monkeypatch.setattr("targets.openvino._COMPILE", crash)
+    student = save(small_network(), tmp_path / "student.onnx")
+    with pytest.raises(ModelError, match=r"OpenVINO \S+ crashes when it compiles the fp32 model \(SIGSEGV\)"):
+        get_target("openvino").build(student, "fp32", None, BuildOptions(), Quiet(), into=tmp_path / "out")
+    assert left_in(tmp_path) == {"student.onnx"}
+
+
 def test_a_file_that_is_no_model(tmp_path: Path, target) -> None:
     (tmp_path / "student.onnx").write_text("not a model")
     with pytest.raises(ModelError, match=r"student\.onnx"):
