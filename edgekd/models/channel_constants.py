@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 __all__ = ["ChannelConstants", "combines"]
 
-_AXES = {2: 1, 4: 3}  # axes of a map: that of its channels, counted from the last
+_AXES = {2: -1, 4: -3}  # axes of a map: that of its channels, unless they come last
 _COMBINE = frozenset(["add", "div", "maximum", "minimum", "mul", "pow", "sub", "true_divide", "truediv"])
 _CONVOLVE = frozenset(["conv2d", "conv_transpose2d"])
 _COMPUTE = frozenset(
@@ -37,12 +37,14 @@ class ChannelConstants(nn.Module):
         self._constants = {id(constant): (name, constant) for name, constant in known}
         self._uses: list[dict[str, int]] = []  # for each mark, the constants and their axes
         self._computed: dict[int, tuple[Tensor, frozenset[int]]] = {}  # tensors are kept, so that ids stay theirs
+        self._channels_last: dict[int, Tensor] = {}
         self._used = 0
 
     def start(self) -> None:
         """To be called before each run of the network."""
         self._used = 0
         self._computed.clear()
+        self._channels_last.clear()
 
     def hidden(self, args: Sequence[Any]) -> list[Any]:
         """The arguments of a torch function, without a gradient to the constants."""
@@ -50,21 +52,22 @@ class ChannelConstants(nn.Module):
 
     def follow(self, name: str, args: Sequence[Any], result: Any) -> Any:
         """The result of a torch function of this name, behind a mark if it combined a map with a constant."""
+        if not isinstance(result, Tensor):
+            return result
         tensors = [one for one in args if isinstance(one, Tensor)]
         known = [one for one in tensors if self._sources(one)]
-        if not known or not isinstance(result, Tensor):
-            return result
-        if len(known) == len(tensors):
+        if known and len(known) == len(tensors):
             if _plain(name) in _COMBINE | _COMPUTE or (_plain(name) == "getitem" and _adds_axes(args[1])):
                 self._computed[id(result)] = (result, frozenset().union(*(self._sources(one) for one in known)))
             return result
-        live = [one for one in tensors if one.requires_grad]
-        if not live:
-            return result
-        uses = self._axes(name, live[0], known[0])
-        if not uses or result.ndim != live[0].ndim or result.shape[1] != live[0].shape[1]:
-            return result
-        return self._marked(result, uses)
+        live = [one for one in tensors if one.requires_grad and not self._sources(one)]
+        axis = self._channel_axis(live[0]) if known and live else None
+        if axis is not None and result.ndim == live[0].ndim and result.shape[axis] == live[0].shape[axis]:
+            uses = self._axes(name, live[0].shape[axis], axis, known[0])
+            result = self._marked(result, axis, uses) if uses else result
+        if self._becomes_last(name, live, result):
+            self._channels_last[id(result)] = result
+        return result
 
     @torch.no_grad()
     def cut(self, network: nn.Module) -> None:
@@ -96,11 +99,23 @@ class ChannelConstants(nn.Module):
             return frozenset([id(tensor)])
         return self._computed.get(id(tensor), (tensor, frozenset[int]()))[1]
 
-    def _axes(self, name: str, live: Tensor, constant: Tensor) -> dict[str, int]:
-        """For each constant by name, its axis that goes with the channels of the map; empty if there is none."""
-        channels = live.shape[1] if live.ndim in _AXES else 1
+    def _channel_axis(self, x: Tensor) -> int | None:
+        """The axis of a map's channels, counted from the last; None if unknown."""
+        return -1 if id(x) in self._channels_last else _AXES.get(x.ndim)
+
+    def _becomes_last(self, name: str, live: Sequence[Tensor], result: Tensor) -> bool:
+        """Whether the channels of a result are its last axis, as between the permutations of ConvNeXt."""
+        if name in ("permute", "transpose", "movedim", "moveaxis"):  # views: the strides tell where an axis came from
+            came = [one for one in live if one.ndim == result.ndim == 4 and id(one) not in self._channels_last]
+            return any((one.shape[1], one.stride(1)) == (result.shape[3], result.stride(3)) for one in came)
+        alike = any(one.shape == result.shape for one in live if id(one) in self._channels_last)
+        return alike or name in ("linear", "layer_norm")
+
+    def _axes(self, name: str, channels: int, at: int, constant: Tensor) -> dict[str, int]:
+        """For each constant by name, its axis that goes with the `channels` of a map, which has them in the axis `at`;
+        empty if there is none."""
         if combines(name):
-            axis = constant.ndim - _AXES.get(live.ndim, 0)
+            axis = constant.ndim + at
         elif name in _CONVOLVE and constant.ndim == 4 and constant.shape[1] == 1:  # each channel by itself
             axis = 0
         else:
@@ -118,15 +133,16 @@ class ChannelConstants(nn.Module):
             found.update(dict.fromkeys([own_name] * len(alike), *alike))
         return found
 
-    def _marked(self, result: Tensor, uses: dict[str, int]) -> Tensor:
+    def _marked(self, result: Tensor, axis: int, uses: dict[str, int]) -> Tensor:
+        channels = result.shape[axis]
         if self._used == len(self.marks):
-            mark = (nn.BatchNorm2d if result.ndim == 4 else nn.BatchNorm1d)(result.shape[1], affine=False).eval()
-            mark.running_mean = torch.arange(result.shape[1], dtype=torch.float32)
+            mark = (nn.BatchNorm2d if result.ndim == 4 else nn.BatchNorm1d)(channels, affine=False).eval()
+            mark.running_mean = torch.arange(channels, dtype=torch.float32)
             self.marks.append(mark)
             self._uses.append(uses)
         mark = self.marks[self._used]  # type: ignore[assignment]
         self._used += 1
-        marked: Tensor = mark(result)
+        marked: Tensor = mark(result.movedim(axis, 1)).movedim(1, axis)
         return marked
 
 

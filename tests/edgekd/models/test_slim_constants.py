@@ -64,6 +64,23 @@ IMPORTED = {
             helper.make_node("GlobalAveragePool", ["a"], ["p"]), helper.make_node("Reshape", ["p", "flat"], ["f"])
         ), SQUEEZE,
     ),
+    "channels last, as in ConvNeXt": (
+        [
+            helper.make_node("Transpose", ["a"], ["t"], perm=[0, 2, 3, 1]),
+            helper.make_node("Mul", ["t", "gamma"], ["normed"]),
+            helper.make_node("MatMul", ["normed", "up"], ["small"]),
+            helper.make_node("Add", ["small", "bias"], ["biased"]),
+            helper.make_node("Sigmoid", ["biased"], ["s"]),
+            helper.make_node("MatMul", ["s", "down"], ["large"]),
+            helper.make_node("Mul", ["gamma", "large"], ["scaled"]),
+            helper.make_node("Transpose", ["scaled"], ["c_first"], perm=[0, 3, 1, 2]),
+            helper.make_node("Add", ["a", "c_first"], ["b"]),
+        ],
+        {
+            "up": DRAW.normal(size=(16, 8)).astype(np.float32), "bias": VALUES[:8],  # 8 are not cut
+            "down": DRAW.normal(size=(8, 16)).astype(np.float32), "gamma": VALUES,
+        },
+    ),
     "gate that an equation states": (
         [
             helper.make_node("GlobalAveragePool", ["a"], ["p"]),
