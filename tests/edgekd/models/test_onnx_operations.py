@@ -416,6 +416,18 @@ def test_weights_that_are_made_of_others_are_computed(tmp_path: Path) -> None:
     agree(network(nodes, constants), tmp_path)
 
 
+def test_weights_that_are_written_into_zeros_are_computed(tmp_path: Path) -> None:
+    """As `weights[:, :, 0, 0] = 1` in the unpooling of FastDepth and FCRN."""
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("ScatterND", ["zeros", "places", "ones"], ["kernels"]),
+        helper.make_node("ConvTranspose", ["x", "kernels"], ["y"], strides=[2, 2], group=3),
+    ]
+    places = np.array([[channel, 0, 0, 0] for channel in range(3)])
+    constants = {"shape": ints(3, 1, 2, 2), "places": places, "ones": np.ones(3, np.float32)}
+    agree(network(nodes, constants), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("stated", "epsilon", "momentum"), [({}, 1e-5, 0.1), ({"epsilon": 0.3, "momentum": 0.8}, 0.3, 0.2)]
 )
