@@ -106,10 +106,8 @@ class OpenVinoRunner:
         core = runtime.Core()
         _require_device(core, device)
         arithmetic = _arithmetic(core, device, artefact.precision)
-        settings = _settings(device, arithmetic, options.threads)
-
         size = artefact.input.height, artefact.input.width
-        self._requests = InferRequests(core, artefact.path, size, device, settings)
+        self._requests = _requests(core, artefact.path, size, device, arithmetic, options.threads)
         self.artefact = artefact
         self.settings: Mapping[str, str] = {
             "version": _version(runtime),
@@ -202,8 +200,14 @@ _COMPILE = "from targets.openvino import compile_once\ncompile_once(*sys.argv[1:
 def compile_once(model: str, precision: Precision, height: str, width: str) -> None:
     """Compile a model as a runner does, in a process of its own."""
     core = _import_openvino().Core()
-    settings = _settings(_DEVICE, _arithmetic(core, _DEVICE, precision), 1)
-    InferRequests(core, Path(model), (int(height), int(width)), _DEVICE, settings).of(1)
+    size = int(height), int(width)
+    _requests(core, Path(model), size, _DEVICE, _arithmetic(core, _DEVICE, precision), 1).of(1)
+
+
+def _requests(
+    core: Any, model: Path, size: tuple[int, int], device: str, arithmetic: str, threads: int
+) -> InferRequests:
+    return InferRequests(core, model, size, device, _settings(device, arithmetic, threads))
 
 
 def _require_compiles(runtime: ModuleType, model: Path, job: Job) -> None:

@@ -125,7 +125,6 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
     last = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.out_channels == 1]
     picture = torch.zeros(1, 3, teacher.input.height, teacher.input.width)
     try:
-        _require_gradient(network, picture)
         aside = beside_depth(network, teacher.input)
         whole = [*last, *aside]
         followed = Followed(network, aside, teacher.input)
@@ -165,13 +164,6 @@ def require_cuttable(teacher: Teacher) -> Any:
     if product is not None:  # torch-pruning would map each channel to each position, and never finish
         raise _refusal(teacher, f"its node {product} multiplies two tensors of the picture, as attention does")
     return torch_pruning
-
-
-def _require_gradient(network: nn.Module, picture: Tensor) -> None:
-    """Raise ValueError when torch does not know what the depth was computed from, and so which channels matter."""
-    with torch.enable_grad():
-        if network(picture).grad_fn is None:
-            raise ValueError("its depth has no gradient, as behind an argmax or a threshold")
 
 
 @torch.no_grad()

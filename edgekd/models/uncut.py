@@ -34,7 +34,7 @@ def beside_depth(network: nn.Module, input: InputSpec) -> list[nn.Module]:  # no
     """The layers that run but that the depth does not depend on, such as heads of coarser scales.
 
     torch-pruning only follows layers that lead to an output: it would cut the inputs of these layers but not the layers
-    themselves.
+    themselves. Raises ValueError when torch does not know what the depth was computed from.
     """
     made: list[tuple[nn.Module, Any]] = []
     with ExitStack() as hooks, torch.enable_grad(), evaluating(network):
@@ -45,6 +45,8 @@ def beside_depth(network: nn.Module, input: InputSpec) -> list[nn.Module]:  # no
                 )
                 hooks.callback(note.remove)
         depth = network(torch.zeros(1, 3, input.height, input.width))
+    if depth.grad_fn is None:
+        raise ValueError("its depth has no gradient, as behind an argmax or a threshold")
     reached: set[Any] = set()
     waiting = [depth.grad_fn]
     while waiting:

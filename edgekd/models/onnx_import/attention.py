@@ -6,6 +6,7 @@ import torch
 from torch import fx, nn
 
 from edgekd.models.onnx_import.arithmetic import Einsum, Fold
+from edgekd.models.onnx_import.op import layer_of
 from edgekd.models.onnx_import.shape import Reshape
 
 __all__ = ["attention"]
@@ -21,7 +22,7 @@ def attention(network: nn.Module) -> str | None:
     for part in network.modules():
         if isinstance(part, fx.GraphModule):
             for node in part.graph.nodes:
-                if len(node.all_input_nodes) > 1 and _is_product(_layer(part, node)) and _reshaped(part, node):
+                if len(node.all_input_nodes) > 1 and _is_product(layer_of(part, node)) and _reshaped(part, node):
                     return str(node.target)
     return None
 
@@ -36,14 +37,10 @@ def _reshaped(network: fx.GraphModule, product: fx.Node) -> bool:
     waiting = list(product.all_input_nodes)
     while waiting:
         node = waiting.pop()
-        layer = _layer(network, node)
+        layer = layer_of(network, node)
         if isinstance(layer, (Reshape, nn.Flatten)):
             return True
         if node not in seen and not isinstance(layer, _STARTS_ANEW):
             waiting += node.all_input_nodes
         seen.add(node)
     return False
-
-
-def _layer(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    return network.get_submodule(str(node.target)) if node.op == "call_module" else None

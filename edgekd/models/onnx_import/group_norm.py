@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
-from edgekd.models.onnx_import.op import Op
+from edgekd.models.onnx_import.op import Op, layer_of
 from edgekd.models.onnx_import.shape import Reshape
 
 __all__ = ["SHAPE", "fuse_group_norms", "group_norm"]
@@ -28,11 +28,14 @@ def fuse_group_norms(network: fx.GraphModule) -> None:
     """Replace each reshape to groups, instance norm and reshape back by a GroupNorm, in place. Layers that were split
     would write down the number of channels, and no student could be cut from the network."""
     for node in list(network.graph.nodes):
-        norm = _layer(network, node)
+        norm = layer_of(network, node)
         if not isinstance(norm, nn.InstanceNorm1d) or not _neutral(norm) or len(node.users) != 1:
             continue
         to_groups, back = node.args[0], next(iter(node.users))
-        if not all(isinstance(_layer(network, one), Reshape) for one in (to_groups, back)) or len(to_groups.users) != 1:
+        if (
+            not all(isinstance(layer_of(network, one), Reshape) for one in (to_groups, back))
+            or len(to_groups.users) != 1
+        ):
             continue
         source = to_groups.args[0]
         shape = source.meta.get(SHAPE)
@@ -50,7 +53,3 @@ def fuse_group_norms(network: fx.GraphModule) -> None:
 
 def _neutral(norm: nn.InstanceNorm1d) -> bool:
     return bool((norm.weight == 1).all() and (norm.bias == 0).all())
-
-
-def _layer(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    return network.get_submodule(str(node.target)) if node.op == "call_module" else None

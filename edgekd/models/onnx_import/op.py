@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from calibration.errors import ModelError
 
-__all__ = ["MOST_ELEMENTS", "Builder", "Function", "Op", "Operand"]
+__all__ = ["MOST_ELEMENTS", "Builder", "Function", "Op", "Operand", "layer_of"]
 
 MOST_ELEMENTS = 1 << 28
 """Elements per picture (1 GiB of float32); a larger declared shape is refused instead of allocated."""
@@ -114,3 +114,8 @@ class Function(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join([self.function.__name__, *(f"{name}={value}" for name, value in self.settings.items())])
+
+
+def layer_of(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """The module that a node of an imported network calls; None if it calls none."""
+    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
