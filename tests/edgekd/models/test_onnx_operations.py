@@ -171,25 +171,6 @@ def test_a_layer_norm_with_and_without_a_bias(
     agree(network([node], constants, opset=17), tmp_path)
 
 
-def test_a_product_of_constants_is_computed(tmp_path: Path) -> None:
-    """As spectral_norm leaves in a graph: the weights over their largest singular value."""
-    nodes = [
-        helper.make_node("MatMul", ["w", "v"], ["wv"]),
-        helper.make_node("MatMul", ["u", "wv"], ["sigma"]),
-        helper.make_node("Div", ["k", "sigma"], ["scaled"]),
-        helper.make_node("Conv", ["x", "scaled"], ["y"], pads=[1] * 4),
-    ]
-    constants = {"w": weights(2, 27), "v": weights(27), "u": weights(2), "k": weights(2, 3, 3, 3)}
-    agree(network(nodes, constants), tmp_path)
-
-
-def test_a_product_that_no_network_needs_is_refused(tmp_path: Path) -> None:
-    nodes = [helper.make_node("MatMul", ["a", "b"], ["c"]), helper.make_node("Mul", ["x", "c"], ["y"])]
-    constants = {"a": np.ones((1 << 13, 1), np.float32), "b": np.ones((1, 1 << 13), np.float32)}
-    with pytest.raises(ModelError, match=r"MatMul\) declares a result of shape \[8192, 8192\]"):
-        import_onnx(save(network(nodes, constants), tmp_path / "net.onnx"))
-
-
 def test_a_pool_that_pads_unevenly_can_be_quantised(tmp_path: Path) -> None:
     """Padding need not be infinite where every window contains the edge that it reaches beyond."""
     node = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")
@@ -270,63 +251,6 @@ def test_softplus_as_torchs_newer_exporter_writes_it(tmp_path: Path) -> None:
     agree(model, tmp_path)
 
 
-def test_gemm(tmp_path: Path) -> None:
-    nodes = [
-        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
-        helper.make_node("Flatten", ["p"], ["f"]),
-        helper.make_node("Gemm", ["f", "w", "b"], ["y"], transB=1, alpha=0.5, beta=2.0),
-    ]
-    agree(network(nodes, {"w": weights(5, 3), "b": weights(5)}), tmp_path)
-
-
-def test_a_sum_of_products_as_over_bins(tmp_path: Path) -> None:
-    nodes = [
-        helper.make_node("Softmax", ["x"], ["shares"], axis=1),
-        helper.make_node("ReduceMean", ["x"], ["centres"], axes=[2, 3], keepdims=0),
-        helper.make_node("Einsum", ["shares", "centres"], ["y"], equation="bnhw,bn->bhw"),
-    ]
-    agree(network(nodes, {}), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("equation", "reason"),
-    [
-        ("bchw->chw", "mixes the pictures of a batch"),
-        ("bchw->cbhw", "mixes the pictures of a batch"),
-        ("bbhw->bhw", "mixes the pictures of a batch"),
-        ("...w->...", "does not name each axis"),
-        ("bchw", "does not name each axis"),
-        ("bch->bc", "does not name each axis"),
-    ],
-)
-def test_a_sum_of_products_over_a_batch_is_refused(equation: str, reason: str, tmp_path: Path) -> None:
-    model = network([helper.make_node("Relu", ["x"], ["y"])], {})
-    model.graph.node[0].CopyFrom(helper.make_node("Einsum", ["x"], ["y"], equation=equation))
-    path = tmp_path / "net.onnx"
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=reason):
-        import_onnx(path)
-
-
-def test_a_sum_of_products_that_would_take_all_memory_is_refused(tmp_path: Path) -> None:
-    node = helper.make_node("Einsum", ["x", "u", "v"], ["y"], equation="bchw,u,v->b")
-    constants = {"u": np.ones(1 << 12, np.float32), "v": np.ones(1 << 12, np.float32)}
-    with pytest.raises(ModelError, match=r"Einsum\) declares a result of shape \[1, 3, 12, 16, 4096, 4096\]"):
-        import_onnx(save(network([node], constants), tmp_path / "net.onnx"))
-
-
-@pytest.mark.parametrize(
-    ("channels", "settings"),
-    [(3, {"pads": [2, 2]}), (1, {"group": 3, "strides": [2], "dilations": [3]}), (3, {"auto_pad": "VALID"})],
-)
-def test_a_convolution_of_sequences(channels: int, settings: dict[str, Any], tmp_path: Path) -> None:
-    nodes = [
-        helper.make_node("Reshape", ["x", "rows"], ["sequence"]),
-        helper.make_node("Conv", ["sequence", "w", "b"], ["y"], **settings),
-    ]
-    agree(network(nodes, {"rows": ints(0, 3, -1), "w": weights(6, channels, 5), "b": weights(6)}), tmp_path)
-
-
 def test_mish(tmp_path: Path) -> None:
     nodes = [helper.make_node("Sub", ["x", "c"], ["d"]), helper.make_node("Mish", ["d"], ["y"])]
     agree(network(nodes, {"c": floats(0.5)}, opset=18), tmp_path)
@@ -390,42 +314,6 @@ def test_places_that_would_take_all_memory_are_refused(tmp_path: Path) -> None:
     constants = {"s": ints(1, 1000, 1000, 2), "w": weights(4096, 3, 1, 1)}
     with pytest.raises(ModelError, match=r"GridSample\) declares a result of shape \[1, 4096, 1000, 1000\]"):
         import_onnx(save(network(nodes, constants, batch=1), tmp_path / "net.onnx"))
-
-
-def test_weights_that_are_made_of_others_are_computed(tmp_path: Path) -> None:
-    """Exporters leave gates, standardised weights and enlarged position embeddings in the graph."""
-    nodes = [
-        helper.make_node("ReduceMean", ["w"], ["mean"], axes=[1, 2, 3]),
-        helper.make_node("Sub", ["w", "mean"], ["centred"]),
-        helper.make_node("ReduceL2", ["centred"], ["size"], axes=[0, 2, 3]),
-        helper.make_node("Div", ["centred", "size"], ["standard"]),
-        helper.make_node("Conv", ["x", "standard"], ["c"], pads=[1] * 4),
-        helper.make_node("Sigmoid", ["g"], ["gate"]),
-        helper.make_node("Relu", ["f"], ["fusion"]),
-        helper.make_node("Mul", ["gate", "fusion"], ["scale"]),
-        helper.make_node("Mul", ["c", "scale"], ["scaled"]),
-        helper.make_node("Resize", ["p", "", "", "sizes"], ["places"], mode="cubic"),
-        helper.make_node("Add", ["scaled", "places"], ["d"]),
-        helper.make_node("Range", ["zero", "columns", "one"], ["at"]),
-        helper.make_node("Mul", ["d", "at"], ["y"]),
-    ]
-    constants = {
-        "w": weights(4, 3, 3, 3), "g": weights(4, 1, 1), "f": weights(4, 1, 1), "p": weights(1, 4, 3, 4),
-        "sizes": ints(1, 4, 12, 16), "zero": np.float32(0), "columns": np.float32(16), "one": np.float32(1),
-    }  # fmt: skip
-    agree(network(nodes, constants), tmp_path)
-
-
-def test_weights_that_are_written_into_zeros_are_computed(tmp_path: Path) -> None:
-    """As `weights[:, :, 0, 0] = 1` in the unpooling of FastDepth and FCRN."""
-    nodes = [
-        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
-        helper.make_node("ScatterND", ["zeros", "places", "ones"], ["kernels"]),
-        helper.make_node("ConvTranspose", ["x", "kernels"], ["y"], strides=[2, 2], group=3),
-    ]
-    places = np.array([[channel, 0, 0, 0] for channel in range(3)])
-    constants = {"shape": ints(3, 1, 2, 2), "places": places, "ones": np.ones(3, np.float32)}
-    agree(network(nodes, constants), tmp_path)
 
 
 @pytest.mark.parametrize(
