@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from calibration.errors import ModelError
+from calibration.reasons import first_line
 from edgekd.models.onnx_import import (
     activation,
     arithmetic,
@@ -16,9 +20,9 @@ from edgekd.models.onnx_import import (
     sampling,
     shape,
 )
-from edgekd.models.onnx_import.op import Builder
+from edgekd.models.onnx_import.op import Builder, Op
 
-__all__ = ["ALIASES", "BUILDERS", "FOLDABLE", "POINTWISE"]
+__all__ = ["ALIASES", "BUILDERS", "FOLDABLE", "POINTWISE", "build_and_run"]
 
 BUILDERS: dict[str, Builder] = {
     "Abs": activation.elementwise(torch.abs),
@@ -132,3 +136,14 @@ FOLDABLE = frozenset(
     }
 )  # fmt: skip
 """Operations computed as ONNX defines them if all inputs are known, such as for shapes, scales and derived weights."""
+
+
+def build_and_run(op: Op, given: tuple[Tensor, ...]) -> tuple[nn.Module, Any]:
+    """The module of an operation, and its result for these tensors. Raises ModelError when it cannot be run on them."""
+    try:
+        module = BUILDERS[op.kind](op).eval()
+        return module, module(*given)
+    except ModelError:
+        raise
+    except Exception as error:  # attributes may hold anything, and torch raises many kinds of error
+        raise op.refusal(f"cannot be run ({first_line(error)})") from error
