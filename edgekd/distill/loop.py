@@ -20,7 +20,8 @@ from calibration.progress import Progress
 from edgekd.distill.batches import Batch, Batches
 from edgekd.distill.checkpoint import Checkpoint, all_finite
 from edgekd.distill.device import exact_float32
-from edgekd.distill.features import FeatureMatch, pairs_of
+from edgekd.distill.feature_pairs import pairs_of
+from edgekd.distill.features import FeatureMatch
 from edgekd.distill.preview import Previews
 from edgekd.distill.ranks import ALONE, Ranks
 from edgekd.distill.rates import rate_shares

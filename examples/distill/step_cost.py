@@ -24,7 +24,8 @@ from calibration.script import run_script
 from edgekd.distill.allocator import keep_freed_memory
 from edgekd.distill.batches import Batches
 from edgekd.distill.device import choose_device, describe
-from edgekd.distill.features import FeatureMatch, pairs_of
+from edgekd.distill.feature_pairs import pairs_of
+from edgekd.distill.features import FeatureMatch
 from edgekd.distill.rates import rate_shares
 from edgekd.distill.resident import training_images
 from edgekd.distill.settings import DistillSettings

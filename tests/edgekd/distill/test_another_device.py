@@ -15,7 +15,8 @@ import torch
 
 from edgekd.distill import steps, student_fit, transform_fit
 from edgekd.distill.batches import Batch
-from edgekd.distill.features import FeatureMatch, Pair, pairs_of
+from edgekd.distill.feature_pairs import Pair, pairs_of
+from edgekd.distill.features import FeatureMatch
 from edgekd.distill.settings import DistillSettings, QuantisationSettings, TransformSettings
 from edgekd.distill.statistics import stored_statistics
 from edgekd.distill.steps import Fitting

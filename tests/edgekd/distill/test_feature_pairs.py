@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from edgekd.distill.features import encoder_pairs, pairs_of
+from edgekd.distill.feature_pairs import encoder_pairs, pairs_of
 from edgekd.distill.reconstruction import solvable
 from edgekd.models.architectures import architecture
 from edgekd.models.slim import slim

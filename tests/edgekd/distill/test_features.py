@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from calibration.errors import ModelError
-from edgekd.distill.features import FeatureMatch, Pair, encoder_pairs, pairs_of
+from edgekd.distill.feature_pairs import Pair, encoder_pairs, pairs_of
+from edgekd.distill.features import FeatureMatch
 from edgekd.models.architectures import architecture
 from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.slim import slim

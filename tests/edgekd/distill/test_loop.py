@@ -14,7 +14,8 @@ from calibration.errors import ModelError, UsageError
 from calibration.progress import Quiet
 from edgekd.distill.batches import Batches
 from edgekd.distill.device import exact_float32
-from edgekd.distill.features import FeatureMatch, encoder_pairs
+from edgekd.distill.feature_pairs import encoder_pairs
+from edgekd.distill.features import FeatureMatch
 from edgekd.distill.loop import fit_transform
 from edgekd.distill.losses import distillation_loss
 from edgekd.distill.resident import training_images

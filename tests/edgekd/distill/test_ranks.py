@@ -16,7 +16,7 @@ from torch.multiprocessing import get_context
 
 from calibration.errors import EdgekdError, ModelError, UsageError
 from calibration.progress import Quiet
-from edgekd.distill.features import pairs_of
+from edgekd.distill.feature_pairs import pairs_of
 from edgekd.distill.loop import distill
 from edgekd.distill.ranks import Ranks, joined
 from edgekd.distill.settings import DistillSettings, FeatureSettings, TransformSettings

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from calibration.progress import Quiet
 from edgekd.distill.batches import Batches
-from edgekd.distill.features import FeatureMatch, pairs_of
+from edgekd.distill.feature_pairs import pairs_of
+from edgekd.distill.features import FeatureMatch
 from edgekd.distill.framed_images import FramedImages
 from edgekd.distill.loop import distill
 from edgekd.distill.rates import over_steps
