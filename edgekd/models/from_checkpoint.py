@@ -19,8 +19,9 @@ from calibration.progress import Progress
 from calibration.reasons import out_of_memory
 from edgekd.models.architectures import ARCHITECTURES
 from edgekd.models.architectures import architecture as find
-from edgekd.models.freeze import INPUT_EXAMPLE, freeze, stated_input
+from edgekd.models.freeze import freeze
 from edgekd.models.from_factory import call_factory, gives_metres, input_of
+from edgekd.models.input_file import INPUT_EXAMPLE, stated_input
 from edgekd.models.lazy import allocate_weights, shape_weights
 from edgekd.models.model_file import refuse_other_files
 from edgekd.models.teacher import Teacher

@@ -27,8 +27,9 @@ from calibration.reasons import first_line, out_of_memory
 from calibration.wording import counted
 from edgekd.models.checks import require_finite_weights
 from edgekd.models.depth_kinds import DEPTH_KINDS, UNIT_OF_ITS_OWN, DepthOfKind, require_kind
-from edgekd.models.freeze import freeze, stated_input
+from edgekd.models.freeze import freeze
 from edgekd.models.huggingface_input import preprocessed_input
+from edgekd.models.input_file import stated_input
 from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.teacher import Teacher
 from edgekd.models.weights import weights_digest

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from calibration.progress import Progress
-from edgekd.models.freeze import freeze, stated_input
+from edgekd.models.freeze import freeze
+from edgekd.models.input_file import stated_input
 from edgekd.models.onnx_import import import_onnx
 from edgekd.models.onnx_import.file import digest_onnx
 from edgekd.models.teacher import Teacher

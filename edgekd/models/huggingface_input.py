@@ -13,7 +13,7 @@ from typing import Any
 
 from calibration.errors import FileError, ModelError
 from calibration.reasons import first_line
-from edgekd.models.freeze import INPUT_EXAMPLE
+from edgekd.models.input_file import INPUT_EXAMPLE
 from targets.input import Framing, InputSpec
 
 __all__ = ["preprocessed_input"]

@@ -162,7 +162,7 @@ def statistics_corpus() -> list[bytes]:
 
 
 def read_input(folder: Path, data: bytes) -> None:
-    from edgekd.models.freeze import stated_input
+    from edgekd.models.input_file import stated_input
 
     write_file(folder, "net.onnx.input.json", data)
     stated_input(folder / "net.onnx")

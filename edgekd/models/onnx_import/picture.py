@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from calibration.errors import ModelError
-from edgekd.models.freeze import INPUT_EXAMPLE
+from edgekd.models.input_file import INPUT_EXAMPLE
 
 __all__ = ["Picture", "find_picture"]
 

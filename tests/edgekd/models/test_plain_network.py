@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from calibration.errors import ModelError
 from edgekd.distill.reconstruction import reconstruct
+from edgekd.models.adapted import OnCopies
 from edgekd.models.batch_norm import batch_norm_layers, require_batch_norm
 from edgekd.models.checks import check_teacher
-from edgekd.models.freeze import OnCopies, freeze
+from edgekd.models.freeze import freeze
 from edgekd.models.slim import slim
 from edgekd.models.teacher import Teacher
 from edgekd.models.to_onnx import require_exportable
