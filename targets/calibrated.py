@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from targets.centring import centre
 from targets.encode import encode
 from targets.encodings import Encoding
-from targets.graph import ACTIVATIONS, LAYERS, feeding, inner
 from targets.layers import Weights
+from targets.nodes import ACTIVATIONS, LAYERS, feeding, inner
 from targets.ranges import Ranges
 from targets.reference import emulate_model, infer_model
 

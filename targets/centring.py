@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.graph import copy_model, drop_unused
+from targets.graph import copy_model
 from targets.layers import ConvLayer, Weights, constants, conv_layers, replace_weights
+from targets.nodes import drop_unused
 
 if TYPE_CHECKING:
     import onnx

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from calibration.progress import Progress
 from targets.gaussian import Gaussian, propagate, share_above
-from targets.graph import DepthGraph, inner
+from targets.graph import DepthGraph
 from targets.layers import conv_layers
+from targets.nodes import inner
 from targets.ranges import RANGED_ON, Ranges, measure_ranges, spread
 from targets.reference import fold, stream_tensors
 from targets.statistics import read_statistics

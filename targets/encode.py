@@ -12,8 +12,9 @@ import numpy as np
 
 from calibration.errors import ModelError
 from targets.encodings import Encoding
-from targets.graph import copy_model, drop_unused
+from targets.graph import copy_model
 from targets.layers import Weights, constants, groups, replace_weights
+from targets.nodes import drop_unused
 from targets.pointwise import last_activations
 from targets.reference import import_onnxruntime
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.graph import drop_unused, shapes_of
 from targets.layers import constants
+from targets.nodes import drop_unused, shapes_of
 
 if TYPE_CHECKING:
     import onnx

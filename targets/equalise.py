@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from calibration.progress import Progress
 from targets.channels import ChannelGroup, channel_groups
-from targets.graph import ACTIVATIONS, copy_model
+from targets.graph import copy_model
 from targets.layers import ConvLayer, Weights, conv_layers, replace_weights
+from targets.nodes import ACTIVATIONS
 from targets.reference import stream_tensors
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.graph import ACTIVATIONS
 from targets.input import InputSpec
 from targets.layers import ConvLayer, constants, conv_layers
+from targets.nodes import ACTIVATIONS
 from targets.statistics import ChannelStatistics
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from calibration.errors import ModelError
 from calibration.progress import Progress
-from targets.graph import LAYERS, DepthGraph, body, copy_model, drop_unused
+from targets.graph import DepthGraph, copy_model
+from targets.nodes import LAYERS, body, drop_unused
 from targets.ranges import activations, find_extremes, not_floats
 from targets.reference import fold
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.graph import read_by
+from targets.nodes import read_by
 
 if TYPE_CHECKING:
     import onnx

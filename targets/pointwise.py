@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from targets.graph import ACTIVATIONS, body, drop_unused, shapes_of
 from targets.layers import constants, groups
+from targets.nodes import ACTIVATIONS, body, drop_unused, shapes_of
 
 if TYPE_CHECKING:
     import onnx

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from targets.graph import opset_of, subgraphs
+from targets.graph import opset_of
+from targets.nodes import subgraphs
 from targets.preflight_versions import VERSIONS, Version
 
 if TYPE_CHECKING:

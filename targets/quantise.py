@@ -17,9 +17,10 @@ from targets.drift import measure_drift
 from targets.encodings import S8, U8S8
 from targets.equalise import channel_factors, divide_channels, measure_reach
 from targets.gaussian import propagate
-from targets.graph import ACTIVATIONS, LAYERS, DepthGraph, body, inner
+from targets.graph import DepthGraph
 from targets.layers import conv_layers
 from targets.learned import learned_ranges, read_ranges
+from targets.nodes import ACTIVATIONS, LAYERS, body, inner
 from targets.products import saturates_products
 from targets.ranges import RANGED_ON, activations, measure_ranges, spread
 from targets.reference import emulate_model, fold, infer_model

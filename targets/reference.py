@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from calibration.errors import MissingRuntimeError, ModelError
 from calibration.reasons import first_line
 from targets.board import silence
-from targets.graph import copy_model, drop_unused, name_nodes
+from targets.graph import copy_model
+from targets.nodes import drop_unused, name_nodes
 
 if TYPE_CHECKING:
     import onnx

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.progress import Progress
-from targets.graph import LAYERS, shapes_of
+from targets.nodes import LAYERS, shapes_of
 
 if TYPE_CHECKING:
     import onnx

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from targets.graph import drop_unused
+from targets.nodes import drop_unused
 
 __all__ = ["tidy"]
 

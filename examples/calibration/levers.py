@@ -31,8 +31,9 @@ from targets.encode import encode
 from targets.encodings import S8, U8S8
 from targets.equalise import EQUALISING, SMOOTHING, channel_factors, divide_channels, measure_reach
 from targets.gaussian import propagate
-from targets.graph import DepthGraph, body, copy_model, inner, read_graph
+from targets.graph import DepthGraph, copy_model, read_graph
 from targets.layers import ConvLayer, Weights, conv_layers
+from targets.nodes import body, inner
 from targets.quantise import calibrate
 from targets.ranges import KEPT, RANGED_ON, activations, measure_ranges, spread
 from targets.reference import emulate_model, fold, infer_model

@@ -13,9 +13,10 @@ from targets.calibrated import Calibrated
 from targets.encodings import U8S8
 from targets.equalise import channel_factors, divide_channels
 from targets.gaussian import Gaussian, propagate
-from targets.graph import DepthGraph, inner
+from targets.graph import DepthGraph
 from targets.layers import ConvLayer, conv_layers
 from targets.moments import PatchMoments
+from targets.nodes import inner
 from targets.ranges import activations
 from targets.reference import fold
 from targets.rounding import round_layer

@@ -17,8 +17,9 @@ from targets.channels import channel_groups
 from targets.encodings import S8, U8S8
 from targets.enlarging import enlarge_by_copying
 from targets.equalise import channel_factors, divide_channels, measure_reach
-from targets.graph import inner, read_graph
+from targets.graph import read_graph
 from targets.layers import Weights, conv_layers, replace_weights
+from targets.nodes import inner
 from targets.padding import MULTIPLE, pad_channels
 from targets.quantise import calibrate
 from targets.ranges import activations, spread

@@ -11,8 +11,9 @@ from onnx.reference import ReferenceEvaluator
 from small_network import SPEC, save, small_network
 
 from calibration.errors import FileError, ModelError
-from targets.graph import body, drop_unused, read_graph
+from targets.graph import read_graph
 from targets.layers import Weights, replace_weights
+from targets.nodes import body, drop_unused
 from targets.preflight import preflight
 
 

@@ -9,9 +9,9 @@ from onnx.reference import ReferenceEvaluator
 from small_network import pictures, small_network
 
 from calibration.progress import Quiet
-from targets.graph import inner
 from targets.layers import ConvLayer, Weights, conv_layers, replace_weights
 from targets.moments import measure_moments, patches
+from targets.nodes import inner
 from targets.reference import exposing, fold
 from targets.rounding import round_layers
 

@@ -24,7 +24,8 @@ from edgekd.models.onnx_import.group_norm import SHAPE, fuse_group_norms
 from edgekd.models.onnx_import.op import Op, Operand
 from edgekd.models.onnx_import.picture import Picture, find_picture
 from edgekd.models.onnx_import.table import ALIASES, BUILDERS, FOLDABLE, build_and_run
-from targets.graph import opset_of, read_by
+from targets.graph import opset_of
+from targets.nodes import read_by
 
 __all__ = ["ImportedNetwork", "import_onnx"]
 

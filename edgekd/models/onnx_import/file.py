@@ -14,7 +14,8 @@ from calibration.errors import EdgekdError, FileError, ModelError
 from calibration.files import sha256_bytes, sha256_file
 from calibration.reasons import first_line
 from edgekd.models.model_file import refuse_other_files
-from targets.graph import opset_of, subgraphs
+from targets.graph import opset_of
+from targets.nodes import subgraphs
 
 __all__ = ["digest_onnx", "read_onnx"]
 
