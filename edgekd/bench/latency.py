@@ -92,7 +92,7 @@ def measure_latency(
     start = time.perf_counter_ns()
     runner.infer(feeds[0])
     first = time.perf_counter_ns() - start
-    with progress.task("Warming up", total=None) as advance:
+    with progress.task(f"Warming up {runner.artefact.name}", total=None) as advance:
         warm_up, settled = _warm_up(runner.infer, feeds, advance)
     problem = () if settled else (f"had not settled after {warm_up + 1} warm-up inferences",)
 

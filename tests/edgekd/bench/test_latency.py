@@ -26,7 +26,7 @@ PICTURES = np.random.default_rng(0).integers(0, 255, (5, 8, 10, 3), dtype=np.uin
 class Sleeper:
     """Infers by busy-waiting, ten times as long for the first `cold` calls."""
 
-    artefact: Any = SimpleNamespace(target="onnxruntime", input=InputSpec(Framing(8, 10)))
+    artefact: Any = SimpleNamespace(name="onnxruntime-fp32", target="onnxruntime", input=InputSpec(Framing(8, 10)))
 
     def __init__(self, milliseconds: float, cold: int = 0) -> None:
         self.settings: Any = {"threads": "1"}
