@@ -29,6 +29,7 @@ from edgekd.models.pruning import prune
 from edgekd.models.stored import stored_by
 from edgekd.models.teacher import Teacher
 from edgekd.models.uncut import beside_depth, too_long_to_follow
+from edgekd.models.unused import drop_unused
 from targets.input import InputSpec
 from targets.statistics import ChannelStatistics
 
@@ -113,6 +114,7 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
     tp = require_cuttable(teacher)
     network = copy.deepcopy(teacher.module).cpu().float()
     network.eval()
+    drop_unused(network, teacher.input)
     network.requires_grad_(True)
     layers = batch_norm_layers(network)
     smallest = tp.importance.MagnitudeImportance(p=2)
