@@ -138,8 +138,9 @@ class _Parts(TorchFunctionMode):
 
     def _countable(self, x: Tensor) -> Tensor:
         """A map as it may be concatenated: torch-pruning would look for what is behind one that it counts wrongly in
-        other channels."""
-        return x if x.ndim != 4 or not x.is_floating_point() or id(x) in self._counted else self._joined(x)
+        other channels. Where an encoder has no features of a size, its decoder may be given a map without channels."""
+        known = x.ndim != 4 or x.shape[1] == 0 or not x.is_floating_point() or id(x) in self._counted
+        return x if known else self._joined(x)
 
     def _count(self, name: str, args: tuple[Any, ...], shown: Any, anew: bool) -> None:
         """Note whether torch-pruning knows the number of channels of a result: they are those of a layer, or those of

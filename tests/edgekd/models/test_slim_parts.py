@@ -105,6 +105,10 @@ PARTS = {
     "channels written one by one first": (
         lambda blocks, x, _: torch.cat([_written(x), blocks[0](x)], 1), 34, (block(32, 32),), [32, 16, 16],
     ),
+    "a map without channels first, for features that an encoder lacks": (
+        lambda blocks, x, _: torch.cat([x.new_empty(len(x), 0, *x.shape[2:]), blocks[0](x)], 1), 32,
+        (block(32, 32),), [16, 16, 16],
+    ),
     "depthwise of copies, as in GhostNet": (
         lambda blocks, x, _: blocks[1](torch.cat([x, blocks[0](x)], 1)), 64, (_depthwise(32), _depthwise(64)),
         [16, 16, 32, 16],
