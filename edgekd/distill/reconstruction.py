@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgekd.models.batch_norm import is_plain
+from edgekd.distill.convolution_call import ConvolutionCall, call_of
+from edgekd.models.batch_norm import normalises_alone
 from edgekd.models.evaluating import device_of, evaluating
 from edgekd.models.slim import Slim
 from edgekd.models.stored import given_to, layers_as_run
@@ -113,8 +114,9 @@ def reconstruct(
         def hook(module: nn.Conv2d, inputs: tuple[Any, ...], named: Mapping[str, Any], output: Tensor) -> Tensor:
             x = given_to(inputs, named)
             wanted, places = taught.of(layer), taught.places(layer)
-            if module.weight[0].numel() <= _MOST_UNKNOWNS:
-                shift = _solve(module, x, wanted, places, ridge, shifts=layer.shifts)
+            call = call_of(module, x) if module.weight[0].numel() <= _MOST_UNKNOWNS else None
+            if call is not None:
+                shift = _solve(module, call, wanted, places, ridge, shifts=layer.shifts)
             else:
                 shift = _rescale(module, output.flatten(2)[:, :, places], wanted, shifts=layer.shifts)
             output = module.forward(x)  # calling the module would run this hook again
@@ -144,27 +146,30 @@ def _layers(student: Slim, teacher: nn.Module, size: tuple[int, int]) -> tuple[_
     network, kept = student.network, student.kept
     names = {module: name for name, module in network.named_modules()}
     runs: Counter[str] = Counter()  # on pictures: views of one that are stacked into the batch count separately
+    own: set[str] = set()  # convolutions with their own weights, and no more
     found = []
+
+    def note_call(name: str, layer: nn.Conv2d, inputs: tuple[Any, ...], named: Mapping[str, Any], _: Tensor) -> None:
+        if call_of(layer, given_to(inputs, named)) is not None:
+            own.add(name)
+
     with ExitStack() as hooks, evaluating(student), torch.no_grad():
         for module, name in names.items():
             if isinstance(module, (nn.Conv2d, nn.BatchNorm2d)):
                 hooks.callback(module.register_forward_hook(partial(_count, runs, name)).remove)
+            if isinstance(module, nn.Conv2d):
+                hooks.callback(module.register_forward_hook(partial(note_call, name), with_kwargs=True).remove)
         example = torch.zeros(1, 3, *size, device=device_of(network))
         for layer in layers_as_run(network, example):
             theirs = teacher.get_submodule(layer.name)
             assert isinstance(theirs, nn.Conv2d)
             norm, biased = layer.counted_by, layer.convolution.bias is not None
-            if runs[layer.name] != 1 or not _is_plain_convolution(theirs):
+            if runs[layer.name] != 1 or layer.name not in own:
                 continue
             if norm is None:
                 if theirs.out_channels == layer.convolution.out_channels:
                     found.append(_Layer(layer.name, None, tuple(range(theirs.out_channels)), biased))
-            elif (
-                names[norm] in kept
-                and runs[names[norm]] == 1
-                and norm.affine
-                and is_plain(teacher.get_submodule(names[norm]))
-            ):
+            elif names[norm] in kept and runs[names[norm]] == 1 and norm.affine and normalises_alone(norm):
                 direct = layer.norm is not None
                 channels = kept[names[norm]]
                 found.append(_Layer(layer.name, names[norm] if direct else None, channels, direct or biased))
@@ -177,28 +182,29 @@ def _count(
     runs[name] += len(output)
 
 
-def _is_plain_convolution(convolution: nn.Conv2d) -> bool:
-    """Whether a convolution does just what its fields say: a subclass may pad by itself, as timm's do."""
-    one = type(convolution)
-    return one.forward is nn.Conv2d.forward and one._conv_forward is nn.Conv2d._conv_forward
-
-
 def _solve(
-    convolution: nn.Conv2d, x: Tensor, wanted: Tensor, places: Tensor, ridge: float, *, shifts: bool = True
+    convolution: nn.Conv2d,
+    call: ConvolutionCall,
+    wanted: Tensor,
+    places: Tensor,
+    ridge: float,
+    *,
+    shifts: bool = True,
 ) -> Tensor:
-    """Set the weights with which `convolution` of x comes nearest to `wanted` [N, C, places].
+    """Set the weights with which `convolution`, in this call, comes nearest to `wanted` [N, C, places].
 
     Returns the constant [C] still to be added to its output: 0 where it has a bias, or where `shifts` is false.
     """
     groups, outputs = convolution.groups, convolution.out_channels
     unknowns = convolution.weight[0].numel()
-    energy = torch.zeros(groups, unknowns + 1, unknowns + 1, dtype=torch.float64, device=x.device)
-    product = torch.zeros(groups, unknowns + 1, outputs // groups, dtype=torch.float64, device=x.device)
+    energy = torch.zeros(groups, unknowns + 1, unknowns + 1, dtype=torch.float64, device=wanted.device)
+    product = torch.zeros(groups, unknowns + 1, outputs // groups, dtype=torch.float64, device=wanted.device)
     some = max(1, _AT_ONCE // (groups * unknowns * len(places)))
-    for part, aims in zip(x.split(some), wanted.split(some), strict=True):
-        read = _columns(convolution, part, places).unflatten(1, (groups, -1))  # [n, groups, unknowns, places]
+    for first in range(0, len(wanted), some):
+        pictures = slice(first, first + some)
+        read = call.columns(pictures, places).unflatten(1, (groups, -1))  # [n, groups, unknowns, places]
         read = F.pad(read.double(), (0, 0, 0, 1), value=float(shifts)).permute(1, 2, 0, 3).flatten(2)
-        aims = aims.double().unflatten(1, (groups, -1)).permute(1, 2, 0, 3).flatten(2)
+        aims = wanted[pictures].double().unflatten(1, (groups, -1)).permute(1, 2, 0, 3).flatten(2)
         energy += read @ read.transpose(1, 2)
         product += read @ aims.transpose(1, 2)
     weight = convolution.weight.double().flatten(1).unflatten(0, (groups, -1)).transpose(1, 2)
@@ -208,7 +214,7 @@ def _solve(
     energy.diagonal(dim1=1, dim2=2).add_(held)
     solved = torch.linalg.solve(energy, product + held.unsqueeze(2) * start)
     convolution.weight.copy_(solved[:, :-1].transpose(1, 2).reshape(convolution.weight.shape))
-    return _shifted(convolution, solved[:, -1].flatten().to(x.dtype))
+    return _shifted(convolution, solved[:, -1].flatten().to(wanted.dtype))
 
 
 def _rescale(convolution: nn.Conv2d, given: Tensor, wanted: Tensor, *, shifts: bool = True) -> Tensor:
@@ -231,25 +237,6 @@ def _shifted(convolution: nn.Conv2d, shift: Tensor) -> Tensor:
         return shift
     convolution.bias.copy_(shift)
     return torch.zeros_like(shift)
-
-
-def _columns(convolution: nn.Conv2d, x: Tensor, places: Tensor) -> Tensor:
-    """The inputs of some output pixels, [N, channels * taps, places], in the order of the convolution's weights."""
-    (rows, columns), (down, right) = convolution.kernel_size, convolution.dilation
-    if isinstance(convolution.padding, str):
-        above, left = (down * (rows - 1) // 2, right * (columns - 1) // 2) if convolution.padding == "same" else (0, 0)
-        below, beside = (down * (rows - 1), right * (columns - 1)) if convolution.padding == "same" else (0, 0)
-        edges = (left, beside - left, above, below - above)
-    else:
-        above, left = convolution.padding
-        edges = (left, left, above, above)
-    mode = "constant" if convolution.padding_mode == "zeros" else convolution.padding_mode
-    padded = F.pad(x, edges, mode=mode)
-    width = (padded.shape[3] - right * (columns - 1) - 1) // convolution.stride[1] + 1
-    corner = places // width * convolution.stride[0] * padded.shape[3] + places % width * convolution.stride[1]
-    taps = [corner + row * down * padded.shape[3] + column * right for row in range(rows) for column in range(columns)]
-    flat = padded.flatten(2)
-    return torch.stack([flat[:, :, tap] for tap in taps], 2).flatten(1, 2)
 
 
 def _refit_norm(norm: nn.BatchNorm2d, output: Tensor, shift: Tensor) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+
+import torch
 from torch import Tensor, nn
 
 from calibration.errors import ModelError
@@ -14,6 +17,7 @@ __all__ = [
     "batch_norm_layers",
     "is_plain",
     "mostly_otherwise",
+    "normalises_alone",
     "require_batch_norm",
     "stored_by",
     "stores_statistics",
@@ -53,6 +57,33 @@ def stored_by(layer: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 def is_plain(layer: nn.Module) -> bool:
     """Whether a layer is BatchNorm alone: a subclass may do more, such as an activation (timm's do)."""
     return type(layer).forward is nn.BatchNorm2d.forward
+
+
+@torch.no_grad()
+def normalises_alone(layer: nn.BatchNorm2d) -> bool:
+    """Whether a layer's weights and statistics do what BatchNorm's do. An activation may follow, as in timm's layers.
+
+    Tried with other statistics, and weights that make up for them.
+    """
+    if is_plain(layer):
+        return True
+    if layer.running_mean is None or layer.running_var is None or not layer.affine:
+        return False
+    other = copy.deepcopy(layer).cpu().eval()
+    assert other.running_mean is not None and other.running_var is not None
+    mean, variance = stored_by(other)
+    spread = (variance + other.eps).sqrt()
+    x = torch.randn(2, layer.num_features, 4, 4, generator=torch.Generator().manual_seed(0))
+    x = x * spread.view(-1, 1, 1) + mean.view(-1, 1, 1)
+    try:
+        before = other(x)
+        other.running_mean.add_(spread)
+        other.bias.add_(other.weight)
+        other.running_var.copy_(4 * spread.square() - other.eps)
+        other.weight.mul_(2)
+        return bool(torch.allclose(before, other(x), rtol=1e-3, atol=1e-4 * float(before.abs().max())))
+    except Exception:  # a class of its own may do anything
+        return False
 
 
 def stores_statistics(module: nn.Module) -> bool:

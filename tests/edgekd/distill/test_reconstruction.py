@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgekd.distill.reconstruction import _columns, _refit_norm, _rescale, _solve, reconstruct, solvable
+from edgekd.distill.convolution_call import ConvolutionCall, call_of
+from edgekd.distill.reconstruction import _refit_norm, _rescale, _solve, reconstruct, solvable
 from edgekd.models.batch_norm import batch_norm_layers
 from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.slim import Slim, choose_channels, slim
@@ -42,6 +43,19 @@ def apart(student: nn.Module, teacher: Teacher, pictures: Tensor) -> float:
     return float(((student.eval()(pictures) - depth).abs() / depth).mean())
 
 
+class _PadsItself(nn.Conv2d):
+    """As in networks ported from TensorFlow: the field `padding` does not describe the padding."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias, self.stride)
+
+
+def _call(convolution: nn.Conv2d, x: Tensor) -> ConvolutionCall:
+    call = call_of(convolution, x)
+    assert call is not None
+    return call
+
+
 @pytest.mark.parametrize(
     "convolution",
     [
@@ -51,6 +65,7 @@ def apart(student: nn.Module, teacher: Teacher, pictures: Tensor) -> float:
         nn.Conv2d(4, 6, 3, padding="same", dilation=2, groups=2),
         nn.Conv2d(4, 4, 3, padding=1, stride=2, groups=4, padding_mode="reflect"),
         nn.Conv2d(4, 6, 3, padding="valid", padding_mode="replicate"),
+        _PadsItself(4, 6, 3, padding=1, stride=2),
     ],
     ids=lambda layer: layer.extra_repr(),
 )
@@ -60,7 +75,7 @@ def test_what_a_convolution_reads_times_its_weights_is_what_it_gives(convolution
     x = torch.randn(2, 4, 11, 13)
     output = convolution(x)
     places = torch.tensor([0, 5, output.shape[2] * output.shape[3] - 1])
-    read = _columns(convolution, x, places).unflatten(1, (convolution.groups, -1))
+    read = _call(convolution, x).columns(slice(0, 2), places).unflatten(1, (convolution.groups, -1))
     weights = convolution.weight.flatten(1).unflatten(0, (convolution.groups, -1))
     given = torch.einsum("gou,ngup->ngop", weights, read).flatten(1, 2) + convolution.bias.view(1, -1, 1)
     torch.testing.assert_close(given, output.flatten(2)[:, :, places], rtol=1e-4, atol=1e-5)
@@ -78,7 +93,7 @@ def test_weights_are_those_of_numpys_least_squares() -> None:
     left = np.block([[read.T.numpy(), np.ones((read.shape[1], 1))], [held * np.eye(27), np.zeros((27, 1))]])
     right = np.concatenate([wanted.permute(0, 2, 1).flatten(0, 1).double().numpy(), held * before.T.numpy()])
     expected = np.linalg.lstsq(left, right, rcond=None)[0]
-    shift = _solve(layer, x, wanted, torch.arange(64), ridge)
+    shift = _solve(layer, _call(layer, x), wanted, torch.arange(64), ridge)
     np.testing.assert_allclose(layer.weight.flatten(1).T, expected[:-1], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(shift, expected[-1], rtol=1e-4, atol=1e-5)
 
@@ -182,7 +197,7 @@ def test_where_nothing_can_add_a_constant_none_is_counted_on() -> None:
     layer, x = nn.Conv2d(3, 2, 1, bias=False), torch.randn(4, 3, 8, 8)
     wanted = F.conv2d(x, torch.randn(2, 3, 1, 1), torch.tensor([0.5, -2.0])).flatten(2)
     read, aims = x.flatten(2).transpose(0, 1).flatten(1).T.numpy(), wanted.transpose(0, 1).flatten(1).T.numpy()
-    assert not _solve(layer, x, wanted, torch.arange(64), ridge=1e-9, shifts=False).any()
+    assert not _solve(layer, _call(layer, x), wanted, torch.arange(64), ridge=1e-9, shifts=False).any()
     np.testing.assert_allclose(layer.weight.flatten(1).T, np.linalg.lstsq(read, aims, rcond=None)[0], atol=1e-4)
 
     given = layer(x).flatten(2)
@@ -236,22 +251,57 @@ def test_depth_keeps_its_scale_where_the_last_convolution_has_no_bias(pictures: 
     assert abs(float((theirs - depth).mean())) < 0.03 * float(depth.mean())
 
 
-class _PadsItself(nn.Conv2d):
-    """As in networks ported from TensorFlow: the field `padding` does not describe the padding."""
-
+class _Standardised(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias, self.stride)
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return F.conv2d(x, weight / weight.std((1, 2, 3), keepdim=True), self.bias, self.stride, self.padding)
 
 
-def test_a_convolution_that_pads_by_itself_is_left_as_it_is(pictures: Tensor) -> None:
-    teacher = _trained(_Plain(lambda n: [nn.BatchNorm2d(n)], _stem(_PadsItself)), pictures)
+def _solved_layers(teacher: Teacher, pictures: Tensor) -> list[str]:
+    """The convolutions whose weights are solved for; the student must come nearer to its teacher by that."""
     student = slim(teacher, 0.5)
-    first, second = (student.network.get_submodule(name).weight.detach().clone() for name in ("first", "body.0"))
+    convolutions = {name: layer for name, layer in student.network.named_modules() if isinstance(layer, nn.Conv2d)}
+    weights = {name: layer.weight.detach().clone() for name, layer in convolutions.items()}
     before = apart(student, teacher, pictures)
     solved(student, teacher, pictures, 0.1)
-    assert torch.equal(student.network.get_submodule("first").weight, first)
-    assert not torch.equal(student.network.get_submodule("body.0").weight, second)
     assert apart(student, teacher, pictures) < before
+    changed = [name for name, layer in convolutions.items() if not torch.equal(layer.weight, weights[name])]
+    size = (pictures.shape[2], pictures.shape[3])
+    assert solvable(slim(teacher, 0.5), teacher.module, size) == (len(changed), len(convolutions))
+    return changed
+
+
+def test_a_convolution_that_pads_by_itself_is_solved_for_and_one_of_other_weights_is_not(pictures: Tensor) -> None:
+    padding, standardised = (
+        _trained(_Plain(lambda n: [nn.BatchNorm2d(n)], _stem(kind)), pictures) for kind in (_PadsItself, _Standardised)
+    )
+    assert _solved_layers(padding, pictures) == ["first", "body.0", "head"]
+    assert _solved_layers(standardised, pictures) == ["body.0", "head"]
+
+
+class _Activated(nn.BatchNorm2d):
+    """As all of timm's: its activation is part of it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(super().forward(x), 0.1)
+
+
+class _OfOtherWeights(nn.BatchNorm2d):
+    """As InPlaceABN: the weight that it scales by is not the one that it holds."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.weight is not None
+        weight = self.weight.abs() + 0.1
+        return F.batch_norm(x, self.running_mean, self.running_var, weight, self.bias, self.training)
+
+
+def test_a_norm_with_an_activation_is_solved_for_and_one_of_other_weights_is_not(pictures: Tensor) -> None:
+    activated, other = (
+        _trained(_Plain(lambda n, kind=kind: [kind(n)], _stem()), pictures)
+        for kind in (_Activated, _OfOtherWeights)
+    )
+    assert _solved_layers(activated, pictures) == ["first", "body.0", "head"]
+    assert _solved_layers(other, pictures) == ["first", "head"]
 
 
 def test_an_activation_in_place_before_a_norm_is_seen(pictures: Tensor) -> None:
