@@ -45,7 +45,7 @@ class BatchAxis:
 
     def _follow_moves(self, op: Op, node: onnx.NodeProto, ranks: Mapping[str, int]) -> Op:
         moved = [self._moved[name] for name in ranks if name in self._moved]
-        if not ranks or (not moved and op.kind != "Transpose"):
+        if not ranks or (not moved and op.kind not in ("Transpose", "Unsqueeze")):
             return op
         axes = {self._moved[name][0] if name in self._moved else 0 for name in ranks}
         by = moved[0][1] if moved else op

@@ -72,7 +72,7 @@ def reduce_over(function: Callable[..., Tensor]) -> Builder:
                 return nn.Identity()
             axes = tuple(range(len(op.data.shape)))
         axes = tuple(axis % len(op.data.shape) for axis in axes)
-        if 0 in axes:
+        if op.batch in axes:
             raise op.refusal("reduces across the pictures of a batch")
         return Function(function, dim=axes, keepdim=bool(op.attributes.get("keepdims", 1)))
 

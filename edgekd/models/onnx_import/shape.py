@@ -68,7 +68,7 @@ class _Gather(nn.Module):
 
 def concat(op: Op) -> nn.Module:
     axis = int(op.attributes["axis"]) % len(op.data.shape)
-    if axis == 0:
+    if axis == op.batch:
         raise op.refusal("concatenates along the batch")
     return _Concat(axis, constants_of(op), len(op.operands))
 
@@ -123,19 +123,29 @@ def _order(op: Op) -> tuple[int, ...]:
 
 def batch_after(op: Op, rank: int, pointwise: bool) -> int | None:
     """The batch axis of the results of an operation on tensors of `rank` axes with the batch at `op.batch`; None if
-    unknown. Attention that computes queries, keys and values together temporarily moves the batch behind them."""
+    unknown. Attention that computes queries, keys and values together temporarily moves the batch behind them, and so
+    does a sum of maps that are stacked first."""
     batch = op.batch
     if op.kind == "Transpose":
         return _order(op).index(batch)
+    if op.kind == "Unsqueeze":
+        new = _added(op)
+        return [axis for axis in range(rank + len(new)) if axis not in new][batch]
     if batch == 0:
         return 0
     if op.kind in ("Gather", "Split"):
         axis = int(op.attributes.get("axis", 0)) % rank
         added = len(op.operand(1).shape) - 1 if op.kind == "Gather" else 0
         return None if axis == batch else batch + (added if axis < batch else 0)
+    if op.kind == "Concat":
+        return None if int(op.attributes["axis"]) % rank == batch or constants_of(op) else batch
     if op.kind == "Squeeze":
         axes = _squeezed(op)
         return None if batch in axes else batch - sum(axis < batch for axis in axes)
+    if op.kind.startswith("Reduce"):
+        axes = tuple(axis % rank for axis in op.integers(1, "axes") or (batch,))
+        gone = 0 if op.attributes.get("keepdims", 1) else sum(axis < batch for axis in axes)
+        return None if batch in axes else batch - gone
     fits = all(len(operand.shape) <= rank for operand in op.operands if operand is not None)
     return batch if pointwise and fits else None
 
@@ -157,11 +167,14 @@ def _squeezed(op: Op) -> tuple[int, ...]:
 
 
 def unsqueeze(op: Op) -> nn.Module:
+    return Function(_unsqueeze, axes=_added(op))
+
+
+def _added(op: Op) -> tuple[int, ...]:
+    """The axes of the result that an Unsqueeze adds."""
     axes = op.integers(1, "axes") or ()
     rank = len(op.data.shape) + len(axes)
-    if any(axis % rank == 0 for axis in axes):
-        raise op.refusal("inserts an axis before the batch")
-    return Function(_unsqueeze, axes=tuple(sorted(axis % rank for axis in axes)))
+    return tuple(sorted(axis % rank for axis in axes))
 
 
 def slice_(op: Op) -> nn.Module:

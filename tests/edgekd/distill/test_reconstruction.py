@@ -297,8 +297,7 @@ class _OfOtherWeights(nn.BatchNorm2d):
 
 def test_a_norm_with_an_activation_is_solved_for_and_one_of_other_weights_is_not(pictures: Tensor) -> None:
     activated, other = (
-        _trained(_Plain(lambda n, kind=kind: [kind(n)], _stem()), pictures)
-        for kind in (_Activated, _OfOtherWeights)
+        _trained(_Plain(lambda n, kind=kind: [kind(n)], _stem()), pictures) for kind in (_Activated, _OfOtherWeights)
     )
     assert _solved_layers(activated, pictures) == ["first", "body.0", "head"]
     assert _solved_layers(other, pictures) == ["first", "head"]

@@ -108,6 +108,26 @@ def test_the_branch_of_a_known_condition_is_taken(taken: bool, tmp_path: Path) -
     agree(network(nodes, {"c": np.array(taken)}), tmp_path)
 
 
+@pytest.mark.parametrize("keepdims", [0, 1])
+@pytest.mark.parametrize("axis", [0, 1, -5])
+def test_maps_may_be_stacked_before_the_batch(axis: int, keepdims: int, tmp_path: Path) -> None:
+    """As torch.stack(maps).sum(0) does, in a feature pyramid."""
+    nodes = [
+        helper.make_node("Neg", ["x"], ["n"]),
+        helper.make_node("Exp", ["x"], ["e"]),
+        *(helper.make_node("Unsqueeze", [name, "a"], [f"{name}1"]) for name in ("n", "e", "x")),
+        helper.make_node("Concat", ["n1", "e1", "x1"], ["s"], axis=axis),
+        helper.make_node("Tanh", ["s"], ["t"]),
+        helper.make_node("ReduceSum", ["t", "a"], ["m"], keepdims=keepdims),
+        *(
+            [helper.make_node("Squeeze", ["m", "a"], ["y"])]
+            if keepdims
+            else [helper.make_node("Identity", ["m"], ["y"])]
+        ),
+    ]
+    agree(network(nodes, {"a": ints(axis)}), tmp_path)
+
+
 @pytest.mark.parametrize("axes", [[0], [0, 1], None])
 def test_a_batch_of_one_that_is_squeezed_at_the_end_is_lifted(axes: list[int] | None, tmp_path: Path) -> None:
     constants = {"c": floats(2.0), **({} if axes is None else {"a": ints(*axes)})}
@@ -225,7 +245,11 @@ REFUSED = {
     "moved batch": ([helper.make_node("Transpose", ["x"], ["y"])], {}, r"Transpose\) moves the batch"),
     "split batch": ([helper.make_node("Split", ["x"], ["y"], axis=0)], {}, r"Split\) splits the batch"),
     "axis before the batch": (
-        [helper.make_node("Unsqueeze", ["x", "a"], ["y"])], {"a": ints(0)}, r"inserts an axis before the batch",
+        [helper.make_node("Unsqueeze", ["x", "a"], ["y"])], {"a": ints(0)}, r"Unsqueeze\) moves the batch",
+    ),
+    "sum of a batch behind an axis before it": (
+        [helper.make_node("Unsqueeze", ["x", "a"], ["u"]), helper.make_node("ReduceSum", ["u", "b"], ["y"])],
+        {"a": ints(0), "b": ints(1)}, r"Unsqueeze\) moves the batch",
     ),
     "squeezed batch": (
         [helper.make_node("Squeeze", ["x", "a"], ["s"]), helper.make_node("ReduceMean", ["s"], ["y"], axes=[1])],
