@@ -117,6 +117,10 @@ class _Parts(TorchFunctionMode):
 
     def _taken_apart(self, function: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], given: Any) -> Any:
         """What torch-pruning is shown of the result `given` of a function: all of it, or maps of their own."""
+        # Over the channels in their order, as in efficient channel attention: it takes any number of them, and learns
+        # to do with other neighbours.
+        if name == "conv1d" and given.shape[1] == 1:
+            return given.detach()
         if name not in self._TAKE | self._ORDER | self._MAKE | self._ANYWAY | self._ARRANGE:
             return given
         read = next(one for one in (*args, *kwargs.values()) if isinstance(one, Tensor))

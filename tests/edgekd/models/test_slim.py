@@ -231,6 +231,27 @@ class _Bins(nn.Module):
         return (self.shares(seen).softmax(1) * centres[:, :, None, None]).sum(1, keepdim=True)
 
 
+class _EfficientAttention(nn.Module):
+    """Gates from a convolution over the channels (Wang et al., ECA-Net, CVPR 2020)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.then, self.last = block(3, 32), block(32, 32), nn.Conv2d(32, 1, 1)
+        self.over_channels = nn.Conv1d(1, 1, 3, padding=1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        gates = self.over_channels(x.mean((2, 3))[:, None]).sigmoid().view(len(x), -1, 1, 1)
+        return self.last(self.then(x * gates.expand_as(x))).exp()
+
+
+def test_channels_that_gate_each_other_in_their_order_are_cut() -> None:
+    teacher = freeze(Teacher("eca", _EfficientAttention(), InputSpec(Framing(16, 16)), digest="d", source="a test"))
+    student = slim(teacher, 0.5)
+    assert [len(channels) for channels in student.kept.values()] == [16, 16]
+    assert torch.equal(student.network.get_submodule("over_channels").weight, teacher.module.over_channels.weight)
+
+
 def test_bins_keep_their_number_and_what_leads_to_them_is_cut() -> None:
     teacher = freeze(Teacher("bins", _Bins(), InputSpec(Framing(16, 16)), digest="d", source="a test"))
     student = slim(teacher, 0.5)
