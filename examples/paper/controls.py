@@ -166,7 +166,7 @@ CONTROLS: dict[str, Control] = {
     "mixing": Control("mixing", _simulated, mixing=True),
     "transform": Control("transformation", _simulated, transform=_EVERY),
     "both": Control("mixing and transformation", _simulated, mixing=True, transform=_EVERY),
-    "half": Control("mixing and transformation (of half)", _simulated, mixing=True, transform=TransformSettings()),
+    "both-half": Control("mixing and transformation (of half)", _simulated, mixing=True, transform=TransformSettings()),
     "features": Control("features", _simulated, features=True),
     "unmixed": Control("transformation and features", _simulated, transform=TransformSettings(), features=True),
     "ours": Control(
