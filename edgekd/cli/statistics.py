@@ -38,7 +38,6 @@ def statistics(
     require_training()
     require_writable(out)
     _require_replaceable(out)
-    from edgekd.models.batch_norm import batch_norm_layers
     from edgekd.models.slim import require_cuttable
     from edgekd.models.teachers import load_teacher
     from edgekd.steps.statistics import measure_statistics
@@ -64,10 +63,7 @@ def statistics(
     student: tuple[str, ...] = ()
     try:
         require_cuttable(loaded)
-        other = measured.statistics.names[0] not in batch_norm_layers(loaded.module)  # a transformer, as GLPN is
     except (ModelError, MissingRuntimeError):  # no student can be cut from this teacher, or torch-pruning is missing
-        other = True
-    if other:
         student = ("--student", "mobile-m")
     console.next_command("distill", "--teacher", teacher, *stated, *student, "--statistics", out)
 

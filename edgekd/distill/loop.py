@@ -19,6 +19,7 @@ from calibration.files import write_bytes
 from calibration.progress import Progress
 from edgekd.distill.batches import Batch, Batches
 from edgekd.distill.checkpoint import Checkpoint, all_finite
+from edgekd.distill.counterparts import with_norms
 from edgekd.distill.device import exact_float32
 from edgekd.distill.feature_pairs import pairs_of
 from edgekd.distill.features import FeatureMatch
@@ -77,6 +78,8 @@ def distill(
     ranks.require_parts(settings.batch, settings.accumulate)
     batches = Batches(training_images(images, teacher.input.framing, device), settings)
     key = {**_key(teacher, images, settings, stored), "student": student_name}
+    stored = stored or (None if settings.transform is None else stored_statistics(teacher.module))
+    teacher = with_norms(teacher, student, batches, settings, device, ranks)
     solved = student_to_solve_for(student, teacher, settings, progress)
     shares = None if solved is None else rate_shares(solved, teacher.module)
     if shares is not None:
@@ -92,7 +95,8 @@ def distill(
             keep_needed_channels(solved, teacher, batches, settings, device, ranks)
     transform = None
     if settings.transform is not None:
-        transform = TransformFit(teacher, stored or stored_statistics(teacher.module), settings, device, ranks)
+        assert stored is not None
+        transform = TransformFit(teacher, stored, settings, device, ranks)
     features = None if settings.features is None else _features(student, teacher, settings, progress, ranks)
     fit = StudentFit(student, teacher.input, settings, device, features, ranks, shares)
     fitting = Fitting(teacher, transform, fit, settings, device, ranks)

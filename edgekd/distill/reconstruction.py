@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from edgekd.distill.convolution_call import ConvolutionCall, call_of
 from edgekd.models.batch_norm import normalises_alone
 from edgekd.models.evaluating import device_of, evaluating
+from edgekd.models.given import given_to
 from edgekd.models.slim import Slim
-from edgekd.models.stored import given_to, layers_as_run
+from edgekd.models.stored import layers_as_run
 
 __all__ = ["reconstruct", "solvable"]
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from edgekd.models.given import given_to
 from edgekd.models.running_order import running_order
-from edgekd.models.stored import given_to
 from targets.input import InputSpec
 
 __all__ = ["SimulatedInt8"]

@@ -11,7 +11,7 @@ from calibration.progress import Progress
 from edgekd.distill.batches import Batch, Batches
 from edgekd.distill.ranks import Ranks
 from edgekd.distill.reconstruction import solvable
-from edgekd.distill.settings import DistillSettings
+from edgekd.distill.settings import DistillSettings, ReconstructionSettings
 from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.slim import Slim, choose_channels
 from edgekd.models.teacher import Teacher
@@ -51,10 +51,10 @@ def keep_needed_channels(
 
 def starting_batches(batches: Batches, settings: DistillSettings) -> list[Batch]:
     """Batches of the pictures that a student is started on: at least two pictures, fewer where they are large."""
-    assert settings.reconstruction is not None
+    wanted = (settings.reconstruction or ReconstructionSettings()).pictures
     first = batches.batch(0)
     height, width = first.simulated.shape[1:3]
-    pictures = max(2, min(settings.reconstruction.pictures, _PIXELS // (height * width)))
+    pictures = max(2, min(wanted, _PIXELS // (height * width)))
     starts = range(settings.batch, pictures, settings.batch)
     others = [batches.batch(start // settings.batch).first(pictures - start) for start in starts]
     return [first.first(pictures), *others]

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgekd.models.stored import FoldedLayer, given_to, layers_as_run, stored_by
+from edgekd.models.given import given_to
+from edgekd.models.stored import FoldedLayer, layers_as_run, stored_by
 
 __all__ = ["LeastMissed", "Reading", "least_missed_first", "readings"]
 

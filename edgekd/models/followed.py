@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from edgekd.models.channel_constants import ChannelConstants, combines
 from edgekd.models.evaluating import evaluating
-from edgekd.models.stored import given_to
+from edgekd.models.given import given_to
 from targets.input import InputSpec
 
 __all__ = ["Followed"]

@@ -21,10 +21,13 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from calibration.errors import MissingRuntimeError, ModelError
 from calibration.reasons import out_of_memory
-from edgekd.models.batch_norm import batch_norm_layers
+from edgekd.models.added_norms import add_norms
+from edgekd.models.attention import product_of_pictures
+from edgekd.models.batch_norm import batch_norm_layers, mostly_otherwise
 from edgekd.models.channels import LeastMissed, readings
 from edgekd.models.followed import Followed
 from edgekd.models.onnx_import import attention
+from edgekd.models.plain_network import scripted_part
 from edgekd.models.pruning import prune
 from edgekd.models.stored import stored_by
 from edgekd.models.teacher import Teacher
@@ -108,13 +111,15 @@ def slim(teacher: Teacher, cut: float, pictures: Sequence[Tensor] = ()) -> Slim:
     Removes the channels with the smallest weights or, given normalised `pictures` [N, 3, H, W] on the teacher's device,
     those that are missed least. Each layer loses the same number either way.
 
-    Raises ModelError when the teacher is not a convolutional network with BatchNorm or the remaining network would not
-    run, MissingRuntimeError without torch-pruning.
+    A teacher without BatchNorm is cut with those of added_norms.py. Raises ModelError when the teacher is not a
+    convolutional network or the remaining network would not run, MissingRuntimeError without torch-pruning.
     """
     tp = require_cuttable(teacher)
     network = copy.deepcopy(teacher.module).cpu().float()
     network.eval()
     drop_unused(network, teacher.input)
+    if not add_norms(network, teacher.input) and not batch_norm_layers(network):
+        raise _refusal(teacher, "it has neither BatchNorm nor a convolution that runs once")
     network.requires_grad_(True)
     layers = batch_norm_layers(network)
     smallest = tp.importance.MagnitudeImportance(p=2)
@@ -160,12 +165,25 @@ def require_cuttable(teacher: Teacher) -> Any:
         raise MissingRuntimeError(
             f"A student cut from its teacher needs torch-pruning ({error})", fix="Run pip install 'edgekd[distill]'"
         ) from error
-    if not batch_norm_layers(teacher.module):
-        raise _refusal(teacher, "it has no BatchNorm layers")
     product = attention(teacher.module)
     if product is not None:  # torch-pruning would map each channel to each position, and never finish
         raise _refusal(teacher, f"its node {product} multiplies two tensors of the picture, as attention does")
+    if scripted := scripted_part(teacher.module):
+        raise _refusal(teacher, f"{scripted}, whose layers cannot be inspected")
+    if not batch_norm_layers(teacher.module) or mostly_otherwise(teacher.module):  # perhaps a transformer
+        product = _product(teacher)
+        if product is not None:
+            raise _refusal(teacher, f"its {product} multiplies two tensors of the picture, as attention does")
     return torch_pruning
+
+
+def _product(teacher: Teacher) -> str | None:
+    try:
+        return product_of_pictures(teacher.module, teacher.input)
+    except Exception as error:  # whatever an unknown network raises with gradients
+        if out_of_memory(error):
+            raise
+        raise _refusal(teacher, f"it does not run with gradients: {type(error).__name__}: {error}") from error
 
 
 @torch.no_grad()
@@ -185,6 +203,8 @@ def _reason(error: Exception) -> str:
 
 def _refusal(teacher: Teacher, reason: str) -> ModelError:
     another = "Pass --student mobile-m, or another one that is not cut from its teacher"
+    if not batch_norm_layers(teacher.module):
+        another += ", with --no-transformation or a file from edgekd statistics (--statistics)"
     imported = any(isinstance(part, fx.GraphModule) for part in teacher.module.modules())
     return ModelError(
         f"No student can be cut from {teacher.name} ({reason})",

@@ -16,6 +16,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from edgekd.models.added_norms import AddedNorm
+from edgekd.models.given import given_to
 from targets.layers import conv_layers
 from targets.statistics import ChannelStatistics
 
@@ -24,7 +26,6 @@ __all__ = [
     "folded_layers",
     "folded_ranges",
     "folded_statistics",
-    "given_to",
     "layers_as_run",
     "stored_by",
 ]
@@ -75,7 +76,7 @@ def folded_statistics(
     found = {}
     for name, layer in layers.items():
         norm = layer.norm
-        if norm is not None and norm.running_var is not None:
+        if norm is not None and norm.running_var is not None and not isinstance(norm, AddedNorm):
             found[name] = stored[norm] if norm in stored else stored_by(norm)
     return found
 
@@ -130,12 +131,6 @@ def layers_as_run(network: nn.Module, example: Tensor) -> list[FoldedLayer]:
                 hooks.callback(module.register_forward_pre_hook(before_norm, with_kwargs=True).remove)
         network(example)
     return [FoldedLayer(names[layer], layer, norm, counted.get(layer)) for layer, norm in followed.items()]
-
-
-def given_to(inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
-    """The input of a convolution or BatchNorm, from the arguments that a hook with keywords receives."""
-    given: Tensor = inputs[0] if inputs else named["input"]
-    return given
 
 
 def _scale(norm: nn.BatchNorm2d) -> Tensor:

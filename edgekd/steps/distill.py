@@ -108,9 +108,9 @@ def _prepared(request: DistillRequest, ranks: Ranks, device: torch.device, progr
     require_use(request.statistics, request.settings)
     teacher = load_teacher(request.teacher, architecture=request.architecture, progress=progress)
     stored = chosen_statistics(request.statistics, teacher)
+    student = build_student(request.student, teacher, request.settings.seed)  # its error also names what is next
     if request.settings.transform is not None and stored is None:
         require_batch_norm(teacher)
-    student = build_student(request.student, teacher, request.settings.seed)
     folder = request.out or default_folder(f"{teacher.name}-{request.student}")
     return _Job(request, teacher, student, stored, folder, ranks, device)
 

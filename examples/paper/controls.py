@@ -169,6 +169,7 @@ CONTROLS: dict[str, Control] = {
     "both-half": Control("mixing and transformation (of half)", _simulated, mixing=True, transform=TransformSettings()),
     "features": Control("features", _simulated, features=True),
     "unmixed": Control("transformation and features", _simulated, transform=TransformSettings(), features=True),
+    "untransformed": Control("mixing and features", _simulated, mixing=True, features=True),
     "ours": Control(
         "mixing, transformation and features", _simulated, mixing=True, transform=TransformSettings(), features=True
     ),

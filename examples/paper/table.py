@@ -14,6 +14,7 @@ import functools
 import platform
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from figures import SHOWN, TEACHER, gap_closed, mean, with_spread
 from finished import Finished
 from numpy.typing import NDArray
 from torch import nn
-from worlds import World, real_world, stand_in_world
+from worlds import World, folded, real_world, stand_in_world
 
 from calibration.files import sha256_bytes, sha256_file
 from calibration.progress import Quiet
@@ -45,6 +46,7 @@ _EVERY_PLACE = "every place alike"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", default="rooms")
+    parser.add_argument("--folded", action="store_true", help="fold the teacher's BatchNorm, as ONNX exporters do")
     parser.add_argument("--student", default="slim-l", choices=list(STUDENTS), metavar="NAME")
     parser.add_argument("--work", type=Path, required=True, help="folder for rendered sets and finished runs")
     parser.add_argument("--pairs", type=Path, help="index.csv of real RGB-D pairs to measure on")
@@ -75,6 +77,8 @@ def main() -> None:
         world = real_world(arguments.teacher, arguments.work, arguments.images, arguments.pairs, arguments.unlabelled)
     else:
         world = stand_in_world(arguments.teacher, arguments.work, arguments.images, arguments.held_out)
+    if arguments.folded:
+        world = replace(world, teacher=folded(world.teacher))
     device = choose_device(arguments.device)
     seeds = range(arguments.seeds)
     if arguments.prepare:

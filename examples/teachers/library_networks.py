@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import os
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,6 +30,7 @@ from torch import Tensor, nn
 from calibration.errors import EdgekdError, MissingRuntimeError
 from calibration.script import run_script
 from edgekd.distill.reconstruction import reconstruct, solvable
+from edgekd.models.added_norms import add_norms, fit_norms
 from edgekd.models.batch_norm import batch_norm_layers
 from edgekd.models.checks import check_teacher
 from edgekd.models.freeze import freeze
@@ -49,7 +52,8 @@ ENCODERS = (
     "tu-convnext_atto", "tu-regnety_002", "tu-ghostnet_100", "tu-hrnet_w18_small", "tu-res2net50_26w_4s",
     "tu-rexnet_100", "tu-mobilevit_xxs", "tu-repvgg_a0", "tu-fastvit_t8", "tu-mobilenetv4_conv_small",
     "tu-efficientvit_b0", "tu-cspresnet50", "tu-darknet53", "tu-ecaresnet26t", "tu-resnetv2_50", "tu-mnasnet_050",
-    "tu-tinynet_a", "tu-lcnet_050", "tu-dla34", "tu-selecsls42", "tu-repghostnet_050", "tu-starnet_s1",
+    "tu-tinynet_a", "tu-lcnet_050", "tu-dla34", "tu-selecsls42", "tu-repghostnet_050", "tu-starnet_s1", "vgg11",
+    "tu-resnetv2_50d_gn",
 )  # fmt: skip
 NETWORKS = (*(f"{decoder}-resnet18" for decoder in DECODERS), *(f"Unet-{encoder}" for encoder in ENCODERS))
 
@@ -151,6 +155,10 @@ def _silent() -> Iterator[None]:
 
 def _cut(teacher: Teacher, solved_on: Tensor, held_out: Tensor) -> list[str]:
     begun = time.monotonic()
+    network = copy.deepcopy(teacher.module)
+    add_norms(network, INPUT)
+    fit_norms(network, solved_on.split(16))
+    teacher = replace(teacher, module=network)
     student = slim(teacher, CUT, solved_on.split(16))
     left = sum(weights.numel() for weights in student.parameters()) / sum(
         weights.numel() for weights in teacher.module.parameters()

@@ -106,10 +106,32 @@ def test_its_statistics_move_even_where_the_teachers_do_not(rooms: Teacher) -> N
     assert not torch.equal(mean, student.network[1].running_mean)
 
 
-def test_a_network_without_batch_norm_is_refused() -> None:
-    plain = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1))
+def test_a_network_without_convolutions_is_refused() -> None:
+    plain = nn.Sequential(nn.Unfold(1), nn.Flatten(2), nn.Unflatten(2, (16, 16)))
     teacher = Teacher("plain", plain, InputSpec(Framing(16, 16)), digest="0", source="made for a test")
-    with pytest.raises(ModelError, match=r"no BatchNorm layers.*mobile-m"):
+    with pytest.raises(ModelError, match=r"neither BatchNorm nor a convolution.*mobile-m.*--no-transformation"):
+        slim(teacher, 0.5)
+
+
+class _Attending(nn.Module):
+    """A convolution, and tokens that attend to each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.attention = nn.Conv2d(3, 16, 4, 4), nn.MultiheadAttention(16, 2, batch_first=True)
+        self.last = nn.Conv2d(16, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.first(x).flatten(2).transpose(1, 2)
+        tokens = self.attention(tokens, tokens, tokens)[0].transpose(1, 2).unflatten(2, (4, 4))
+        return nn.functional.interpolate(self.last(tokens), scale_factor=4).exp()
+
+
+def test_a_transformer_is_refused_by_what_it_does() -> None:
+    teacher = freeze(Teacher("vit", _Attending(), InputSpec(Framing(16, 16)), digest="0", source="made for a test"))
+    with pytest.raises(
+        ModelError, match=r"multi_head_attention_forward multiplies .* attention does\).*mobile-m.*--stat"
+    ):
         slim(teacher, 0.5)
 
 
@@ -210,8 +232,8 @@ class _Pyramid(nn.Module):
 def test_heads_that_run_beside_the_depth_are_cut_with_what_they_read() -> None:
     teacher = freeze(Teacher("pyramid", _Pyramid(), InputSpec(Framing(16, 16)), digest="d", source="a test"))
     student = slim(teacher, 0.5)
-    assert {len(channels) for channels in student.kept.values()} == {16}
-    heads = student.network.get_submodule("heads")
+    assert [len(channels) for channels in student.kept.values()] == [16, 16, 16, 4]
+    heads = [student.network.get_submodule(f"heads.{name}") for name in ("0", "1.0", "2")]
     assert [(head.in_channels, head.out_channels) for head in heads] == [(16, 1), (16, 4), (16, 1)]
 
 
@@ -255,8 +277,8 @@ def test_channels_that_gate_each_other_in_their_order_are_cut() -> None:
 def test_bins_keep_their_number_and_what_leads_to_them_is_cut() -> None:
     teacher = freeze(Teacher("bins", _Bins(), InputSpec(Framing(16, 16)), digest="d", source="a test"))
     student = slim(teacher, 0.5)
-    assert [len(channels) for channels in student.kept.values()] == [16]
-    shares, widths = (student.network.get_submodule(name) for name in ("shares", "widths"))
+    assert [len(channels) for channels in student.kept.values()] == [16, 16]
+    shares, widths = (student.network.get_submodule(name) for name in ("shares.0", "widths"))
     assert (shares.in_channels, shares.out_channels, widths.in_features, widths.out_features) == (16, 16, 16, 16)
 
 
@@ -270,7 +292,7 @@ def test_a_network_that_keeps_its_features_and_depths_is_cut_and_can_be_copied()
 
     teacher = freeze(Teacher("keeping", Keeping(), InputSpec(Framing(16, 16)), digest="d", source="a test"))
     student = slim(teacher, 0.5)
-    assert {len(channels) for channels in student.kept.values()} == {16}
+    assert [len(channels) for channels in student.kept.values()] == [16, 16, 16, 4]
     copy.deepcopy(student)
 
 

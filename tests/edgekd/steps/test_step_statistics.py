@@ -136,6 +136,7 @@ class Net(torch.nn.Module):
     def forward(self, x):
         for norm in self.norms:
             x = norm(x)
+        x = (x @ x.transpose(2, 3)).softmax(3) @ x
         return self.last(x).exp()
 """
     (pictures.parent / "few_norms.py").write_text(source)
