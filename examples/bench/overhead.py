@@ -75,7 +75,7 @@ def bare_loop(infer: Callable[[Any], Any], pictures: np.ndarray, samples: int) -
 
 
 def benched(infer: Callable[[Any], Any], pictures: np.ndarray, samples: int) -> float:
-    runner: Any = SimpleNamespace(infer=infer, settings={}, artefact=SimpleNamespace(target="onnxruntime"))
+    runner: Any = SimpleNamespace(infer=infer, settings={}, artefact=SimpleNamespace(name="loop", target="onnxruntime"))
     return measure_latency(runner, pictures, minimum=samples, seconds=0, progress=Quiet()).p50
 
 
