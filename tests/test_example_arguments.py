@@ -34,6 +34,8 @@ def last_line(folder: Path, script: str, *arguments: object) -> str:
         ("targets/engines.py", [], "name ONNX files or a run's folder"),
         ("targets/engines.py", ["nowhere.onnx"], "nowhere.onnx not found"),
         ("targets/engines.py", ["."], "holds no models for TensorRT"),
+        ("targets/engines.py", [".", "--make", "out"], ". is a folder: --make takes the onnx/student.onnx in it"),
+        ("targets/engines.py", ["--make", "out"], "name ONNX files or a run's folder"),
     ],
     ids=str,
 )

@@ -109,9 +109,9 @@ def fit_norms(network: nn.Module, pictures: Sequence[Tensor]) -> None:
     sums: dict[AddedNorm, Tensor] = {}
 
     def before(layer: AddedNorm, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].double().transpose(0, 1).flatten(1)
-        parts = [torch.full_like(x[:, 0], x.shape[1]), x.sum(1), x.square().sum(1)]
-        sums[layer] = sums.get(layer, 0) + torch.stack(parts)
+        variance, mean = (part.double() for part in torch.var_mean(inputs[0].float(), (0, 2, 3), correction=0))
+        places = inputs[0][:, 0].numel()
+        sums[layer] = sums.get(layer, 0) + places * torch.stack([torch.ones_like(mean), mean, variance + mean.square()])
 
     with ExitStack() as hooks, evaluating(network):
         for layer in network.modules():

@@ -190,7 +190,7 @@ def _mutated(corpus: list[bytes], rng: random.Random) -> bytes:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parser", required=True)
+    parser.add_argument("--parser", required=True, choices=sorted(PARSERS))
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--unguided", action="store_true", help="by mutation only, even if atheris is installed")

@@ -278,13 +278,15 @@ def main() -> None:
     given = parser.parse_args()
     if given.step:
         print(MARK + json.dumps(STEPS[given.step[0]](*given.step[1:])))
-    elif given.make:
-        for student in given.models:
-            make_models(student, given.make)
     elif not given.models:
         parser.error("name ONNX files or a run's folder")
     elif missing := [path for path in given.models if not path.exists()]:
         parser.error(f"{missing[0]} not found")
+    elif given.make and (folders := [path for path in given.models if path.is_dir()]):
+        parser.error(f"{folders[0]} is a folder: --make takes the onnx/student.onnx in it")
+    elif given.make:
+        for student in given.models:
+            make_models(student, given.make)
     elif empty := [path for path in given.models if not onnx_files(path)]:
         parser.error(f"{empty[0]} holds no models for TensorRT: edgekd export {empty[0]} --target tensorrt")
     else:
