@@ -95,7 +95,7 @@ def require_batch_norm(teacher: Teacher) -> dict[str, nn.BatchNorm2d]:
     """The teacher's BatchNorm layers. Raises ModelError when there are none or all lack statistics."""
     layers = batch_norm_layers(teacher.module)
     if not layers:
-        other = "distil with mixing only (--no-transformation) or with a file from edgekd statistics (--statistics)"
+        other = "distil without them (--no-transformation) or with a file from edgekd statistics (--statistics)"
         fix = f"{other}, or quantise the teacher itself with edgekd calibrate"
         if scripted_part(teacher.module):
             fix = f"{NOT_SCRIPTED}, or {other}"

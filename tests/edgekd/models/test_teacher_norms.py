@@ -28,7 +28,7 @@ def test_folded_batch_norm_is_named_for_what_it_is(tmp_path: Path) -> None:
     assert any("folded on export" in note for note in notes.said)
     with pytest.raises(ModelError, match=r"folded.*PRESERVE.*--no-transformation.*edgekd calibrate") as raised:
         require_batch_norm(teacher)
-    never_had_any = r"folded on export, if it had any\. If it was, export.*; otherwise distil with mixing only"
+    never_had_any = r"folded on export, if it had any\. If it was, export.*; otherwise distil without them"
     assert re.search(never_had_any, str(raised.value))  # as such a network looks the same
 
 
