@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from notes import Notes
 from short_distillations import SETTINGS
@@ -36,6 +37,7 @@ from edgekd.steps.distill import DistillRequest, distill_run  # noqa: E402
 from edgekd.steps.images import ImagesSpec  # noqa: E402
 from edgekd.steps.outcome import require_learnt  # noqa: E402
 from targets.input import Framing  # noqa: E402
+from targets.statistics import read_statistics  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -52,6 +54,23 @@ def test_it_is_said_whether_the_transformation_carries_to_layers_it_was_not_fitt
     again = Notes()
     distill_run(request, again)
     assert said in again.said
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's older exporter is deprecated
+def test_an_ordinary_onnx_file_is_distilled_into_a_student_cut_from_it(distill_request: DistillRequest) -> None:
+    """Its BatchNorm is folded; what the layers added in its place hold is of simulated pictures, and not exported."""
+    network = with_statistics().module
+    torch.onnx.export(network, (torch.rand(1, 3, HEIGHT, WIDTH),), "folded.onnx", dynamo=False)
+    settings = replace(SETTINGS, transform=None)
+    request = replace(distill_request, teacher="folded.onnx", student="slim-s", out=Path("runs/folded"))
+    notes = Notes()
+    run = distill_run(replace(request, settings=settings), notes)
+    assert any("folded on export" in line for line in notes.said)
+    assert not any("can be solved for" in line for line in notes.said)
+    run.verify()
+    assert read_statistics(onnx.load(run.folder / "onnx" / "student.onnx")) == {}
+    with pytest.raises(ModelError, match=r"distil without them \(--no-transformation\)"):
+        distill_run(replace(request, out=Path("runs/other")), Quiet())
 
 
 def test_a_student_that_diverged_is_not_passed_off_as_one(distill_request: DistillRequest) -> None:
