@@ -13,7 +13,7 @@ from targets.centring import centre
 from targets.encode import encode
 from targets.encodings import Encoding
 from targets.layers import Weights
-from targets.nodes import ACTIVATIONS, LAYERS, feeding, inner
+from targets.nodes import ACTIVATIONS, GATES, LAYERS, feeding, inner
 from targets.ranges import Ranges
 from targets.reference import emulate_model, infer_model
 
@@ -46,8 +46,15 @@ def quantise(calibrated: Calibrated, encoding: Encoding) -> onnx.ModelProto:
         needed = feeding(calibrated.model, read)
         nodes = [node for node in nodes if node.op_type in LAYERS | ACTIVATIONS or node.name in needed]
     rounded = {name for node in nodes for name in node.output}
-    # An activation behind a float layer stays in float with it.
-    chosen = [node.name for node in nodes if node.op_type not in ACTIVATIONS or node.input[0] in rounded]
+    chosen: list[str] = []
+    written: set[str] = set()
+    for node in nodes:  # an activation or a gate behind a float layer stays in float with it
+        if node.op_type in ACTIVATIONS and node.input[0] not in rounded:
+            continue
+        if node.op_type in GATES and not written.issuperset(node.input):
+            continue
+        chosen.append(node.name)
+        written.update(node.output)
     return encode_nodes(calibrated, encoding, chosen)
 
 

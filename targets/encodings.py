@@ -30,14 +30,14 @@ U8S8 = Encoding(
     bias=True,
     outputs=True,
     kinds=_LAYERS | {
-        "Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPool", "Relu", "Reshape", "Resize",
-        "Transpose",
+        "Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPool", "Mul", "Relu", "Reshape", "Resize",
+        "Sigmoid", "Transpose",
     },
 )  # fmt: skip
 """For ONNX Runtime on x86 (VNNI): uint8 activations with zero-points, int8 weights per channel."""
 
-U8S8_FLOAT_SUMS = replace(U8S8, name="u8s8-float-sums", kinds=U8S8.kinds - {"Add", "Resize"})
-"""For OpenVINO, which adds and resizes in float whatever the model says and so needs no pairs around either."""
+U8S8_FLOAT_SUMS = replace(U8S8, name="u8s8-float-sums", kinds=U8S8.kinds - {"Add", "Mul", "Resize", "Sigmoid"})
+"""For OpenVINO, which adds, resizes and gates in float whatever the model says and so needs no pairs around these."""
 
 S8 = Encoding(name="s8", signed=True, bias=False, outputs=False, kinds=_LAYERS | {"Add"})
 """For TensorRT: int8 throughout, every zero-point 0, weights per channel, biases in float."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACTIVATIONS",
+    "GATES",
     "LAYERS",
     "body",
     "drop_unused",
@@ -26,6 +27,9 @@ LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 ACTIVATIONS = frozenset({"Clip", "Relu"})
 """The operators that a runtime fuses into the preceding layer."""
+
+GATES = frozenset({"Mul", "Sigmoid"})
+"""The operators of SiLU and of squeeze-and-excitation; products of other kinds are never rounded."""
 
 
 def body(model: onnx.ModelProto, kinds: frozenset[str]) -> list[onnx.NodeProto]:
@@ -49,7 +53,12 @@ def inner(model: onnx.ModelProto, kinds: frozenset[str]) -> list[onnx.NodeProto]
     A layer of three channels has few multiplications: int8 costs much accuracy there and saves no time (README.md).
     """
     behind_layer = _behind_layers(model)
-    return [node for node in body(model, kinds) if any(name in behind_layer for name in node.input)]
+    gates = _gates(model, behind_layer) if kinds & GATES else set()
+    return [
+        node
+        for node in body(model, kinds)
+        if any(name in behind_layer for name in node.input) and (node.op_type not in GATES or node.name in gates)
+    ]
 
 
 def feeding(model: onnx.ModelProto, tensors: Iterable[str]) -> set[str]:
@@ -125,6 +134,19 @@ def drop_unused(model: onnx.ModelProto) -> None:
     ):
         del field[:]
         field.extend(values)
+
+
+def _gates(model: onnx.ModelProto, behind_layer: set[str]) -> set[str]:
+    """The names of the products with a sigmoid, and of these sigmoids, that a layer of the body reads."""
+    sigmoids = {name: node.name for node in model.graph.node if node.op_type == "Sigmoid" for name in node.output}
+    read = (name for node in body(model, LAYERS) for name in node.input)
+    fed = feeding(model, read)
+    found = set()
+    for node in model.graph.node:
+        if node.op_type == "Mul" and node.name in fed and all(name in behind_layer for name in node.input):
+            gating = [sigmoids[name] for name in node.input if name in sigmoids]
+            found.update([node.name, *gating] if gating else [])
+    return found
 
 
 def _behind_layers(model: onnx.ModelProto) -> set[str]:
