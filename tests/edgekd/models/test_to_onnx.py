@@ -210,6 +210,30 @@ def test_only_a_cast_reads_the_pictures(tmp_path: Path) -> None:
     assert all(verdict.builds for verdict in preflight(model))
 
 
+def test_gelu_is_written_as_onnx_runtime_knows_it(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="its optimiser is looked at")
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.GELU(), nn.Conv2d(8, 8, 3, 1, 1), nn.GELU(), nn.Conv2d(8, 1, 1), nn.Softplus(),
+        nn.Upsample(scale_factor=2),
+    )  # fmt: skip
+    export_onnx(network.eval(), SMALL, tmp_path / "net.onnx", metadata={})
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(tmp_path / "net.onnx", options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert kinds.count("Gelu") == 2 and "Erf" not in kinds
+    other_halves = nn.Sequential(network[0], nn.Softplus(), nn.Conv2d(8, 1, 1), _Halved(), nn.Upsample(scale_factor=2))
+    export_onnx(other_halves.eval(), SMALL, tmp_path / "halved.onnx", metadata={})  # compares it with the network
+
+
+class _Halved(nn.Module):
+    """Products with a half that are no GELU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + 1) * (0.5 * (torch.erf(x) + 2)) * (0.5 * (x.sigmoid() + 1)) + 3
+
+
 def test_an_imported_network_can_go_out_again(tmp_path: Path) -> None:
     from onnx_graphs import conv_norm, save
 
