@@ -118,7 +118,10 @@ def _compensated(rows: Float64, steps: Float64, covariance: Float64) -> Float64:
     try:
         answers = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
     except np.linalg.LinAlgError:  # linearly dependent inputs: no weight to pass errors on to
-        return _nearest(rows, steps)
+        if len(rows) == 1:
+            return _nearest(rows, steps)
+        alone = [slice(group, group + 1) for group in range(len(rows))]  # the others are rounded as they would be
+        return np.concatenate([_compensated(rows[one], steps[one], covariance[one]) for one in alone])
     rest, codes = rows.copy(), np.empty_like(rows)
     for index in range(size):
         codes[:, :, index] = _nearest(rest[:, :, index], steps[:, :, 0])

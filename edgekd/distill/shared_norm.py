@@ -14,8 +14,12 @@ from torch import Tensor, nn
 
 from calibration.errors import ModelError
 from edgekd.distill.ranks import sum_over_processes
+from edgekd.models.batch_norm import is_plain
 
 __all__ = ["share_norms", "unshare_norms"]
+
+
+_OWN_CLASS = "own_class"  # of a layer that is shared: what it was before
 
 
 class _SharedBatchNorm2d(nn.BatchNorm2d):
@@ -55,12 +59,15 @@ class _Mean(torch.autograd.Function):
 def share_norms(network: nn.Module) -> None:
     """Make the BatchNorm layers of `network` normalise over all processes in training mode.
 
-    Raises ModelError for a subclass of BatchNorm2d.
+    Raises ModelError for a subclass of BatchNorm2d that does more.
     """
     for layer in network.modules():
-        if type(layer) is nn.BatchNorm2d:
+        if not isinstance(layer, nn.BatchNorm2d) or type(layer) is _SharedBatchNorm2d:
+            continue
+        if is_plain(layer):
+            layer.__dict__[_OWN_CLASS] = type(layer)
             layer.__class__ = _SharedBatchNorm2d
-        elif isinstance(layer, nn.BatchNorm2d):
+        else:
             raise ModelError(
                 f"A BatchNorm of class {type(layer).__name__} cannot be shared among processes",
                 fix="Distil in one process, or choose a student that is not cut from its teacher",
@@ -68,10 +75,10 @@ def share_norms(network: nn.Module) -> None:
 
 
 def unshare_norms(network: nn.Module) -> None:
-    """Turn the layers back into plain BatchNorm2d."""
+    """Turn the layers back into what they were."""
     for layer in network.modules():
         if type(layer) is _SharedBatchNorm2d:
-            layer.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
+            layer.__class__ = layer.__dict__.pop(_OWN_CLASS)
 
 
 def _mean(x: Tensor, count: int) -> Tensor:

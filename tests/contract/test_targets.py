@@ -89,7 +89,9 @@ class TestEveryTarget:
         assert "held out" in str(case.artefact.drift_on)
 
     def test_onnx_files_name_student_and_calibration_set(self, case: Case) -> None:
-        for path in case.artefact.folder.glob("*.onnx"):
+        paths = list(case.artefact.folder.glob("*.onnx"))
+        assert paths or case.target.name == "openvino"  # whose files are its own
+        for path in paths:
             metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
             assert metadata["edgekd.student"] == case.artefact.student
             assert metadata.get("edgekd.calibration") == case.artefact.calibration

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -13,7 +15,7 @@ from targets.layers import ConvLayer, Weights, conv_layers, replace_weights
 from targets.moments import measure_moments, patches
 from targets.nodes import inner
 from targets.reference import exposing, fold
-from targets.rounding import round_layers
+from targets.rounding import round_layer, round_layers
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +90,16 @@ def test_weights_lie_on_an_int8_grid_and_biases_keep_the_mean(model: onnx.ModelP
             replace_weights(changed, {name: rounded[name]})
             exact, moved = (tensors(one, [layer.output], images)[0].mean(axis=(0, 2, 3)) for one in (model, changed))
             np.testing.assert_allclose(moved, exact, atol=2e-3)
+
+
+def test_a_channel_that_never_changes_does_not_keep_the_others_from_being_rounded_as_they_were(
+    model: onnx.ModelProto,
+) -> None:
+    layer = next(layer for layer in inside(model).values() if layer.depthwise)
+    moments = measure_moments(model, {layer.name: layer}, pictures(16), Quiet())[layer.name]
+    expected = round_layer(layer, moments).weight
+    covariance = moments.covariance.copy()
+    covariance[3] = -1e-6  # no variance, but for what rounding left of it
+    found = round_layer(layer, replace(moments, covariance=covariance)).weight
+    others = np.arange(len(expected)) != 3
+    np.testing.assert_array_equal(found[others], expected[others])
