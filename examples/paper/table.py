@@ -23,9 +23,10 @@ import torch
 from controls import CONTROLS, Control, settings_of
 from figures import SHOWN, TEACHER, gap_closed, mean, with_spread
 from finished import Finished
+from folding import folded
 from numpy.typing import NDArray
 from torch import nn
-from worlds import World, folded, real_world, stand_in_world
+from worlds import World, real_world, stand_in_world
 
 from calibration.files import sha256_bytes, sha256_file
 from calibration.progress import Quiet

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from calibration.errors import UsageError
 from edgekd.cli.console import Console
 from edgekd.cores import allowed_cores
 from edgekd.evaluate.datasets import open_dataset
 from edgekd.evaluate.datasets.frame import frame_all
-from edgekd.models.stored import layers_as_run
 from edgekd.models.teacher import Teacher
 from edgekd.models.teachers import load_teacher
-from edgekd.models.weights import tensors_digest
 from edgekd.pictures import list_pictures, read_picture
 from edgekd.simulate.looks import LOOKS
 from edgekd.simulate.rooms import RoomSettings
 from edgekd.simulate.sample import ImageSource, SimulatedImage
 from edgekd.simulate.store import SimulatedSet, write_set
 
-__all__ = ["MOST", "World", "folded", "real_world", "stand_in_world"]
+__all__ = ["MOST", "World", "real_world", "stand_in_world"]
 
 MOST = 6  # times as many simulated images as a student learns from are rendered, for the row that takes them all
 
@@ -58,22 +52,6 @@ class World:
     pictures: NDArray[np.uint8]  # held out, framed for the teacher [N, H, W, 3]
     truth: NDArray[np.float32]  # [N, H, W], 0 where unknown
     places: tuple[str, ...]  # where each was taken
-
-
-def folded(teacher: Teacher) -> Teacher:
-    """The same network with BatchNorm folded into its convolutions: what it stored of its pictures is lost."""
-    module = copy.deepcopy(teacher.module)
-    for layer in layers_as_run(module, torch.zeros(1, 3, teacher.input.height, teacher.input.width)):
-        if layer.norm is not None:
-            fused = fuse_conv_bn_eval(layer.convolution, layer.norm)
-            for parent in list(module.modules()):
-                for name, child in list(parent.named_children()):
-                    if child is layer.convolution:
-                        setattr(parent, name, fused)
-                    elif child is layer.norm:
-                        setattr(parent, name, nn.Identity())
-    digest = tensors_digest(dict(module.state_dict()))
-    return replace(teacher, name=f"{teacher.name}-folded", module=module.requires_grad_(False), digest=digest)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))  # small_network.py serves both folders
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "contract"))  # small_network.py serves both folders
+sys.path.insert(0, str(ROOT / "examples" / "paper"))  # folding.py
 
 
 @pytest.fixture(scope="session")
