@@ -87,7 +87,8 @@ def _per_input(layer: ConvLayer, factors: Array) -> Array:
 def measure_reach(model: onnx.ModelProto, images: NDArray[np.uint8], progress: Progress) -> dict[str, Array]:
     """The largest magnitude of each channel [C] of every activation that can be equalised, over pictures uint8."""
     before = {node.input[0] for node in model.graph.node if node.op_type in ACTIVATIONS}
-    # The input of an activation function is never rounded by itself; a Clip's output is needed for its bound anyway.
+    before -= {name for node in model.graph.node if node.op_type not in ACTIVATIONS for name in node.input}
+    # What an activation function alone reads is never rounded; a Clip's output is needed for its bound anyway.
     names = [
         name for group in channel_groups(model) for name in group.tensors if name not in before or name in group.bounds
     ]

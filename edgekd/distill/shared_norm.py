@@ -27,9 +27,11 @@ class _SharedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         count = torch.distributed.get_world_size()
-        dtype, x = x.dtype, x.float()  # under autocast E[x^2] - E[x]^2 would cancel in bfloat16
-        moments: Tensor = _Mean.apply(torch.stack([x.mean((0, 2, 3)), x.square().mean((0, 2, 3))]), count)  # type: ignore[no-untyped-call]
-        mean, variance = moments[0], (moments[1] - moments[0].square()).clamp_min(0)
+        dtype, x = x.dtype, x.float()
+        # In two steps: E[x^2] - E[x]^2 would cancel where a mean is far larger than the deviation.
+        own_variance, own_mean = torch.var_mean(x, (0, 2, 3), correction=0)
+        mean: Tensor = _Mean.apply(own_mean, count)  # type: ignore[no-untyped-call]
+        variance: Tensor = _Mean.apply(own_variance + (own_mean - mean).square(), count)  # type: ignore[no-untyped-call]
         if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
             if self.num_batches_tracked is not None:
                 self.num_batches_tracked.add_(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -83,17 +84,26 @@ def _halve_last(model: onnx.ModelProto) -> None:
     made_by = {name: node for node in model.graph.node for name in node.output}
     readers = Counter(name for node in model.graph.node for name in node.input)
     for product in model.graph.node:
-        for index, name in enumerate(product.input if product.op_type == "Mul" else ()):
-            halved = made_by.get(name)
-            if halved is None or halved.op_type != "Mul" or readers[name] != 1:
+        if product.op_type != "Mul":
+            continue
+        for x, halved in (tuple(product.input), tuple(product.input)[::-1]):
+            node = made_by.get(halved)
+            if node is None or node.op_type != "Mul" or readers[halved] != 1:
                 continue
-            half, rest = (sorted(halved.input, key=lambda one: one not in halves), product.input[1 - index])
-            adds = made_by.get(half[1])
-            erfs = [] if adds is None else [made_by[one].op_type for one in adds.input if one in made_by]
-            if half[0] in halves and adds is not None and adds.op_type == "Add" and "Erf" in erfs:
-                halved.input[:] = [rest, half[1]]
-                product.input[:] = [name, half[0]]
+            half, others = sorted(node.input, key=lambda name: name not in halves)
+            if half in halves and _is_one_plus_erf_of(x, others, made_by):
+                node.input[:], product.input[:] = [x, others], [halved, half]
                 break
+
+
+def _is_one_plus_erf_of(x: str, name: str, made_by: Mapping[str, onnx.NodeProto]) -> bool:
+    """Whether a tensor is a sum with the erf of something that is computed from x in one step."""
+    add = made_by.get(name)
+    if add is None or add.op_type != "Add":
+        return False
+    erfs = [made_by[one] for one in add.input if one in made_by and made_by[one].op_type == "Erf"]
+    scaled = [made_by[erf.input[0]] for erf in erfs if erf.input[0] in made_by]
+    return any(x in node.input for node in scaled)
 
 
 def _state_scales(model: onnx.ModelProto, node: onnx.NodeProto, before: list[int], after: list[int]) -> None:

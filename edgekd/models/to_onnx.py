@@ -36,7 +36,7 @@ from targets.statistics import STATISTICS_KEY, ChannelStatistics, pack_statistic
 
 __all__ = ["RECIPE", "Parity", "export_onnx", "require_exportable"]
 
-RECIPE = 3
+RECIPE = 4
 """Version of the way in which models are written; a model of another version is exported again."""
 
 _TOLERANCE = 1e-3  # relative to the depth, or to _NEAR for depth below it

@@ -83,6 +83,17 @@ def test_divided_channels_are_more_alike_and_the_depth_is_the_same() -> None:
     np.testing.assert_allclose(infer_model(equal, images), expected, rtol=1e-4)
 
 
+def test_what_a_depthwise_convolution_reads_counts_though_a_relu_reads_it_too() -> None:
+    net = Network()
+    floats = net.add("Cast", ["image"], to=onnx.TensorProto.FLOAT)
+    x = net.add("Mul", [net.add("Transpose", [floats], perm=[0, 3, 1, 2]), net.constant("scale", 1 / 255)])
+    both = net.conv(x, 3, 12, 3)
+    x = net.add("Add", [net.conv(net.add("Relu", [both]), 12, 12, 3, groups=12), net.conv(both, 12, 12, 3, groups=12)])
+    x = net.add("Exp", [net.conv(net.conv(x, 12, 8, 1), 8, 1, 1)])
+    net.nodes.append(helper.make_node("Squeeze", [x, net.constant("axis", [1], np.int64)], ["depth"], name="squeeze"))
+    assert both in measure_reach(fold(finish(net.nodes, net.constants)), pictures(4), Quiet())
+
+
 def unevenness(reach: np.ndarray) -> float:
     living = reach[reach > 0]
     return float(living.max() / living.min())

@@ -220,6 +220,19 @@ def test_an_environment_that_torchrun_would_not_set_is_refused(stated, message, 
         pass
 
 
+def test_a_mean_far_from_zero_is_shared_as_exactly_as_one_process_has_it(monkeypatch) -> None:
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(_port()))
+    torch.manual_seed(0)
+    x, plain, shared = torch.randn(8, 4, 16, 16) + 3000, nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4))
+    torch.distributed.init_process_group("gloo", rank=0, world_size=1)
+    try:
+        share_norms(shared)
+        torch.testing.assert_close(shared(x), plain(x), rtol=0, atol=1e-2)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_layers_that_share_become_plain_again() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), AddedNorm(4))
     for _ in range(2):  # a run may share them again

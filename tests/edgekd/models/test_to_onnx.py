@@ -228,10 +228,13 @@ def test_gelu_is_written_as_onnx_runtime_knows_it(tmp_path: Path) -> None:
 
 
 class _Halved(nn.Module):
-    """Products with a half that are no GELU."""
+    """Products with a half that are no GELU: of another tensor, made before or after the other, of another shape."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x + 1) * (0.5 * (torch.erf(x) + 2)) * (0.5 * (x.sigmoid() + 1)) + 3
+        before, halved = x + 1, 0.5 * (torch.erf(x / 2) + 1)
+        after = x.sigmoid() * 2
+        whole = x.mean((2, 3), keepdim=True)
+        return before * halved + after * (0.5 * (torch.erf(x) + 1)) + x * (0.5 * (1 + torch.erf(whole / 2))) + 3
 
 
 def test_an_imported_network_can_go_out_again(tmp_path: Path) -> None:
