@@ -49,7 +49,8 @@ def bundle(
     written = bundle_run(found, settings, console, out)
     console.result(_json(written), _table(written))
     console.note(f"Copy {written.archive} to the device, unpack it and run there: python3 run.py")
-    console.next_command("export", found.folder, "--on", "user@board")
+    chosen = [word for name in settings.targets for word in ("--target", name)]
+    console.next_command("export", found.folder, *chosen, "--on", "user@board")
 
 
 def _table(written: WrittenBundle) -> Table:

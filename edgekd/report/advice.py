@@ -103,8 +103,8 @@ def _choice(group: Sequence[Entry]) -> Iterator[Advice]:
     yield Advice(
         "choice",
         f"On {fastest.device} use {fastest.row.name}: {_latency(fastest).p50 / _latency(fastest).batch:.2f} ms per "
-        f"picture at AbsRel {score.means['raw']['absrel']:.3f} over {score.images} images ({score.protocol}), {than}. "
-        f"For {beaten} of {len(scored)} artefacts another is at least as fast and as accurate.",
+        f"picture at AbsRel {score.means['raw']['absrel']:.3f} over {score.images} images ({score.protocol}), {than}."
+        + (f" For {beaten} of {len(scored)} artefacts another is at least as fast and as accurate." if beaten else ""),
     )
 
 

@@ -129,9 +129,10 @@ class Training:
                 "--steps, or switch it off with --no-transformation"
             )
         elif not found.others_improve:
+            moved = "moved further away" if others[1] > others[0] else "hardly came closer"
             self.progress.note(
-                f"The unmatched layers of {self.teacher.name} hardly came closer: the transformation may "
-                "do little here. To find out, compare with a run with --no-transformation"
+                f"The unmatched layers of {self.teacher.name} {moved}: the transformation may do little here. To find "
+                "out, compare with a run with --no-transformation"
             )
 
     def keep_model(

@@ -2,8 +2,9 @@
 # A bundle's self-test in environments with numpy and one runtime alone, on the oldest Python it is for where that is here.
 #     examples/bundle/clean_environments.sh runs/kitchen/bundle/kitchen [PYTHON]
 set -euo pipefail
-bundle=${1:?the folder of a bundle, runs/NAME/bundle/NAME}
-python=${2:-$(command -v python3.8 || command -v python3)}
+bundle=${1:-}
+[ -f "$bundle/run.py" ] || { echo "No bundle in '$bundle'. Usage: $0 runs/NAME/bundle/NAME [PYTHON]" >&2; exit 2; }
+python=${2:-$(python3.8 -V >/dev/null 2>&1 && echo python3.8 || echo python3)}  # a version manager's may not run
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for runtime in onnxruntime openvino; do

@@ -116,7 +116,8 @@ def main() -> None:
     print("| | mean difference, levels | largest | onnxruntime ms | openvino ms |\n| --- | --- | --- | --- | --- |")
     for name, row in rows.items():
         taken = [np.median(times.get(f"{name}, {runtime}", [np.nan])) for runtime in ("onnxruntime", "openvino")]
-        print(f"| {name} | {row} | {taken[0]:.1f} | {taken[1]:.1f} |")
+        shown = ["-" if np.isnan(one) else f"{one:.1f}" for one in taken]
+        print(f"| {name} | {row} | {shown[0]} | {shown[1]} |")
     print(f"Pillow {np.median(times['Pillow']):.1f} ms, numpy {np.median(times['numpy']):.1f} ms")
 
 

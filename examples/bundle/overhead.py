@@ -34,7 +34,13 @@ run.Predictor(sys.argv[1], sys.argv[2], sys.argv[3])
 """
 BARE = {
     "onnxruntime": "import sys, numpy, onnxruntime; onnxruntime.InferenceSession(sys.argv[4])",
-    "openvino": "import sys, numpy, openvino; openvino.Core().compile_model(sys.argv[4], 'CPU')",
+    "openvino": """
+import sys, numpy, openvino
+core = openvino.Core()
+model = core.read_model(sys.argv[4])
+model.reshape({0: [1, *(size.get_length() for size in list(model.input(0).partial_shape)[1:])]})
+core.compile_model(model, "CPU")
+""",
 }
 
 
@@ -48,7 +54,9 @@ def load(folder: Path) -> Any:
 
 def seconds(code: str, words: list[str]) -> float:
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code, *words], check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(words[1:])} could not be opened:\n{done.stderr}")
     return time.perf_counter() - started
 
 

@@ -77,6 +77,10 @@ def main() -> None:
     parser.add_argument("--pairs", help="index.csv of RGB-D frames to measure on")
     arguments = parser.parse_args()
     run, teacher = find_run(arguments.run, Quiet()), load_teacher(arguments.teacher)
+    if run.manifest.teacher is None or "distill" not in run.manifest.steps:
+        parser.error(f"{run.folder} has no student: name a run of edgekd distill")
+    if run.manifest.teacher.digest != teacher.digest:
+        parser.error(f"{run.folder} is of the teacher {run.manifest.teacher.spec}: pass --teacher with it")
     weights = load_weights(run.folder / "student.safetensors")
     student = build_student(str(weights.architecture), teacher)
     fill(student, weights.tensors, "the run's student", architecture=str(weights.architecture))

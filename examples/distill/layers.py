@@ -61,7 +61,7 @@ def main() -> None:
     *_, last = sorted((run.folder / "previews").glob("[0-9]*.png"))
     with Image.open(last) as preview:
         preview.convert("RGB").save(arguments.out / f"{teacher.name}-pictures.jpg", quality=85)
-    print(f"{chart}, and {last.name} beside it")
+    print(f"{chart}, and {teacher.name}-pictures.jpg beside it")
 
 
 def draw(before: NDArray[np.float64], after: NDArray[np.float64], matched: int) -> str:

@@ -29,7 +29,8 @@ def main() -> None:
     parser.add_argument("pairs")
     arguments = parser.parse_args()
     run = Run.open(arguments.run)
-    assert run.manifest.teacher is not None
+    if run.manifest.teacher is None or "distill" not in run.manifest.steps:
+        parser.error(f"{run.folder} has no student: name a run of edgekd distill")
     teacher = load_teacher(run.manifest.teacher.spec)
     weights = load_weights(run.folder / "student.safetensors")
     asked = run.manifest.steps["distill"].asked

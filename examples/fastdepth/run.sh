@@ -6,7 +6,8 @@
 #
 # PAIRS/index.csv lists RGB-D pairs: dataset,rgb,depth,depth_units_per_metre. What is finished is not done again.
 set -euo pipefail
-pairs=${1:?the index.csv of a folder of RGB-D pairs}
+pairs=${1:-}
+[ -e "$pairs" ] || { echo "RGB-D pairs not found: '$pairs'. Usage: $0 PAIRS/index.csv [STEPS]" >&2; exit 2; }
 steps=${2:-1000}
 
 edgekd distill --teacher fastdepth --steps "$steps" --out runs/fastdepth-slim-l

@@ -84,6 +84,8 @@ def main() -> None:
     runs = Finished(arguments.runs).rows()
     columns = [(pair, _figures_of(pair, runs)) for pair in PAIRS]
     columns = [(pair, figures) for pair, figures in columns if figures.keys() - {TEACHER}]
+    if not columns:
+        parser.error(f"{arguments.runs} holds no runs of the pairs in this script (teacher, pictures and settings)")
     titles = [pair.title for pair, _ in columns]
     students = [row for row in ROWS if row != TEACHER]
     _table("AbsRel / delta1", titles, _cells(columns, ROWS, ("absrel", "delta1")))

@@ -7,7 +7,8 @@
 #
 # What is finished is not done again. Screenshots need Qt (pip install PySide6); without it they stay as they are.
 set -euo pipefail
-pairs=${1:?the index.csv of a folder of RGB-D pairs}
+pairs=${1:-}
+[ -e "$pairs" ] || { echo "RGB-D pairs not found: '$pairs'. Usage: $0 PAIRS/index.csv [STEPS]" >&2; exit 2; }
 steps=${2:-1000}
 here=$(dirname "$0")
 run=runs/fastdepth-slim-l

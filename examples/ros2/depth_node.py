@@ -54,7 +54,10 @@ def fill(message: Any, depth: np.ndarray, header: Any) -> Any:
 
 
 def main() -> None:
-    import rclpy
+    try:
+        import rclpy
+    except ImportError:
+        sys.exit("rclpy not found: source /opt/ros/DISTRO/setup.bash first")
     from rclpy.executors import ExternalShutdownException
     from rclpy.node import Node
     from rclpy.qos import QoSProfile, ReliabilityPolicy

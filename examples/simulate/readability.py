@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument("count", nargs="?", type=int, default=500)
     parser.add_argument("--teacher", default="fastdepth")
     asked = parser.parse_args()
+    if asked.count < 1:
+        parser.error("at least 1 picture is needed")
     teacher = load_teacher(asked.teacher)
     normalise, framing = Normalise(teacher.input), teacher.input.framing
     settings = RoomSettings(look=asked.look, views_per_room=1)

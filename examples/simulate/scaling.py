@@ -39,8 +39,8 @@ def main() -> None:
     for workers, (processor, wall) in best.items():
         share, linear = processor / best[least][0], wall * least / workers / best[least][1]
         print(
-            f"{workers} processes: {processor:.1f} images/s of processor time ({share:.0%} of what {least} made),"
-            f" {wall:.1f} images/s of wall time ({linear:.0%} of linear)"
+            f"{workers} process{'es' * (workers > 1)}: {processor:.1f} images/s of processor time"
+            f" ({share:.0%} of what {least} made), {wall:.1f} images/s of wall time ({linear:.0%} of linear)"
         )
 
 

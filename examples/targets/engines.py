@@ -220,7 +220,8 @@ def onnx_files(path: Path) -> list[Path]:
 def measure(models: list[Path], modules: list[str], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     record = Record(out / "engines.json")
-    record.step("machine")
+    if record.step("machine") is None:
+        sys.exit("No GPU could be asked what it is: engines are built and run where one is (--make needs none)")
     module = next((name for name in modules if record.step("version", name)), None)
     if module is None:
         sys.exit("No TensorRT could be imported")

@@ -46,9 +46,13 @@ def main() -> None:
         picture = trial_pictures(artefact.input.height, artefact.input.width)[:1]
         for threads in (1, 2):
             runner = get_target(artefact.target).open(artefact, RunnerOptions(threads=threads))
-            calls[f"{artefact.name}, {threads} threads"] = lambda runner=runner, picture=picture: runner.infer(picture)
+            calls[f"{artefact.name}, {threads} thread{'s' * (threads > 1)}"] = lambda runner=runner, picture=picture: (
+                runner.infer(picture)
+            )
             if artefact.target == "onnxruntime":
-                calls[f"{artefact.name}, {threads} threads that spin"] = spinning(artefact.path, threads, picture)
+                calls[f"{artefact.name}, {threads} spinning thread{'s' * (threads > 1)}"] = spinning(
+                    artefact.path, threads, picture
+                )
     times = time_in_turns(calls, ROUNDS, REPEATS)
     print("| artefact | p50 ms | p90 ms | p99 ms |")
     print("| --- | --- | --- | --- |")

@@ -136,7 +136,8 @@ def test_the_choice_is_made_frame_by_frame() -> None:
     best = replace(best, scores=(scored(hard),))
     worse = replace(quick, scores=(scored([error + 0.02 for error in hard]),))
     assert "use openvino-fp32: 8.00 ms per picture at AbsRel 0.200 over 60 images" in said(best, worse)
-    assert "and none is more accurate. For 0 of 2 artefacts another is at least as fast" in said(best, worse)
+    assert "and none is more accurate." in said(best, worse)
+    assert "another is at least as fast" not in said(best, worse)
     better = replace(quick, scores=(scored([error - 0.02 for error in hard]),))
     assert "use openvino-int8" in said(best, better) and "For 1 of 2 artefacts another" in said(best, better)
     uncertain = [error + (0.03 if number % 4 else -0.06) for number, error in enumerate(hard)]
