@@ -89,6 +89,8 @@ def prepare(
         for remark in coverage.remarks():
             progress.note(remark)
     kind = "calibration pictures, held out" if len(held_out) < calibration.count else "the calibration pictures"
+    if precision == "int8" and options.max_drift is not None:
+        kind += ", on which float layers were chosen"
     drift_on = f"{len(held_out)} {kind}"
     return Job(target, graph, precision, calibration, images, np.asarray(held_out), drift_on, options.max_drift)
 

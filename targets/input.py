@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -66,7 +67,8 @@ class InputSpec:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        usable = all(map(math.isfinite, (*self.mean, *self.std))) and all(deviation > 0 for deviation in self.std)
+        if len(self.mean) != 3 or len(self.std) != 3 or not usable:
             raise ModelError(
                 f"A normalisation of mean {self.mean} and std {self.std} cannot be applied to RGB",
                 fix="Use three means and three positive deviations",

@@ -66,7 +66,7 @@ def calibrate(
 ) -> Calibrated:
     """Measure ranges on pictures uint8 [N, H, W, 3], round the weights and choose the layers that stay in float.
 
-    With a `budget` these are the fewest that keep every encoding within it; where none do, those that come closest.
+    With a `budget` these are the fewest that keep every encoding within it; where none do, all that may or none.
     The last result is cached, so that exporting to several targets calibrates once. Raises MissingRuntimeError without
     ONNX Runtime, ModelError when the model has nothing to quantise.
     """

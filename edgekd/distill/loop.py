@@ -49,7 +49,6 @@ class Distilled:
 
     student: nn.Module
     transform: TransformNet | None
-    batches: Batches
     ranges: Mapping[str, tuple[float, float]]  # learned, of convolutions' inputs; empty without quantisation
 
 
@@ -109,7 +108,7 @@ def distill(
         if features is not None:
             features.release()
     ranges = {} if fit.int8 is None else fit.int8.ranges()
-    return Distilled(student, None if transform is None else transform.net, batches, ranges)
+    return Distilled(student, None if transform is None else transform.net, ranges)
 
 
 @exact_float32()
@@ -240,7 +239,7 @@ def _open_log(path: Path, start: int) -> TextIO:
             try:
                 if int(json.loads(line)["step"]) < start:
                     lines.append(line)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, OverflowError):
                 continue  # a partial line left by a killed process
     write_bytes(path, b"".join(lines))
     try:

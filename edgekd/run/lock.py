@@ -44,7 +44,7 @@ class Holder:
             return False
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):  # the second: no process can have this number
             return True
         except PermissionError:
             return False

@@ -90,3 +90,9 @@ def test_by_default_noticeable_damage_within_a_tenth_of_the_arithmetic() -> None
 def test_a_layer_behind_a_float_one_stays_in_float_for_less() -> None:
     operations = {"a": 5, "b": 4, "c": 1, "d": 90}
     assert choose_float_layers(DAMAGE, operations, {"c", "d"}) == ["a", "b", "c"]
+
+
+def test_all_that_stay_in_float_together_are_within_the_share() -> None:
+    """Each alone is: two of 6 % are more than a tenth."""
+    damage, operations = {"a": 0.03, "b": 0.02, "rest": 0.0}, {"a": 6, "b": 6, "rest": 88}
+    assert choose_float_layers(damage, operations, set()) == ["a"]

@@ -17,6 +17,7 @@ from edgekd.distill.batches import Batches
 from edgekd.distill.device import exact_float32
 from edgekd.distill.feature_pairs import encoder_pairs
 from edgekd.distill.features import FeatureMatch
+from edgekd.distill.framed_images import FramedImages
 from edgekd.distill.loop import fit_transform
 from edgekd.distill.losses import distillation_loss
 from edgekd.distill.resident import training_images
@@ -212,10 +213,10 @@ def test_the_student_learns_from_transformed_pictures_and_from_others(
 
     transform = TransformSettings(share=share, warm_up=1, every=2)
     settings = DistillSettings(steps=4, batch=4, set_aside=8, mixing=None, features=None, transform=transform)
-    made = run(teacher, Watched, boxes, tmp_path, settings)
-    normalise = Normalise(teacher.input)
+    run(teacher, Watched, boxes, tmp_path, settings)
+    normalise, batches = Normalise(teacher.input), Batches(FramedImages(boxes, teacher.input.framing), settings)
     for step, pictures in enumerate(seen[-4:], start=1):  # steps with and without an update of the transformation
-        given = normalise(to_tensor(made.batches.batch(step).mixed, CPU))
+        given = normalise(to_tensor(batches.batch(step).mixed, CPU))
         same = [(picture == given).flatten(1).all(1).any() for picture in pictures]
         assert len(pictures) == 4
         assert same.count(False) == changed

@@ -70,6 +70,17 @@ def test_their_statistics_are_those_of_what_they_are_given(rooms: Teacher, pictu
     torch.testing.assert_close(norm.running_var, variance, rtol=1e-4, atol=1e-6)
 
 
+def test_pictures_count_alike_in_batches_of_any_size() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1)).eval()
+    add_norms(network, SMALL)
+    pictures = torch.cat([torch.zeros(4, 3, 16, 16), torch.rand(1, 3, 16, 16) + 5])
+    found = []
+    for parts in (pictures.split(5), pictures.split(4)):
+        fit_norms(network, parts)
+        found.append((network[0][1].running_mean.clone(), network[0][1].running_var.clone()))
+    torch.testing.assert_close(found[0], found[1])
+
+
 @torch.no_grad()
 def apart(student: nn.Module, teacher: Teacher, pictures: Tensor) -> float:
     depth = teacher.module(pictures)
