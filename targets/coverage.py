@@ -8,7 +8,7 @@ The last agreed best with real pictures (README.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from calibration.progress import Progress
 from targets.gaussian import Gaussian, propagate, share_above
 from targets.graph import DepthGraph
 from targets.layers import conv_layers
+from targets.learned import learned_ranges, read_ranges
 from targets.nodes import inner
 from targets.ranges import RANGED_ON, Ranges, measure_ranges, spread
 from targets.reference import fold, stream_tensors
@@ -79,7 +80,8 @@ class LayerCoverage:
 def measure_layers(
     graph: DepthGraph, images: NDArray[np.uint8], held_out: NDArray[np.uint8], progress: Progress
 ) -> list[LayerCoverage]:
-    """Coverage of every layer whose input int8 rounds, in the order of the graph.
+    """Coverage of every layer whose input int8 rounds, in the order of the graph: by the range that the pictures give,
+    before int8 widens it, or the one that was learned.
 
     Pictures uint8 [N, H, W, 3]. Raises MissingRuntimeError without ONNX Runtime.
     """
@@ -87,7 +89,9 @@ def measure_layers(
     read = _read_by(model)
     names = list(dict.fromkeys(read.values()))
     chosen = spread(images, RANGED_ON)
-    ranges = measure_ranges(model, chosen, names, progress)
+    learned = learned_ranges(model, read_ranges(graph.model))
+    ranges = dict(measure_ranges(model, chosen, names, progress))
+    ranges.update({name: learned[name] for name in names if name in learned})
     halves = [measure_ranges(model, chosen[start::2], names, progress) for start in (0, 1)]
     saturated = measure_saturation(model, ranges, held_out, progress)
     stored = propagate(model, read_statistics(graph.model), graph.input)
@@ -98,7 +102,7 @@ def measure_layers(
             low=ranges[name][0],
             high=ranges[name][1],
             saturated=saturated[name],
-            growth=float(np.mean([math.log(_width(ranges[name]) / _width(half[name])) for half in halves])),
+            growth=0.0 if name in learned else _growth(ranges[name], [half[name] for half in halves]),
             expected=_expected(stored.get(name), ranges[name]),
         )
         for layer, name in read.items()
@@ -128,6 +132,10 @@ def _read_by(model: onnx.ModelProto) -> Mapping[str, str]:
     layers = conv_layers(model)
     inside = [node.name for node in inner(model, frozenset({"Conv"})) if node.name in layers]
     return {name: layers[name].source for name in inside}
+
+
+def _growth(whole: tuple[float, float], halves: Sequence[tuple[float, float]]) -> float:
+    return float(np.mean([math.log(_width(whole) / _width(half)) for half in halves]))
 
 
 def _width(found: tuple[float, float]) -> float:

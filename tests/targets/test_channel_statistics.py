@@ -16,6 +16,7 @@ from targets.coverage import UNCOVERED, LayerCoverage, measure_layers
 from targets.gaussian import Gaussian, propagate, share_above
 from targets.graph import read_graph
 from targets.layers import conv_layers
+from targets.learned import RANGES_KEY, pack_ranges
 from targets.reference import fold, stream_tensors
 from targets.statistics import STATISTICS_KEY, ChannelStatistics, pack_statistics, read_statistics
 
@@ -149,6 +150,17 @@ def test_saturation_is_the_share_beyond_the_range(tmp_path: Path) -> None:
         assert layer.saturated == pytest.approx(beyond, rel=1e-5, abs=1e-9)
         assert layer.expected is None  # nothing is stored
     assert max(layer.saturated for layer in layers) > 0.01
+
+
+def test_a_learned_range_is_judged_as_it_is(tmp_path: Path) -> None:
+    model = small_network()
+    reader = [node for node in model.graph.node if node.op_type == "Conv"][1]
+    found = {entry.key: entry.value for entry in model.metadata_props}
+    helper.set_model_props(model, {**found, RANGES_KEY: pack_ranges({reader.name: (0.0, 0.01)})})
+    layers = measure_layers(read_graph(save(model, tmp_path / "student.onnx")), pictures(16), pictures(4, 2), Quiet())
+    (learned,) = [layer for layer in layers if layer.layer == reader.name]
+    assert (learned.low, learned.high, learned.growth) == (0.0, 0.01, 0.0) and learned.saturated > 0.1
+    assert all(layer.high > 0.01 for layer in layers if layer is not learned)
 
 
 def test_ranges_that_still_grow_are_remarked_on() -> None:
