@@ -13,7 +13,7 @@ import numpy as np
 from calibration.errors import ModelError
 from targets.encodings import Encoding
 from targets.graph import copy_model
-from targets.layers import Weights, constants, groups, replace_weights
+from targets.layers import Weights, activation_bounds, constants, groups, replace_weights
 from targets.nodes import drop_unused
 from targets.pointwise import last_activations
 from targets.reference import import_onnxruntime
@@ -107,10 +107,9 @@ def _clips_excluding_zero(model: onnx.ModelProto) -> set[str]:
     values = constants(model)
     found = set()
     for node in model.graph.node:
-        if node.op_type == "Clip":
-            low, high = ([*node.input[1:], "", ""])[:2]
-            if (low in values and values[low] > 0) or (high in values and values[high] < 0):
-                found.add(node.name)
+        low, high = activation_bounds(node, values)
+        if node.op_type == "Clip" and (low > 0 or high < 0):
+            found.add(node.name)
     return found
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from targets.input import InputSpec
-from targets.layers import ConvLayer, constants, conv_layers
+from targets.layers import ConvLayer, activation_bounds, constants, conv_layers
 from targets.nodes import ACTIVATIONS
 from targets.statistics import ChannelStatistics
 
@@ -74,7 +74,7 @@ def propagate(
         if not read or len(read) < sum(1 for name in node.input if name and name not in values):
             continue
         if node.op_type in ACTIVATIONS:
-            known[node.output[0]] = _clipped(read[0], *_bounds(node, values))
+            known[node.output[0]] = _clipped(read[0], *activation_bounds(node, values))
         elif node.op_type in ("Resize", "MaxPool", "AveragePool", "GlobalAveragePool"):
             known[node.output[0]] = read[0]
         elif node.op_type == "Add" and len(read) == 2:
@@ -85,15 +85,6 @@ def propagate(
 def share_above(value: float, gaussian: Gaussian) -> Array:
     """Share of each channel [C] that lies above `value`."""
     return _above((value - gaussian.mean) / np.maximum(gaussian.deviation, 1e-12))
-
-
-def _bounds(node: onnx.NodeProto, values: Mapping[str, NDArray[np.float32]]) -> tuple[float, float]:
-    """The bounds of an activation function; a Clip may have either, both or none."""
-    if node.op_type == "Relu":
-        return 0.0, math.inf
-    given = dict(zip(("low", "high"), node.input[1:], strict=False))
-    low, high = given.get("low"), given.get("high")
-    return float(values[low]) if low else -math.inf, float(values[high]) if high else math.inf
 
 
 def _pictures(spec: InputSpec) -> Gaussian:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from targets.nodes import read_by
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["ConvLayer", "Weights", "constants", "conv_layers", "groups", "replace_weights"]
+__all__ = ["ConvLayer", "Weights", "activation_bounds", "constants", "conv_layers", "groups", "replace_weights"]
 
 Array = NDArray[np.float32]
 
@@ -61,6 +62,14 @@ def constants(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
     from onnx import numpy_helper
 
     return {constant.name: numpy_helper.to_array(constant) for constant in model.graph.initializer}
+
+
+def activation_bounds(node: onnx.NodeProto, values: Mapping[str, NDArray[np.float32]]) -> tuple[float, float]:
+    """The bounds of an activation function; infinite where a Clip has none that is constant, and for other nodes."""
+    if node.op_type == "Relu":
+        return 0.0, math.inf
+    low, high = ([*node.input[1:], "", ""])[:2] if node.op_type == "Clip" else ("", "")
+    return float(values[low]) if low in values else -math.inf, float(values[high]) if high in values else math.inf
 
 
 def groups(node: onnx.NodeProto) -> int:

@@ -13,12 +13,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from calibration.errors import ModelError
 from targets.graph import metadata
-from targets.layers import constants, conv_layers
+from targets.layers import activation_bounds, constants, conv_layers
 
 if TYPE_CHECKING:
     import onnx
@@ -54,7 +51,7 @@ def read_ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
 def learned_ranges(model: onnx.ModelProto, read: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
     """The same by activation name, and for the tensors that reach it through `_KEEPING` operators alone.
 
-    No wider than a Clip that gives the tensor: in int8 its codes' range stands for it.
+    No wider than an activation function that gives the tensor: in int8 its codes' range stands for it.
     """
     layers, values = conv_layers(model), constants(model)
     made_by = {name: node for node in model.graph.node for name in node.output}
@@ -65,18 +62,9 @@ def learned_ranges(model: onnx.ModelProto, read: Mapping[str, tuple[float, float
         while source is not None:
             before = found.get(source, (0.0, 0.0))
             node = made_by.get(source)
-            least, most = (-math.inf, math.inf) if node is None else _clipped(node, values)
+            least, most = (-math.inf, math.inf) if node is None else activation_bounds(node, values)
             low, high = max(low, min(least, 0.0)), min(high, max(most, 0.0))
             found[source] = min(low, before[0]), max(high, before[1])
             keeps = node is not None and node.op_type in _KEEPING and read_by[node.input[0]] == 1
             source = node.input[0] if node is not None and keeps else None
     return found
-
-
-def _clipped(node: onnx.NodeProto, values: Mapping[str, NDArray[np.generic]]) -> tuple[float, float]:
-    """The bounds of a Clip, infinite where it has none; those of other nodes are infinite."""
-    low, high = ([*node.input[1:], "", ""])[:2] if node.op_type == "Clip" else ("", "")
-    return (
-        float(values[low].item()) if low in values else -math.inf,
-        float(values[high].item()) if high in values else math.inf,
-    )

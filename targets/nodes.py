@@ -54,12 +54,14 @@ def inner(model: onnx.ModelProto, kinds: frozenset[str]) -> list[onnx.NodeProto]
     Products that are no gates are left out, and the sum in a GELU, which runtimes compute as a whole.
     """
     behind_layer = _behind_layers(model)
-    left_alone = {node.name for node in model.graph.node if node.op_type in GATES} if kinds & GATES else set()
-    left_alone = (left_alone - _gates(model, behind_layer)) | _inside_gelu(model)
+    gates = _gates(model, behind_layer) if kinds & GATES else set()
+    inside_gelu = _inside_gelu(model)
     return [
         node
         for node in body(model, kinds)
-        if node.name not in left_alone and any(name in behind_layer for name in node.input)
+        if any(name in behind_layer for name in node.input)
+        and (node.op_type not in GATES or node.name in gates)
+        and node.name not in inside_gelu
     ]
 
 

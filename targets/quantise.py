@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RECIPE", "Budget", "calibrate"]
 
-RECIPE = 8
+RECIPE = 9
 """Version of the way int8 models are made; an artefact of another version is out of date."""
 
 _ROUNDED_ON = 32  # pictures on which rounding is learned

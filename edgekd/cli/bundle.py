@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekd.cli.console import console
-from edgekd.cli.options import Engine, Json, Precisions, RunName, Targets, engine_options
+from edgekd.cli.options import Engine, Json, Precisions, RunName, Targets, engine_options, repeated
 from edgekd.cli.tables import Table, size_text
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def bundle(
     written = bundle_run(found, settings, console, out)
     console.result(_json(written), _table(written))
     console.note(f"Copy {written.archive} to the device, unpack it and run there: python3 run.py")
-    chosen = [word for name in settings.targets for word in ("--target", name)]
-    console.next_command("export", found.folder, *chosen, "--on", "user@board")
+    console.next_command("export", found.folder, *repeated("--target", settings.targets), "--on", "user@board")
 
 
 def _table(written: WrittenBundle) -> Table:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekd.cli.console import console
-from edgekd.cli.options import Engine, Force, Json, Precisions, RunName, Targets, engine_options
+from edgekd.cli.options import Engine, Force, Json, Precisions, RunName, Targets, engine_options, repeated
 from edgekd.cli.tables import Table, figure, size_text
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def export(
     result.raise_failures(settings)
     artefacts = [exported.artefact for exported in result.exported]
     if artefacts and not any(artefact.can_run_here for artefact in artefacts):
-        chosen = [word for name in dict.fromkeys(one.target for one in artefacts) for word in ("--target", name)]
+        chosen = repeated("--target", dict.fromkeys(one.target for one in artefacts))
         console.next_command("bundle", found.folder, *chosen)
     else:
         console.next_command("bench", found.folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,7 @@ __all__ = [
     "Threads",
     "again",
     "engine_options",
+    "repeated",
 ]
 
 
@@ -116,3 +118,8 @@ def again(verb: str) -> str:
         elif not word.startswith("--out=") and word not in ("--force", "--json"):
             kept.append(word)
     return shlex.join(["edgekd", verb, *kept]) + " --out {run}"
+
+
+def repeated(option: str, values: Iterable[str]) -> list[str]:
+    """The words of a command that gives an option once for each value."""
+    return [word for value in values for word in (option, value)]

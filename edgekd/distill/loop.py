@@ -19,7 +19,7 @@ from calibration.files import write_bytes
 from calibration.progress import Progress
 from edgekd.distill.batches import Batch, Batches
 from edgekd.distill.checkpoint import Checkpoint, all_finite
-from edgekd.distill.counterparts import with_norms
+from edgekd.distill.counterparts import with_fitted_norms
 from edgekd.distill.device import exact_float32
 from edgekd.distill.feature_pairs import pairs_of
 from edgekd.distill.features import FeatureMatch
@@ -35,6 +35,7 @@ from edgekd.distill.student_fit import StudentFit
 from edgekd.distill.transform import TransformNet
 from edgekd.distill.transform_fit import TransformFit
 from edgekd.interrupt import deferred_interrupt
+from edgekd.models.slim import Slim, choose_channels
 from edgekd.models.teacher import Teacher
 from edgekd.simulate.sample import ImageSource
 
@@ -77,10 +78,11 @@ def distill(
     ranks.require_parts(settings.batch, settings.accumulate)
     batches = Batches(training_images(images, teacher.input.framing, device), settings)
     key = {**_key(teacher, images, settings, stored), "student": student_name}
-    stored = stored or (None if settings.transform is None else stored_statistics(teacher.module))
-    teacher = with_norms(teacher, student, batches, settings, device, ranks)
-    solved = student_to_solve_for(student, teacher, settings, progress)
-    shares = None if solved is None else rate_shares(solved, teacher.module)
+    taught_by = teacher
+    if isinstance(student, Slim):  # compared with its teacher behind every convolution
+        taught_by = with_fitted_norms(teacher, batches, settings, device, ranks)
+    solved = student_to_solve_for(student, taught_by, settings, progress)
+    shares = None if solved is None else rate_shares(solved, taught_by.module)
     if shares is not None:
         key["shares"] = shares
     checkpoint = Checkpoint(folder / "checkpoint", key)
@@ -91,14 +93,15 @@ def distill(
                 solved.load_state_dict(saved[1]["student"]["student"])  # sets its channels, before they are compared
         else:
             progress.note("Choosing the teacher's channels that the student keeps, on simulated pictures")
-            keep_needed_channels(solved, teacher, batches, settings, device, ranks)
+            keep_needed_channels(solved, taught_by, batches, settings, device, ranks)
+    elif isinstance(student, Slim) and taught_by is not teacher:
+        choose_channels(student, taught_by, ())  # cut again, with the statistics that the added layers have now
     transform = None
     if settings.transform is not None:
-        assert stored is not None
-        transform = TransformFit(teacher, stored, settings, device, ranks)
-    features = None if settings.features is None else _features(student, teacher, settings, progress, ranks)
+        transform = TransformFit(taught_by, stored or stored_statistics(teacher.module), settings, device, ranks)
+    features = None if settings.features is None else _features(student, taught_by, settings, progress, ranks)
     fit = StudentFit(student, teacher.input, settings, device, features, ranks, shares)
-    fitting = Fitting(teacher, transform, fit, settings, device, ranks)
+    fitting = Fitting(taught_by, transform, fit, settings, device, ranks)
     if fitting.warm_up:
         then = f"the student learns in the {settings.student_steps} after them"
         progress.note(f"The first {fitting.warm_up} steps fit the transformation alone; {then}")

@@ -7,20 +7,23 @@ nothing of the pictures that the network was trained on.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from calibration.reasons import out_of_memory
-from edgekd.models.evaluating import evaluating, run_once
+from edgekd.models.evaluating import run_once
 from edgekd.models.given import given_to
+from edgekd.models.teacher import Teacher
 from targets.input import InputSpec
 
-__all__ = ["AddedNorm", "add_norms", "fit_norms"]
+__all__ = ["AddedNorm", "add_norms", "with_norms"]
 
 _EPS = 1e-8  # added to a variance; small, as the channels of some networks vary little
 
@@ -42,6 +45,12 @@ class AddedNorm(nn.BatchNorm2d):
         self.running_var.copy_(variance)
         self.weight.copy_((self.running_var + self.eps).sqrt())
         self.bias.copy_(self.running_mean)
+
+
+def with_norms(teacher: Teacher) -> Teacher:
+    """The teacher with such layers, in a copy of its network; the teacher itself where none are added."""
+    network = copy.deepcopy(teacher.module)
+    return replace(teacher, module=network) if add_norms(network, teacher.input) else teacher
 
 
 def add_norms(network: nn.Module, input: InputSpec) -> int:  # noqa: A002
@@ -101,24 +110,3 @@ def _followed(convolution: _Convolution) -> nn.Sequential:
     norm = AddedNorm(convolution.out_channels).to(convolution.weight.device)
     norm.requires_grad_(convolution.weight.requires_grad)
     return nn.Sequential(convolution, norm).train(convolution.training)
-
-
-@torch.no_grad()
-def fit_norms(network: nn.Module, pictures: Sequence[Tensor]) -> None:
-    """Give each AddedNorm the statistics of its input over normalised `pictures`, batches [N, 3, H, W]."""
-    sums: dict[AddedNorm, Tensor] = {}
-
-    def before(layer: AddedNorm, inputs: tuple[Tensor, ...]) -> None:
-        variance, mean = (part.double() for part in torch.var_mean(inputs[0].float(), (0, 2, 3), correction=0))
-        places = inputs[0][:, 0].numel()
-        sums[layer] = sums.get(layer, 0) + places * torch.stack([torch.ones_like(mean), mean, variance + mean.square()])
-
-    with ExitStack() as hooks, evaluating(network):
-        for layer in network.modules():
-            if isinstance(layer, AddedNorm):
-                hooks.callback(layer.register_forward_pre_hook(before).remove)
-        for some in pictures:
-            network(some)
-    for norm, (count, total, squares) in sums.items():
-        mean = total / count
-        norm.fit(mean, (squares / count - mean.square()).clamp_min(0))

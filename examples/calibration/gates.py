@@ -13,7 +13,6 @@ import argparse
 from dataclasses import replace
 
 import numpy as np
-import onnx
 from speed import REPEATS, ROUNDS, onnxruntime_call, openvino_call
 
 from calibration.images import CalibrationSet
@@ -21,27 +20,18 @@ from calibration.progress import Quiet
 from calibration.script import run_script
 from edgekd.run import find_run
 from edgekd.steps.artefacts import run_model
-from targets.calibrated import Calibrated, quantise
+from targets.calibrated import quantise
 from targets.drift import measure_drift
-from targets.encodings import U8S8, U8S8_FLOAT_SUMS, Encoding
-from targets.enlarging import enlarge_by_copying
+from targets.encodings import U8S8, U8S8_FLOAT_SUMS
 from targets.graph import read_graph
 from targets.nodes import GATES
-from targets.padding import pad_channels
-from targets.pointwise import multiply_last_layers
 from targets.quantise import calibrate
+from targets.quick import quantise_for_onnxruntime
 from targets.reference import infer_model
 from targets.turns import time_in_turns
 
 HELD_OUT = 16
 KINDS = {"rounded": U8S8.kinds, "in float": U8S8.kinds - GATES}
-
-
-def for_onnxruntime(calibrated: Calibrated, encoding: Encoding) -> onnx.ModelProto:
-    model = quantise(pad_channels(calibrated), encoding)
-    enlarge_by_copying(model)
-    multiply_last_layers(model)
-    return model
 
 
 def main() -> None:
@@ -60,7 +50,7 @@ def main() -> None:
     }
     drifts, models = {}, {}
     for name, kinds in KINDS.items():
-        model = for_onnxruntime(calibrated, replace(U8S8, kinds=kinds))
+        model = quantise_for_onnxruntime(calibrated, replace(U8S8, kinds=kinds))
         models[name] = model.SerializeToString(deterministic=True)
         drifts[name] = measure_drift(infer_model(model, held_out), expected).abs_rel
         calls["onnxruntime", name] = onnxruntime_call(model, arguments.threads, held_out[:1])

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import copy
 import os
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,8 +27,9 @@ from torch import Tensor, nn
 
 from calibration.errors import EdgekdError, MissingRuntimeError
 from calibration.script import run_script
+from edgekd.distill.counterparts import fit_norms
 from edgekd.distill.reconstruction import reconstruct, solvable
-from edgekd.models.added_norms import add_norms, fit_norms
+from edgekd.models.added_norms import with_norms
 from edgekd.models.batch_norm import batch_norm_layers
 from edgekd.models.checks import check_teacher
 from edgekd.models.freeze import freeze
@@ -168,10 +167,8 @@ def _silent() -> Iterator[None]:
 
 def _cut(teacher: Teacher, solved_on: Tensor, held_out: Tensor) -> list[str]:
     begun = time.monotonic()
-    network = copy.deepcopy(teacher.module)
-    add_norms(network, INPUT)
-    fit_norms(network, solved_on.split(16))
-    teacher = replace(teacher, module=network)
+    teacher = with_norms(teacher)
+    fit_norms(teacher.module, solved_on.split(16))
     student = slim(teacher, CUT, solved_on.split(16))
     left = sum(weights.numel() for weights in student.parameters()) / sum(
         weights.numel() for weights in teacher.module.parameters()

@@ -53,3 +53,11 @@ def test_a_range_is_no_wider_than_the_clip_that_it_stands_for(
     clip = helper.make_node("Clip", ["made", "zero", "six"], ["cut"], name="clip")
     conv = helper.make_node("Conv", ["cut", "w"], ["a"], name="next", **CONV)
     assert learned_ranges(model_of(first, clip, conv), {"next": learned}) == dict.fromkeys(("cut", "made"), found)
+
+
+def test_a_range_ends_where_the_relu_that_it_stands_for_does() -> None:
+    first = helper.make_node("Conv", ["x", "w"], ["made"], name="first", **CONV)
+    relu = helper.make_node("Relu", ["made"], ["cut"], name="relu")
+    conv = helper.make_node("Conv", ["cut", "w"], ["a"], name="next", **CONV)
+    found = learned_ranges(model_of(first, relu, conv), {"next": (-0.5, 3.0)})
+    assert found == dict.fromkeys(("cut", "made"), (0.0, 3.0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -73,13 +75,21 @@ def rooms() -> Teacher:
 @pytest.fixture
 def teacher() -> Teacher:
     """A teacher with the statistics of darker, redder pictures than `Boxes` gives."""
+    return _teacher("small", SmallNet, tint=(0.9, 0.5, 0.35))
+
+
+@pytest.fixture
+def teacher_to_cut() -> Teacher:
+    """A teacher of 32 channels, with the statistics of the pictures that `Boxes` gives."""
+    return _teacher("wide", lambda: SmallNet(32), tint=(1.0, 1.0, 1.0))
+
+
+def _teacher(name: str, make: Callable[[], nn.Module], tint: tuple[float, float, float]) -> Teacher:
     torch.manual_seed(1)
-    module = SmallNet().train()
-    source = Boxes()
+    module, source = make().train(), Boxes()
     pictures = torch.stack([torch.from_numpy(source[i].rgb).permute(2, 0, 1).float() / 255 for i in range(40)])
-    tint = torch.tensor([0.9, 0.5, 0.35]).view(1, 3, 1, 1)
     with torch.no_grad():
         for _ in range(60):
-            module(pictures * tint)
+            module(pictures * torch.tensor(tint).view(1, 3, 1, 1))
     module.eval().requires_grad_(False)
-    return Teacher("small", module, InputSpec(Framing(HEIGHT, WIDTH)), digest="small", source="made for a test")
+    return Teacher(name, module, InputSpec(Framing(HEIGHT, WIDTH)), digest=name, source="made for a test")

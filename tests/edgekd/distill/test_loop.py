@@ -27,7 +27,6 @@ from edgekd.distill.tensors import Normalise, to_tensor
 from edgekd.models.slim import slim
 from edgekd.models.teacher import Teacher
 from edgekd.models.to_onnx import export_onnx
-from targets.input import Framing, InputSpec
 from targets.statistics import read_statistics
 
 
@@ -270,16 +269,8 @@ class TestAStudentThatIsCutOut:
     settings = replace(SETTINGS, learning_rate=1e-6)
 
     @pytest.fixture
-    def wide(self, small_net, boxes) -> Teacher:
-        torch.manual_seed(1)
-        module = small_net(32).train()
-        pictures = torch.stack([torch.from_numpy(boxes[i].rgb).permute(2, 0, 1).float() / 255 for i in range(40)])
-        with torch.no_grad():
-            for _ in range(60):
-                module(pictures)
-        return Teacher(
-            "wide", module.eval().requires_grad_(False), InputSpec(Framing(32, 48)), digest="wide", source="a test"
-        )
+    def wide(self, teacher_to_cut: Teacher) -> Teacher:
+        return teacher_to_cut
 
     def test_starts_near_its_teacher(self, wide, boxes, tmp_path) -> None:
         losses = {}

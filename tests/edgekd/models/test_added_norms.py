@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
 from folding import folded
 from torch import Tensor, nn
 
+from edgekd.distill.counterparts import fit_norms
 from edgekd.distill.reconstruction import reconstruct
-from edgekd.models.added_norms import AddedNorm, add_norms, fit_norms
+from edgekd.models.added_norms import AddedNorm, add_norms, with_norms
 from edgekd.models.batch_norm import batch_norm_layers
 from edgekd.models.pictures import NormalisePictures, probe_pictures
 from edgekd.models.slim import slim
@@ -35,11 +33,10 @@ def pictures(rooms: Teacher) -> Tensor:
         return NormalisePictures(rooms.input)(shown)
 
 
-def with_norms(teacher: Teacher, pictures: Tensor) -> Teacher:
-    network = copy.deepcopy(teacher.module)
-    add_norms(network, teacher.input)
-    fit_norms(network, pictures.split(4))
-    return replace(teacher, module=network)
+def with_fitted_norms(teacher: Teacher, pictures: Tensor) -> Teacher:
+    found = with_norms(teacher)
+    fit_norms(found.module, pictures.split(4))
+    return found
 
 
 def added_to(network: nn.Module) -> list[str]:
@@ -50,7 +47,7 @@ def added_to(network: nn.Module) -> list[str]:
 @torch.no_grad()
 def test_a_folded_network_gets_as_many_as_it_lost_and_gives_the_same(rooms: Teacher, pictures: Tensor) -> None:
     teacher = folded(rooms)
-    found = with_norms(teacher, pictures)
+    found = with_fitted_norms(teacher, pictures)
     assert batch_norm_layers(teacher.module) == {}
     assert len(batch_norm_layers(found.module)) == len(batch_norm_layers(rooms.module))
     torch.testing.assert_close(found.module(pictures), teacher.module(pictures), rtol=1e-5, atol=1e-5)
@@ -59,7 +56,7 @@ def test_a_folded_network_gets_as_many_as_it_lost_and_gives_the_same(rooms: Teac
 @torch.no_grad()
 def test_their_statistics_are_those_of_what_they_are_given(rooms: Teacher, pictures: Tensor) -> None:
     teacher = folded(rooms)
-    found = with_norms(teacher, pictures)
+    found = with_fitted_norms(teacher, pictures)
     name = [name for name, layer in teacher.module.named_modules() if isinstance(layer, nn.Conv2d)][7]
     given: list[Tensor] = []
     with teacher.module.get_submodule(name).register_forward_hook(lambda layer, inputs, out: given.append(out.clone())):
@@ -89,7 +86,7 @@ def apart(student: nn.Module, teacher: Teacher, pictures: Tensor) -> float:
 
 def test_a_student_of_a_folded_network_starts_as_near_as_one_of_itself(rooms: Teacher, pictures: Tensor) -> None:
     errors = []
-    for teacher in (rooms, with_norms(folded(rooms), pictures)):
+    for teacher in (rooms, with_fitted_norms(folded(rooms), pictures)):
         student = slim(teacher, 0.25, pictures.split(4))
         reconstruct(student, teacher.module, pictures.split(4), 0.1)
         errors.append(apart(student, teacher, pictures))
@@ -170,7 +167,7 @@ def test_networks_that_never_had_batch_norm_are_cut_and_solved_for(network: nn.M
         nn.init.normal_(parameter, 1.0 if parameter.ndim == 1 else 0.0, 0.1)
     teacher = Teacher("net", network.eval().requires_grad_(False), SMALL, digest="0" * 64, source="a test")
     pictures = torch.randn(24, 3, 16, 16)
-    taught = with_norms(teacher, pictures)
+    taught = with_fitted_norms(teacher, pictures)
     student = slim(taught, 0.5, pictures.split(8))
     cut = (student.eval()(pictures) - network(pictures)).square().mean()
     reconstruct(student, taught.module, pictures.split(8), 0.01)
